@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Build what is pushed to Kaggle, and rehearse it at home. Standard library only.
+
+    python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
+    python build_kernel.py stage FOLDER       put a training's weights into dataset_meta/
+    python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
+    python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bundler.bundle import build_script
+from bundler.errors import BundlerError, RehearsalFailed
+from bundler.metadata import read_metadata, set_owner
+from bundler.rehearsal import MOUNTS, Inputs, Rehearsed, check_submission, rehearse
+from bundler.staging import stage
+
+HOUSE = Path(__file__).resolve().parent
+KERNELS = ("train", "predict")
+DATASET = HOUSE / "dataset_meta"
+DRY_RUN = HOUSE / "dry-run"
+AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 1 where a rehearsal failed, or 2 after one line about a mistake."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "stage":
+            print(f"dataset_meta: {stage(arguments.folder, DATASET)}")
+        elif arguments.command == "rehearse":
+            out = arguments.out or DRY_RUN / f"rehearsal-{arguments.kernel}"
+            print(rehearse_kernel(arguments.kernel, arguments.data, arguments.weights, out, arguments.mounts, arguments.set))
+        elif arguments.command == "dry-run":
+            dry_run(arguments.data, arguments.mounts)
+        else:
+            build(arguments.owner)
+    except (BundlerError, RehearsalFailed) as error:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BundlerError) else 1
+    return 0
+
+
+def build(owner: str | None = None) -> None:
+    """Write kernel/<name>/<name>_kernel.py for both kernels."""
+    if owner:
+        for path in set_owner(HOUSE, owner):
+            print(f"{path.relative_to(HOUSE)}: owner {owner}")
+    for name in KERNELS:
+        script = build_script(HOUSE / "src" / "multihead", HOUSE / "kernel" / name / "settings.toml", name)
+        _script(name).write_bytes(script)
+        print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+
+
+def rehearse_kernel(
+    name: str, data: Path, weights: Path, out: Path, mounts: str, settings: Sequence[str] = (), file: Path | None = None
+) -> Rehearsed:
+    """Rehearse one built kernel on a competition folder, with `out` as its /kaggle."""
+    if not _script(name).is_file():
+        raise BundlerError(f"{_script(name)}: not built yet; run python build_kernel.py")
+    metadata = read_metadata(_script(name).with_name("kernel-metadata.json"))
+    datasets = dict.fromkeys(metadata["dataset_sources"], weights.resolve())
+    inputs = Inputs(metadata["competition_sources"][0], data.resolve(), datasets)
+    arguments = [*AT_HOME, *(part for setting in settings for part in ("--set", setting))]
+    if file:
+        arguments = ["--settings", str(file), *arguments]
+    print(f"{_script(name).relative_to(HOUSE)}, mounts in the {mounts} form:", flush=True)
+    result = rehearse(_script(name), inputs, out, mounts, arguments)
+    if name == "predict":
+        rows = check_submission(result.working / "submission.csv", data / "sample_submission.csv")
+        print(f"  submission: {rows} rows, those of sample_submission.csv in its order")
+    return result
+
+
+def dry_run(data: Path | None, mounts: str) -> None:
+    """Go the whole way once on small shards, everything that it leaves in dry-run/."""
+    data = data or _drawn_competition()
+    build()
+    dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
+    dataset = DRY_RUN / "dataset_meta"
+    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", mounts, file=dry_settings)
+    print(trained)
+    dataset.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(DATASET / "dataset-metadata.json", dataset / "dataset-metadata.json")
+    print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
+    predicted = rehearse_kernel("predict", data, dataset, DRY_RUN / "predict", mounts)
+    print(predicted)
+    submission = predicted.working / "submission.csv"
+    if (data / "truth.csv").is_file():
+        _run_python(["-m", "multihead.app", "evaluate", str(submission), str(data / "truth.csv")])
+    rows = check_submission(submission, data / "sample_submission.csv")
+    print(f"submission: {submission.relative_to(HOUSE)} ({rows} rows)")
+
+
+def _drawn_competition() -> Path:
+    folder = DRY_RUN / "competition"
+    if folder.exists():
+        shutil.rmtree(folder)
+    _run_python([str(HOUSE / "demo" / "sample_competition.py"), str(folder)])
+    return folder
+
+
+def _run_python(arguments: Sequence[str]) -> None:
+    sys.stdout.flush()
+    code = subprocess.run([sys.executable, *arguments], cwd=HOUSE / "src", check=False).returncode
+    if code:
+        raise BundlerError(f"python {' '.join(arguments)} ended with exit code {code}")
+
+
+def _script(name: str) -> Path:
+    return HOUSE / "kernel" / name / f"{name}_kernel.py"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--owner", help="your Kaggle user name")
+    commands = parser.add_subparsers(dest="command")
+    staging = commands.add_parser("stage", help="put a training's weights into dataset_meta/")
+    staging.add_argument("folder", type=Path, help="what kaggle kernels output downloaded")
+    one = commands.add_parser("rehearse", help="run a built kernel in a stand-in of Kaggle's machine")
+    one.add_argument("data", type=Path, help="a competition folder")
+    one.add_argument("--kernel", choices=KERNELS, default="predict")
+    one.add_argument("--weights", type=Path, default=DATASET, help="dataset folder (default: dataset_meta)")
+    one.add_argument("--out", type=Path, help="what serves as /kaggle; emptied first")
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
+    whole = commands.add_parser("dry-run", help="build, train, stage, predict, check")
+    whole.add_argument("data", type=Path, nargs="?", help="a competition folder (default: one is drawn)")
+    for command in (one, whole):
+        command.add_argument("--mounts", choices=MOUNTS, default="new", help="where inputs are mounted")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,9 @@
+"""What can go wrong at home, told in one line."""
+
+
+class BundlerError(Exception):
+    """A mistake that can be mended at home: what was wrong, where (file, line or key), what was expected."""
+
+
+class RehearsalFailed(Exception):
+    """A kernel ran and did what Kaggle would have refused or punished."""

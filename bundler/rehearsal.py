@@ -1,0 +1,199 @@
+"""Run a built script in a stand-in of Kaggle's machine.
+
+The script gets a process of its own that can import only what Kaggle's image has and what it carries,
+no network, an empty working folder, its inputs under $KAGGLE_ROOT/input in the old or the new mount form,
+and Kaggle's environment variables. Afterwards its exit code, what it left, and what it touched are checked.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler import sandbox
+from bundler.bundle import IMAGE_FILE
+from bundler.errors import BundlerError, RehearsalFailed
+
+MOUNTS = ("old", "new")
+NEVER_LINKED = ("truth.csv",)
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What Kaggle would mount: a competition's files, and datasets by "owner/slug"."""
+
+    competition: str
+    data: Path
+    datasets: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """A run that went well: its working folder, seconds, peak memory in bytes, and how it was kept offline."""
+
+    working: Path
+    seconds: float
+    peak_bytes: int
+    network: str
+
+    def __str__(self) -> str:
+        left = ", ".join(f"{f.name} {f.stat().st_size:,} bytes" for f in sorted(self.working.iterdir()))
+        return "\n".join(
+            [
+                f"  wall time     {self.seconds:.0f} s",
+                f"  peak memory   {self.peak_bytes / 2**30:.2f} GiB (largest process)",
+                f"  network       {self.network}",
+                f"  left behind   {left or 'nothing'}",
+            ]
+        )
+
+
+def rehearse(
+    script: Path, inputs: Inputs, root: Path, mounts: str = "new", arguments: Sequence[str] = ()
+) -> Rehearsed:
+    """Run the script with `root` as Kaggle's /kaggle, its output passed on line by line and kept in root/log.txt.
+
+    root is emptied first. arguments: handed to the script. Raises RehearsalFailed where Kaggle would have
+    failed the run or where it did what the run on Kaggle could not: reached for the network, changed its inputs.
+    """
+    _lay_out(script, inputs, root, mounts)
+    before = _state_of(inputs)
+    attempts = root / "tmp" / "network-attempts"
+    network, wrapper = _network_isolation()
+    command = [*wrapper, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
+    started = time.monotonic()
+    code, peak_bytes = _run(command, _environment(root, attempts, bool(wrapper)), root)
+    seconds = time.monotonic() - started
+    if attempts.exists():
+        first = attempts.read_text(encoding="utf-8").splitlines()[0]
+        raise RehearsalFailed(f"{script.name} reached for the network ({first}); Kaggle's kernels have none")
+    if code:
+        raise RehearsalFailed(f"{script.name} ended with exit code {code}: {_last_words(root / 'log.txt')}")
+    if _state_of(inputs) != before:
+        raise RehearsalFailed(f"{script.name} changed a file of its inputs; Kaggle mounts them read-only")
+    shutil.rmtree(root / "tmp")
+    return Rehearsed(root / "working", seconds, peak_bytes, network)
+
+
+def check_submission(submission: Path, sample: Path) -> int:
+    """Return the number of rows of a submission that has sample_submission's header, rows and order.
+
+    Raises RehearsalFailed, naming the first line that differs or holds no whole number.
+    """
+    if not submission.is_file():
+        raise RehearsalFailed(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
+    told, wanted = _rows(submission), _rows(sample)
+    if len(told) != len(wanted):
+        raise RehearsalFailed(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
+    if told[0] != wanted[0]:
+        raise RehearsalFailed(f"{submission}: header {','.join(told[0])}; {sample.name} has {','.join(wanted[0])}")
+    for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
+        if row[:1] != sample_row[:1] or len(row) != 2 or not row[1].isdecimal():
+            raise RehearsalFailed(f"{submission}, line {line}: {','.join(row)}; expected {sample_row[0]},<class>")
+    return len(told) - 1
+
+
+def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
+    if mounts not in MOUNTS:
+        raise BundlerError(f"mounts: {mounts!r} is not known; one of {', '.join(MOUNTS)}")
+    if not inputs.data.is_dir():
+        raise BundlerError(f"{inputs.data}: not a folder with a competition's files")
+    if root.exists():
+        shutil.rmtree(root)
+    for name in ("input", "working", "src", "tmp", "home", "site"):
+        (root / name).mkdir(parents=True)
+    shutil.copyfile(script, root / "src" / "script.py")
+    shutil.copyfile(sandbox.__file__, root / "site" / "sitecustomize.py")
+    prefix = {"old": ("", ""), "new": ("competitions/", "datasets/")}[mounts]
+    _link(inputs.data, root / "input" / (prefix[0] + inputs.competition))
+    for name, folder in inputs.datasets.items():
+        _link(folder, root / "input" / (prefix[1] + (name if mounts == "new" else name.split("/")[1])))
+
+
+def _link(folder: Path, mount: Path) -> None:
+    """Link a folder's files into a mount, without what only home has."""
+    mount.mkdir(parents=True)
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in NEVER_LINKED:
+            (mount / entry.name).symlink_to(entry.resolve())
+
+
+def _state_of(inputs: Inputs) -> list[tuple[str, int, int]]:
+    folders = [inputs.data, *inputs.datasets.values()]
+    files = [f for folder in folders for f in sorted(folder.rglob("*")) if f.is_file()]
+    return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+
+
+def _environment(root: Path, attempts: Path, own_network: bool) -> dict[str, str]:
+    imports = tomllib.loads(IMAGE_FILE.read_text(encoding="utf-8"))["imports"]
+    return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {
+        "KAGGLE_ROOT": str(root),
+        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+        "HOME": str(root / "home"),
+        "TMPDIR": str(root / "tmp"),
+        "PYTHONPATH": str(root / "site"),
+        "PYTHONNOUSERSITE": "1",
+        sandbox.ALLOWED_VARIABLE: json.dumps(sorted(imports)),
+        sandbox.ATTEMPTS_VARIABLE: str(attempts),
+        "REHEARSAL_LOOPBACK": "1" if own_network else "",
+    }
+
+
+def _network_isolation() -> tuple[str, list[str]]:
+    """Return how the run is kept offline, in words and as the command that does it."""
+    wrapper = ["unshare", "--user", "--map-root-user", "--net"]
+    try:
+        works = subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        works = False
+    if works:
+        return "none: a network namespace with loopback only", wrapper
+    return "none: outgoing connections refused in Python (no network namespace on this machine)", []
+
+
+def _run(command: Sequence[str], environment: dict[str, str], root: Path) -> tuple[int, int]:
+    """Run a command in the working folder, its output to the terminal and the log.
+
+    Returns its exit code (below 0: the signal that ended it) and the peak memory of its largest process in bytes.
+    """
+    with (root / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=root / "working", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                log.write(line)
+                sys.stdout.write("  " + line.decode("utf-8", "replace"))
+                sys.stdout.flush()
+        except BaseException:
+            process.kill()
+            raise
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _last_words(log: Path) -> str:
+    """Return the last line of a log, and what helps with it."""
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    last = lines[-1].strip() if lines else "it said nothing"
+    hint = "; what Kaggle's image has stands in bundler/kaggle_image.toml" if re.search("No module named", last) else ""
+    return f"{last}{hint} (all of it: {log})"
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RehearsalFailed(f"{path}: cannot be read as CSV ({error})") from error

@@ -1,0 +1,34 @@
+"""Weights that a training left, into the folder that becomes a Kaggle dataset."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from bundler.errors import BundlerError
+
+WEIGHTS_FILE, MANIFEST_FILE = "model.weights.h5", "manifest.json"  # as multihead's weights.py writes them
+
+
+def stage(trained: Path, dataset: Path) -> str:
+    """Copy weights and manifest into the dataset folder and return what they are, in words.
+
+    Raises BundlerError, with the dataset left as it was, where one is missing or they do not belong together.
+    """
+    try:
+        manifest = json.loads((trained / MANIFEST_FILE).read_text(encoding="utf-8"))
+        sha256 = hashlib.sha256((trained / WEIGHTS_FILE).read_bytes()).hexdigest()
+        told = f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, validation R {manifest['score']['total']:.4f}"
+        expected = manifest["sha256"]
+    except OSError as error:
+        raise BundlerError(f"{error.filename}: {error.strerror}; expected the output of the train kernel") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundlerError(f"{trained / MANIFEST_FILE}: not a manifest of weights ({error!r})") from error
+    if sha256 != expected:
+        raise BundlerError(f"{trained / WEIGHTS_FILE}: not the file that {MANIFEST_FILE} tells of; download both again")
+    for name in (WEIGHTS_FILE, MANIFEST_FILE):
+        shutil.copyfile(trained / name, dataset / f".new-{name}")
+    for name in (WEIGHTS_FILE, MANIFEST_FILE):
+        os.replace(dataset / f".new-{name}", dataset / name)
+    return told

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Draw a small competition in exactly the files of Bengali.AI's, for a machine that has no data.
+
+    python sample_competition.py FOLDER [--rows 800] [--test-rows 100] [--seed 0]
+
+Each image is a root shape of seeded strokes, a vowel mark above it and a consonant mark below it, with
+jitter, thickness and noise. The same arguments always draw the same images. Besides the competition's
+files it writes truth.csv (row_id, target), which Kaggle keeps to itself.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+HEIGHT, WIDTH = 137, 236
+SHARDS = 4
+CLASSES = {"grapheme_root": 168, "vowel_diacritic": 11, "consonant_diacritic": 7}
+COMPONENTS_OF_ROW_ID = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
+PAPER, INK = 250, 40
+# where each part is drawn: left, top, right, bottom
+ROOT_BOX, VOWEL_BOX, CONSONANT_BOX = (68, 40, 168, 98), (68, 8, 168, 34), (68, 104, 168, 130)
+
+
+def strokes_of(kind: int, label: int, box: tuple[int, int, int, int]) -> list[NDArray[np.float64]]:
+    """Return the strokes of one class, float (points, 2) in pixels, always the same for (kind, label)."""
+    rng = np.random.default_rng([kind, label])
+    left, top, right, bottom = box
+    strokes = []
+    for _ in range(3 if kind == 0 else 2):
+        corners = rng.uniform((left, top), (right, bottom), (3, 2))
+        t = np.linspace(0, 1, 12)[:, None]
+        strokes.append((1 - t) ** 2 * corners[0] + 2 * t * (1 - t) * corners[1] + t**2 * corners[2])
+    return strokes
+
+
+def draw(labels: Sequence[int], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return one image, uint8 (137, 236), of (root, vowel, consonant); class 0 of the marks draws nothing."""
+    image = np.full((HEIGHT, WIDTH), PAPER, np.uint8)
+    parts = zip(range(3), labels, (ROOT_BOX, VOWEL_BOX, CONSONANT_BOX), strict=True)
+    strokes = [s for kind, label, box in parts if label or kind == 0 for s in strokes_of(kind, label, box)]
+    angle = rng.uniform(-0.1, 0.1)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * rng.uniform(0.85, 1.0)
+    centre = np.array([WIDTH / 2, HEIGHT / 2])
+    moved = centre + rng.uniform((-40, -4), (40, 4))
+    thickness = int(rng.integers(2, 5))
+    for stroke in strokes:
+        points = (stroke - centre) @ turn.T + moved + rng.normal(0, 0.8, stroke.shape)
+        cv2.polylines(image, [np.rint(points).astype(np.int32)], False, INK, thickness, cv2.LINE_AA)
+    noisy = image + rng.normal(0, 4, image.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def draw_labels(count: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return `count` rows of labels in which every class comes equally often, in random combinations."""
+    columns = {head: rng.permutation(np.arange(count) % classes) for head, classes in CLASSES.items()}
+    table = pd.DataFrame(columns)
+    table["grapheme"] = [f"{r}+{v}+{c}" for r, v, c in zip(*columns.values(), strict=True)]
+    return table
+
+
+def write_shards(folder: Path, part: str, labels: pd.DataFrame, rng: np.random.Generator) -> None:
+    """Draw the images and write them as wide parquet files: image_id and one uint8 column per pixel."""
+    names = [str(i) for i in range(HEIGHT * WIDTH)]
+    for number, rows in enumerate(np.array_split(np.arange(len(labels)), SHARDS)):
+        shard = labels.iloc[rows]
+        images = [draw(row, rng) for row in shard[list(CLASSES)].to_numpy().tolist()]
+        pixels = np.stack(images).reshape(len(images), -1).T
+        columns = [pa.array(shard["image_id"]), *(pa.array(np.ascontiguousarray(column)) for column in pixels)]
+        path = folder / f"{part}_image_data_{number}.parquet"
+        pq.write_table(pa.table(columns, names=["image_id", *names]), path, row_group_size=max(1, len(rows)))
+        print(f"{path.name}: {len(rows)} images drawn", flush=True)
+
+
+def draw_competition(folder: Path, rows: int, test_rows: int, seed: int) -> None:
+    """Write the whole competition into a folder; `rows` train images and `test_rows` test images in each shard."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, count in (("train", rows * SHARDS), ("test", test_rows * SHARDS)):
+        rng = np.random.default_rng([seed, part == "test"])
+        labels = draw_labels(count, rng)
+        labels.insert(0, "image_id", [f"{part.title()}_{i}" for i in range(count)])
+        write_shards(folder, part, labels, rng)
+        if part == "train":
+            labels.to_csv(folder / "train.csv", index=False)
+        else:
+            write_test_tables(folder, labels)
+    classes = [(head, label, f"{head} {label}") for head, count in CLASSES.items() for label in range(count)]
+    pd.DataFrame(classes, columns=["component_type", "label", "component"]).to_csv(folder / "class_map.csv", index=False)
+
+
+def write_test_tables(folder: Path, labels: pd.DataFrame) -> None:
+    """Write test.csv, sample_submission.csv and truth.csv, their rows in the competition's order."""
+    rows = [
+        (f"{image['image_id']}_{component}", image["image_id"], component, image[component])
+        for image in labels.to_dict("records")
+        for component in COMPONENTS_OF_ROW_ID
+    ]
+    table = pd.DataFrame(rows, columns=["row_id", "image_id", "component", "target"])
+    table[["row_id", "image_id", "component"]].to_csv(folder / "test.csv", index=False)
+    table[["row_id", "target"]].to_csv(folder / "truth.csv", index=False)
+    table[["row_id"]].assign(target=0).to_csv(folder / "sample_submission.csv", index=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a competition; return 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rows", type=int, default=800, help="train images in each of 4 shards")
+    parser.add_argument("--test-rows", type=int, default=100, help="test images in each of 4 shards")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    draw_competition(arguments.folder, arguments.rows, arguments.test_rows, arguments.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,7 @@
+"""Train and predict image classifiers with one or more heads, shard by shard, offline.
+
+A module imports only modules that stand above it in this list:
+
+    errors progress tasks settings kaggle_paths shards crop_resize crop_store generator
+    devices backbones model metrics weights inference training submission app
+"""

@@ -1,0 +1,72 @@
+"""A backbone by name: the part of the network that turns an image into features.
+
+All are EfficientNets (M. Tan, Q. Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural
+Networks, 2019) as the efficientnet package builds them, from Keras 3's own layers.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+from efficientnet import model as efficientnet
+
+from multihead.errors import UserError
+
+# width, depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
+EFFICIENTNETS = {
+    "narrow": (0.3, 0.3),
+    "efficientnet-b0": (1.0, 1.0),
+    "efficientnet-b1": (1.0, 1.1),
+    "efficientnet-b2": (1.1, 1.2),
+    "efficientnet-b3": (1.2, 1.4),
+    "efficientnet-b4": (1.4, 1.8),
+    "efficientnet-b5": (1.6, 2.2),
+    "efficientnet-b6": (1.8, 2.6),
+    "efficientnet-b7": (2.0, 3.1),
+}
+
+# What the package's builders look up in the `backend` module they are given. Keras 3's own has no such
+# functions any more. They use a native swish only where backend() is "tensorflow" and tf.nn has one:
+# keras.ops.silu is that on every backend, and its gradient keeps one tensor less than x * sigmoid(x).
+_BACKEND = SimpleNamespace(
+    backend=lambda: "tensorflow",
+    image_data_format=keras.config.image_data_format,
+    shape=keras.ops.shape,
+    tf=SimpleNamespace(nn=SimpleNamespace(swish=keras.ops.silu)),
+)
+
+# The mean and standard deviation of ImageNet's channels in [0, 1], with which the package's weights were trained
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build_backbone(name: str, size: tuple[int, int]) -> Any:
+    """Return an untrained model from float (n, height, width, 3), as input_scaling leaves it, to features (n, f).
+
+    Raises UserError for an unknown name.
+    """
+    if name not in EFFICIENTNETS:
+        raise UserError(f"backbone: {name!r} is not known; one of {', '.join(EFFICIENTNETS)}")
+    width, depth = EFFICIENTNETS[name]
+    return efficientnet.EfficientNet(
+        width,
+        depth,
+        max(size),
+        model_name=name,
+        include_top=False,
+        weights=None,
+        input_shape=(*size, 3),
+        pooling="avg",
+        backend=_BACKEND,
+        layers=keras.layers,
+        models=keras.models,
+        utils=keras.utils,
+    )
+
+
+def input_scaling() -> Any:
+    """Return the layer from pixels in [0, 255] (n, height, width, 3) to what the backbones expect."""
+    return keras.layers.Rescaling(
+        scale=[1 / (255 * s) for s in _DEVIATION],
+        offset=[-m / s for m, s in zip(_MEAN, _DEVIATION, strict=True)],
+        name="input_scaling",
+    )

@@ -1,0 +1,59 @@
+"""Crops of each shard: read ahead from the files once, then kept on disk and memory-mapped."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from multihead.crop_resize import crop_resize
+from multihead.progress import elapsed, say
+from multihead.settings import ModelSettings
+from multihead.shards import Shard, read_shard
+from multihead.tasks import Task
+
+
+def read_crops(path: Path, task: Task, model: ModelSettings, labels: pd.DataFrame | None = None) -> Shard:
+    """Return one file as a Shard of crops, uint8 (n, height, width, c); its full images are let go."""
+    started = elapsed()
+    shard = read_shard(path, task, labels)
+    crops = crop_resize(shard.images, model.image_size, model.crop, task.dark_ink)
+    say(f"{path.name}: {len(crops)} images read and cropped in {elapsed() - started:.1f} s")
+    return Shard(shard.ids, crops, shard.labels)
+
+
+def crops_ahead(
+    files: Sequence[Path], task: Task, model: ModelSettings, labels: pd.DataFrame | None = None
+) -> Iterator[Shard]:
+    """Yield each file's crops, reading the next file while the caller works on this one."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read_crops, files[0], task, model, labels)
+        for following in (*files[1:], None):
+            shard = coming.result()
+            if following is not None:
+                coming = reader.submit(read_crops, following, task, model, labels)
+            yield shard
+            del shard  # with the caller's gone too, only the shard being read is alive
+
+
+class CropStore:
+    """A scratch folder of labelled crops, one pair of files per shard."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ids: dict[int, Sequence[str]] = {}
+
+    def save(self, index: int, shard: Shard) -> None:
+        """Put a labelled shard of crops on disk."""
+        if shard.labels is None:
+            raise ValueError(f"shard {index} has no labels")
+        np.save(self._folder / f"{index}-images.npy", shard.images)
+        np.savez(self._folder / f"{index}-labels.npz", **{k: np.asarray(v) for k, v in shard.labels.items()})
+        self._ids[index] = shard.ids
+
+    def load(self, index: int) -> Shard:
+        """Return a stored shard; its images are a read-only memory map, read from disk as they are used."""
+        images = np.load(self._folder / f"{index}-images.npy", mmap_mode="r")
+        with np.load(self._folder / f"{index}-labels.npz") as labels:
+            return Shard(self._ids[index], images, {head: labels[head] for head in labels})

@@ -1,0 +1,158 @@
+"""Crops and labels to batches: affine jitter, mixup, cutmix.
+
+Every draw comes from a generator of its own, seeded by what it is for: (seed, purpose, epoch, shard,
+batch). So no random state is ever kept, batches can be made in any order or in parallel, and the same
+batch always comes out the same.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from multihead.settings import RunSettings
+
+Images = NDArray[np.uint8]
+OneHot = dict[str, NDArray[np.float32]]
+
+
+class Draw(IntEnum):
+    """What random numbers are for; each purpose has its own stream."""
+
+    SPLIT = 0
+    SHARD_ORDER = 1
+    ROW_ORDER = 2
+    BATCH = 3
+
+
+def random_for(seed: int, purpose: Draw, epoch: int = 0, shard: int = 0, batch: int = 0) -> np.random.Generator:
+    """Return the generator of one purpose at one place of the training."""
+    return np.random.default_rng([seed, purpose, epoch, shard, batch])
+
+
+class TrainBatches:
+    """The shuffled, augmented batches of one epoch over the shards that are in memory.
+
+    Item i is (images uint8 (b, H, W, c), {head: float32 (b, classes)}); only the last can be smaller.
+
+    images: one array uint8 (n, H, W, c) per shard. rows: (shard, row) pairs, int64 (m, 2), of what to
+    draw from. labels: for each head, int64 (m,), in the order of `rows`. classes: their number per head.
+    epoch, shard: where in the training this is, for the random draws.
+    """
+
+    def __init__(
+        self,
+        images: list[Images],
+        rows: NDArray[np.int64],
+        labels: Mapping[str, NDArray[np.int64]],
+        classes: Mapping[str, int],
+        settings: RunSettings,
+        *,
+        dark_ink: bool,
+        epoch: int,
+        shard: int,
+    ) -> None:
+        self._images, self._rows, self._labels = images, rows, labels
+        self._classes, self._settings, self._dark_ink = classes, settings, dark_ink
+        self._epoch, self._shard = epoch, shard
+        self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
+
+    def __len__(self) -> int:
+        return -(-len(self._rows) // self._settings.batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[Images, OneHot]:
+        settings = self._settings
+        chosen = self._order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+        images = np.stack([self._images[shard][row] for shard, row in self._rows[chosen]])
+        labels = one_hot({head: of[chosen] for head, of in self._labels.items()}, self._classes)
+        rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
+        images = affine_jitter(
+            images,
+            rng,
+            rotation_degrees=settings.rotation_degrees,
+            zoom=settings.zoom,
+            shift=settings.shift,
+            dark_ink=self._dark_ink,
+        )
+        which = rng.random()
+        if which < settings.mixup_share:
+            return mixup(images, labels, rng, settings.mixup_alpha)
+        if which < settings.mixup_share + settings.cutmix_share:
+            return cutmix(images, labels, rng, settings.cutmix_alpha)
+        return images, labels
+
+
+def one_hot(labels: Mapping[str, NDArray[np.int64]], classes: Mapping[str, int]) -> OneHot:
+    """Return float32 (n, classes) for each head's int64 (n,) class indices."""
+    return {head: np.eye(classes[head], dtype=np.float32)[of] for head, of in labels.items()}
+
+
+def affine_jitter(
+    images: Images, rng: np.random.Generator, *, rotation_degrees: float, zoom: float, shift: float, dark_ink: bool
+) -> Images:
+    """Return the images, each turned, zoomed and shifted by its own uniform draw; uint8 (n, H, W, c).
+
+    rotation_degrees: at most this far either way. zoom: factors in [1 - zoom, 1 + zoom], drawn for
+    each axis. shift: at most this share of the width and height. What comes in from outside is paper:
+    the image's lightest value where ink is dark, its darkest otherwise.
+    """
+    count, height, width, _ = images.shape
+    if not count or not (rotation_degrees or zoom or shift):
+        return images.copy()
+    angles = np.deg2rad(rng.uniform(-rotation_degrees, rotation_degrees, count))
+    zooms = rng.uniform(1 - zoom, 1 + zoom, (count, 1, 2))
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    moved = centre + rng.uniform(-shift, shift, (count, 2)) * (width, height)
+    cosine, sine = np.cos(angles), np.sin(angles)
+    turn = np.stack([np.stack([cosine, sine], 1), np.stack([-sine, cosine], 1)], 1) * zooms
+    matrices = np.concatenate([turn, (moved - turn @ centre)[:, :, None]], 2)
+    paper = (images.max if dark_ink else images.min)(axis=(1, 2, 3)).astype(float)
+    jittered = np.empty_like(images)
+    for source, out, matrix, value in zip(images, jittered, matrices, paper.tolist(), strict=True):
+        warped = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=[value] * 4)
+        out[...] = warped.reshape(source.shape)
+    return jittered
+
+
+def mixup(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
+    """Blend each image and its labels with another of the batch by its own Beta(alpha, alpha) draw.
+
+    H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018. The input is left as it is.
+    """
+    partner = rng.permutation(len(images))
+    kept = rng.beta(alpha, alpha, len(images)).astype(np.float32)
+    share = kept[:, None, None, None]
+    mixed = images * share + images[partner] * (1 - share)
+    return np.rint(mixed).astype(np.uint8), _mix_labels(labels, partner, kept[:, None])
+
+
+def cutmix(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
+    """Replace one box in every image by the same box of another image of the batch.
+
+    S. Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features,
+    2019. Labels are weighted by the area that is really kept, after the box is clipped to the image. The
+    input is left as it is.
+    """
+    partner = rng.permutation(len(images))
+    rows, columns = cutmix_box(images.shape[1:3], rng.beta(alpha, alpha), rng)
+    mixed = images.copy()
+    mixed[:, rows, columns] = images[partner, rows, columns]
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    kept = np.float32(1 - area / (images.shape[1] * images.shape[2]))
+    return mixed, _mix_labels(labels, partner, kept)
+
+
+def cutmix_box(shape: tuple[int, ...], kept: float, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Return rows and columns of a box of share 1 - kept of (height, width), clipped at the borders."""
+    box = []
+    for length in shape:
+        half = length * np.sqrt(1 - kept) / 2
+        centre = rng.uniform(0, length)
+        box.append(slice(round(max(centre - half, 0)), round(min(centre + half, length))))
+    return box[0], box[1]
+
+
+def _mix_labels(labels: OneHot, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> OneHot:
+    return {head: of * kept + of[partner] * (1 - kept) for head, of in labels.items()}

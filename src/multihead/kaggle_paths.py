@@ -1,0 +1,59 @@
+"""Where Kaggle puts things: the competition's files, the weights, the working folder.
+
+Kaggle mounts inputs at input/<slug>, and since 2026 also at input/competitions/<slug> and
+input/datasets/<owner>/<slug>. So nothing here names a folder: the files are searched for.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from multihead.errors import UserError
+
+MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
+
+
+def kaggle_root() -> Path:
+    """Return /kaggle, or what KAGGLE_ROOT names instead (a rehearsal)."""
+    return Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))
+
+
+def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") -> Path:
+    """Return the folder that holds all of `files` (names or glob patterns).
+
+    given: a folder named in the settings, the only one looked in then. prefer: of several folders that
+    qualify, those whose path holds this name win. UserError says which folders were looked in.
+    """
+    if given:
+        folder = Path(given).expanduser()
+        missing = [name for name in files if not any(folder.glob(name))]
+        if missing:
+            raise UserError(f"{what}: no {', no '.join(missing)} in {folder}")
+        return folder
+    top = kaggle_root() / "input"
+    looked_in = list(_folders(top, MAX_DEPTH))
+    found = [folder for folder in looked_in if all(any(folder.glob(name)) for name in files)]
+    found = [folder for folder in found if prefer in folder.parts] or found
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{what}: found in {', '.join(map(str, found))}; name one of them in the settings")
+    shown = ", ".join(map(str, looked_in[:12])) + (", ..." if len(looked_in) > 12 else "")
+    raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown or f'{top}, which is not there'}")
+
+
+def working_folder(given: str) -> Path:
+    """Return the folder for what the run leaves behind; UserError if it is not there or not writable."""
+    folder = Path(given).expanduser() if given else kaggle_root() / "working"
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"working folder: {folder} is not a folder that can be written to")
+    return folder
+
+
+def _folders(top: Path, depth: int) -> Iterator[Path]:
+    if not top.is_dir():
+        return
+    yield top
+    if depth:
+        for child in sorted(top.iterdir()):
+            yield from _folders(child, depth - 1)

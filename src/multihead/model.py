@@ -1,0 +1,28 @@
+"""The network: input scaling, backbone, one softmax head per label."""
+
+from typing import Any
+
+import keras
+
+from multihead.backbones import build_backbone, input_scaling
+from multihead.settings import ModelSettings
+from multihead.tasks import Task
+
+
+def build_model(settings: ModelSettings, task: Task) -> Any:
+    """Return an untrained Keras model from uint8 (n, height, width, c) to {head: float32 (n, classes)}.
+
+    Scaling is its first layer, so it travels with the weights; gray becomes three equal channels there.
+    Heads are float32 under mixed precision. Raises UserError for an unknown backbone.
+    """
+    channels = task.image_shape[2]
+    images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")
+    colour = keras.layers.Concatenate(name="gray_to_colour")([images] * 3) if channels == 1 else images
+    features = build_backbone(settings.backbone, settings.image_size)(input_scaling()(colour))
+    if settings.dropout:
+        features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
+    heads = {
+        head: keras.layers.Dense(len(classes), activation="softmax", dtype="float32", name=head)(features)
+        for head, classes in task.heads.items()
+    }
+    return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))

@@ -1,0 +1,175 @@
+"""Settings: what the model is (frozen with its weights), and how one run goes.
+
+A settings file is TOML with the tables [model] and [run]; it names only what differs from the
+defaults below. Every mistake in one is a UserError that names the key, what was given and what is
+allowed.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from multihead.errors import UserError
+from multihead.tasks import TASKS
+
+
+def _setting(
+    default: Any, *, low: float | None = None, high: float | None = None, one_of: Iterable[str] = ()
+) -> Any:
+    """Declare a setting: its default, and its least and greatest value or its choices."""
+    return field(default=default, metadata={"low": low, "high": high, "one_of": tuple(one_of)})
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What the weights belong to; predicting takes these from the manifest.
+
+    backbone: a name that backbones.py knows.
+    image_size: (height, width) in pixels of what the network sees.
+    crop: "ink" cuts the box of the ink out and stretches it to image_size; "none" resizes the whole image.
+    dropout: share of the pooled features dropped before the heads.
+    """
+
+    task: str = _setting("bengali", one_of=TASKS)
+    backbone: str = _setting("efficientnet-b0")
+    image_size: tuple[int, int] = _setting((64, 64), low=32, high=1024)
+    crop: str = _setting("ink", one_of=("ink", "none"))
+    dropout: float = _setting(0.0, low=0, high=0.9)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How one run goes. Folders left empty are looked for where Kaggle mounts them.
+
+    validation_share: share of the train images held out, drawn evenly over the label combinations.
+    plateau_*: after `plateau_patience` epochs without a better validation score the learning rate is
+        multiplied by plateau_factor, down to min_learning_rate. stop_patience: epochs without a better
+        score after which training ends. time_budget_minutes: counted from the start of the process; 0 is none.
+    rotation_degrees, zoom, shift: the greatest jitter; zoom and shift as shares of the size.
+    mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
+    """
+
+    data: str = _setting("")
+    weights: str = _setting("")
+    working: str = _setting("")
+
+    seed: int = _setting(0, low=0)
+    epochs: int = _setting(30, low=1)
+    batch_size: int = _setting(128, low=1)
+    validation_share: float = _setting(0.08, low=0.001, high=0.5)
+    time_budget_minutes: float = _setting(0.0, low=0)
+
+    optimizer: str = _setting("adamw", one_of=("adamw", "rmsprop"))
+    learning_rate: float = _setting(1e-3, low=1e-8, high=10)
+    min_learning_rate: float = _setting(1e-5, low=0, high=10)
+    plateau_patience: int = _setting(3, low=1)
+    plateau_factor: float = _setting(0.5, low=0.01, high=0.99)
+    stop_patience: int = _setting(10, low=1)
+
+    rotation_degrees: float = _setting(16.0, low=0, high=180)
+    zoom: float = _setting(0.15, low=0, high=0.9)
+    shift: float = _setting(0.15, low=0, high=0.9)
+    mixup_share: float = _setting(0.25, low=0, high=1)
+    mixup_alpha: float = _setting(0.4, low=0.01)
+    cutmix_share: float = _setting(0.25, low=0, high=1)
+    cutmix_alpha: float = _setting(0.4, low=0.01)
+
+    require_gpu: bool = _setting(False)
+    mixed_precision: bool = _setting(False)
+    deterministic: bool = _setting(False)
+
+
+class Settings(NamedTuple):
+    """Both halves, and the names of the model settings that were given rather than defaulted."""
+
+    model: ModelSettings
+    run: RunSettings
+    given_model_keys: frozenset[str]
+
+
+T = TypeVar("T", ModelSettings, RunSettings)
+
+
+def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
+    """Return the settings of a TOML file, with `key=value` overrides applied on top."""
+    tables = _read_tables(path) if path else {}
+    source = path.name if path else "defaults"
+    for name in tables:
+        if name not in ("model", "run"):
+            raise UserError(f"{source}: [{name}] is not known; the tables are [model] and [run]")
+    model, run = dict(tables.get("model", {})), dict(tables.get("run", {}))
+    model_keys = {f.name for f in fields(ModelSettings)}
+    for override in overrides:
+        key, value = _parse_override(override)
+        (model if key in model_keys else run)[key] = value
+    return Settings(
+        settings_from(ModelSettings, model, source), settings_from(RunSettings, run, source), frozenset(model)
+    )
+
+
+def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:
+    """Return a settings object from plain values (of TOML or JSON); the inverse of settings_dict."""
+    known = {f.name: f for f in fields(kind)}
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            raise UserError(f"{source}: {key} is not known; one of {', '.join(known)}")
+        checked[key] = _checked(known[key].default, dict(known[key].metadata), key, value, source)
+    settings = kind(**checked)
+    if isinstance(settings, RunSettings) and settings.mixup_share + settings.cutmix_share > 1:
+        raise UserError(f"{source}: mixup_share + cutmix_share is over 1; they are shares of the same batches")
+    return settings
+
+
+def settings_dict(settings: ModelSettings | RunSettings) -> dict[str, Any]:
+    """Return the settings as plain values for JSON."""
+    return asdict(settings)
+
+
+def _read_tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML ({error})") from error
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key, value = key.strip(), value.strip()
+    if not equals or not key:
+        raise UserError(f"--set {text}: expected key=value")
+    known = {f.name: f.default for kind in (ModelSettings, RunSettings) for f in fields(kind)}
+    if isinstance(known.get(key), str):
+        return key, value
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: str) -> Any:
+    """Return the value in the default's type, or raise UserError with what is allowed."""
+    parts = value if isinstance(default, tuple) and isinstance(value, list | tuple) else None
+    if parts is not None and len(parts) == len(default):
+        return tuple(_checked(d, rule, key, v, source) for d, v in zip(default, parts, strict=True))
+    if type(default) is float and type(value) is int:
+        value = float(value)
+    low, high = rule["low"], rule["high"]
+    if type(value) is not type(default):
+        allowed = f"{len(default)} whole numbers" if isinstance(default, tuple) else _TYPE_NAMES[type(default)]
+    elif rule["one_of"] and value not in rule["one_of"]:
+        allowed = f"one of {', '.join(rule['one_of'])}"
+    elif low is not None and not value >= low:
+        allowed = f"at least {low}"
+    elif high is not None and not value <= high:
+        allowed = f"at most {high}"
+    else:
+        return value
+    raise UserError(f"{source}: {key} = {value!r}; expected {allowed}")
+
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
