@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Build what is pushed to Kaggle, and rehearse it at home. Standard library only.
 
-    python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
-    python build_kernel.py stage FOLDER       put a training's weights into dataset_meta/
-    python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
-    python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
+python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
+python build_kernel.py stage FOLDER       put a training's weights into dataset_meta/
+python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
+python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundler.bundle import build_script
-from bundler.errors import BundlerError, RehearsalFailed
+from bundler.errors import BundlerError, RehearsalError
 from bundler.metadata import read_metadata, set_owner
 from bundler.rehearsal import MOUNTS, Inputs, Rehearsed, check_submission, rehearse
 from bundler.staging import stage
@@ -35,12 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"dataset_meta: {stage(arguments.folder, DATASET)}")
         elif arguments.command == "rehearse":
             out = arguments.out or DRY_RUN / f"rehearsal-{arguments.kernel}"
-            print(rehearse_kernel(arguments.kernel, arguments.data, arguments.weights, out, arguments.mounts, arguments.set))
+            print(
+                rehearse_kernel(
+                    arguments.kernel, arguments.data, arguments.weights, out, arguments.mounts, arguments.set
+                )
+            )
         elif arguments.command == "dry-run":
             dry_run(arguments.data, arguments.mounts)
         else:
             build(arguments.owner)
-    except (BundlerError, RehearsalFailed) as error:
+    except (BundlerError, RehearsalError) as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, BundlerError) else 1

@@ -203,7 +203,9 @@ def _check_size(script: bytes, modules: Mapping[str, str], wheels: Mapping[str, 
     sizes |= {name: len(data) * 4 // 3 for name, data in wheels.items()}
     largest = sorted(sizes.items(), key=lambda item: -item[1])[:5]
     told = ", ".join(f"{name} {size:,}" for name, size in largest)
-    raise BundlerError(f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; largest: {told}")
+    raise BundlerError(
+        f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; largest: {told}"
+    )
 
 
 _START = '''

@@ -33,7 +33,9 @@ def set_owner(repository: Path, owner: str) -> list[Path]:
     References to other people's datasets stay as they are. Returns the files that changed.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{1,49}", owner):
-        raise BundlerError(f"--owner {owner}: expected the user name in your Kaggle profile's address: letters, digits, dashes")
+        raise BundlerError(
+            f"--owner {owner}: expected the user name in your Kaggle profile's address: letters, digits, dashes"
+        )
     paths = [repository / name for name in METADATA_FILES]
     ours = {read_metadata(path)["id"] for path in paths}
     changed = []

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bundler import sandbox
 from bundler.bundle import IMAGE_FILE
-from bundler.errors import BundlerError, RehearsalFailed
+from bundler.errors import BundlerError, RehearsalError
 
 MOUNTS = ("old", "new")
 NEVER_LINKED = ("truth.csv",)
@@ -57,12 +57,10 @@ class Rehearsed:
         )
 
 
-def rehearse(
-    script: Path, inputs: Inputs, root: Path, mounts: str = "new", arguments: Sequence[str] = ()
-) -> Rehearsed:
+def rehearse(script: Path, inputs: Inputs, root: Path, mounts: str = "new", arguments: Sequence[str] = ()) -> Rehearsed:
     """Run the script with `root` as Kaggle's /kaggle, its output passed on line by line and kept in root/log.txt.
 
-    root is emptied first. arguments: handed to the script. Raises RehearsalFailed where Kaggle would have
+    root is emptied first. arguments: handed to the script. Raises RehearsalError where Kaggle would have
     failed the run or where it did what the run on Kaggle could not: reached for the network, changed its inputs.
     """
     _lay_out(script, inputs, root, mounts)
@@ -75,11 +73,11 @@ def rehearse(
     seconds = time.monotonic() - started
     if attempts.exists():
         first = attempts.read_text(encoding="utf-8").splitlines()[0]
-        raise RehearsalFailed(f"{script.name} reached for the network ({first}); Kaggle's kernels have none")
+        raise RehearsalError(f"{script.name} reached for the network ({first}); Kaggle's kernels have none")
     if code:
-        raise RehearsalFailed(f"{script.name} ended with exit code {code}: {_last_words(root / 'log.txt')}")
+        raise RehearsalError(f"{script.name} ended with exit code {code}: {_last_words(root / 'log.txt')}")
     if _state_of(inputs) != before:
-        raise RehearsalFailed(f"{script.name} changed a file of its inputs; Kaggle mounts them read-only")
+        raise RehearsalError(f"{script.name} changed a file of its inputs; Kaggle mounts them read-only")
     shutil.rmtree(root / "tmp")
     return Rehearsed(root / "working", seconds, peak_bytes, network)
 
@@ -87,18 +85,18 @@ def rehearse(
 def check_submission(submission: Path, sample: Path) -> int:
     """Return the number of rows of a submission that has sample_submission's header, rows and order.
 
-    Raises RehearsalFailed, naming the first line that differs or holds no whole number.
+    Raises RehearsalError, naming the first line that differs or holds no whole number.
     """
     if not submission.is_file():
-        raise RehearsalFailed(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
+        raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
     told, wanted = _rows(submission), _rows(sample)
     if len(told) != len(wanted):
-        raise RehearsalFailed(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
+        raise RehearsalError(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
     if told[0] != wanted[0]:
-        raise RehearsalFailed(f"{submission}: header {','.join(told[0])}; {sample.name} has {','.join(wanted[0])}")
+        raise RehearsalError(f"{submission}: header {','.join(told[0])}; {sample.name} has {','.join(wanted[0])}")
     for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
         if row[:1] != sample_row[:1] or len(row) != 2 or not row[1].isdecimal():
-            raise RehearsalFailed(f"{submission}, line {line}: {','.join(row)}; expected {sample_row[0]},<class>")
+            raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {sample_row[0]},<class>")
     return len(told) - 1
 
 
@@ -196,4 +194,4 @@ def _rows(path: Path) -> list[list[str]]:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RehearsalFailed(f"{path}: cannot be read as CSV ({error})") from error
+        raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error

@@ -14,6 +14,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -41,15 +42,19 @@ class KaggleImports(importlib.machinery.PathFinder):
 
 
 def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook that refuses, and notes down, whatever leaves this machine."""
+    """Refuse, and note down, whatever leaves this machine; an audit hook."""
     host = _host_of(event, arguments)
     if host is None or host in ("localhost", "::1", "", "0.0.0.0") or host.startswith("127."):
         return
     where = next(
-        (f"{f.filename}, line {f.lineno}" for f in reversed(traceback.extract_stack()[:-1]) if "/multihead/" in f.filename),
+        (
+            f"{f.filename}, line {f.lineno}"
+            for f in reversed(traceback.extract_stack()[:-1])
+            if "/multihead/" in f.filename
+        ),
         "",
     )
-    with open(os.environ[ATTEMPTS_VARIABLE], "a", encoding="utf-8") as log:
+    with Path(os.environ[ATTEMPTS_VARIABLE]).open("a", encoding="utf-8") as log:
         log.write(f"{event} {host} {where}".rstrip() + "\n")
     raise OSError(f"no network on Kaggle: {event} {host}")
 

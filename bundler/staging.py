@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -19,7 +18,9 @@ def stage(trained: Path, dataset: Path) -> str:
     try:
         manifest = json.loads((trained / MANIFEST_FILE).read_text(encoding="utf-8"))
         sha256 = hashlib.sha256((trained / WEIGHTS_FILE).read_bytes()).hexdigest()
-        told = f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, validation R {manifest['score']['total']:.4f}"
+        told = (
+            f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, validation R {manifest['score']['total']:.4f}"
+        )
         expected = manifest["sha256"]
     except OSError as error:
         raise BundlerError(f"{error.filename}: {error.strerror}; expected the output of the train kernel") from error
@@ -30,5 +31,5 @@ def stage(trained: Path, dataset: Path) -> str:
     for name in (WEIGHTS_FILE, MANIFEST_FILE):
         shutil.copyfile(trained / name, dataset / f".new-{name}")
     for name in (WEIGHTS_FILE, MANIFEST_FILE):
-        os.replace(dataset / f".new-{name}", dataset / name)
+        (dataset / f".new-{name}").replace(dataset / name)
     return told

@@ -91,7 +91,9 @@ def draw_competition(folder: Path, rows: int, test_rows: int, seed: int) -> None
         else:
             write_test_tables(folder, labels)
     classes = [(head, label, f"{head} {label}") for head, count in CLASSES.items() for label in range(count)]
-    pd.DataFrame(classes, columns=["component_type", "label", "component"]).to_csv(folder / "class_map.csv", index=False)
+    pd.DataFrame(classes, columns=["component_type", "label", "component"]).to_csv(
+        folder / "class_map.csv", index=False
+    )
 
 
 def write_test_tables(folder: Path, labels: pd.DataFrame) -> None:

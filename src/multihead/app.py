@@ -80,7 +80,9 @@ def evaluate(submission: Path, truth: Path, task: Task) -> None:
     for head, recall in score.recall.items():
         absent = score.absent[head]
         classes = len(task.heads[head])
-        note = f"; averaged over the {classes - len(absent)} classes present, absent: {_listed(absent)}" if absent else ""
+        note = (
+            f"; averaged over the {classes - len(absent)} classes present, absent: {_listed(absent)}" if absent else ""
+        )
         print(f"  {head:<20} {recall:.4f} (a constant answer: {1 / (classes - len(absent)):.4f}{note})")
 
 
@@ -88,7 +90,9 @@ def _refuse_other_model(settings: Settings, of_weights: ModelSettings) -> None:
     for key in sorted(settings.given_model_keys):
         given, trained = getattr(settings.model, key), getattr(of_weights, key)
         if given != trained:
-            raise UserError(f"{key} = {given!r}, but the weights were trained with {trained!r}; leave it out to predict")
+            raise UserError(
+                f"{key} = {given!r}, but the weights were trained with {trained!r}; leave it out to predict"
+            )
 
 
 def _listed(classes: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,22 +39,20 @@ def crops_ahead(
 
 
 class CropStore:
-    """A scratch folder of labelled crops, one pair of files per shard."""
+    """A scratch folder of crops, one file per shard; ids and labels, which are small, stay in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ids: dict[int, Sequence[str]] = {}
+        self._without_images: dict[int, Shard] = {}
 
     def save(self, index: int, shard: Shard) -> None:
-        """Put a labelled shard of crops on disk."""
-        if shard.labels is None:
-            raise ValueError(f"shard {index} has no labels")
-        np.save(self._folder / f"{index}-images.npy", shard.images)
-        np.savez(self._folder / f"{index}-labels.npz", **{k: np.asarray(v) for k, v in shard.labels.items()})
-        self._ids[index] = shard.ids
+        """Put a shard's crops on disk."""
+        np.save(self._path(index), shard.images)
+        self._without_images[index] = replace(shard, images=shard.images[:0].copy())
 
     def load(self, index: int) -> Shard:
         """Return a stored shard; its images are a read-only memory map, read from disk as they are used."""
-        images = np.load(self._folder / f"{index}-images.npy", mmap_mode="r")
-        with np.load(self._folder / f"{index}-labels.npz") as labels:
-            return Shard(self._ids[index], images, {head: labels[head] for head in labels})
+        return replace(self._without_images[index], images=np.load(self._path(index), mmap_mode="r"))
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"{index}.npy"

@@ -5,6 +5,7 @@ batch). So no random state is ever kept, batches can be made in any order or in 
 batch always comes out the same.
 """
 
+import math
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -60,7 +61,7 @@ class TrainBatches:
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // self._settings.batch_size)
+        return math.ceil(len(self._rows) / self._settings.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[Images, OneHot]:
         settings = self._settings

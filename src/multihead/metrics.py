@@ -35,7 +35,9 @@ def recall_per_class(truth: Indices, predicted: Indices, classes: int) -> NDArra
     """Return float64 (classes,): the share of each class's images that were predicted so; nan where it has none."""
     hits = np.bincount(truth[truth == predicted], minlength=classes)
     images = np.bincount(truth, minlength=classes)
-    return np.divide(hits, images, out=np.full(classes, np.nan), where=images > 0)
+    recall = np.full(classes, np.nan)
+    np.divide(hits, images, out=recall, where=images > 0)
+    return recall
 
 
 def weighted_macro_recall(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], task: Task) -> Score:

@@ -15,9 +15,7 @@ from multihead.errors import UserError
 from multihead.tasks import TASKS
 
 
-def _setting(
-    default: Any, *, low: float | None = None, high: float | None = None, one_of: Iterable[str] = ()
-) -> Any:
+def _setting(default: Any, *, low: float | None = None, high: float | None = None, one_of: Iterable[str] = ()) -> Any:
     """Declare a setting: its default, and its least and greatest value or its choices."""
     return field(default=default, metadata={"low": low, "high": high, "one_of": tuple(one_of)})
 

@@ -141,13 +141,13 @@ def _transpose_into(out: NDArray[np.uint8], table: pa.Table) -> None:
         out[:, start : start + len(block)] = cv2.transpose(block).reshape(table.num_rows, len(block))
 
 
-def _labels_of(
-    ids: Sequence[str], labels: pd.DataFrame | None, path: Path
-) -> dict[str, NDArray[np.int64]] | None:
+def _labels_of(ids: Sequence[str], labels: pd.DataFrame | None, path: Path) -> dict[str, NDArray[np.int64]] | None:
     if labels is None:
         return None
     rows = labels.index.get_indexer(pd.Index(ids))
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
-        raise UserError(f"{path}: {ids[unknown[0]]} and {len(unknown) - 1} other images have no labels in the label file")
+        raise UserError(
+            f"{path}: {ids[unknown[0]]} and {len(unknown) - 1} other images have no labels in the label file"
+        )
     return {str(head): labels[head].to_numpy()[rows] for head in labels}

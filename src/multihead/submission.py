@@ -1,6 +1,5 @@
 """Class labels to submission.csv, in sample_submission's rows; and a submission against the truth."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -22,16 +21,20 @@ def write_submission(path: Path, sample: Path, predicted: pd.DataFrame, task: Ta
     repeated = predicted.index[predicted.index.duplicated()]
     if len(repeated):
         raise UserError(f"test files: {repeated[0]} is in them {(predicted.index == repeated[0]).sum()} times")
-    rows = [pd.Series(predicted[head].to_numpy(), [task.row_id(i, head) for i in predicted.index]) for head in task.heads]
+    rows = [
+        pd.Series(predicted[head].to_numpy(), [task.row_id(i, head) for i in predicted.index]) for head in task.heads
+    ]
     targets = pd.concat(rows)
     wanted = pd.Index(_read_column(sample, ROW_ID))
     missing, extra = wanted.difference(targets.index, sort=False), targets.index.difference(wanted, sort=False)
     if len(missing) or len(extra):
         first = f"{missing[0]} is not in the test files" if len(missing) else f"{extra[0]} is not in {sample.name}"
-        raise UserError(f"{sample}: {len(missing)} rows without a prediction, {len(extra)} predictions without a row; {first}")
+        raise UserError(
+            f"{sample}: {len(missing)} rows without a prediction, {len(extra)} predictions without a row; {first}"
+        )
     new = path.with_name(f"new-{path.name}")
     pd.DataFrame({ROW_ID: wanted, TARGET: targets[wanted].to_numpy()}).to_csv(new, index=False, lineterminator="\n")
-    os.replace(new, path)
+    new.replace(path)
     return len(wanted)
 
 

@@ -153,7 +153,10 @@ class Trainer:
         batches = TrainBatches(
             [shard.images for shard in shards],
             rows,
-            {head: np.concatenate([of[head][k] for of, k in zip(labels, kept, strict=True)]) for head in self.task.heads},
+            {
+                head: np.concatenate([of[head][k] for of, k in zip(labels, kept, strict=True)])
+                for head in self.task.heads
+            },
             {head: len(classes) for head, classes in self.task.heads.items()},
             self.run,
             dark_ink=self.task.dark_ink,
@@ -164,7 +167,9 @@ class Trainer:
         fitted = self.network.fit(_KerasBatches(batches), epochs=1, shuffle=False, verbose=0, callbacks=[watch])
         loss = fitted.history["loss"][0]
         if not math.isfinite(loss):
-            raise UserError(f"epoch {epoch + 1}: the loss is {loss}; learning_rate {self.schedule.learning_rate} is too high")
+            raise UserError(
+                f"epoch {epoch + 1}: the loss is {loss}; learning_rate {self.schedule.learning_rate} is too high"
+            )
         totals.add(min(watch.batches_done * self.run.batch_size, len(rows)), loss)
 
     def _validate(self, store: CropStore) -> Score:
@@ -180,7 +185,7 @@ class Trainer:
         return weighted_macro_recall(_joined(truth), _joined(predicted), self.task)
 
     def _is_held_out(self, ids: Any) -> NDArray[np.bool_]:
-        return self.held_out.loc[ids].to_numpy()
+        return np.asarray(self.held_out.loc[ids], dtype=np.bool_)
 
     def _save(self, score: Score, epoch: int) -> None:
         kept = self.labels[~self.held_out.loc[self.labels.index]]
@@ -229,8 +234,8 @@ def choose_validation(labels: pd.DataFrame, run: RunSettings) -> "pd.Series[bool
     held_out.iloc[order] = np.diff(marks) > 0
     if not held_out.any() or held_out.all():
         raise UserError(
-            f"validation_share = {run.validation_share}: of {len(labels)} images {int(held_out.sum())} would be held out; "
-            "at least one must be, and at least one not"
+            f"validation_share = {run.validation_share}: {int(held_out.sum())} of {len(labels)} images would be "
+            "held out; at least one must be, and at least one not"
         )
     return held_out
 
@@ -248,10 +253,10 @@ def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[n
 
 
 class _KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """TrainBatches as fit takes them, made ahead of the network in one thread."""
+    """TrainBatches as fit takes them, made in order ahead of the network by two threads."""
 
     def __init__(self, batches: TrainBatches) -> None:
-        super().__init__(workers=1, max_queue_size=8)
+        super().__init__(workers=2, max_queue_size=8)
         self._batches = batches
 
     def __len__(self) -> int:

@@ -5,7 +5,6 @@ The folder that training leaves is ready to become a Kaggle dataset.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +62,8 @@ def save_weights(
     }
     new_manifest = folder / f"new-{MANIFEST_FILE}"
     new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    os.replace(new, folder / WEIGHTS_FILE)
-    os.replace(new_manifest, folder / MANIFEST_FILE)
+    new.replace(folder / WEIGHTS_FILE)
+    new_manifest.replace(folder / MANIFEST_FILE)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -91,7 +90,9 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a manifest of weights ({error!r})") from error
     if found != manifest.sha256:
-        raise UserError(f"{folder / WEIGHTS_FILE}: SHA-256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...")
+        raise UserError(
+            f"{folder / WEIGHTS_FILE}: SHA-256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}..."
+        )
     if manifest.heads != dict(task_by_name(manifest.model.task).heads):
         raise UserError(f"{path}: its heads are not those of task {manifest.model.task}")
     return manifest

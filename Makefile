@@ -1,0 +1,37 @@
+# make dry-run [DATA=folder]: the main job. make test [SLOW=1]: lint, types, tests. Each sets itself up in .venv.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+
+.PHONY: dry-run test lint clean
+.DELETE_ON_ERROR:
+
+dry-run: $(VENV)/ready
+	$(PY) build_kernel.py dry-run $(if $(DATA),"$(DATA)")
+
+test: lint
+	$(PY) -m pytest $(if $(SLOW),-m "slow or not slow")
+
+lint: $(VENV)/ready-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+# A machine without a desktop lacks the libGL that opencv-python loads; the headless build is the same without it.
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "error: Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "set-up: $(VENV), some 2 GB, once; one to five minutes with a good connection"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install -r requirements.txt
+	@$(PY) -c 'import cv2' 2>/dev/null || { $(PIP) uninstall -y opencv-python && \
+		$(PIP) install "$$(sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt)"; }
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dry-run kernel/*/*_kernel.py
