@@ -72,7 +72,7 @@ def class_indices(labels: "pd.Series[int]", classes: tuple[int, ...], path: Path
 
     Raises UserError for a label that is none of them, naming the file and the label's index (its row).
     """
-    indices = pd.Index(classes).get_indexer(pd.Index(labels.to_numpy()))
+    indices = pd.Index(classes).get_indexer(pd.Index(pd.to_numeric(labels, errors="coerce")))
     outside = np.flatnonzero(indices < 0)
     if len(outside):
         row, label = labels.index[outside[0]], labels.iloc[outside[0]]

@@ -1,0 +1,32 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from sample_competition import draw_competition
+
+HOUSE = Path(__file__).resolve().parent.parent
+SHARED = HOUSE.parent / "shared" / "data" / "make_competition.py"
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn competition: 4 train shards of 48 images, 4 test shards of 3."""
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_competition(folder, rows=48, test_rows=3, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bengali(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real images as the competition serves them: 400 train images, its 12 public test images."""
+    if not SHARED.is_file():
+        pytest.skip("the competition's images are not on this machine")
+    folder = tmp_path_factory.mktemp("bengali")
+    command = [sys.executable, str(SHARED), "bengali", str(folder), "--rows-per-shard", "100"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder

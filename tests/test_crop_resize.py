@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from multihead.crop_resize import crop_resize
+from multihead.shards import read_shard
+from multihead.tasks import BENGALI
+
+Image = NDArray[np.uint8]
+
+
+def crop_by_contours(image: Image, size: tuple[int, int]) -> Image | None:
+    """The union of all contours' rectangles, as the competition's kernels cut it; None where it is empty."""
+    _, ink = cv2.threshold(image, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)
+    contours, _ = cv2.findContours(ink, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return None
+    boxes = np.array([cv2.boundingRect(contour) for contour in contours])
+    left, top = boxes[:, :2].min(axis=0)
+    right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    resized = cv2.resize(image[top:bottom, left:right], size[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
+
+
+images = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 60)), fill=st.just(250))
+
+
+@given(images, st.sampled_from([(32, 32), (40, 24)]))
+@settings(max_examples=300, deadline=None)
+def test_crops_are_those_of_the_contours(image: Image, size: tuple[int, int]) -> None:
+    expected = crop_by_contours(image, size)
+    crop = crop_resize(image[None, :, :, None], size, "ink", dark_ink=True)[0, :, :, 0]
+    if expected is not None:
+        assert np.array_equal(crop, expected)
+
+
+def test_crops_of_real_images_are_those_of_the_contours(bengali: Path) -> None:
+    for file in sorted(bengali.glob("*.parquet")):
+        images = read_shard(file, BENGALI).images
+        crops = crop_resize(images, (64, 64), "ink", dark_ink=True)
+        for image, crop in zip(images[:, :, :, 0], crops[:, :, :, 0], strict=True):
+            expected = crop_by_contours(image, (64, 64))
+            assert expected is not None
+            assert np.array_equal(crop, expected)
+
+
+def test_a_blank_image_gives_a_blank_crop() -> None:
+    for value in (0, 128, 255):
+        blank = np.full((1, 137, 236, 1), value, np.uint8)
+        crop = crop_resize(blank, (64, 64), "ink", dark_ink=True)
+        assert np.array_equal(crop, np.full((1, 64, 64, 1), value, np.uint8))
+
+
+def test_ink_keeps_its_polarity_and_fills_the_crop() -> None:
+    paper = np.full((2, 137, 236, 1), 255, np.uint8)
+    paper[:, 50:90, 100:160] = 10
+    assert (crop_resize(paper, (64, 64), "ink", dark_ink=True) == 10).all()
+    assert (crop_resize(255 - paper, (64, 64), "ink", dark_ink=False) == 245).all()
+
+
+def test_without_crop_the_whole_image_is_resized() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 137, 236, 1), np.uint8)
+    whole = crop_resize(image, (137, 236), "none", dark_ink=True)
+    assert np.array_equal(whole, image)
+
+
+def test_no_images_give_no_crops() -> None:
+    none = np.empty((0, 137, 236, 1), np.uint8)
+    assert crop_resize(none, (64, 48), "ink", dark_ink=True).shape == (0, 64, 48, 1)
+
+
+def test_the_images_stay_as_they_are(drawn: Path) -> None:
+    images = read_shard(drawn / "train_image_data_0.parquet", BENGALI).images
+    before = images.copy()
+    crop_resize(images, (64, 64), "ink", dark_ink=True)
+    assert np.array_equal(images, before)

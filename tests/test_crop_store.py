@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multihead.crop_resize import crop_resize
+from multihead.crop_store import CropStore, crops_ahead
+from multihead.errors import UserError
+from multihead.settings import ModelSettings
+from multihead.shards import Shard, find_shards, read_labels, read_shard
+from multihead.tasks import BENGALI
+
+MODEL = ModelSettings(image_size=(40, 48))
+
+
+def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:
+    files = find_shards(drawn, BENGALI.train_files)
+    labels = read_labels(drawn / "train.csv", BENGALI)
+    shards = list(crops_ahead(files, BENGALI, MODEL, labels))
+    assert [shard.ids for shard in shards] == [read_shard(f, BENGALI).ids for f in files]
+    whole = read_shard(files[2], BENGALI, labels)
+    assert np.array_equal(shards[2].images, crop_resize(whole.images, (40, 48), "ink", dark_ink=True))
+    assert shards[2].labels is not None
+    assert whole.labels is not None
+    assert all(np.array_equal(shards[2].labels[head], whole.labels[head]) for head in BENGALI.heads)
+
+
+def test_a_damaged_file_stops_the_reading_with_its_name(drawn: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "test_image_data_9.parquet"
+    broken.write_bytes(b"PAR1")
+    coming = crops_ahead([drawn / "test_image_data_0.parquet", broken], BENGALI, MODEL)
+    assert len(next(coming).ids) == 3
+    with pytest.raises(UserError, match="test_image_data_9"):
+        next(coming)
+
+
+def test_a_stored_shard_comes_back_the_same_without_being_in_memory(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
+    shard = Shard(list("abcde"), images, {"head": np.arange(5)})
+    store = CropStore(tmp_path)
+    store.save(3, shard)
+    back = store.load(3)
+    assert isinstance(back.images, np.memmap)
+    assert np.array_equal(back.images, images)
+    assert back.ids == shard.ids
+    assert back.labels == shard.labels

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from multihead.errors import UserError
+from multihead.kaggle_paths import find_input, working_folder
+
+FILES = ["train.csv", "train_image_data_*.parquet"]
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    return tmp_path / "input"
+
+
+def fill(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "train.csv").touch()
+    (folder / "train_image_data_0.parquet").touch()
+    return folder
+
+
+@pytest.mark.parametrize("mount", ["bengaliai-cv19", "competitions/bengaliai-cv19", "datasets/somebody/copy/data"])
+def test_files_are_found_in_every_form_of_mount(kaggle: Path, mount: str) -> None:
+    folder = fill(kaggle / mount)
+    fill_other = kaggle / "other"
+    fill_other.mkdir()
+    (fill_other / "train.csv").touch()
+    assert find_input("competition", FILES, "", "bengaliai-cv19") == folder
+
+
+def test_the_competition_s_own_mount_is_preferred_to_a_copy(kaggle: Path) -> None:
+    fill(kaggle / "datasets" / "somebody" / "copy")
+    folder = fill(kaggle / "competitions" / "bengaliai-cv19")
+    assert find_input("competition", FILES, "", "bengaliai-cv19") == folder
+
+
+def test_two_candidates_are_named(kaggle: Path) -> None:
+    fill(kaggle / "one"), fill(kaggle / "two")
+    with pytest.raises(UserError, match=r"found in .*one, .*two; name one"):
+        find_input("weights", FILES, "")
+
+
+def test_where_nothing_is_found_the_folders_looked_in_are_named(kaggle: Path) -> None:
+    (kaggle / "competitions" / "other").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no folder with train.csv and train_image.*looked in .*competitions/other"):
+        find_input("competition", FILES, "")
+
+
+def test_without_any_input_the_missing_folder_is_named(kaggle: Path) -> None:
+    with pytest.raises(UserError, match=r"looked in .*input, which is not there"):
+        find_input("competition", FILES, "")
+
+
+def test_a_folder_given_is_the_only_one_looked_in(kaggle: Path, tmp_path: Path) -> None:
+    fill(kaggle / "bengaliai-cv19")
+    with pytest.raises(UserError, match=r"no train.csv"):
+        find_input("competition", FILES, str(tmp_path))
+
+
+def test_the_working_folder_must_be_there(kaggle: Path) -> None:
+    with pytest.raises(UserError, match="working folder"):
+        working_folder("")
+    (kaggle.parent / "working").mkdir()
+    assert working_folder("") == kaggle.parent / "working"

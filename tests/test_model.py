@@ -1,0 +1,81 @@
+import keras
+import numpy as np
+import pytest
+
+from multihead.backbones import EFFICIENTNETS, build_backbone, input_scaling
+from multihead.errors import UserError
+from multihead.inference import predict_probabilities
+from multihead.model import build_model
+from multihead.settings import ModelSettings
+from multihead.tasks import BENGALI
+
+NARROW = ModelSettings(backbone="narrow", image_size=(32, 48))
+
+
+def test_a_model_turns_gray_pixels_into_probabilities_of_every_head() -> None:
+    keras.utils.set_random_seed(0)
+    network = build_model(NARROW, BENGALI)
+    images = np.random.default_rng(0).integers(0, 256, (7, 32, 48, 1), np.uint8)
+    answers = predict_probabilities(network, images, batch_size=4)
+    assert list(answers) == list(BENGALI.heads)
+    for head, classes in BENGALI.heads.items():
+        assert answers[head].shape == (7, len(classes))
+        assert answers[head].dtype == np.float32
+        assert np.allclose(answers[head].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_padded_batch_answers_as_a_full_one() -> None:
+    keras.utils.set_random_seed(0)
+    network = build_model(NARROW, BENGALI)
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 48, 1), np.uint8)
+    whole, cut = predict_probabilities(network, images, 8), predict_probabilities(network, images[:5], 8)
+    for head in BENGALI.heads:
+        assert np.allclose(cut[head], whole[head][:5], atol=1e-6)
+
+
+def test_no_images_give_no_answers_of_the_right_width() -> None:
+    network = build_model(NARROW, BENGALI)
+    answers = predict_probabilities(network, np.empty((0, 32, 48, 1), np.uint8), 4)
+    assert {head: of.shape for head, of in answers.items()} == {h: (0, len(c)) for h, c in BENGALI.heads.items()}
+
+
+def test_input_scaling_is_that_of_the_package_s_weights() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3)).astype(np.float32)
+    scaled = np.asarray(input_scaling()(pixels))
+    expected = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    assert np.allclose(scaled, expected, atol=1e-5)
+
+
+def test_b0_has_the_paper_s_parameters() -> None:
+    assert build_backbone("efficientnet-b0", (64, 64)).count_params() == 4_049_564
+
+
+def test_the_table_is_the_package_s_own() -> None:
+    """The width and depth that efficientnet's own builders pass on, for B0 to B7."""
+    from efficientnet import model as package
+
+    def recorded(width: float, depth: float, *args: object, **kwargs: object) -> tuple[float, float]:
+        return width, depth
+
+    original, package.EfficientNet = package.EfficientNet, recorded
+    try:
+        own = {f"efficientnet-b{i}": getattr(package, f"EfficientNetB{i}")(weights=None) for i in range(8)}
+    finally:
+        package.EfficientNet = original
+    assert own == {name: shape for name, shape in EFFICIENTNETS.items() if name != "narrow"}
+
+
+def test_an_unknown_backbone_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match="'resnet' is not known; one of narrow, efficientnet-b0"):
+        build_backbone("resnet", (64, 64))
+
+
+def test_heads_stay_float32_under_mixed_precision() -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        network = build_model(NARROW, BENGALI)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert network.get_layer("narrow").compute_dtype == "float16"
+    assert all(network.get_layer(head).compute_dtype == "float32" for head in BENGALI.heads)

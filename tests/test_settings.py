@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multihead.errors import UserError
+from multihead.settings import ModelSettings, RunSettings, read_settings, settings_dict, settings_from
+from tests.conftest import HOUSE
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_names_only_what_differs(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, '[model]\nbackbone = "narrow"\n[run]\nepochs = 3\n'))
+    assert settings.model == ModelSettings(backbone="narrow")
+    assert settings.run == RunSettings(epochs=3)
+    assert settings.given_model_keys == {"backbone"}
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "[run]\nepochs = 3\n")
+    overrides = ["epochs=5", "image_size=[96, 128]", "learning_rate=1", "data=/some/where", "require_gpu=true"]
+    settings = read_settings(path, overrides)
+    assert settings.model.image_size == (96, 128)
+    assert settings.run == RunSettings(epochs=5, learning_rate=1.0, data="/some/where", require_gpu=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[run]\nepoch = 3", "epoch is not known; one of data, weights"),
+        ('[run]\nepochs = "3"', "epochs = '3'; expected a whole number"),
+        ("[run]\nepochs = true", "epochs = True; expected a whole number"),
+        ("[run]\nepochs = 0", "epochs = 0; expected at least 1"),
+        ("[run]\nlearning_rate = nan", "learning_rate = nan; expected at least 1e-08"),
+        ("[run]\nvalidation_share = 0.9", "validation_share = 0.9; expected at most 0.5"),
+        ('[run]\noptimizer = "sgd"', "optimizer = 'sgd'; expected one of adamw, rmsprop"),
+        ("[run]\nmixup_share = 0.6\ncutmix_share = 0.6", "mixup_share + cutmix_share is over 1"),
+        ("[model]\nimage_size = 64", "image_size = 64; expected 2 whole numbers"),
+        ("[model]\nimage_size = [64]", "image_size = [64]; expected 2 whole numbers"),
+        ("[model]\nimage_size = [64, 16]", "image_size = 16; expected at least 32"),
+        ('[model]\ncrop = "square"', "crop = 'square'; expected one of ink, none"),
+        ("[train]\nepochs = 3", "[train] is not known"),
+        ("epochs = 3", "[epochs] is not known"),
+        ("[run\n", "not TOML"),
+    ],
+)
+def test_a_mistake_names_the_key_what_was_given_and_what_is_allowed(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(UserError, match=r"settings\.toml") as error:
+        read_settings(written(tmp_path, text))
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs=three", "epoch=3"])
+def test_a_wrong_override_is_refused(override: str) -> None:
+    with pytest.raises(UserError):
+        read_settings(None, [override])
+
+
+def test_keys_are_unique_over_both_tables() -> None:
+    assert not set(settings_dict(ModelSettings())) & set(settings_dict(RunSettings()))
+
+
+@given(
+    st.builds(
+        RunSettings,
+        data=st.text(),
+        seed=st.integers(0, 2**40),
+        epochs=st.integers(1, 1000),
+        learning_rate=st.floats(1e-8, 10),
+        validation_share=st.floats(0.001, 0.5),
+        require_gpu=st.booleans(),
+    )
+)
+def test_what_is_written_reads_back(settings: RunSettings) -> None:
+    stored = json.loads(json.dumps(settings_dict(settings)))
+    assert settings_from(RunSettings, stored, "manifest") == settings
+
+
+def test_the_settings_that_are_shipped_are_valid() -> None:
+    files = list((HOUSE / "kernel").glob("*/settings*.toml"))
+    assert len(files) == 3
+    for path in files:
+        read_settings(path)

@@ -1,0 +1,114 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multihead.errors import UserError
+from multihead.settings import ModelSettings, RunSettings
+from multihead.tasks import BENGALI
+from multihead.training import Schedule, Trainer, choose_validation
+from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest
+
+NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
+
+
+def labels_of(combinations: list[tuple[int, int]]) -> pd.DataFrame:
+    table = pd.DataFrame(combinations, columns=["root", "mark"])
+    table.index = pd.Index([f"Train_{i}" for i in range(len(table))])
+    return table
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=40, max_size=200),
+    st.sampled_from([0.08, 0.2, 0.5]),
+    st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_validation_is_an_even_share_of_every_combination(
+    combinations: list[tuple[int, int]], share: float, seed: int
+) -> None:
+    labels = labels_of(combinations)
+    run = RunSettings(validation_share=share, seed=seed)
+    held_out = choose_validation(labels, run)
+    assert abs(held_out.sum() - share * len(labels)) < 1
+    for _, group in labels.groupby(["root", "mark"]):
+        assert abs(held_out[group.index].sum() - share * len(group)) < 1
+    other_order = choose_validation(labels.sample(frac=1, random_state=seed), run)
+    assert held_out.equals(other_order)
+
+
+def test_another_seed_holds_out_others() -> None:
+    labels = labels_of([(0, 0)] * 500)
+    held_out = [choose_validation(labels, RunSettings(seed=seed)) for seed in range(2)]
+    assert (held_out[0] & held_out[1]).sum() < 0.5 * held_out[0].sum()
+
+
+def test_too_few_images_to_hold_any_out_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"validation_share = 0.001: 0 of 1 images would be held out"):
+        choose_validation(labels_of([(0, 0)]), RunSettings(validation_share=0.001))
+
+
+def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
+    run = RunSettings(plateau_patience=2, plateau_factor=0.5, min_learning_rate=0.3)
+    schedule = Schedule(1.0)
+    rates = []
+    for epoch, score in enumerate([0.1, 0.2, 0.2, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1]):
+        schedule.update(epoch, score, run)
+        rates.append(schedule.learning_rate)
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]
+    assert (schedule.best_epoch, schedule.best_score, schedule.epochs_since_best) == (4, 0.3, 4)
+
+
+def run_of(**changes: object) -> RunSettings:
+    values = {"epochs": 2, "batch_size": 16, "validation_share": 0.2, "learning_rate": 3e-3} | changes
+    return RunSettings(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: Path) -> None:
+    score = Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path).train()
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["history.csv", MANIFEST_FILE, WEIGHTS_FILE]
+    with (tmp_path / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert float(history[1]["loss"]) < float(history[0]["loss"])
+    manifest = read_manifest(tmp_path)
+    assert manifest.model == NARROW
+    assert manifest.score is not None
+    assert manifest.score["total"] == score.total == max(float(row["score"]) for row in history)
+    train = pd.read_csv(drawn / "train.csv")
+    for head, counts in manifest.train_counts.items():
+        everywhere = np.bincount(train[head], minlength=len(counts))
+        assert (np.array(counts) <= everywhere).all()
+        assert sum(counts) == len(train) - round(0.2 * len(train))
+
+
+@pytest.mark.slow
+def test_a_time_budget_ends_training_with_weights_saved(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of(epochs=50, time_budget_minutes=1e-6)
+    Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
+    told = capsys.readouterr().out
+    assert "the rest of epoch 1 skipped" in told
+    assert "time budget of 1e-06 minutes; 49 of 50 epochs skipped" in told
+    assert read_manifest(tmp_path).epoch == 1
+
+
+@pytest.mark.slow
+def test_training_ends_where_the_score_stays(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(epochs=50, stop_patience=2, learning_rate=1e-8, min_learning_rate=0)
+    Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
+    assert "no better score for 2 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_the_run(drawn: Path, tmp_path: Path) -> None:
+    trainer = Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path)
+    trainer.network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
+    with pytest.raises(UserError, match="epoch 1: the loss is nan"):
+        trainer.train()
