@@ -169,10 +169,11 @@ def _run(command: Sequence[str], environment: dict[str, str], root: Path) -> tup
         )
         assert process.stdout is not None
         try:
-            for line in process.stdout:
-                log.write(line)
-                sys.stdout.write("  " + line.decode("utf-8", "replace"))
-                sys.stdout.flush()
+            with process.stdout:
+                for line in process.stdout:
+                    log.write(line)
+                    sys.stdout.write("  " + line.decode("utf-8", "replace"))
+                    sys.stdout.flush()
         except BaseException:
             process.kill()
             raise

@@ -37,7 +37,8 @@ def test_the_competition_s_own_mount_is_preferred_to_a_copy(kaggle: Path) -> Non
 
 
 def test_two_candidates_are_named(kaggle: Path) -> None:
-    fill(kaggle / "one"), fill(kaggle / "two")
+    fill(kaggle / "one")
+    fill(kaggle / "two")
     with pytest.raises(UserError, match=r"found in .*one, .*two; name one"):
         find_input("weights", FILES, "")
 

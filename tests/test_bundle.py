@@ -1,0 +1,191 @@
+import hashlib
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler import bundle
+from bundler.bundle import WHEELS_FOLDER, build_script, literal, read_modules
+from bundler.errors import BundlerError
+from tests.conftest import HOUSE
+
+SETTINGS = "[run]\nepochs = 3  # \\ and ''' and \"\"\"\n"
+APP = '''"""An app that shows what it was called with."""
+
+from multihead import text
+
+
+def main(argv):
+    settings = open(argv[argv.index("--settings") + 1], encoding="utf-8", newline="").read()
+    print(argv[0], argv[3:], settings == text.SETTINGS, text.ODD)
+    return 0
+'''
+TEXT = f'''SETTINGS = {SETTINGS!r}
+ODD = """it's "quoted" \\\\ {"'" * 3} \\N{{BENGALI LETTER KA}}"""
+'''
+
+
+def make_package(folder: Path, **modules: str) -> Path:
+    """Write a package multihead with an app and further modules, and its settings beside it."""
+    package = folder / "src" / "multihead"
+    for name, source in {"__init__": "", "app": APP, "text": TEXT, **modules}.items():
+        path = package / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(source.encode())
+    (folder / "settings.toml").write_bytes(SETTINGS.encode())
+    return package
+
+
+def build(folder: Path, **modules: str) -> Path:
+    package = make_package(folder, **modules)
+    script = folder / "script.py"
+    script.write_bytes(build_script(package, folder / "settings.toml", "train"))
+    return script
+
+
+def run(script: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    away = script.parent / "away"
+    away.mkdir()
+    alone = away / "script.py"
+    script.rename(alone)
+    shutil.rmtree(script.parent / "src")
+    return subprocess.run(
+        [sys.executable, alone.name, *arguments], cwd=away, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )  # fmt: skip
+
+
+def test_the_script_alone_runs_the_command_with_settings_and_arguments(tmp_path: Path) -> None:
+    done = run(build(tmp_path), "--set", "a=1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "train ['--set', 'a=1'] True it's \"quoted\" \\ ''' ক\n"
+
+
+def test_nothing_is_written_beside_the_script(tmp_path: Path) -> None:
+    assert run(build(tmp_path)).returncode == 0
+    assert [f.name for f in (tmp_path / "away").iterdir()] == ["script.py"]
+
+
+@given(st.text(alphabet=st.sampled_from("ab'\"\\\n\r\t\0 #{}\u0995\N{SNOWMAN}\x0c\u2028"), max_size=30))
+def test_a_literal_is_its_text(text: str) -> None:
+    assert eval(literal(text)) == text
+
+
+def test_modules_stand_whole_and_readable_in_the_script() -> None:
+    package = HOUSE / "src" / "multihead"
+    script = build_script(package, HOUSE / "kernel" / "train" / "settings.toml", "train").decode()
+    for path, source in read_modules(package).items():
+        assert source in script, path
+        assert hashlib.sha256(source.encode()).hexdigest() in script
+    assert (HOUSE / "kernel" / "train" / "settings.toml").read_text() in script
+
+
+def test_importing_the_script_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a process started by multiprocessing does."""
+    names = runpy.run_path(str(build(tmp_path)), run_name="__mp_main__")
+    assert set(names["MODULES"]) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
+    assert capsys.readouterr().out == ""
+
+
+def test_the_same_sources_give_the_same_bytes_in_another_folder_at_another_time(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second" / "deeper"
+    made = make_package(first, zebra="Z = 1\n", **{"sub/__init__": "", "sub/a": "A = 1\n"})
+    copy = make_package(second, **{"sub/a": "A = 1\n", "sub/__init__": ""}, zebra="Z = 1\n")
+    for age, path in enumerate(sorted(second.rglob("*"))):
+        os.utime(path, (age, age))
+    built = [build_script(p, p.parent.parent / "settings.toml", "train") for p in (made, copy)]
+    assert built[0] == built[1]
+
+
+def test_a_traceback_shows_the_module_and_its_line(tmp_path: Path) -> None:
+    broken = "\n\ndef fail():\n    raise RuntimeError('on line 4')\n"
+    app = "from multihead.broken import fail\n\n\ndef main(argv):\n    fail()\n"
+    done = run(build(tmp_path, app=app, broken=broken))
+    assert done.returncode == 1
+    assert "src/multihead/broken.py\", line 4, in fail\n    raise RuntimeError('on line 4')" in done.stderr
+    assert 'src/multihead/app.py", line 5, in main\n    fail()' in done.stderr
+
+
+def test_a_user_s_mistake_is_a_failure_to_kaggle(tmp_path: Path) -> None:
+    assert run(build(tmp_path, app="def main(argv):\n    return 2\n")).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import flask",
+        "import flask.views as views",
+        "from flask import Flask",
+        "from flask import (\n    Flask as F,\n)",
+        "def f():\n    import flask",
+        "try:\n    import flask\nexcept ImportError:\n    pass",
+    ],
+)
+def test_an_import_that_kaggle_lacks_fails_the_build_with_file_and_line(tmp_path: Path, statement: str) -> None:
+    with pytest.raises(BundlerError, match=r"multihead/extra\.py, line [23]: flask\S* is not in Kaggle's image"):
+        build(tmp_path, extra="import os\n" + statement + "\n")
+
+
+def test_a_module_that_the_package_lacks_fails_the_build(tmp_path: Path) -> None:
+    with pytest.raises(BundlerError, match=r"multihead/extra\.py, line 1: multihead.nowhere is not in the package"):
+        build(tmp_path, extra="from .nowhere import x\n")
+
+
+def test_every_form_of_import_works_in_the_bundle_as_outside_it(tmp_path: Path) -> None:
+    app = (
+        "from __future__ import annotations\n"
+        "import inspect\n"
+        "import multihead.sub.a as renamed\n"
+        "from . import text as t\n"
+        "from .sub import (\n    a,\n    b as bb,\n)\n\n\n"
+        "def main(argv) -> undefined_name:\n"
+        "    print(renamed.NAME, a.NAME, bb.NAME, inspect.getsource(bb).splitlines()[0], t.ODD[:4])\n"
+        "    return 0\n"
+    )
+    sub = {"sub/__init__": "", "sub/a": "from .. import text\nNAME = 'a'\n", "sub/b": "from .a import NAME\n"}
+    done = run(build(tmp_path, app=app, **sub))
+    assert (done.stderr, done.stdout) == ("", "a a a from .a import NAME it's\n")
+
+
+def test_a_syntax_error_fails_the_build_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(BundlerError, match=r"multihead/extra\.py, line 2: "):
+        build(tmp_path, extra="x = 1\ndef f(:\n")
+
+
+def test_a_script_too_large_for_kaggle_fails_with_what_is_large(tmp_path: Path) -> None:
+    with pytest.raises(BundlerError, match=r"the script has 1,\d+,\d+ bytes.*largest: multihead/big\.py 900,0"):
+        build(tmp_path, big=f"X = '{'x' * 900_000}'\n", other=f"X = '{'x' * 90_000}'\n")
+
+
+def test_a_wheel_that_is_not_the_one_listed_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels = tmp_path / "wheels"
+    shutil.copytree(WHEELS_FOLDER, wheels)
+    monkeypatch.setattr(bundle, "WHEELS_FOLDER", wheels)
+    (wheels / "efficientnet-1.1.1-py3-none-any.whl").write_bytes(b"other")
+    with pytest.raises(BundlerError, match=r"efficientnet-1\.1\.1.*SHA-256 is"):
+        build_script(make_package(tmp_path), tmp_path / "settings.toml", "train", wheels)
+    (wheels / "efficientnet-1.1.1-py3-none-any.whl").unlink()
+    with pytest.raises(BundlerError, match=r"efficientnet-1\.1\.1.*listed in SHA256SUMS, but No such file"):
+        build_script(make_package(tmp_path), tmp_path / "settings.toml", "train", wheels)
+
+
+def test_without_its_wheel_the_build_names_efficientnet(tmp_path: Path) -> None:
+    none = tmp_path / "wheels"
+    none.mkdir()
+    (none / "SHA256SUMS").touch()
+    settings = HOUSE / "kernel" / "train" / "settings.toml"
+    with pytest.raises(BundlerError, match=r"multihead/backbones\.py, line \d+: efficientnet is not in Kaggle's image"):
+        build_script(HOUSE / "src" / "multihead", settings, "train", none)
+
+
+def test_the_wheels_are_pure_python_with_their_licences() -> None:
+    header = build_script(HOUSE / "src" / "multihead", HOUSE / "kernel/train/settings.toml", "train")[:4000].decode()
+    assert "efficientnet-1.1.1-py3-none-any.whl: Copyright 2019 The TensorFlow Authors, Pavel Yakubovskiy" in header
+    assert "Keras_Applications-1.0.8-py3-none-any.whl: Copyright (c) 2016 - 2018" in header
+    assert header.count("Apache License") == header.count("MIT License") == 1

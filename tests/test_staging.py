@@ -1,0 +1,60 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from bundler.errors import BundlerError
+from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    (folder / WEIGHTS_FILE).write_bytes(b"weights")
+    manifest = {
+        "model": {"backbone": "narrow"},
+        "epoch": 3,
+        "score": {"total": 0.5},
+        "sha256": hashlib.sha256(b"weights").hexdigest(),
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    (folder / "multihead-train.log").write_text("what kaggle kernels output adds")
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder = tmp_path / "dataset_meta"
+    folder.mkdir()
+    (folder / WEIGHTS_FILE).write_bytes(b"earlier")
+    return folder
+
+
+def test_weights_and_manifest_go_into_the_dataset_and_nothing_else(trained: Path, dataset: Path) -> None:
+    assert stage(trained, dataset) == "narrow, epoch 3, validation R 0.5000"
+    assert sorted(f.name for f in dataset.iterdir()) == [MANIFEST_FILE, WEIGHTS_FILE]
+    assert (dataset / WEIGHTS_FILE).read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (WEIGHTS_FILE, b"weight", "not the file that manifest.json tells of; download both again"),
+        (WEIGHTS_FILE, None, "No such file.*expected the output of the train kernel"),
+        (MANIFEST_FILE, None, "No such file.*expected the output of the train kernel"),
+        (MANIFEST_FILE, b"{}", "not a manifest of weights"),
+        (MANIFEST_FILE, b"[1]", "not a manifest of weights"),
+    ],
+)
+def test_what_does_not_belong_together_leaves_the_dataset_as_it_was(
+    trained: Path, dataset: Path, name: str, content: bytes | None, told: str
+) -> None:
+    (trained / name).unlink()
+    if content is not None:
+        (trained / name).write_bytes(content)
+    with pytest.raises(BundlerError, match=told):
+        stage(trained, dataset)
+    assert [f.name for f in dataset.iterdir()] == [WEIGHTS_FILE]
+    assert (dataset / WEIGHTS_FILE).read_bytes() == b"earlier"

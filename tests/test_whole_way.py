@@ -1,0 +1,100 @@
+"""The built kernels, from a competition's files to its submission, each in its rehearsal."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from build_kernel import AT_HOME, build
+from bundler.errors import RehearsalError
+from bundler.rehearsal import Inputs, check_submission, rehearse
+from tests.conftest import HOUSE
+
+pytestmark = pytest.mark.slow
+
+COMPETITION = "bengaliai-cv19"
+SMALL = ("backbone=narrow", "image_size=[32, 32]", "epochs=1", "batch_size=16", "validation_share=0.2")
+SETTINGS = [*AT_HOME, *(part for setting in SMALL for part in ("--set", setting))]
+
+
+def script(name: str) -> Path:
+    return HOUSE / "kernel" / name / f"{name}_kernel.py"
+
+
+@pytest.fixture(scope="module")
+def weights(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the built train kernel after one epoch on a drawn competition."""
+    build()
+    root = tmp_path_factory.mktemp("train")
+    return rehearse(script("train"), Inputs(COMPETITION, drawn, {}), root, "old", SETTINGS).working
+
+
+@pytest.fixture(scope="module")
+def predicted(drawn: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The /kaggle that the built predict kernel leaves."""
+    root = tmp_path_factory.mktemp("predict")
+    inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": weights})
+    rehearse(script("predict"), inputs, root, "new", AT_HOME)
+    return root
+
+
+def test_training_leaves_weights_manifest_and_history_only(weights: Path) -> None:
+    assert sorted(f.name for f in weights.iterdir()) == ["history.csv", "manifest.json", "model.weights.h5"]
+
+
+def test_the_submission_has_the_sample_s_rows(predicted: Path, drawn: Path) -> None:
+    assert check_submission(predicted / "working" / "submission.csv", drawn / "sample_submission.csv") == 36
+    assert [f.name for f in (predicted / "working").iterdir()] == ["submission.csv"]
+
+
+def test_the_bundle_predicts_the_same_bytes_as_the_package_in_place(predicted: Path, tmp_path: Path) -> None:
+    shutil.copytree(predicted / "input", tmp_path / "input", symlinks=True)
+    (tmp_path / "working").mkdir()
+    settings = HOUSE / "kernel" / "predict" / "settings.toml"
+    command = [sys.executable, "-m", "multihead.app", "predict", "--settings", str(settings), *AT_HOME]
+    environment = os.environ | {"KAGGLE_ROOT": str(tmp_path), "PYTHONPATH": str(HOUSE / "src")}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    in_place, bundled = (root / "working" / "submission.csv" for root in (tmp_path, predicted))
+    assert in_place.read_bytes() == bundled.read_bytes()
+
+
+def test_the_competition_s_own_test_images_give_its_36_rows(bengali: Path, weights: Path, tmp_path: Path) -> None:
+    inputs = Inputs(COMPETITION, bengali, {"somebody/multihead-weights": weights})
+    result = rehearse(script("predict"), inputs, tmp_path, "old", AT_HOME)
+    assert check_submission(result.working / "submission.csv", bengali / "sample_submission.csv") == 36
+
+
+def test_with_the_wheel_left_out_the_rehearsal_names_efficientnet(drawn: Path, weights: Path, tmp_path: Path) -> None:
+    whole = script("predict").read_text()
+    without = tmp_path / "predict_kernel.py"
+    text, removed = re.subn(r"\nWHEELS\['efficientnet[^\n]*\n[^']*?\"\"\"\n", "\n", whole)
+    assert removed == 1
+    without.write_text(text)
+    inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": weights})
+    with pytest.raises(RehearsalError, match="exit code 1: ModuleNotFoundError: No module named 'efficientnet'"):
+        rehearse(without, inputs, tmp_path / "root", "new", AT_HOME)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--set", "backbone=efficientnet-b0"],
+            "backbone = 'efficientnet-b0', but the weights were",
+        ),
+        (["--set", "require_gpu=true"], "require_gpu = true, but no GPU is visible"),
+        (["--set", "weights=/nowhere"], "weights: no manifest.json"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_line(
+    drawn: Path, weights: Path, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": weights})
+    with pytest.raises(RehearsalError, match=f"exit code 1: error: {re.escape(told)}"):
+        rehearse(script("predict"), inputs, tmp_path / "root", "new", [*AT_HOME, *arguments])
+    assert not list((tmp_path / "root" / "working").iterdir())
+    assert "Traceback" not in (tmp_path / "root" / "log.txt").read_text()
