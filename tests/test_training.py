@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead.errors import UserError
+from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings
 from multihead.tasks import BENGALI
-from multihead.training import Schedule, Trainer, choose_validation
+from multihead.training import Trainer
+from multihead.validation import choose_validation
 from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
@@ -54,13 +56,13 @@ def test_too_few_images_to_hold_any_out_is_an_error() -> None:
 
 def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
     run = RunSettings(plateau_patience=2, plateau_factor=0.5, min_learning_rate=0.3)
-    schedule = Schedule(1.0)
+    state = TrainingState(1.0)
     rates = []
-    for epoch, score in enumerate([0.1, 0.2, 0.2, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1]):
-        schedule.update(epoch, score, run)
-        rates.append(schedule.learning_rate)
+    for score in [0.1, 0.2, 0.2, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1]:
+        state.end_epoch(score, run)
+        rates.append(state.learning_rate)
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]
-    assert (schedule.best_epoch, schedule.best_score, schedule.epochs_since_best) == (4, 0.3, 4)
+    assert (state.best_epoch, state.best_score, state.epochs_since_best) == (5, 0.3, 4)
 
 
 def run_of(**changes: object) -> RunSettings:
@@ -70,8 +72,8 @@ def run_of(**changes: object) -> RunSettings:
 
 @pytest.mark.slow
 def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: Path) -> None:
-    score = Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path).train()
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["history.csv", MANIFEST_FILE, WEIGHTS_FILE]
+    state = Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path).train()
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["checkpoint.npz", "history.csv", MANIFEST_FILE, WEIGHTS_FILE]
     with (tmp_path / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2"]
@@ -79,7 +81,7 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
     manifest = read_manifest(tmp_path)
     assert manifest.model == NARROW
     assert manifest.score is not None
-    assert manifest.score["total"] == score.total == max(float(row["score"]) for row in history)
+    assert manifest.score["total"] == state.best_score == max(float(row["score"]) for row in history)
     train = pd.read_csv(drawn / "train.csv")
     for head, counts in manifest.train_counts.items():
         everywhere = np.bincount(train[head], minlength=len(counts))
@@ -94,8 +96,7 @@ def test_a_time_budget_ends_training_with_weights_saved(
     run = run_of(epochs=50, time_budget_minutes=1e-6)
     Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
     told = capsys.readouterr().out
-    assert "the rest of epoch 1 skipped" in told
-    assert "time budget of 1e-06 minutes; 49 of 50 epochs skipped" in told
+    assert "time budget of 1e-06 minutes: stopped in epoch 1 of 50 after 0 groups of shards" in told
     assert read_manifest(tmp_path).epoch == 1
 
 

@@ -42,8 +42,13 @@ def predicted(drawn: Path, weights: Path, tmp_path_factory: pytest.TempPathFacto
     return root
 
 
-def test_training_leaves_weights_manifest_and_history_only(weights: Path) -> None:
-    assert sorted(f.name for f in weights.iterdir()) == ["history.csv", "manifest.json", "model.weights.h5"]
+def test_training_leaves_weights_manifest_history_and_checkpoint_only(weights: Path) -> None:
+    assert sorted(f.name for f in weights.iterdir()) == [
+        "checkpoint.npz",
+        "history.csv",
+        "manifest.json",
+        "model.weights.h5",
+    ]
 
 
 def test_the_submission_has_the_sample_s_rows(predicted: Path, drawn: Path) -> None:

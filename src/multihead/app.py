@@ -43,8 +43,11 @@ def train(settings: Settings) -> None:
     prepare_devices(run)
     from multihead.training import Trainer
 
-    score = Trainer(task, model, run, data, working).train()
-    say(f"weights: {working}, validation {score}")
+    state = Trainer(task, model, run, data, working).train()
+    told = (
+        f"epoch {state.best_epoch}, validation R {state.best_score:.4f}" if state.best_epoch else "unfinished epoch 1"
+    )
+    say(f"weights: {working}, {told}")
 
 
 def predict(settings: Settings) -> None:

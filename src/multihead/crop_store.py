@@ -54,5 +54,12 @@ class CropStore:
         """Return a stored shard; its images are a read-only memory map, read from disk as they are used."""
         return replace(self._without_images[index], images=np.load(self._path(index), mmap_mode="r"))
 
+    def numbers(self) -> list[int]:
+        """Return the numbers of the stored shards, ascending."""
+        return sorted(self._without_images)
+
+    def __len__(self) -> int:
+        return len(self._without_images)
+
     def _path(self, index: int) -> Path:
         return self._folder / f"{index}.npy"

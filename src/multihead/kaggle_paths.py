@@ -42,6 +42,12 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
     raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown or f'{top}, which is not there'}")
 
 
+def find_everywhere(file: str, working: Path) -> list[Path]:
+    """Return the paths of all files of that name: in the working folder, then in any mounted input."""
+    folders = [working, *_folders(kaggle_root() / "input", MAX_DEPTH)]
+    return [folder / file for folder in folders if (folder / file).is_file()]
+
+
 def working_folder(given: str) -> Path:
     """Return the folder for what the run leaves behind; UserError if it is not there or not writable."""
     folder = Path(given).expanduser() if given else kaggle_root() / "working"

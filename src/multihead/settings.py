@@ -45,6 +45,7 @@ class RunSettings:
     plateau_*: after `plateau_patience` epochs without a better validation score the learning rate is
         multiplied by plateau_factor, down to min_learning_rate. stop_patience: epochs without a better
         score after which training ends. time_budget_minutes: counted from the start of the process; 0 is none.
+    resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input.
     rotation_degrees, zoom, shift: the greatest jitter; zoom and shift as shares of the size.
     mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
     """
@@ -58,6 +59,7 @@ class RunSettings:
     batch_size: int = _setting(128, low=1)
     validation_share: float = _setting(0.08, low=0.001, high=0.5)
     time_budget_minutes: float = _setting(0.0, low=0)
+    resume: str = _setting("auto", one_of=("auto", "off"))
 
     optimizer: str = _setting("adamw", one_of=("adamw", "rmsprop"))
     learning_rate: float = _setting(1e-3, low=1e-8, high=10)
@@ -123,7 +125,7 @@ def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:
 
 def settings_dict(settings: ModelSettings | RunSettings) -> dict[str, Any]:
     """Return the settings as plain values for JSON."""
-    return asdict(settings)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
 
 
 def _read_tables(path: Path) -> dict[str, Any]:

@@ -1,88 +1,43 @@
-"""Shard-by-shard training with one learning-rate plateau, early stopping and a time budget.
+"""Shard-by-shard training with one learning-rate plateau, early stopping, a time budget, and resume.
 
 An epoch is one pass over all shards, with validation at its end. The first reads the files, shard by
 shard, and fills the crop store; each later one goes through the stored shards in a shuffled order,
-SHARDS_IN_MEMORY at a time, drawing batches across those.
+SHARDS_IN_MEMORY at a time, drawing batches across those. After every such group a checkpoint is left.
 """
 
-import csv
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore, save_checkpoint
 from multihead.crop_store import CropStore, crops_ahead
 from multihead.errors import UserError
 from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import predict_probabilities
+from multihead.kaggle_paths import find_everywhere
 from multihead.metrics import Score, weighted_macro_recall
 from multihead.model import build_model
 from multihead.progress import Pace, elapsed, say
-from multihead.settings import ModelSettings, RunSettings
-from multihead.shards import find_shards, read_labels
+from multihead.schedule import TrainingState
+from multihead.settings import ModelSettings, RunSettings, settings_dict
+from multihead.shards import Shard, find_shards, read_labels
 from multihead.tasks import Task
-from multihead.weights import save_weights
+from multihead.validation import choose_validation
+from multihead.weights import copy_weights, save_weights
 
 SHARDS_IN_MEMORY = 2
-HISTORY_FILE = "history.csv"
-HISTORY_COLUMNS = ("epoch", "loss", "learning_rate", "images_per_second", "score")
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
 
 
-@dataclass
-class Schedule:
-    """The learning rate and the best epoch so far, decided by the validation score alone."""
-
-    learning_rate: float
-    best_score: float = -math.inf
-    best_epoch: int = -1
-    epochs_since_best: int = 0
-    epochs_at_rate: int = 0
-
-    def update(self, epoch: int, score: float, run: RunSettings) -> bool:
-        """Take in one epoch's score and return True where it is the best so far."""
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, epoch
-            self.epochs_since_best = self.epochs_at_rate = 0
-            return True
-        self.epochs_since_best += 1
-        self.epochs_at_rate += 1
-        if self.epochs_at_rate >= run.plateau_patience:
-            self.learning_rate = max(self.learning_rate * run.plateau_factor, run.min_learning_rate)
-            self.epochs_at_rate = 0
-        return False
-
-
-@dataclass
-class Totals:
-    """What one epoch has done so far."""
-
-    started: float = field(default_factory=elapsed)
-    images: int = 0
-    loss: float = 0.0
-
-    def add(self, images: int, mean_loss: float) -> None:
-        self.images += images
-        self.loss += mean_loss * images
-
-    @property
-    def mean_loss(self) -> float:
-        return self.loss / max(1, self.images)
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / max(1e-9, elapsed() - self.started)
-
-
 class Trainer:
-    """One training run, from the shards of a competition folder to the weights in a working folder."""
+    """One training, from the shards of a competition folder to the weights in a working folder."""
 
     def __init__(self, task: Task, model: ModelSettings, run: RunSettings, data: Path, working: Path) -> None:
         self.task, self.model, self.run, self.working = task, model, run, working
@@ -94,61 +49,105 @@ class Trainer:
             optimizer=OPTIMIZERS[run.optimizer](run.learning_rate),
             loss={head: keras.losses.CategoricalCrossentropy() for head in task.heads},
         )
-        self.schedule = Schedule(run.learning_rate)
-        self.deadline = run.time_budget_minutes * 60 or math.inf
+        self.state = TrainingState(run.learning_rate)
+        budget = run.time_budget_minutes * 60 or math.inf
+        self.deadline = budget - min(0.1 * budget, 120)  # what is left is for validating and saving
 
-    def train(self) -> Score:
-        """Train, leave the weights of the best epoch in the working folder, and return its score."""
+    def train(self) -> TrainingState:
+        """Train, leave the weights of the best epoch in the working folder, and return how far it came."""
         say(f"{self.model.backbone}, {self.network.count_params():,} parameters; {len(self.files)} shards")
+        self._resume()
         say("the first step compiles the network: some 10 s for narrow, 40 s for efficientnet-b0 on a CPU")
-        best: Score | None = None
-        history: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
             store = CropStore(Path(scratch))
-            for epoch in range(self.run.epochs):
-                totals = self._fit_epoch(store, epoch)
-                score = self._validate(store)
-                improved = self.schedule.update(epoch, score.total, self.run)
-                history.append(self._report(epoch, totals, score, improved))
-                write_history(self.working / HISTORY_FILE, history)
-                if improved:
-                    best = score
-                    self._save(score, epoch)
-                reason = self._reason_to_stop(epoch, totals)
-                if reason:
-                    say(f"{reason}; {self.run.epochs - epoch - 1} of {self.run.epochs} epochs skipped")
+            while not self._is_over():
+                self._fit_epoch(store)
+                if elapsed() > self.deadline:
+                    self._stop_in_time(store)
                     break
-        assert best is not None
-        return best
+                self._end_epoch(store)
+        return self.state
 
-    def _fit_epoch(self, store: CropStore, epoch: int) -> Totals:
-        totals = Totals()
-        self.network.optimizer.learning_rate = self.schedule.learning_rate
-        for group in self._shard_groups(store, epoch):
-            if elapsed() > self.deadline and totals.images:
-                say(f"  time budget: the rest of epoch {epoch + 1} skipped")
-                continue  # in the first epoch the shards still have to be stored, for validation
-            self._fit_shards(store, group, epoch, totals)
-        return totals
+    def _is_over(self) -> bool:
+        """Tell whether no further epoch follows, and say why where it ends early."""
+        left = self.run.epochs - self.state.epoch
+        if left > 0 and self.state.epochs_since_best >= self.run.stop_patience:
+            say(f"no better score for {self.run.stop_patience} epochs; {left} of {self.run.epochs} epochs skipped")
+            return True
+        return left <= 0
 
-    def _shard_groups(self, store: CropStore, epoch: int) -> Iterator[list[int]]:
-        """Yield the numbers of the shards to draw batches from together; the first epoch also stores them."""
-        if epoch == 0:
-            for number, shard in enumerate(crops_ahead(self.files, self.task, self.model, self.labels)):
-                store.save(number, shard)
-                del shard
-                yield [number]
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must share with this training to be its own."""
+        return {
+            "model": settings_dict(self.model),
+            "files": [file.name for file in self.files],
+            "images": len(self.labels),
+            "seed": self.run.seed,
+            "validation_share": self.run.validation_share,
+            "optimizer": self.run.optimizer,
+        }
+
+    def _resume(self) -> None:
+        """Go on from the furthest checkpoint of this training, and bring its best weights along."""
+        if self.run.resume == "off":
             return
-        order = random_for(self.run.seed, Draw.SHARD_ORDER, epoch).permutation(len(self.files)).tolist()
+        found = [read_checkpoint(path) for path in find_everywhere(CHECKPOINT_FILE, self.working)]
+        for other in [checkpoint for checkpoint in found if checkpoint.identity != self._identity]:
+            differing = [key for key, value in self._identity.items() if other.identity.get(key) != value]
+            say(f"{other.path}: not used, it is of a training with another {', '.join(differing)}")
+        ours = [checkpoint for checkpoint in found if checkpoint.identity == self._identity]
+        if not ours:
+            return
+        furthest = max(ours, key=lambda checkpoint: checkpoint.progress)
+        restore(self.network, furthest)
+        self.state = TrainingState(**furthest.counters)
+        copy_weights(furthest.path.parent, self.working)
+        epoch, groups = furthest.progress
+        say(f"going on from {furthest.path}: {epoch} epochs and {groups} groups of shards are done")
+
+    def _checkpoint(self) -> None:
+        save_checkpoint(self.working, self.network, self._identity, asdict(self.state))
+
+    def _fit_epoch(self, store: CropStore) -> None:
+        """Fit what the epoch has left, as far as the time budget lets it."""
+        self.network.optimizer.learning_rate = self.state.learning_rate
+        self._started, self._images_before = elapsed(), self.state.images
+        for number, group in enumerate(self._shard_groups(store)):
+            if number < self.state.groups_done:
+                continue
+            images, loss = self._fit_shards([store.load(shard) for shard in group], group[0])
+            if elapsed() > self.deadline:
+                return
+            self.state.end_group(images, loss)
+            self._checkpoint()
+
+    def _shard_groups(self, store: CropStore) -> Iterator[list[int]]:
+        """Yield the numbers of the shards to draw batches from together, storing those that are not stored yet."""
+        if self.state.epoch == 0:
+            yield from ([number] for number in self._fill(store))
+            return
+        if not len(store):
+            for _ in self._fill(store):
+                pass
+        order = random_for(self.run.seed, Draw.SHARD_ORDER, self.state.epoch).permutation(len(self.files)).tolist()
         for start in range(0, len(order), SHARDS_IN_MEMORY):
             yield order[start : start + SHARDS_IN_MEMORY]
 
-    def _fit_shards(self, store: CropStore, group: list[int], epoch: int, totals: Totals) -> None:
-        shards = [store.load(number) for number in group]
+    def _fill(self, store: CropStore) -> Iterator[int]:
+        """Read, crop and store each shard, the next one while the caller works; yield its number."""
+        for number, shard in enumerate(crops_ahead(self.files, self.task, self.model, self.labels)):
+            store.save(number, shard)
+            del shard
+            yield number
+
+    def _fit_shards(self, shards: Sequence[Shard], first: int) -> tuple[int, float]:
+        """Fit once on the shards' train images; return their number and mean loss."""
+        epoch = self.state.epoch
         kept = [np.flatnonzero(~self._is_held_out(shard.ids)) for shard in shards]
         rows = np.concatenate([np.stack([np.full_like(k, i), k], 1) for i, k in enumerate(kept)])
         if not len(rows):
-            return
+            return 0, 0.0
         labels = [shard.labels or {} for shard in shards]
         batches = TrainBatches(
             [shard.images for shard in shards],
@@ -161,91 +160,72 @@ class Trainer:
             self.run,
             dark_ink=self.task.dark_ink,
             epoch=epoch,
-            shard=group[0],
+            shard=first,
         )
         watch = _Watch(f"epoch {epoch + 1}", len(batches), self.deadline)
         fitted = self.network.fit(_KerasBatches(batches), epochs=1, shuffle=False, verbose=0, callbacks=[watch])
-        loss = fitted.history["loss"][0]
+        loss = float(fitted.history["loss"][0])
         if not math.isfinite(loss):
             raise UserError(
-                f"epoch {epoch + 1}: the loss is {loss}; learning_rate {self.schedule.learning_rate} is too high"
+                f"epoch {epoch + 1}: the loss is {loss}; the checkpoint and the best weights before it are kept, "
+                f"a learning_rate below {self.state.learning_rate:g} may help"
             )
-        totals.add(min(watch.batches_done * self.run.batch_size, len(rows)), loss)
+        return len(rows), loss
+
+    def _end_epoch(self, store: CropStore) -> None:
+        """Validate, keep the weights if they are the best, and leave a checkpoint."""
+        state = self.state
+        score = self._validate(store)
+        is_best = state.is_best(score.total)
+        if is_best:
+            self._save(score)
+        rate = (state.images - self._images_before) / max(1e-9, elapsed() - self._started)
+        row = {"epoch": state.epoch + 1, "loss": state.mean_loss, "learning_rate": state.learning_rate}
+        state.history.append(row | {"images_per_second": rate, "score": score.total} | dict(score.recall))
+        loss = state.mean_loss
+        state.end_epoch(score.total, self.run)
+        told = "best so far, saved" if is_best else f"best: epoch {state.best_epoch}"
+        say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {score} [{told}], {rate:.0f} images/s")
+        state.write_history(self.working)
+        self._checkpoint()
+
+    def _stop_in_time(self, store: CropStore) -> None:
+        """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
+        say(
+            f"time budget of {self.run.time_budget_minutes:g} minutes: stopped in epoch {self.state.epoch + 1} of "
+            f"{self.run.epochs} after {self.state.groups_done} groups of shards; the same training goes on from here "
+            f"where it finds {CHECKPOINT_FILE}"
+        )
+        if not self.state.best_epoch:
+            score = self._validate(store)
+            self._save(score)
+            say(f"unfinished epoch 1: {score} [saved]")
 
     def _validate(self, store: CropStore) -> Score:
         predicted: dict[str, list[NDArray[np.int64]]] = {head: [] for head in self.task.heads}
         truth: dict[str, list[NDArray[np.int64]]] = {head: [] for head in self.task.heads}
-        for number in range(len(self.files)):
+        for number in store.numbers():
             shard = store.load(number)
             rows = np.flatnonzero(self._is_held_out(shard.ids))
             probabilities = predict_probabilities(self.network, shard.images[rows], self.run.batch_size)
             for head in self.task.heads:
                 predicted[head].append(probabilities[head].argmax(axis=1))
                 truth[head].append((shard.labels or {})[head][rows])
+        if not sum(map(len, truth[next(iter(truth))])):
+            raise UserError("none of the images to validate with is in the train files; are some files missing?")
         return weighted_macro_recall(_joined(truth), _joined(predicted), self.task)
 
     def _is_held_out(self, ids: Any) -> NDArray[np.bool_]:
         return np.asarray(self.held_out.loc[ids], dtype=np.bool_)
 
-    def _save(self, score: Score, epoch: int) -> None:
+    def _save(self, score: Score) -> None:
         kept = self.labels[~self.held_out.loc[self.labels.index]]
         counts = {
             head: tuple(np.bincount(kept[head], minlength=len(classes)).tolist())
             for head, classes in self.task.heads.items()
         }
-        save_weights(
-            self.working, self.network, self.model, train_counts=counts, score=score.as_dict(), epoch=epoch + 1
-        )
-
-    def _report(self, epoch: int, totals: Totals, score: Score, improved: bool) -> dict[str, Any]:
-        """Say how the epoch went and return its row of the history."""
-        best = "best so far, saved" if improved else f"best: epoch {self.schedule.best_epoch + 1}"
-        rate = totals.images_per_second
-        say(f"epoch {epoch + 1}/{self.run.epochs}: loss {totals.mean_loss:.3f}, {score} [{best}], {rate:.0f} images/s")
-        learning_rate = float(np.asarray(self.network.optimizer.learning_rate))
-        values = (epoch + 1, totals.mean_loss, learning_rate, rate, score.total)
-        return dict(zip(HISTORY_COLUMNS, values, strict=True)) | dict(score.recall)
-
-    def _reason_to_stop(self, epoch: int, totals: Totals) -> str:
-        """Return why no further epoch follows, or nothing; another one must fit into the time budget whole."""
-        if epoch + 1 == self.run.epochs:
-            return ""
-        if self.schedule.epochs_since_best >= self.run.stop_patience:
-            return f"no better score for {self.run.stop_patience} epochs"
-        if elapsed() + (elapsed() - totals.started) > self.deadline:
-            return f"time budget of {self.run.time_budget_minutes:g} minutes"
-        return ""
-
-
-def choose_validation(labels: pd.DataFrame, run: RunSettings) -> "pd.Series[bool]":
-    """Return True, by image id, for the share of the images that is held out.
-
-    Drawn evenly over the label combinations: in an order sorted by the labels, shuffled within each
-    combination, every (1 / validation_share)-th image from a random start is held out. The draw depends on
-    ids and seed only, not on how the images are split into files. Raises UserError where none is left to
-    train on or to validate with.
-    """
-    ordered = labels.sort_index()
-    shuffled = random_for(run.seed, Draw.SPLIT).permutation(len(ordered))
-    order = np.lexsort([shuffled, *(ordered[head].to_numpy() for head in reversed(ordered.columns))])
-    start = random_for(run.seed, Draw.SPLIT, 1).random()
-    marks = np.floor(np.arange(len(order) + 1) * run.validation_share + start)
-    held_out = pd.Series(False, ordered.index)
-    held_out.iloc[order] = np.diff(marks) > 0
-    if not held_out.any() or held_out.all():
-        raise UserError(
-            f"validation_share = {run.validation_share}: {int(held_out.sum())} of {len(labels)} images would be "
-            "held out; at least one must be, and at least one not"
-        )
-    return held_out
-
-
-def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write one line of CSV per epoch."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        epoch = self.state.epoch + 1
+        save_weights(self.working, self.network, self.model, train_counts=counts, score=score.as_dict(), epoch=epoch)
 
 
 def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
@@ -267,16 +247,14 @@ class _KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Says a line every ten seconds, counts batches, and ends the fit where the time budget does."""
+    """Says a line every ten seconds, and ends the fit where the time budget does."""
 
     def __init__(self, name: str, batches: int, deadline: float) -> None:
         super().__init__()
         self._name, self._batches, self._deadline = name, batches, deadline
         self._pace = Pace(10)
-        self.batches_done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.batches_done = batch + 1
         if self._pace.is_due():
             say(f"  {self._name}: batch {batch + 1}/{self._batches}, loss {(logs or {}).get('loss', math.nan):.3f}")
         if elapsed() > self._deadline:

@@ -5,6 +5,7 @@ The folder that training leaves is ready to become a Kaggle dataset.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,15 @@ def save_weights(
     new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     new.replace(folder / WEIGHTS_FILE)
     new_manifest.replace(folder / MANIFEST_FILE)
+
+
+def copy_weights(source: Path, folder: Path) -> None:
+    """Copy weights and manifest, if there are any, from one folder into another."""
+    if source == folder or not (source / MANIFEST_FILE).is_file() or not (source / WEIGHTS_FILE).is_file():
+        return
+    for name in (WEIGHTS_FILE, MANIFEST_FILE):
+        shutil.copyfile(source / name, folder / f"new-{name}")
+        (folder / f"new-{name}").replace(folder / name)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,0 +1,77 @@
+"""Everything that a training needs to go on where it was: network, optimizer, seed generators, counters.
+
+Keras keeps neither the state of seed generators nor an optimizer that was not built yet; so a checkpoint is
+every variable as it is, in order, and restoring one that does not fit is an error.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multihead.errors import UserError
+
+CHECKPOINT_FILE = "checkpoint.npz"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one file holds.
+
+    identity: what must be the same in the run that goes on. counters: where the training was, as plain values.
+    arrays: the variables of network and optimizer.
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+    counters: Mapping[str, Any]
+    arrays: Sequence[NDArray[Any]]
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Epochs finished, and groups of shards finished in the next one."""
+        return self.counters["epoch"], self.counters["groups_done"]
+
+
+def save_checkpoint(folder: Path, network: Any, identity: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
+    """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
+    new = folder / f"new-{CHECKPOINT_FILE}"
+    told = json.dumps({"identity": identity, "counters": counters})
+    arrays = [np.asarray(variable) for variable in _variables(network)]
+    with new.open("wb") as file:
+        np.savez(file, *arrays, told=np.array(told))
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(folder / CHECKPOINT_FILE)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint of a file; UserError for a damaged one."""
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            told = json.loads(str(stored["told"]))
+            arrays = [stored[f"arr_{number}"] for number in range(len(stored.files) - 1)]
+        return Checkpoint(path, told["identity"], told["counters"], arrays)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f'{path}: not a readable checkpoint ({error}); set resume = "off" to begin anew') from error
+
+
+def restore(network: Any, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's values into a compiled network of the same settings; UserError where they do not fit."""
+    variables = _variables(network)
+    if [v.shape for v in variables] != [a.shape for a in checkpoint.arrays]:
+        raise UserError(f"{checkpoint.path}: its variables are not those of this network and optimizer")
+    for variable, array in zip(variables, checkpoint.arrays, strict=True):
+        variable.assign(array)
+
+
+def _variables(network: Any) -> list[Any]:
+    """Return all state in a fixed order: weights, statistics, seed generators, optimizer."""
+    network.optimizer.build(network.trainable_variables)
+    return [*network.variables, *network.optimizer.variables]

@@ -1,0 +1,65 @@
+"""Where a training is, and what follows from its scores: learning rate, best epoch, when to stop."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from multihead.settings import RunSettings
+
+HISTORY_FILE = "history.csv"
+
+
+@dataclass
+class TrainingState:
+    """The counters of a training, plain values that a checkpoint keeps.
+
+    epoch: epochs finished. groups_done, images, loss: groups of shards and images that the next epoch has
+    been through, and the sum of the images' losses. best_*: of the validation score. epochs_since_best,
+    epochs_at_rate: for early stopping, and for the plateau. history: a row per finished epoch.
+    """
+
+    learning_rate: float
+    epoch: int = 0
+    groups_done: int = 0
+    images: int = 0
+    loss: float = 0.0
+    best_score: float = -1.0
+    best_epoch: int = 0
+    epochs_since_best: int = 0
+    epochs_at_rate: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def end_group(self, images: int, mean_loss: float) -> None:
+        """Take in what was fitted on one group of shards."""
+        self.groups_done += 1
+        self.images += images
+        self.loss += mean_loss * images
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / max(1, self.images)
+
+    def is_best(self, score: float) -> bool:
+        return score > self.best_score
+
+    def end_epoch(self, score: float, run: RunSettings) -> None:
+        """Take in one epoch's validation score: one plateau for the one learning rate."""
+        self.epoch += 1
+        self.groups_done, self.images, self.loss = 0, 0, 0.0
+        if self.is_best(score):
+            self.best_score, self.best_epoch = score, self.epoch
+            self.epochs_since_best = self.epochs_at_rate = 0
+            return
+        self.epochs_since_best += 1
+        self.epochs_at_rate += 1
+        if self.epochs_at_rate >= run.plateau_patience:
+            self.learning_rate = max(self.learning_rate * run.plateau_factor, run.min_learning_rate)
+            self.epochs_at_rate = 0
+
+    def write_history(self, folder: Path) -> None:
+        """Write one line of CSV per finished epoch."""
+        with (folder / HISTORY_FILE).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)

@@ -1,0 +1,164 @@
+"""A training killed at any moment goes on, and ends with the same bits as one that was never broken."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from multihead.errors import UserError
+from multihead.weights import WEIGHTS_FILE
+from tests.conftest import HOUSE
+
+SETTINGS = """
+[model]
+backbone = "narrow"
+image_size = [32, 32]
+dropout = 0.2
+[run]
+epochs = 3
+batch_size = 16
+validation_share = 0.2
+learning_rate = 3e-3
+deterministic = true
+"""
+
+
+class Training:
+    """A train process of the package in place, with a folder as its /kaggle."""
+
+    def __init__(self, root: Path, data: Path, mounted: Path | None = None) -> None:
+        self.root, self.working = root, root / "working"
+        if not root.exists():
+            self.working.mkdir(parents=True)
+            (root / "input").mkdir()
+            (root / "input" / "bengaliai-cv19").symlink_to(data)
+            if mounted:
+                (root / "input" / "multihead-train").symlink_to(mounted)
+            (root / "settings.toml").write_text(SETTINGS)
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "multihead.app", "train", "--settings", str(self.root / "settings.toml")]
+        environment = os.environ | {"KAGGLE_ROOT": str(self.root), "PYTHONPATH": str(HOUSE / "src")}
+        with (self.root / "log.txt").open("wb") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def run_to_the_end(self) -> str:
+        assert self.start().wait(timeout=200) == 0, self.told()
+        return self.told()
+
+    def kill_when(self, is_time: Callable[[], bool]) -> bool:
+        """Start, kill once `is_time`, and return whether it was killed before it ended by itself."""
+        process = self.start()
+        while not is_time():
+            if process.poll() is not None:
+                assert process.returncode == 0, self.told()
+                return False
+            time.sleep(0.0005)
+        process.kill()
+        process.wait()
+        return True
+
+    def told(self) -> str:
+        return (self.root / "log.txt").read_text()
+
+    def is_reading(self) -> bool:
+        return "read and cropped" in self.told()
+
+    def is_saving(self) -> bool:
+        return (self.working / f"new-{CHECKPOINT_FILE}").exists() or (self.working / f"new-{WEIGHTS_FILE}").exists()
+
+    def is_fitting(self, seconds: float) -> Callable[[], bool]:
+        """A moment some time after the next checkpoint."""
+        before = self._checkpoint_time()
+        started: list[float] = []
+
+        def is_time() -> bool:
+            if not started and self._checkpoint_time() != before:
+                started.append(time.monotonic())
+            return bool(started) and time.monotonic() - started[0] > seconds
+
+        return is_time
+
+    def _checkpoint_time(self) -> int:
+        path = self.working / CHECKPOINT_FILE
+        return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def assert_same_end(first: Path, second: Path) -> None:
+    assert (first / WEIGHTS_FILE).read_bytes() == (second / WEIGHTS_FILE).read_bytes()
+    ends = [read_checkpoint(folder / CHECKPOINT_FILE) for folder in (first, second)]
+    for one, other in zip(ends[0].arrays, ends[1].arrays, strict=True):
+        assert np.array_equal(one, other)
+    timed = "images_per_second"
+    histories = [[{k: v for k, v in row.items() if k != timed} for row in end.counters["history"]] for end in ends]
+    assert histories[0] == histories[1]
+
+
+@pytest.fixture(scope="module")
+def unbroken(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    training = Training(tmp_path_factory.mktemp("unbroken") / "kaggle", drawn)
+    training.run_to_the_end()
+    return training.working
+
+
+@pytest.mark.slow
+def test_killed_ten_times_a_training_ends_with_the_same_bits(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
+    training = Training(tmp_path / "kaggle", drawn)
+    moments = random.Random(0)
+    kills = 0
+    for attempt in range(10):
+        when = (training.is_reading, training.is_saving, training.is_fitting(moments.uniform(0, 0.5)))[attempt % 3]
+        kills += training.kill_when(when)
+    assert kills >= 8
+    assert "going on from" in training.run_to_the_end()
+    assert_same_end(training.working, unbroken)
+    assert not list(training.working.glob("new-*"))
+
+
+@pytest.mark.slow
+def test_a_second_session_goes_on_from_the_mounted_output_of_the_first(
+    unbroken: Path, drawn: Path, tmp_path: Path
+) -> None:
+    first = Training(tmp_path / "first", drawn)
+    stop = first.is_fitting(0)
+    assert first.kill_when(lambda: stop() and "epoch 1/3" in first.told())
+    before = {f.name: f.read_bytes() for f in first.working.iterdir()}
+    first.working.chmod(0o555)
+    second = Training(tmp_path / "second", drawn, mounted=first.working)
+    assert "going on from" in second.run_to_the_end()
+    assert_same_end(second.working, unbroken)
+    assert before == {f.name: f.read_bytes() for f in first.working.iterdir()}
+    first.working.chmod(0o755)
+
+
+@pytest.mark.slow
+def test_a_finished_training_is_not_trained_again(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
+    again = Training(tmp_path / "kaggle", drawn, mounted=unbroken)
+    told = again.run_to_the_end()
+    assert "3 epochs and 0 groups of shards are done" in told
+    assert "read and cropped" not in told
+    assert (again.working / WEIGHTS_FILE).read_bytes() == (unbroken / WEIGHTS_FILE).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_training_is_named_and_left_alone(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
+    other = Training(tmp_path / "kaggle", drawn, mounted=unbroken)
+    (other.root / "settings.toml").write_text(SETTINGS.replace("epochs = 3", "epochs = 1\nseed = 7"))
+    told = other.run_to_the_end()
+    assert "checkpoint.npz: not used, it is of a training with another seed" in told
+    assert "epoch 1/1" in told
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"nothing like it"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / CHECKPOINT_FILE
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r'checkpoint\.npz: not a readable checkpoint .*set resume = "off"'):
+        read_checkpoint(path)
