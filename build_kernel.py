@@ -56,10 +56,22 @@ def build(owner: str | None = None) -> None:
     if owner:
         for path in set_owner(HOUSE, owner):
             print(f"{path.relative_to(HOUSE)}: owner {owner}")
+    scripts = {}
     for name in KERNELS:
-        script = build_script(HOUSE / "src" / "multihead", HOUSE / "kernel" / name / "settings.toml", name)
+        settings = HOUSE / "kernel" / name / "settings.toml"
+        scripts[name] = build_script(HOUSE / "src" / "multihead", settings, name)
+        check_settings(settings)
+    for name, script in scripts.items():
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+
+
+def check_settings(path: Path) -> None:
+    """Raise BundlerError, with what the package says, for settings that it would refuse on Kaggle."""
+    command = [sys.executable, "-B", "-m", "multihead.app", "settings", "--settings", str(path)]
+    told = subprocess.run(command, cwd=HOUSE / "src", capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise BundlerError(f"{path.relative_to(HOUSE)}: {told.stderr.strip().removeprefix('error: ')}")
 
 
 def rehearse_kernel(
@@ -84,8 +96,10 @@ def rehearse_kernel(
 
 def dry_run(data: Path | None, mounts: str) -> None:
     """Go the whole way once on small shards, everything that it leaves in dry-run/."""
-    data = data or _drawn_competition()
+    if data and not data.is_dir():
+        raise BundlerError(f"{data}: not a folder with a competition's files")
     build()
+    data = data.resolve() if data else _drawn_competition()
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
     dataset = DRY_RUN / "dataset_meta"
     trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", mounts, file=dry_settings)

@@ -21,6 +21,7 @@ from bundler.errors import BundlerError
 PACKAGE = "multihead"
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle's server refuses more, and the client hides why
 BASE64_COLUMNS = 100
+GONE_IN_PYTHON_3_12 = {"asynchat", "asyncore", "distutils", "imp", "smtpd"}  # Kaggle's Python; ours may be 3.11
 
 HOUSE = Path(__file__).resolve().parent
 IMAGE_FILE = HOUSE / "kaggle_image.toml"
@@ -77,21 +78,27 @@ def read_wheels(folder: Path) -> dict[str, bytes]:
 def provided_imports(wheels: Mapping[str, bytes]) -> frozenset[str]:
     """Return the top-level names that a script can import on Kaggle: standard library, image and wheels."""
     image = tomllib.loads(_read_text(IMAGE_FILE))["imports"]
-    return frozenset(image) | sys.stdlib_module_names | {name for w in wheels.values() for name in _names_in(w)}
+    library = sys.stdlib_module_names - GONE_IN_PYTHON_3_12
+    return frozenset(image) | library | {name for w in wheels.values() for name in _names_in(w)}
 
 
 def check_imports(modules: Mapping[str, str], provided: frozenset[str]) -> None:
     """Raise BundlerError, with file and line, for each import that neither Kaggle nor the script provides."""
-    ours = {_module_name(path) for path in modules}
+    ours = {_module_name(path): path for path in modules}
     problems = []
     for path, source in modules.items():
-        for line, name in _imports(path, source):
-            top = name.partition(".")[0]
+        for line, module, name in _imports(path, source):
+            top = module.partition(".")[0]
             if top == PACKAGE:
-                if name not in ours:
-                    problems.append(f"{path}, line {line}: {name} is not in the package")
+                if module not in ours:
+                    problems.append(f"{path}, line {line}: {module} is not in the package")
+                elif name and f"{module}.{name}" not in ours and name not in _bound_names(modules[ours[module]]):
+                    problems.append(f"{path}, line {line}: {module} has no {name}")
             elif top not in provided:
-                problems.append(f"{path}, line {line}: {name} is not in Kaggle's image, nor in a bundled wheel")
+                problems.append(
+                    f"{path}, line {line}: {module} is not in Kaggle's image as {IMAGE_FILE.name} lists it, "
+                    "nor in a bundled wheel"
+                )
     if problems:
         raise BundlerError("; ".join(problems))
 
@@ -126,8 +133,21 @@ def _module_name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _imports(path: str, source: str) -> Iterator[tuple[int, str]]:
-    """Yield (line, absolute name of the module) for each import statement, wherever it stands."""
+def _bound_names(source: str) -> set[str]:
+    """Return every name that a module binds anywhere, and "*"."""
+    bound = {"*"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    return bound
+
+
+def _imports(path: str, source: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, absolute name of the module, name taken from it or nothing) for each import, wherever it stands."""
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
@@ -137,11 +157,11 @@ def _imports(path: str, source: str) -> Iterator[tuple[int, str]]:
         package.pop()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            yield from ((node.lineno, alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = [*base, *(node.module or "").split(".")] if node.module else base
-            yield node.lineno, ".".join(module)
+            yield from ((node.lineno, ".".join(module), alias.name) for alias in node.names)
 
 
 def _names_in(wheel: bytes) -> set[str]:
@@ -227,8 +247,10 @@ def start():
     sys.path[:0] = [str(root / "src"), *(str(root / "wheels" / name) for name in WHEELS)]
     from @PACKAGE@.app import main
 
+    # a notebook editor has arguments of its own
+    arguments = sys.argv[1:] if sys.argv[1:2] and sys.argv[1].startswith("--set") else []
     # Kaggle knows only success and failure
-    raise SystemExit(1 if main([@COMMAND@, "--settings", str(root / "settings.toml"), *sys.argv[1:]]) else 0)
+    raise SystemExit(1 if main([@COMMAND@, "--settings", str(root / "settings.toml"), *arguments]) else 0)
 
 
 if __name__ == "__main__":  # processes that the run spawns import this script again

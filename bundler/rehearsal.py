@@ -5,11 +5,13 @@ no network, an empty working folder, its inputs under $KAGGLE_ROOT/input in the 
 and Kaggle's environment variables. Afterwards its exit code, what it left, and what it touched are checked.
 """
 
+import contextlib
 import csv
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ from bundler.errors import BundlerError, RehearsalError
 
 MOUNTS = ("old", "new")
 NEVER_LINKED = ("truth.csv",)
+MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")
 
 
@@ -60,13 +63,14 @@ class Rehearsed:
 def rehearse(script: Path, inputs: Inputs, root: Path, mounts: str = "new", arguments: Sequence[str] = ()) -> Rehearsed:
     """Run the script with `root` as Kaggle's /kaggle, its output passed on line by line and kept in root/log.txt.
 
-    root is emptied first. arguments: handed to the script. Raises RehearsalError where Kaggle would have
-    failed the run or where it did what the run on Kaggle could not: reached for the network, changed its inputs.
+    root is emptied first, if a rehearsal made it. arguments: handed to the script. Raises RehearsalError where
+    Kaggle would have failed the run, or where it did what the run on Kaggle could not: reached for the network,
+    changed its inputs.
     """
     _lay_out(script, inputs, root, mounts)
-    before = _state_of(inputs)
-    attempts = root / "tmp" / "network-attempts"
-    network, wrapper = _network_isolation()
+    before = _state_of(inputs, root)
+    attempts = root / "network-attempts"
+    network, wrapper = _isolation([root / "input", inputs.data, *inputs.datasets.values()])
     command = [*wrapper, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
     started = time.monotonic()
     code, peak_bytes = _run(command, _environment(root, attempts, bool(wrapper)), root)
@@ -76,8 +80,8 @@ def rehearse(script: Path, inputs: Inputs, root: Path, mounts: str = "new", argu
         raise RehearsalError(f"{script.name} reached for the network ({first}); Kaggle's kernels have none")
     if code:
         raise RehearsalError(f"{script.name} ended with exit code {code}: {_last_words(root / 'log.txt')}")
-    if _state_of(inputs) != before:
-        raise RehearsalError(f"{script.name} changed a file of its inputs; Kaggle mounts them read-only")
+    if _state_of(inputs, root) != before:
+        raise RehearsalError(f"{script.name} changed its inputs; Kaggle mounts them read-only")
     shutil.rmtree(root / "tmp")
     return Rehearsed(root / "working", seconds, peak_bytes, network)
 
@@ -90,6 +94,8 @@ def check_submission(submission: Path, sample: Path) -> int:
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
     told, wanted = _rows(submission), _rows(sample)
+    if not wanted:
+        raise BundlerError(f"{sample}: is empty")
     if len(told) != len(wanted):
         raise RehearsalError(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
     if told[0] != wanted[0]:
@@ -105,8 +111,15 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
         raise BundlerError(f"mounts: {mounts!r} is not known; one of {', '.join(MOUNTS)}")
     if not inputs.data.is_dir():
         raise BundlerError(f"{inputs.data}: not a folder with a competition's files")
+    for name, folder in inputs.datasets.items():
+        if not folder.is_dir():
+            raise BundlerError(f"{folder}: not a folder to mount as {name}")
+    if root.exists() and any(root.iterdir()) and not (root / MARKER).exists():
+        raise BundlerError(f"{root}: holds files that no rehearsal made; name a folder that may be emptied")
     if root.exists():
         shutil.rmtree(root)
+    root.mkdir(parents=True)
+    (root / MARKER).touch()
     for name in ("input", "working", "src", "tmp", "home", "site"):
         (root / name).mkdir(parents=True)
     shutil.copyfile(script, root / "src" / "script.py")
@@ -125,8 +138,8 @@ def _link(folder: Path, mount: Path) -> None:
             (mount / entry.name).symlink_to(entry.resolve())
 
 
-def _state_of(inputs: Inputs) -> list[tuple[str, int, int]]:
-    folders = [inputs.data, *inputs.datasets.values()]
+def _state_of(inputs: Inputs, root: Path) -> list[tuple[str, int, int]]:
+    folders = [root / "input", inputs.data, *inputs.datasets.values()]
     files = [f for folder in folders for f in sorted(folder.rglob("*")) if f.is_file()]
     return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
 
@@ -142,42 +155,69 @@ def _environment(root: Path, attempts: Path, own_network: bool) -> dict[str, str
         "PYTHONNOUSERSITE": "1",
         sandbox.ALLOWED_VARIABLE: json.dumps(sorted(imports)),
         sandbox.ATTEMPTS_VARIABLE: str(attempts),
-        "REHEARSAL_LOOPBACK": "1" if own_network else "",
+        sandbox.LOOPBACK_VARIABLE: "1" if own_network else "",
     }
 
 
-def _network_isolation() -> tuple[str, list[str]]:
-    """Return how the run is kept offline, in words and as the command that does it."""
-    wrapper = ["unshare", "--user", "--map-root-user", "--net"]
+# Bind each folder over itself read-only, then become the command.
+_READ_ONLY = """
+while [ "$1" != -- ]; do
+    mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 125
+    shift
+done
+shift
+exec "$@"
+"""
+
+
+def _isolation(inputs: Sequence[Path]) -> tuple[str, list[str]]:
+    """Return how the run is kept offline and off its inputs, in words and as the command that does it."""
+    own_network = ["unshare", "--user", "--map-root-user", "--net"]
+    folders = [str(folder.resolve()) for folder in inputs]
+    own_mounts = [*own_network, "--mount", "sh", "-c", _READ_ONLY, "sh", *folders, "--"]
+    if _works([*own_mounts, "true"]):
+        return "none: a network namespace with loopback only; inputs mounted read-only", own_mounts
+    if _works([*own_network, "true"]):
+        return "none: a network namespace with loopback only; inputs compared afterwards", own_network
+    return "none: connections refused in Python, for want of network namespaces; inputs compared afterwards", []
+
+
+def _works(command: Sequence[str]) -> bool:
     try:
-        works = subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
-        works = False
-    if works:
-        return "none: a network namespace with loopback only", wrapper
-    return "none: outgoing connections refused in Python (no network namespace on this machine)", []
+        return False
 
 
 def _run(command: Sequence[str], environment: dict[str, str], root: Path) -> tuple[int, int]:
-    """Run a command in the working folder, its output to the terminal and the log.
+    """Run a command in the working folder, its output into the log and from there to the terminal.
 
     Returns its exit code (below 0: the signal that ended it) and the peak memory of its largest process in bytes.
+    Whatever it started and left running is ended with it.
     """
-    with (root / "log.txt").open("wb") as log:
+    path = root / "log.txt"
+    with path.open("wb") as log, path.open(encoding="utf-8", errors="replace") as shown:
         process = subprocess.Popen(
-            command, cwd=root / "working", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=root / "working",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-        assert process.stdout is not None
         try:
-            with process.stdout:
-                for line in process.stdout:
-                    log.write(line)
-                    sys.stdout.write("  " + line.decode("utf-8", "replace"))
-                    sys.stdout.flush()
-        except BaseException:
-            process.kill()
-            raise
-        _, status, usage = os.wait4(process.pid, 0)
+            while True:
+                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+                for line in shown:
+                    sys.stdout.write("  " + line)
+                sys.stdout.flush()
+                if ended:
+                    break
+                time.sleep(0.1)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

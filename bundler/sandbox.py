@@ -6,6 +6,7 @@ stands alone: it imports nothing of this project, and takes its settings from th
 
 import fcntl
 import importlib.machinery
+import ipaddress
 import json
 import os
 import site
@@ -19,8 +20,11 @@ from types import ModuleType
 from typing import Any
 
 ALLOWED_VARIABLE = "REHEARSAL_IMPORTS"  # JSON list of the import names that Kaggle's image has
+LOOPBACK_VARIABLE = "REHEARSAL_LOOPBACK"  # set where the process has a network namespace of its own
 ATTEMPTS_VARIABLE = "REHEARSAL_NETWORK_LOG"  # a file: one line for each attempt to reach the network
-SITE_FOLDERS = tuple(os.path.realpath(folder) for folder in [*site.getsitepackages(), site.getusersitepackages()])
+SITE_FOLDERS = tuple(
+    os.path.realpath(folder) + os.sep for folder in [*site.getsitepackages(), site.getusersitepackages()]
+)
 
 
 class KaggleImports(importlib.machinery.PathFinder):
@@ -44,7 +48,7 @@ class KaggleImports(importlib.machinery.PathFinder):
 def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
     """Refuse, and note down, whatever leaves this machine; an audit hook."""
     host = _host_of(event, arguments)
-    if host is None or host in ("localhost", "::1", "", "0.0.0.0") or host.startswith("127."):
+    if host is None or _is_here(host):
         return
     where = next(
         (
@@ -68,6 +72,17 @@ def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:
     return None
 
 
+def _is_here(host: str) -> bool:
+    """Tell whether a host is this machine: its loopback, or its own name."""
+    if host in ("", "localhost", socket.gethostname()):
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
 def _text(host: Any) -> str:
     return host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
 
@@ -79,9 +94,18 @@ def raise_loopback() -> None:
         fcntl.ioctl(control, 0x8914, up)  # SIOCSIFFLAGS
 
 
-if __name__ == "sitecustomize":
-    if os.environ.pop("REHEARSAL_LOOPBACK", ""):
+def enter() -> None:
+    """Put everything into force."""
+    if os.environ.pop(LOOPBACK_VARIABLE, ""):
         raise_loopback()
     KaggleImports.allowed = frozenset(json.loads(os.environ[ALLOWED_VARIABLE])) | sys.stdlib_module_names
     sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = KaggleImports
     sys.addaudithook(refuse_network)
+
+
+if __name__ == "sitecustomize":
+    try:
+        enter()
+    except BaseException as error:  # Python would report it and go on, without a sandbox
+        print(f"error: the sandbox could not be set up ({error!r})", file=sys.stderr, flush=True)
+        os._exit(1)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import build_kernel
 from build_kernel import main
+from bundler.errors import BundlerError
 from tests.conftest import HOUSE
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
@@ -67,6 +69,30 @@ def test_a_module_that_kaggle_could_not_import_stops_the_build_with_nothing_writ
     assert "multihead/metrics.py, line" in done.stderr
     assert "flask is not in Kaggle's image" in done.stderr
     assert not (folder / KERNELS[0]).exists()
+
+
+def test_settings_that_kaggle_would_trip_over_stop_the_build(tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+    (folder / "kernel" / "train" / "settings.toml").write_text("[run]\nepoch = 30\n")
+    done = run(folder)
+    assert done.returncode == 2
+    assert "kernel/train/settings.toml: settings.toml: epoch is not known; one of" in done.stderr
+    assert not list(folder.glob("kernel/*/*_kernel.py"))
+
+
+def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    seen: list[Path] = []
+
+    def stop(name: str, data: Path, *rest: object, **options: object) -> None:
+        seen.append(data)
+        raise BundlerError("enough")
+
+    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    monkeypatch.setattr(build_kernel, "rehearse_kernel", stop)
+    assert main(["dry-run", "data"]) == 2
+    assert seen == [tmp_path / "data"]
 
 
 @pytest.mark.parametrize("arguments", [["stage", "nowhere"], ["--owner", "a/b"], ["dry-run", "nowhere"]])

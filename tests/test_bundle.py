@@ -132,6 +132,23 @@ def test_an_import_that_kaggle_lacks_fails_the_build_with_file_and_line(tmp_path
         build(tmp_path, extra="import os\n" + statement + "\n")
 
 
+@pytest.mark.parametrize(
+    "statement", ["from . import nowhere", "from multihead import nowhere", "from .text import ODDER"]
+)
+def test_a_name_that_a_module_lacks_fails_the_build(tmp_path: Path, statement: str) -> None:
+    with pytest.raises(BundlerError, match=r"multihead/extra\.py, line 1: multihead\S* has no (nowhere|ODDER)"):
+        build(tmp_path, extra=statement + "\n")
+
+
+def test_a_module_that_kaggle_s_python_dropped_fails_the_build(tmp_path: Path) -> None:
+    with pytest.raises(BundlerError, match="distutils is not in Kaggle's image"):
+        build(tmp_path, extra="import distutils\n")
+
+
+def test_the_arguments_of_a_notebook_editor_are_left_alone(tmp_path: Path) -> None:
+    assert run(build(tmp_path), "-f", "/root/.local/kernel.json").stdout.startswith("train [] True")
+
+
 def test_a_module_that_the_package_lacks_fails_the_build(tmp_path: Path) -> None:
     with pytest.raises(BundlerError, match=r"multihead/extra\.py, line 1: multihead.nowhere is not in the package"):
         build(tmp_path, extra="from .nowhere import x\n")

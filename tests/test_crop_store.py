@@ -34,6 +34,17 @@ def test_a_damaged_file_stops_the_reading_with_its_name(drawn: Path, tmp_path: P
         next(coming)
 
 
+def test_with_a_handler_a_damaged_file_is_passed_over(drawn: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "test_image_data_9.parquet"
+    broken.write_bytes(b"PAR1")
+    good = [drawn / f"test_image_data_{i}.parquet" for i in range(2)]
+    for files in ([broken, *good], [good[0], broken, good[1]], [*good, broken]):
+        errors: list[Exception] = []
+        shards = list(crops_ahead(files, BENGALI, MODEL, on_error=errors.append))
+        assert [shard.ids[0] for shard in shards] == ["Test_0", "Test_3"]
+        assert len(errors) == 1
+
+
 def test_a_stored_shard_comes_back_the_same_without_being_in_memory(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
     shard = Shard(list("abcde"), images, {"head": np.arange(5)})
@@ -43,4 +54,6 @@ def test_a_stored_shard_comes_back_the_same_without_being_in_memory(tmp_path: Pa
     assert isinstance(back.images, np.memmap)
     assert np.array_equal(back.images, images)
     assert back.ids == shard.ids
-    assert back.labels == shard.labels
+    assert back.labels is not None
+    assert back.labels["head"].tolist() == [0, 1, 2, 3, 4]
+    assert store.numbers() == [3]

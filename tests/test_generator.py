@@ -1,5 +1,7 @@
 import dataclasses
+import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,13 +94,15 @@ def test_mixup_blends_pixels_and_labels_by_the_same_share(shape, seed, alpha) ->
         assert image == pytest.approx(np.full(shape[1:], 200 * label[0]), abs=0.51)
 
 
-def test_without_jitter_and_mixing_an_epoch_is_each_image_once() -> None:
-    images, _ = batch_of((10, 8, 8, 1), 0)
+@pytest.mark.parametrize("count", [10, 3, 1])
+def test_an_epoch_is_each_image_once_in_batches_of_one_size(count: int) -> None:
+    images, _ = batch_of((count, 8, 8, 1), 0)
     batches = batches_of(images, STILL)
     drawn = [batches[i] for i in range(len(batches))]
-    assert [len(b) for b, _ in drawn] == [4, 4, 2]
+    assert [len(b) for b, _ in drawn] == [4] * math.ceil(count / 4)
     rows = np.concatenate([labels["row"].argmax(axis=1) for _, labels in drawn])
-    assert sorted(rows) == list(range(10))
+    assert sorted(rows[:count]) == list(range(count))
+    assert rows[count:].tolist() == np.resize(rows[:count], len(rows))[count:].tolist()
     assert np.array_equal(np.concatenate([b for b, _ in drawn]), images[rows])
 
 
@@ -149,6 +153,37 @@ def test_jitter_moves_ink_within_its_bounds_and_fills_with_paper() -> None:
     assert np.abs(offsets).max() <= 13 + 1
     assert np.abs(offsets).max(axis=0) == pytest.approx([13, 13], abs=1.5)
     assert len({image.tobytes() for image in moved}) > 190
+
+
+def bars(count: int) -> Images:
+    """A dark bar, 41 by 5 pixels, in the middle of white paper."""
+    images = np.full((count, 65, 65, 1), 255, np.uint8)
+    images[:, 30:35, 12:53] = 0
+    return images
+
+
+def shape_of(image: Images) -> tuple[float, float, float]:
+    """Angle in degrees, length and thickness in pixels, of the ink of one image."""
+    (_, sides, angle) = cv2.minAreaRect(np.argwhere(image[:, :, 0] < 128)[:, ::-1].astype(np.float32))
+    return ((angle + 45) % 90 - 45, max(sides), min(sides))
+
+
+def test_jitter_turns_by_up_to_its_angle_either_way() -> None:
+    rng = np.random.default_rng(0)
+    turned = affine_jitter(bars(300), rng, rotation_degrees=20, zoom=0, shift=0, dark_ink=True)
+    angles = np.array([shape_of(image)[0] for image in turned])
+    assert angles.min() == pytest.approx(-20, abs=1.5)
+    assert angles.max() == pytest.approx(20, abs=1.5)
+    assert abs(np.median([shape_of(image)[1] for image in turned]) - 40) < 1.5
+
+
+def test_jitter_zooms_each_axis_by_up_to_its_share() -> None:
+    rng = np.random.default_rng(0)
+    zoomed = affine_jitter(bars(300), rng, rotation_degrees=0, zoom=0.25, shift=0, dark_ink=True)
+    lengths = np.array([shape_of(image)[1:] for image in zoomed]) + 1
+    assert lengths[:, 0].min() == pytest.approx(41 * 0.75, abs=2)
+    assert lengths[:, 0].max() == pytest.approx(41 * 1.25, abs=2)
+    assert abs(np.corrcoef(lengths.T)[0, 1]) < 0.3
 
 
 def test_jitter_keeps_light_ink_on_dark_ground() -> None:

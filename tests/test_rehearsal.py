@@ -1,10 +1,13 @@
 """Rehearsals of small kernels that do one thing each, in a package of their own."""
 
+import json
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
+from bundler import rehearsal
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
 from bundler.rehearsal import Inputs, Rehearsed, check_submission, rehearse
@@ -152,16 +155,70 @@ def test_a_killed_process_is_a_failure(tmp_path: Path, inputs: Inputs) -> None:
 
 def test_writing_into_the_inputs_is_a_failure(tmp_path: Path, inputs: Inputs) -> None:
     body = "import pathlib, os\nnext(pathlib.Path(os.environ['KAGGLE_ROOT']).rglob('train.csv')).write_text('changed')"
-    with pytest.raises(RehearsalError, match="changed a file of its inputs"):
+    with pytest.raises(RehearsalError, match=r"changed its inputs|Read-only file system"):
         rehearsed(tmp_path, inputs, body)
 
 
-def test_an_unknown_form_of_mount_and_a_missing_folder_are_mistakes(tmp_path: Path, inputs: Inputs) -> None:
+@pytest.mark.parametrize("act", ["(mount / 'cache.npy').write_text('x')", "(mount / 'train.csv').unlink()"])
+def test_adding_to_the_inputs_or_taking_from_them_is_a_failure(tmp_path: Path, inputs: Inputs, act: str) -> None:
+    body = f"import pathlib, os\nmount = next(pathlib.Path(os.environ['KAGGLE_ROOT']).rglob('train.csv')).parent\n{act}"
+    with pytest.raises(RehearsalError, match=r"changed its inputs|Read-only file system"):
+        rehearsed(tmp_path, inputs, body)
+
+
+def test_without_namespaces_the_same_faults_are_found(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "_works", lambda _: False)
+    body = "import pathlib, os\nnext(pathlib.Path(os.environ['KAGGLE_ROOT']).rglob('train.csv')).write_text('changed')"
+    with pytest.raises(RehearsalError, match="changed its inputs"):
+        rehearsed(tmp_path, inputs, body)
+    folder = tmp_path / "second"
+    folder.mkdir()
+    with pytest.raises(RehearsalError, match=r"connect 192\.0\.2\.1"):
+        rehearsed(folder, inputs, "import socket\nsocket.socket().connect(('192.0.2.1', 80))")
+
+
+def test_a_folder_that_no_rehearsal_made_is_never_emptied(tmp_path: Path, inputs: Inputs) -> None:
+    script = script_of(tmp_path, GOOD)
+    with pytest.raises(BundlerError, match="data: holds files that no rehearsal made"):
+        rehearse(script, inputs, inputs.data)
+    assert (inputs.data / "train.csv").exists()
+    for _ in range(2):
+        rehearse(script, inputs, tmp_path / "root")
+
+
+def test_a_sandbox_that_cannot_be_set_up_is_a_failure(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json, "dumps", lambda _: "not json")
+    with pytest.raises(RehearsalError, match="the sandbox could not be set up"):
+        rehearsed(tmp_path, inputs, GOOD)
+
+
+def test_what_the_kernel_leaves_running_does_not_hold_the_rehearsal_up(tmp_path: Path, inputs: Inputs) -> None:
+    started = time.monotonic()
+    rehearsed(tmp_path, inputs, "import subprocess\nsubprocess.Popen(['sleep', '60'])")
+    assert time.monotonic() - started < 30
+
+
+def test_this_machine_s_own_name_may_be_looked_up(tmp_path: Path, inputs: Inputs) -> None:
+    body = (
+        "import socket\n"
+        "try:\n    socket.gethostbyname(socket.gethostname())\nexcept OSError:\n    pass\n"
+        "socket.getfqdn()"
+    )
+    rehearsed(tmp_path, inputs, body)
+
+
+def test_an_unknown_form_of_mount_and_missing_folders_are_mistakes(tmp_path: Path, inputs: Inputs) -> None:
     script = script_of(tmp_path, GOOD)
     with pytest.raises(BundlerError, match="'newest' is not known; one of old, new"):
         rehearse(script, inputs, tmp_path / "root", "newest")
     with pytest.raises(BundlerError, match="nowhere: not a folder"):
         rehearse(script, Inputs("c", tmp_path / "nowhere", {}), tmp_path / "root")
+    with pytest.raises(BundlerError, match="gone: not a folder to mount as me/weights"):
+        rehearse(script, Inputs("c", inputs.data, {"me/weights": tmp_path / "gone"}), tmp_path / "root")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,11 @@ import pytest
 
 from bundler.errors import BundlerError
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage
+from multihead import weights
+
+
+def test_the_files_are_those_that_the_package_writes() -> None:
+    assert (WEIGHTS_FILE, MANIFEST_FILE) == (weights.WEIGHTS_FILE, weights.MANIFEST_FILE)
 
 
 @pytest.fixture

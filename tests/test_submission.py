@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead.errors import UserError
-from multihead.submission import score_submission, write_submission
+from multihead.submission import Submission, score_submission
 from multihead.tasks import BENGALI
 
+PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
 ORDER = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
 
 
@@ -26,49 +28,69 @@ def sample(folder: Path, count: int) -> Path:
     return path
 
 
+def write(folder: Path, images: int, tables: list[pd.DataFrame], name: str = "submission.csv") -> Submission:
+    submission = Submission(folder / name, sample(folder, images), BENGALI, PRIOR)
+    for table in tables:
+        submission.add(table)
+    assert submission.write() == 3 * images
+    return submission
+
+
 def test_rows_are_those_of_the_sample_in_its_order(tmp_path: Path) -> None:
-    out = tmp_path / "submission.csv"
-    assert write_submission(out, sample(tmp_path, 3), predicted(3), BENGALI) == 9
+    assert write(tmp_path, 3, [predicted(3)]).problems() == []
     expected = [f"Test_{i}_{head},{i}" for i in range(3) for head in ORDER]
-    assert out.read_text().splitlines() == ["row_id,target", *expected]
+    assert (tmp_path / "submission.csv").read_text().splitlines() == ["row_id,target", *expected]
     assert not list(tmp_path.glob("new-*"))
 
 
-@given(st.permutations(range(12)))
-@settings(max_examples=30, deadline=None)
-def test_any_order_of_the_images_gives_the_same_file(
-    tmp_path_factory: pytest.TempPathFactory, order: list[int]
+@given(st.permutations(range(12)), st.lists(st.integers(0, 12), max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_any_order_and_split_of_the_images_gives_the_same_file(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int], cuts: list[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("order")
-    table = sample(folder, 12)
-    write_submission(folder / "a.csv", table, predicted(12), BENGALI)
-    write_submission(folder / "b.csv", table, predicted(12).iloc[order], BENGALI)
+    write(folder, 12, [predicted(12)], "a.csv")
+    edges = [0, *sorted(cuts), 12]
+    shuffled = predicted(12).iloc[order]
+    write(folder, 12, [shuffled.iloc[a:b] for a, b in pairwise(edges)], "b.csv")
     assert (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("images", "told"),
-    [
-        (2, "3 rows without a prediction, 0 predictions without a row; Test_2_consonant_diacritic is not in the test"),
-        (4, "0 rows without a prediction, 3 predictions without a row; Test_3_.* is not in sample_submission.csv"),
-    ],
-)
-def test_rows_that_do_not_match_the_sample_are_refused_and_nothing_is_written(
-    tmp_path: Path, images: int, told: str
-) -> None:
-    with pytest.raises(UserError, match=told):
-        write_submission(tmp_path / "submission.csv", sample(tmp_path, 3), predicted(images), BENGALI)
-    assert not (tmp_path / "submission.csv").exists()
+def test_rows_without_a_prediction_have_the_prior(tmp_path: Path) -> None:
+    submission = write(tmp_path, 4, [predicted(3)])
+    assert submission.problems() == [
+        "3 rows of sample_submission.csv have no prediction: Test_3_consonant_diacritic, ..."
+    ]
+    assert submission.unanswered_share == 0.25
+    last = (tmp_path / "submission.csv").read_text().splitlines()[-3:]
+    assert last == [f"Test_3_{head},{PRIOR[head]}" for head in ORDER]
 
 
-def test_an_image_that_comes_twice_is_named(tmp_path: Path) -> None:
-    twice = predicted(3).iloc[[0, 1, 2, 1]]
-    with pytest.raises(UserError, match="Test_1 is in them 2 times"):
-        write_submission(tmp_path / "submission.csv", sample(tmp_path, 3), twice, BENGALI)
+def test_predictions_without_a_row_are_left_out_and_told(tmp_path: Path) -> None:
+    submission = write(tmp_path, 3, [predicted(4)])
+    assert submission.problems() == ["3 predictions have no row in sample_submission.csv: Test_3_grapheme_root, ..."]
+    assert len((tmp_path / "submission.csv").read_text().splitlines()) == 10
+
+
+@pytest.mark.parametrize("in_one_table", [True, False])
+def test_of_an_image_that_comes_twice_the_first_counts(tmp_path: Path, in_one_table: bool) -> None:
+    again = predicted(3).iloc[[1]] + 1
+    tables = [pd.concat([predicted(3), again])] if in_one_table else [predicted(3), again]
+    submission = write(tmp_path, 3, tables)
+    assert submission.problems() == ["3 predictions are for a row that already had one: Test_1_grapheme_root, ..."]
+    write(tmp_path, 3, [predicted(3)], "plain.csv")
+    assert (tmp_path / "plain.csv").read_bytes() == (tmp_path / "submission.csv").read_bytes()
+
+
+def test_a_sample_of_another_task_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("row_id,target\nTest_0_grapheme_root,0\nTest_0_letter,0\n")
+    with pytest.raises(UserError, match="Test_0_letter ends in none of grapheme_root"):
+        Submission(tmp_path / "submission.csv", path, BENGALI, PRIOR)
 
 
 def test_a_submission_is_scored_whatever_the_order_of_its_rows(tmp_path: Path) -> None:
-    write_submission(tmp_path / "truth.csv", sample(tmp_path, 168), predicted(168), BENGALI)
+    write(tmp_path, 168, [predicted(168)], "truth.csv")
     told = pd.read_csv(tmp_path / "truth.csv")
     is_root = told.row_id.str.endswith("_grapheme_root")
     told.loc[is_root & (told.target >= 84), "target"] = 0
@@ -89,7 +111,7 @@ def test_a_submission_is_scored_whatever_the_order_of_its_rows(tmp_path: Path) -
     ],
 )
 def test_a_submission_that_is_not_one_is_refused(tmp_path: Path, change, told: str) -> None:  # type: ignore[no-untyped-def]
-    write_submission(tmp_path / "truth.csv", sample(tmp_path, 3), predicted(3), BENGALI)
+    write(tmp_path, 3, [predicted(3)], "truth.csv")
     change(pd.read_csv(tmp_path / "truth.csv")).to_csv(tmp_path / "submission.csv", index=False)
     with pytest.raises(UserError, match=told):
         score_submission(tmp_path / "submission.csv", tmp_path / "truth.csv", BENGALI)

@@ -1,19 +1,21 @@
 import csv
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multihead.devices import prepare_devices
 from multihead.errors import UserError
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings
 from multihead.tasks import BENGALI
 from multihead.training import Trainer
 from multihead.validation import choose_validation
-from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest
+from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
 
@@ -78,6 +80,7 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert float(history[1]["loss"]) < float(history[0]["loss"])
+    assert [float(row["learning_rate"]) for row in history] == [3e-3, 3e-3]
     manifest = read_manifest(tmp_path)
     assert manifest.model == NARROW
     assert manifest.score is not None
@@ -105,6 +108,46 @@ def test_training_ends_where_the_score_stays(drawn: Path, tmp_path: Path, capsys
     run = run_of(epochs=50, stop_patience=2, learning_rate=1e-8, min_learning_rate=0)
     Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
     assert "no better score for 2 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path) -> None:
+    run = run_of(plateau_patience=1, plateau_factor=0.5, optimizer="rmsprop")
+    trainer = Trainer(BENGALI, NARROW, run, drawn, tmp_path)
+    trainer.state.best_score = 1.0  # no epoch is better, so each one halves the rate
+    trainer.train()
+    rates = [row["learning_rate"] for row in trainer.state.history]
+    assert rates == [3e-3, 1.5e-3]
+    assert float(trainer.network.optimizer.learning_rate) == pytest.approx(1.5e-3)
+
+
+@pytest.mark.slow
+def test_training_in_mixed_precision_leaves_float32_weights(drawn: Path, tmp_path: Path) -> None:
+    run = run_of(epochs=1, mixed_precision=True)
+    before = keras.config.dtype_policy()
+    prepare_devices(run)
+    try:
+        trainer = Trainer(BENGALI, NARROW, run, drawn, tmp_path)
+        trainer.train()
+    finally:
+        keras.config.set_dtype_policy(before)
+    network = load_model(tmp_path, read_manifest(tmp_path))
+    assert {str(v.dtype) for v in network.weights} == {"float32"}
+    assert all(np.isfinite(np.asarray(v)).all() for v in network.weights)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_after_a_good_epoch_keeps_its_weights(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = Trainer(BENGALI, NARROW, run_of(epochs=1), drawn, tmp_path)
+    trainer.train()
+    good = (tmp_path / WEIGHTS_FILE).read_bytes()
+    trainer.run = run_of(epochs=2, resume="off")
+    trainer.network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
+    trainer.train()
+    assert "epoch 2: the loss is nan" in capsys.readouterr().out
+    assert (tmp_path / WEIGHTS_FILE).read_bytes() == good
 
 
 @pytest.mark.slow

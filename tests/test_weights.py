@@ -41,6 +41,16 @@ def test_a_saved_model_comes_back_with_the_same_answers(folder: Path) -> None:
         assert np.array_equal(answers[head], expected)
 
 
+def test_the_optimizer_is_not_shipped(tmp_path: Path) -> None:
+    network = build_model(NARROW, BENGALI)
+    size = 4 * network.count_params()
+    network.compile(optimizer="adamw", loss="categorical_crossentropy")
+    network.optimizer.build(network.trainable_variables)
+    save_weights(tmp_path, network, NARROW, train_counts=COUNTS, score=None, epoch=1)
+    assert size < (tmp_path / WEIGHTS_FILE).stat().st_size < 2 * size
+    load_model(tmp_path, read_manifest(tmp_path))
+
+
 def test_only_the_two_files_are_left(folder: Path) -> None:
     assert sorted(f.name for f in folder.iterdir()) == [MANIFEST_FILE, WEIGHTS_FILE]
 

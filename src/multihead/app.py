@@ -1,32 +1,41 @@
-"""The commands: train, predict, evaluate."""
+"""The commands: train, predict, evaluate, settings."""
 
 import argparse
-import os
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multihead.errors import UserError
-from multihead.kaggle_paths import find_input, working_folder
-from multihead.progress import say
-from multihead.settings import ModelSettings, Settings, read_settings
+from multihead.kaggle_paths import find_input, is_rerun, working_folder
+from multihead.progress import elapsed, say
+from multihead.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
 from multihead.tasks import TASKS, Task, task_by_name
 
+if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not wait for it
+    import pandas as pd
+
+    from multihead.submission import Submission
+
 SUBMISSION_FILE = "submission.csv"
+MAX_PRIOR_SHARE = 0.2  # of rows with the most frequent class; above it a score would mislead
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, or 2 after one line about a mistake of the user's."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported; its chatter hides our lines
     arguments = _parser().parse_args(argv)
     try:
         if arguments.command == "evaluate":
             evaluate(arguments.submission, arguments.truth, task_by_name(arguments.task))
         else:
-            command = {"train": train, "predict": predict}[arguments.command]
+            command = {"train": train, "predict": predict, "settings": show_settings}[arguments.command]
             command(read_settings(arguments.settings, arguments.set))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except OSError as error:  # a full disk, a file that went away: the machine's fault, and its words are enough
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return 2
     return 0
 
@@ -51,7 +60,11 @@ def train(settings: Settings) -> None:
 
 
 def predict(settings: Settings) -> None:
-    """Predict the competition's test files with trained weights; leave submission.csv in the working folder."""
+    """Predict the competition's test files with trained weights; leave submission.csv in the working folder.
+
+    Against the hidden test set a fault costs its own rows only: they get the most frequent class. Anywhere
+    else it is an error, so that it is seen before it costs a submission.
+    """
     from multihead.devices import prepare_devices
 
     run = settings.run
@@ -59,7 +72,7 @@ def predict(settings: Settings) -> None:
     prepare_devices(run)
     from multihead.inference import predict_files
     from multihead.shards import find_shards
-    from multihead.submission import write_submission
+    from multihead.submission import Submission
     from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
 
     weights = find_input("weights", [MANIFEST_FILE, WEIGHTS_FILE], run.weights)
@@ -68,10 +81,57 @@ def predict(settings: Settings) -> None:
     task = task_by_name(manifest.model.task)
     data = find_input("competition", [task.test_files, task.sample_submission], run.data, task.competition)
     say(f"predict: {data} with {weights}, epoch {manifest.epoch}")
-    network = load_model(weights, manifest)
-    predicted = predict_files(network, find_shards(data, task.test_files), task, manifest.model, run.batch_size)
-    rows = write_submission(working / SUBMISSION_FILE, data / task.sample_submission, predicted, task)
+    submission = Submission(working / SUBMISSION_FILE, data / task.sample_submission, task, manifest.prior)
+    if is_rerun():
+        submission.write()
+    tables = predict_files(
+        load_model(weights, manifest),
+        find_shards(data, task.test_files),
+        task,
+        manifest.model,
+        run.batch_size,
+        deadline=run.deadline(),
+        on_problem=_warn if is_rerun() else _refuse,
+    )
+    rows = _fill(submission, tables, run)
     say(f"submission: {working / SUBMISSION_FILE} ({rows} rows)")
+
+
+def _fill(submission: "Submission", tables: "Iterator[pd.DataFrame]", run: RunSettings) -> int:
+    """Put predictions into the submission as they come, and it into the working folder; return its rows."""
+    on_problem = _warn if is_rerun() else _refuse
+    for table in tables:
+        submission.add(table)
+        if is_rerun():
+            submission.write()
+    is_late = elapsed() > run.deadline()
+    if is_late:
+        on_problem(f"time budget of {run.time_budget_minutes:g} minutes: the rest is not predicted", None)
+    for problem in submission.problems():
+        on_problem(problem, None)
+    share = submission.unanswered_share
+    if share > MAX_PRIOR_SHARE and not is_late:
+        raise UserError(f"{share:.0%} of the rows have no prediction; their score would say nothing")
+    return submission.write()
+
+
+def _refuse(problem: str, cause: Exception | None) -> None:
+    if cause and not isinstance(cause, UserError):
+        raise cause
+    raise UserError(problem)
+
+
+def _warn(problem: str, cause: Exception | None) -> None:
+    kind = f"{type(cause).__name__}: " if cause and not isinstance(cause, UserError) else ""
+    say(f"warning: {kind}{problem}")
+
+
+def show_settings(settings: Settings) -> None:
+    """Print every setting as a run with these would have it."""
+    for table, values in (("model", settings.model), ("run", settings.run)):
+        print(f"[{table}]")
+        for key, value in settings_dict(values).items():
+            print(f"{key} = {json.dumps(value)}")
 
 
 def evaluate(submission: Path, truth: Path, task: Task) -> None:
@@ -105,7 +165,7 @@ def _listed(classes: Sequence[int]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="multihead", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, command in (("train", train), ("predict", predict)):
+    for name, command in (("train", train), ("predict", predict), ("settings", show_settings)):
         run = commands.add_parser(name, help=command.__doc__)
         run.add_argument("--settings", type=Path, help="a TOML file with the tables [model] and [run]")
         run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")

@@ -1,6 +1,6 @@
 """Crops of each shard: read ahead from the files once, then kept on disk and memory-mapped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +11,18 @@ import pandas as pd
 from multihead.crop_resize import crop_resize
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
-from multihead.shards import Shard, read_shard
+from multihead.shards import Shard, count_rows, read_shard
 from multihead.tasks import Task
+
+ROWS_READ_IN_SECONDS = 3000  # about as many as are read before somebody wonders
 
 
 def read_crops(path: Path, task: Task, model: ModelSettings, labels: pd.DataFrame | None = None) -> Shard:
     """Return one file as a Shard of crops, uint8 (n, height, width, c); its full images are let go."""
     started = elapsed()
+    rows = count_rows(path)
+    if rows > ROWS_READ_IN_SECONDS:
+        say(f"{path.name}: reading {rows} images")
     shard = read_shard(path, task, labels)
     crops = crop_resize(shard.images, model.image_size, model.crop, task.dark_ink)
     say(f"{path.name}: {len(crops)} images read and cropped in {elapsed() - started:.1f} s")
@@ -25,17 +30,32 @@ def read_crops(path: Path, task: Task, model: ModelSettings, labels: pd.DataFram
 
 
 def crops_ahead(
-    files: Sequence[Path], task: Task, model: ModelSettings, labels: pd.DataFrame | None = None
+    files: Sequence[Path],
+    task: Task,
+    model: ModelSettings,
+    labels: pd.DataFrame | None = None,
+    on_error: Callable[[Exception], None] | None = None,
 ) -> Iterator[Shard]:
-    """Yield each file's crops, reading the next file while the caller works on this one."""
+    """Yield each file's crops, reading the next file while the caller works on this one: two shards are alive.
+
+    A file that cannot be read raises; with on_error, that is called and the file passed over.
+    """
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(read_crops, files[0], task, model, labels)
         for following in (*files[1:], None):
-            shard = coming.result()
+            read = coming
+            read.exception()  # waits
             if following is not None:
                 coming = reader.submit(read_crops, following, task, model, labels)
+            try:
+                shard = read.result()
+            except Exception as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                continue
+            del read
             yield shard
-            del shard  # with the caller's gone too, only the shard being read is alive
 
 
 class CropStore:

@@ -1,5 +1,7 @@
 """What the network runs on. The one module that talks to a backend rather than to Keras."""
 
+import os
+
 from multihead.errors import UserError
 from multihead.progress import say
 from multihead.settings import RunSettings
@@ -11,6 +13,9 @@ def prepare_devices(run: RunSettings) -> None:
     Raises UserError where the settings require a GPU and none is visible. Weights and losses stay
     float32 under mixed precision.
     """
+    say("loading Keras")
+    # TensorFlow's chatter would hide our lines; where a GPU must be there, its errors say why it is not
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.require_gpu else "3")
     import keras
 
     keras.utils.set_random_seed(run.seed)

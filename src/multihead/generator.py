@@ -36,7 +36,8 @@ def random_for(seed: int, purpose: Draw, epoch: int = 0, shard: int = 0, batch: 
 class TrainBatches:
     """The shuffled, augmented batches of one epoch over the shards that are in memory.
 
-    Item i is (images uint8 (b, H, W, c), {head: float32 (b, classes)}); only the last can be smaller.
+    Item i is (images uint8 (b, H, W, c), {head: float32 (b, classes)}). Every batch has batch_size images, so that
+    the network is compiled for one shape only: the last is filled up with the first images of the epoch.
 
     images: one array uint8 (n, H, W, c) per shard. rows: (shard, row) pairs, int64 (m, 2), of what to
     draw from. labels: for each head, int64 (m,), in the order of `rows`. classes: their number per head.
@@ -65,7 +66,8 @@ class TrainBatches:
 
     def __getitem__(self, batch: int) -> tuple[Images, OneHot]:
         settings = self._settings
-        chosen = self._order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+        places = np.arange(batch * settings.batch_size, (batch + 1) * settings.batch_size)
+        chosen = self._order[places % len(self._order)]
         images = np.stack([self._images[shard][row] for shard, row in self._rows[chosen]])
         labels = one_hot({head: of[chosen] for head, of in self._labels.items()}, self._classes)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)

@@ -1,6 +1,7 @@
 """Test files to class labels, one shard at a time."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from multihead.settings import ModelSettings
 from multihead.tasks import Task
 
 
-def predict_probabilities(network: Any, images: NDArray[np.uint8], batch_size: int) -> dict[str, NDArray[np.float32]]:
+def predict_probabilities(
+    network: Any, images: NDArray[np.uint8], batch_size: int, deadline: float = math.inf
+) -> dict[str, NDArray[np.float32]]:
     """Return {head: float32 (n, classes)} for uint8 crops (n, height, width, c).
 
-    Every batch has the same shape, the last one padded and cut, so the network is compiled once.
+    Every batch has the same shape, the last one padded and cut, so the network is compiled once. After the
+    deadline, in seconds since the process started, no batch is begun: then n is what was done by then.
     """
     parts: list[dict[str, NDArray[np.float32]]] = []
     pace = Pace(10)
@@ -26,23 +30,40 @@ def predict_probabilities(network: Any, images: NDArray[np.uint8], batch_size: i
         padded = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
         answers = network.predict_on_batch(padded)
         parts.append({head: np.asarray(of)[: len(batch)] for head, of in answers.items()})
+        if elapsed() > deadline:
+            break
         if pace.is_due():
             say(f"  {start + len(batch)} of {len(images)} images predicted")
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
 
 
 def predict_files(
-    network: Any, files: Sequence[Path], task: Task, model: ModelSettings, batch_size: int
-) -> pd.DataFrame:
-    """Return the class label of every image and head: index image id, one int64 column per head.
+    network: Any,
+    files: Sequence[Path],
+    task: Task,
+    model: ModelSettings,
+    batch_size: int,
+    *,
+    deadline: float,
+    on_problem: Callable[[str, Exception | None], None],
+) -> Iterator[pd.DataFrame]:
+    """Yield each file's class labels: index image id, one int64 column per head.
 
-    The next file is read and cropped while the network works on this one.
+    The next file is read and cropped while the network works on this one. on_problem is told of a file that
+    cannot be read and of blank images; if it returns, they are left out.
     """
-    tables = []
-    for number, shard in enumerate(crops_ahead(files, task, model), 1):
+    crops = crops_ahead(files, task, model, on_error=lambda error: on_problem(str(error), error))
+    for shard in crops:
         started = elapsed()
-        probabilities = predict_probabilities(network, shard.images, batch_size)
+        is_blank = shard.images.max(axis=(1, 2, 3)) == shard.images.min(axis=(1, 2, 3))
+        if is_blank.any():
+            blank = [i for i, is_so in zip(shard.ids, is_blank, strict=True) if is_so]
+            on_problem(f"blank images, {len(blank)}: {', '.join(blank[:5])}{', ...' if len(blank) > 5 else ''}", None)
+        ids = [i for i, is_so in zip(shard.ids, is_blank, strict=True) if not is_so]
+        probabilities = predict_probabilities(network, shard.images[~is_blank], batch_size, deadline)
         labels = {head: np.asarray(task.heads[head])[of.argmax(axis=1)] for head, of in probabilities.items()}
-        tables.append(pd.DataFrame(labels, index=pd.Index(shard.ids, dtype=str), columns=list(task.heads)))
-        say(f"file {number}/{len(files)}: {len(shard.ids)} images predicted in {elapsed() - started:.1f} s")
-    return pd.concat(tables)
+        done = len(labels[next(iter(labels))])
+        say(f"{done} of {len(shard.ids)} images predicted in {elapsed() - started:.1f} s")
+        yield pd.DataFrame(labels, index=pd.Index(ids[:done], dtype=str), columns=list(task.heads))
+        if elapsed() > deadline:
+            return

@@ -18,6 +18,11 @@ def kaggle_root() -> Path:
     return Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))
 
 
+def is_rerun() -> bool:
+    """Tell whether Kaggle runs this against the hidden test set, where a fault must not cost the submission."""
+    return bool(os.environ.get("KAGGLE_IS_COMPETITION_RERUN"))
+
+
 def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") -> Path:
     """Return the folder that holds all of `files` (names or glob patterns).
 

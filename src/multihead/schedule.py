@@ -54,7 +54,9 @@ class TrainingState:
         self.epochs_since_best += 1
         self.epochs_at_rate += 1
         if self.epochs_at_rate >= run.plateau_patience:
-            self.learning_rate = max(self.learning_rate * run.plateau_factor, run.min_learning_rate)
+            self.learning_rate = max(
+                self.learning_rate * run.plateau_factor, min(run.min_learning_rate, self.learning_rate)
+            )
             self.epochs_at_rate = 0
 
     def write_history(self, folder: Path) -> None:

@@ -5,6 +5,7 @@ defaults below. Every mistake in one is a UserError that names the key, what was
 allowed.
 """
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from multihead.errors import UserError
 from multihead.tasks import TASKS
+
+CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
 
 def _setting(default: Any, *, low: float | None = None, high: float | None = None, one_of: Iterable[str] = ()) -> Any:
@@ -54,7 +57,7 @@ class RunSettings:
     weights: str = _setting("")
     working: str = _setting("")
 
-    seed: int = _setting(0, low=0)
+    seed: int = _setting(0, low=0, high=2**32 - 1)
     epochs: int = _setting(30, low=1)
     batch_size: int = _setting(128, low=1)
     validation_share: float = _setting(0.08, low=0.001, high=0.5)
@@ -80,6 +83,11 @@ class RunSettings:
     mixed_precision: bool = _setting(False)
     deterministic: bool = _setting(False)
 
+    def deadline(self) -> float:
+        """Return the seconds since the process started after which no batch is begun, to leave time for the end."""
+        budget = self.time_budget_minutes * 60 or math.inf
+        return budget - min(0.1 * budget, CLOSING_SECONDS)
+
 
 class Settings(NamedTuple):
     """Both halves, and the names of the model settings that were given rather than defaulted."""
@@ -99,6 +107,8 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     for name in tables:
         if name not in ("model", "run"):
             raise UserError(f"{source}: [{name}] is not known; the tables are [model] and [run]")
+        if not isinstance(tables[name], dict):
+            raise UserError(f"{source}: {name} is not a table; expected a line [{name}] with keys below it")
     model, run = dict(tables.get("model", {})), dict(tables.get("run", {}))
     model_keys = {f.name for f in fields(ModelSettings)}
     for override in overrides:

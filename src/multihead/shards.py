@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -89,7 +90,7 @@ def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None) -> Sh
     """Return one file as a Shard of full images, labelled from the table of read_labels if given.
 
     Columns are taken by name: whatever else a copy of the file holds is left alone. Raises UserError for
-    a damaged file, missing pixel columns, pixels that are not uint8, or an id without a label.
+    a damaged file, missing pixel columns, pixels that are no whole numbers from 0 to 255, or an id without a label.
     """
     file = _open(path)
     pixels = _pixel_columns(file, task, path)
@@ -100,7 +101,7 @@ def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None) -> Sh
             names = pixels[start : start + COLUMNS_PER_CHUNK]
             _transpose_into(images[:, start : start + len(names)], file.read(columns=names))
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: damaged parquet file ({error})") from error
+        raise UserError(f"{path}: damaged: {error}") from error
     return Shard(ids, images.reshape(-1, *task.image_shape), _labels_of(ids, labels, path))
 
 
@@ -122,7 +123,7 @@ def _pixel_columns(file: pq.ParquetFile, task: Task, path: Path) -> list[str]:
         raise UserError(f"{path}: has a column '{len(expected)}'; expected pixels '0' to {expected[-1]!r} only")
     by_name = dict(zip(schema.names, schema.types, strict=True))
     for name in expected:
-        if by_name[name] != pa.uint8():
+        if not (pa.types.is_integer(by_name[name]) or pa.types.is_floating(by_name[name])):
             raise UserError(f"{path}: column {name!r} is {by_name[name]}; expected uint8")
     return expected
 
@@ -130,15 +131,27 @@ def _pixel_columns(file: pq.ParquetFile, task: Task, path: Path) -> list[str]:
 def _transpose_into(out: NDArray[np.uint8], table: pa.Table) -> None:
     """Copy a table of k columns and n rows into `out` (n, k)."""
     columns = np.empty((table.num_columns, table.num_rows), np.uint8)
-    for position, column in enumerate(table.columns):
+    for row, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         if column.null_count:
-            raise pa.ArrowInvalid(f"column {table.column_names[position]!r} has {column.null_count} missing values")
-        columns[position] = column.to_numpy()
+            raise pa.ArrowInvalid(f"column {name!r} has {column.null_count} missing values")
+        columns[row] = _as_uint8(column.to_numpy(), name)
     if not table.num_rows:
         return
     for start in range(0, len(columns), COLUMNS_PER_TRANSPOSE):
         block = columns[start : start + COLUMNS_PER_TRANSPOSE]
         out[:, start : start + len(block)] = cv2.transpose(block).reshape(table.num_rows, len(block))
+
+
+def _as_uint8(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Return pixels as they are, or converted where that loses nothing: some copies of the data hold floats."""
+    if values.dtype == np.uint8:
+        return values
+    with np.errstate(invalid="ignore"):  # nan has no whole number; the comparison finds it
+        converted = values.astype(np.uint8)
+    wrong = np.flatnonzero(converted != values)
+    if len(wrong):
+        raise pa.ArrowInvalid(f"column {name!r} holds {values[wrong[0]]}; expected whole numbers from 0 to 255")
+    return converted
 
 
 def _labels_of(ids: Sequence[str], labels: pd.DataFrame | None, path: Path) -> dict[str, NDArray[np.int64]] | None:

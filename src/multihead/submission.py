@@ -1,7 +1,9 @@
 """Class labels to submission.csv, in sample_submission's rows; and a submission against the truth."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from multihead.errors import UserError
@@ -12,30 +14,61 @@ from multihead.tasks import Task
 ROW_ID, TARGET = "row_id", "target"
 
 
-def write_submission(path: Path, sample: Path, predicted: pd.DataFrame, task: Task) -> int:
-    """Write row_id,target in the order of sample_submission and return the number of rows.
+class Submission:
+    """sample_submission's rows, each head's prior class until its prediction comes.
 
-    predicted: index image id, one column of class labels per head. Raises UserError where the two do not
-    hold the same rows; the file appears whole or not at all.
+    prior: for each head, the class label that rows without a prediction get. Raises UserError for a sample
+    with a row that belongs to no head.
     """
-    repeated = predicted.index[predicted.index.duplicated()]
-    if len(repeated):
-        raise UserError(f"test files: {repeated[0]} is in them {(predicted.index == repeated[0]).sum()} times")
-    rows = [
-        pd.Series(predicted[head].to_numpy(), [task.row_id(i, head) for i in predicted.index]) for head in task.heads
-    ]
-    targets = pd.concat(rows)
-    wanted = pd.Index(_read_column(sample, ROW_ID))
-    missing, extra = wanted.difference(targets.index, sort=False), targets.index.difference(wanted, sort=False)
-    if len(missing) or len(extra):
-        first = f"{missing[0]} is not in the test files" if len(missing) else f"{extra[0]} is not in {sample.name}"
-        raise UserError(
-            f"{sample}: {len(missing)} rows without a prediction, {len(extra)} predictions without a row; {first}"
-        )
-    new = path.with_name(f"new-{path.name}")
-    pd.DataFrame({ROW_ID: wanted, TARGET: targets[wanted].to_numpy()}).to_csv(new, index=False, lineterminator="\n")
-    new.replace(path)
-    return len(wanted)
+
+    def __init__(self, path: Path, sample: Path, task: Task, prior: Mapping[str, int]) -> None:
+        self._path, self._sample, self._task = path, sample, task
+        self._wanted = pd.Index(_read_column(sample, ROW_ID))
+        self._targets = np.full(len(self._wanted), -1, np.int64)
+        for head in task.heads:
+            self._targets[self._wanted.str.endswith(task.row_id("", head))] = prior[head]
+        if (self._targets < 0).any():
+            raise UserError(
+                f"{sample}: {self._wanted[int(self._targets.argmin())]} ends in none of {', '.join(task.heads)}"
+            )
+        self._is_answered = np.zeros(len(self._wanted), bool)
+        self._extra: list[str] = []
+        self._repeated: list[str] = []
+
+    def add(self, labels: pd.DataFrame) -> None:
+        """Take in predictions: index image id, one column of class labels per head. The first of an image counts."""
+        for head in self._task.heads:
+            row_ids = pd.Index([self._task.row_id(image, head) for image in labels.index], dtype=str)
+            rows = self._wanted.get_indexer(row_ids)
+            is_known = rows >= 0
+            is_first = ~row_ids.duplicated() & ~(self._is_answered[rows] & is_known)
+            self._extra += row_ids[~is_known].tolist()
+            self._repeated += row_ids[is_known & ~is_first].tolist()
+            taken = is_known & is_first
+            self._targets[rows[taken]] = labels[head].to_numpy()[taken]
+            self._is_answered[rows[taken]] = True
+
+    def problems(self) -> list[str]:
+        """Return what does not match the sample's rows, a line each."""
+        name, missing = self._sample.name, self._wanted[~self._is_answered].tolist()
+        found: list[tuple[list[str], str]] = [
+            (missing, f"rows of {name} have no prediction"),
+            (self._extra, f"predictions have no row in {name}"),
+            (self._repeated, "predictions are for a row that already had one"),
+        ]
+        return [f"{len(rows)} {told}: {rows[0]}{', ...' if len(rows) > 1 else ''}" for rows, told in found if len(rows)]
+
+    @property
+    def unanswered_share(self) -> float:
+        return float((~self._is_answered).mean()) if len(self._is_answered) else 0.0
+
+    def write(self) -> int:
+        """Put row_id,target in the sample's order in place at once, and return the number of rows."""
+        new = self._path.with_name(f"new-{self._path.name}")
+        table = pd.DataFrame({ROW_ID: self._wanted, TARGET: self._targets})
+        table.to_csv(new, index=False, lineterminator="\n")
+        new.replace(self._path)
+        return len(table)
 
 
 def score_submission(submission: Path, truth: Path, task: Task) -> Score:

@@ -50,8 +50,8 @@ class Trainer:
             loss={head: keras.losses.CategoricalCrossentropy() for head in task.heads},
         )
         self.state = TrainingState(run.learning_rate)
-        budget = run.time_budget_minutes * 60 or math.inf
-        self.deadline = budget - min(0.1 * budget, 120)  # what is left is for validating and saving
+        self._images_per_second = 0.0  # of this epoch, as far as this process fitted it
+        self.deadline = run.deadline()
 
     def train(self) -> TrainingState:
         """Train, leave the weights of the best epoch in the working folder, and return how far it came."""
@@ -61,7 +61,11 @@ class Trainer:
         with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
             store = CropStore(Path(scratch))
             while not self._is_over():
-                self._fit_epoch(store)
+                try:
+                    self._fit_epoch(store)
+                except FloatingPointError as error:
+                    self._stop_at_last_good(error)
+                    break
                 if elapsed() > self.deadline:
                     self._stop_in_time(store)
                     break
@@ -112,7 +116,7 @@ class Trainer:
     def _fit_epoch(self, store: CropStore) -> None:
         """Fit what the epoch has left, as far as the time budget lets it."""
         self.network.optimizer.learning_rate = self.state.learning_rate
-        self._started, self._images_before = elapsed(), self.state.images
+        started, images_before = elapsed(), self.state.images
         for number, group in enumerate(self._shard_groups(store)):
             if number < self.state.groups_done:
                 continue
@@ -120,6 +124,7 @@ class Trainer:
             if elapsed() > self.deadline:
                 return
             self.state.end_group(images, loss)
+            self._images_per_second = (self.state.images - images_before) / (elapsed() - started)
             self._checkpoint()
 
     def _shard_groups(self, store: CropStore) -> Iterator[list[int]]:
@@ -138,7 +143,6 @@ class Trainer:
         """Read, crop and store each shard, the next one while the caller works; yield its number."""
         for number, shard in enumerate(crops_ahead(self.files, self.task, self.model, self.labels)):
             store.save(number, shard)
-            del shard
             yield number
 
     def _fit_shards(self, shards: Sequence[Shard], first: int) -> tuple[int, float]:
@@ -163,12 +167,13 @@ class Trainer:
             shard=first,
         )
         watch = _Watch(f"epoch {epoch + 1}", len(batches), self.deadline)
-        fitted = self.network.fit(_KerasBatches(batches), epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        source = _KerasBatches(batches)
+        fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        source.release()
         loss = float(fitted.history["loss"][0])
         if not math.isfinite(loss):
-            raise UserError(
-                f"epoch {epoch + 1}: the loss is {loss}; the checkpoint and the best weights before it are kept, "
-                f"a learning_rate below {self.state.learning_rate:g} may help"
+            raise FloatingPointError(
+                f"epoch {epoch + 1}: the loss is {loss}; a learning_rate below {self.state.learning_rate:g} may help"
             )
         return len(rows), loss
 
@@ -178,8 +183,8 @@ class Trainer:
         score = self._validate(store)
         is_best = state.is_best(score.total)
         if is_best:
-            self._save(score)
-        rate = (state.images - self._images_before) / max(1e-9, elapsed() - self._started)
+            self._save(store, score)
+        rate = self._images_per_second
         row = {"epoch": state.epoch + 1, "loss": state.mean_loss, "learning_rate": state.learning_rate}
         state.history.append(row | {"images_per_second": rate, "score": score.total} | dict(score.recall))
         loss = state.mean_loss
@@ -188,6 +193,12 @@ class Trainer:
         say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {score} [{told}], {rate:.0f} images/s")
         state.write_history(self.working)
         self._checkpoint()
+
+    def _stop_at_last_good(self, error: FloatingPointError) -> None:
+        """End with the best weights so far; UserError where there are none."""
+        if not self.state.best_epoch:
+            raise UserError(str(error)) from error
+        say(f"warning: {error}; training stops, the weights of epoch {self.state.best_epoch} are kept")
 
     def _stop_in_time(self, store: CropStore) -> None:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
@@ -198,7 +209,7 @@ class Trainer:
         )
         if not self.state.best_epoch:
             score = self._validate(store)
-            self._save(score)
+            self._save(store, score)
             say(f"unfinished epoch 1: {score} [saved]")
 
     def _validate(self, store: CropStore) -> Score:
@@ -218,14 +229,17 @@ class Trainer:
     def _is_held_out(self, ids: Any) -> NDArray[np.bool_]:
         return np.asarray(self.held_out.loc[ids], dtype=np.bool_)
 
-    def _save(self, score: Score) -> None:
-        kept = self.labels[~self.held_out.loc[self.labels.index]]
-        counts = {
-            head: tuple(np.bincount(kept[head], minlength=len(classes)).tolist())
-            for head, classes in self.task.heads.items()
-        }
+    def _save(self, store: CropStore, score: Score) -> None:
+        counts = {head: np.zeros(len(classes), np.int64) for head, classes in self.task.heads.items()}
+        for shard in map(store.load, store.numbers()):
+            kept = ~self._is_held_out(shard.ids)
+            for head, labels in (shard.labels or {}).items():
+                counts[head] += np.bincount(labels[kept], minlength=len(counts[head]))
         epoch = self.state.epoch + 1
-        save_weights(self.working, self.network, self.model, train_counts=counts, score=score.as_dict(), epoch=epoch)
+        train_counts = {head: tuple(of.tolist()) for head, of in counts.items()}
+        save_weights(
+            self.working, self.network, self.model, train_counts=train_counts, score=score.as_dict(), epoch=epoch
+        )
 
 
 def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
@@ -238,6 +252,10 @@ class _KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(self, batches: TrainBatches) -> None:
         super().__init__(workers=2, max_queue_size=8)
         self._batches = batches
+
+    def release(self) -> None:
+        """Let go of the crops: Keras keeps every data set that it was ever given."""
+        del self._batches
 
     def __len__(self) -> int:
         return len(self._batches)

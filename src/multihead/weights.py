@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from multihead.errors import UserError
 from multihead.model import build_model
@@ -38,6 +39,11 @@ class Manifest:
     epoch: int
     sha256: str
 
+    @property
+    def prior(self) -> dict[str, int]:
+        """Each head's most frequent class label in the train part."""
+        return {head: classes[int(np.argmax(self.train_counts[head]))] for head, classes in self.heads.items()}
+
 
 def save_weights(
     folder: Path,
@@ -50,7 +56,7 @@ def save_weights(
 ) -> None:
     """Write weights and manifest, each put in place at once; a kill in between leaves a mismatch that loading names."""
     new = folder / f"new-{WEIGHTS_FILE}"
-    network.save_weights(new)
+    keras.Model(network.input, network.output).save_weights(new)  # a model of its own: without the optimizer
     manifest = {
         "format": FORMAT,
         "model": settings_dict(model),
