@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler import bundle
@@ -168,6 +168,75 @@ def test_every_form_of_import_works_in_the_bundle_as_outside_it(tmp_path: Path) 
     sub = {"sub/__init__": "", "sub/a": "from .. import text\nNAME = 'a'\n", "sub/b": "from .a import NAME\n"}
     done = run(build(tmp_path, app=app, **sub))
     assert (done.stderr, done.stdout) == ("", "a a a from .a import NAME it's\n")
+
+
+NAMES = ("alpha", "beta", "sub/__init__", "sub/gamma", "sub/delta")
+texts = st.text(alphabet=st.sampled_from("ab'\"\\\n\t#{}%\u0995\N{SNOWMAN}\u2028"), max_size=12)
+forms = st.sampled_from(["absolute", "aliased", "from", "from_aliased", "parenthesised", "relative", "late"])
+
+
+def import_of(form: str, importer: str, imported: str) -> tuple[str, str]:
+    """A statement that imports one module into another, and an expression for its TEXT."""
+    module = "multihead." + imported.replace("/__init__", "").replace("/", ".")
+    parent, _, leaf = module.rpartition(".")
+    dots = ".." if importer.startswith("sub") else "."
+    return {
+        "absolute": (f"import {module}", f"{module}.TEXT"),
+        "aliased": (f"import {module} as m", "m.TEXT"),
+        "from": (f"from {module} import TEXT as T", "T"),
+        "from_aliased": (f"from {parent} import {leaf} as n", "n.TEXT"),
+        "parenthesised": (f"from {module} import (\n    TEXT as P,  # comment\n)", "P"),
+        "relative": (f"from {dots}{module.removeprefix('multihead.')} import TEXT as R", "R"),
+        "late": ("", f"__import__('importlib').import_module('{module}').TEXT"),
+    }[form]
+
+
+@st.composite
+def packages(draw: st.DrawFn) -> dict[str, str]:
+    """Modules that import one another in any form, their texts full of quotes; one pair imports in a circle."""
+    modules = {}
+    for position, name in enumerate(NAMES):
+        future = draw(st.sampled_from(["", "from __future__ import annotations\n"]))
+        statements, values = [], []
+        for earlier in [n for n in NAMES[:position] if not (name.startswith("sub/g") and n == "sub/__init__")]:
+            if draw(st.booleans()):
+                statement, value = import_of(draw(forms), name, earlier)
+                statements.append(statement)
+                values.append(value)
+        body = "\n".join(statements)
+        shown = ", ".join(values)
+        modules[name] = f"{future}{body}\nTEXT = {draw(texts)!r}\n\n\ndef show():\n    return [TEXT, {shown}]\n"
+    modules["alpha"] += "\n\ndef circle():\n    from .sub.delta import show\n\n    return show()\n"
+    raw = draw(texts.filter(lambda t: "\n" not in t and not t.endswith("\\") and "'" not in t))
+    modules["beta"] += f"\nRAW = r'''{raw}'''\n"
+    return modules
+
+
+PACKAGE_APP = """
+from . import alpha, beta
+from .sub import delta, gamma
+import multihead.sub
+
+
+def main(argv):
+    shown = [m.show() for m in (alpha, beta, gamma, delta, multihead.sub)]
+    print(ascii([shown, alpha.circle(), beta.RAW, argv[0]]))
+    return 0
+"""
+
+
+@given(packages())
+@settings(max_examples=25, deadline=None)
+def test_a_package_behaves_bundled_as_unbundled(
+    tmp_path_factory: pytest.TempPathFactory, modules: dict[str, str]
+) -> None:
+    folder = tmp_path_factory.mktemp("package")
+    script = build(folder, app=PACKAGE_APP, **modules)
+    code = "import sys; sys.path.insert(0, 'src'); from multihead.app import main; main(['train'])"
+    plain = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert plain.stderr == ""
+    bundled = run(script)
+    assert (bundled.stderr, bundled.stdout) == ("", plain.stdout)
 
 
 def test_a_syntax_error_fails_the_build_with_its_line(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import csv
+import errno
 from pathlib import Path
+from typing import IO
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multihead.checkpoint import read_checkpoint
 from multihead.devices import prepare_devices
 from multihead.errors import UserError
 from multihead.schedule import TrainingState
@@ -119,6 +122,27 @@ def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path
     rates = [row["learning_rate"] for row in trainer.state.history]
     assert rates == [3e-3, 1.5e-3]
     assert float(trainer.network.optimizer.learning_rate) == pytest.approx(1.5e-3)
+
+
+@pytest.mark.slow
+def test_a_full_disk_while_saving_leaves_what_was_saved_before(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, saved = np.savez, []
+
+    def savez(file: IO[bytes], *arrays: object, **named: object) -> None:
+        if len(saved) == 6:  # four shards and the end of the first epoch, one group of the second
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(file, *arrays, **named)  # type: ignore[arg-type]
+        saved.append(file)
+
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.raises(OSError, match="No space left on device"):
+        Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path).train()
+    assert read_checkpoint(tmp_path / "checkpoint.npz").progress == (1, 1)
+    assert read_manifest(tmp_path).epoch == 1
+    assert not list(tmp_path.glob("new-*"))
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ every variable as it is, in order, and restoring one that does not fit is an err
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
+from multihead.whole_files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.npz"
 
@@ -41,14 +41,10 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, network: Any, identity: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
     """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
-    new = folder / f"new-{CHECKPOINT_FILE}"
     told = json.dumps({"identity": identity, "counters": counters})
     arrays = [np.asarray(variable) for variable in _variables(network)]
-    with new.open("wb") as file:
+    with whole_file(folder / CHECKPOINT_FILE) as new, new.open("wb") as file:
         np.savez(file, *arrays, told=np.array(told))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / CHECKPOINT_FILE)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

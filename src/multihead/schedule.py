@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from multihead.settings import RunSettings
+from multihead.whole_files import whole_file
 
 HISTORY_FILE = "history.csv"
 
@@ -61,7 +62,7 @@ class TrainingState:
 
     def write_history(self, folder: Path) -> None:
         """Write one line of CSV per finished epoch."""
-        with (folder / HISTORY_FILE).open("w", encoding="utf-8", newline="") as file:
+        with whole_file(folder / HISTORY_FILE) as new, new.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.history)

@@ -10,6 +10,7 @@ from multihead.errors import UserError
 from multihead.metrics import Score, weighted_macro_recall
 from multihead.shards import class_indices
 from multihead.tasks import Task
+from multihead.whole_files import whole_file
 
 ROW_ID, TARGET = "row_id", "target"
 
@@ -52,9 +53,9 @@ class Submission:
         """Return what does not match the sample's rows, a line each."""
         name, missing = self._sample.name, self._wanted[~self._is_answered].tolist()
         found: list[tuple[list[str], str]] = [
-            (missing, f"rows of {name} have no prediction"),
             (self._extra, f"predictions have no row in {name}"),
             (self._repeated, "predictions are for a row that already had one"),
+            (missing, f"rows of {name} have no prediction"),
         ]
         return [f"{len(rows)} {told}: {rows[0]}{', ...' if len(rows) > 1 else ''}" for rows, told in found if len(rows)]
 
@@ -64,10 +65,9 @@ class Submission:
 
     def write(self) -> int:
         """Put row_id,target in the sample's order in place at once, and return the number of rows."""
-        new = self._path.with_name(f"new-{self._path.name}")
         table = pd.DataFrame({ROW_ID: self._wanted, TARGET: self._targets})
-        table.to_csv(new, index=False, lineterminator="\n")
-        new.replace(self._path)
+        with whole_file(self._path) as new:
+            table.to_csv(new, index=False, lineterminator="\n")
         return len(table)
 
 

@@ -27,7 +27,7 @@ from multihead.model import build_model
 from multihead.progress import Pace, elapsed, say
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
-from multihead.shards import Shard, find_shards, read_labels
+from multihead.shards import Shard, count_rows, find_shards, read_labels
 from multihead.tasks import Task
 from multihead.validation import choose_validation
 from multihead.weights import copy_weights, save_weights
@@ -42,6 +42,7 @@ class Trainer:
     def __init__(self, task: Task, model: ModelSettings, run: RunSettings, data: Path, working: Path) -> None:
         self.task, self.model, self.run, self.working = task, model, run, working
         self.files = find_shards(data, task.train_files)
+        self.images = sum(count_rows(file) for file in self.files)  # a damaged file shows now, not in an hour
         self.labels = read_labels(data / task.labels_file, task)
         self.held_out = choose_validation(self.labels, run)
         self.network = build_model(model, task)
@@ -55,7 +56,9 @@ class Trainer:
 
     def train(self) -> TrainingState:
         """Train, leave the weights of the best epoch in the working folder, and return how far it came."""
-        say(f"{self.model.backbone}, {self.network.count_params():,} parameters; {len(self.files)} shards")
+        say(
+            f"{self.model.backbone}, {self.network.count_params():,} parameters; {self.images:,} images in {len(self.files)} shards"
+        )
         self._resume()
         say("the first step compiles the network: some 10 s for narrow, 40 s for efficientnet-b0 on a CPU")
         with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
@@ -86,7 +89,7 @@ class Trainer:
         return {
             "model": settings_dict(self.model),
             "files": [file.name for file in self.files],
-            "images": len(self.labels),
+            "images": self.images,
             "seed": self.run.seed,
             "validation_share": self.run.validation_share,
             "optimizer": self.run.optimizer,

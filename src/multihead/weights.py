@@ -18,6 +18,7 @@ from multihead.errors import UserError
 from multihead.model import build_model
 from multihead.settings import ModelSettings, settings_dict, settings_from
 from multihead.tasks import task_by_name
+from multihead.whole_files import whole_file
 
 WEIGHTS_FILE = "model.weights.h5"
 MANIFEST_FILE = "manifest.json"
@@ -54,9 +55,10 @@ def save_weights(
     score: Mapping[str, Any] | None,
     epoch: int,
 ) -> None:
-    """Write weights and manifest, each put in place at once; a kill in between leaves a mismatch that loading names."""
-    new = folder / f"new-{WEIGHTS_FILE}"
-    keras.Model(network.input, network.output).save_weights(new)  # a model of its own: without the optimizer
+    """Write weights and manifest, each whole; a kill between the two leaves a mismatch that reading names."""
+    with whole_file(folder / WEIGHTS_FILE) as new:
+        # as a model of its own, without the optimizer
+        keras.Model(network.input, network.output).save_weights(new)
     manifest = {
         "format": FORMAT,
         "model": settings_dict(model),
@@ -65,12 +67,10 @@ def save_weights(
         "score": score,
         "epoch": epoch,
         "keras": keras.__version__,
-        "sha256": _sha256(new),
+        "sha256": _sha256(folder / WEIGHTS_FILE),
     }
-    new_manifest = folder / f"new-{MANIFEST_FILE}"
-    new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    new.replace(folder / WEIGHTS_FILE)
-    new_manifest.replace(folder / MANIFEST_FILE)
+    with whole_file(folder / MANIFEST_FILE) as new:
+        new.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def copy_weights(source: Path, folder: Path) -> None:
@@ -78,8 +78,8 @@ def copy_weights(source: Path, folder: Path) -> None:
     if source == folder or not (source / MANIFEST_FILE).is_file() or not (source / WEIGHTS_FILE).is_file():
         return
     for name in (WEIGHTS_FILE, MANIFEST_FILE):
-        shutil.copyfile(source / name, folder / f"new-{name}")
-        (folder / f"new-{name}").replace(folder / name)
+        with whole_file(folder / name) as new:
+            shutil.copyfile(source / name, new)
 
 
 def read_manifest(folder: Path) -> Manifest:

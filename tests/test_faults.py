@@ -1,0 +1,306 @@
+"""docs/faults.md, row by row."""
+
+import dataclasses
+import errno
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from multihead import shards, tasks, weights
+from multihead.app import main
+from multihead.settings import ModelSettings
+from multihead.tasks import BENGALI
+from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, save_weights
+from tests.conftest import HOUSE
+
+TINY = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
+PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
+FILES, IMAGES = 6, 4  # test files, and images in each
+ORDER = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
+
+
+class StandIn:
+    """A network that answers class 1 of every head, at once, and whose weights are a few bytes."""
+
+    def predict_on_batch(self, images: Any) -> dict[str, Any]:
+        return {head: np.tile(np.eye(len(c))[1], (len(images), 1)) for head, c in TINY.heads.items()}
+
+
+def write_shard(path: Path, ids: list[str], pixels: np.ndarray, names: list[str] | None = None) -> None:
+    names = names or [str(i) for i in range(pixels.shape[1])]
+    columns = [pa.array(ids), *(pa.array(column) for column in pixels.T)]
+    pq.write_table(pa.table(columns, names=["image_id", *names]), path)
+
+
+def pixels_of(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 600), np.uint8)
+
+
+class Kaggle:
+    """A stand-in of Kaggle's folders with a tiny competition, weights, and settings."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.working = root, root / "working"
+        self.data, self.weights = root / "input" / "bengaliai-cv19", root / "input" / "multihead-weights"
+        for folder in (self.working, self.data, self.weights):
+            folder.mkdir(parents=True)
+        self.settings: list[str] = []
+        self.toml = '[model]\nbackbone = "narrow"\nimage_size = [32, 32]\n'
+        for number in range(FILES):
+            self.write_test(number, [f"Test_{number * IMAGES + i}" for i in range(IMAGES)])
+        rows = [f"Test_{i}_{head},0" for i in range(FILES * IMAGES) for head in ORDER]
+        (self.data / "sample_submission.csv").write_text("\n".join(["row_id,target", *rows]) + "\n")
+        counts = {head: tuple(int(i == PRIOR[head]) for i in range(len(c))) for head, c in TINY.heads.items()}
+        model = ModelSettings(backbone="narrow", image_size=(32, 32))
+        save_weights(self.weights, _small_model(), model, train_counts=counts, score=None, epoch=1)
+        labels = pd.DataFrame({"image_id": [f"Train_{i}" for i in range(8)]} | dict.fromkeys(TINY.heads, 1))
+        labels.to_csv(self.data / "train.csv", index=False)
+        for number in range(2):
+            ids = [f"Train_{number * IMAGES + i}" for i in range(IMAGES)]
+            write_shard(self.data / f"train_image_data_{number}.parquet", ids, pixels_of(IMAGES))
+
+    def test_file(self, number: int) -> Path:
+        return self.data / f"test_image_data_{number}.parquet"
+
+    def write_test(self, number: int, ids: list[str], pixels: np.ndarray | None = None, **options: Any) -> None:
+        write_shard(self.test_file(number), ids, pixels_of(len(ids)) if pixels is None else pixels, **options)
+
+    def run(self, command: str) -> int:
+        (self.root / "settings.toml").write_text(self.toml)
+        sets = [part for setting in self.settings for part in ("--set", setting)]
+        return main([command, "--settings", str(self.root / "settings.toml"), *sets])
+
+
+def _small_model() -> Any:
+    import keras
+
+    inputs = keras.Input((2,))
+    return keras.Model(inputs, keras.layers.Dense(1)(inputs))
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kaggle:
+    monkeypatch.setitem(tasks.TASKS, "bengali", TINY)
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    monkeypatch.setattr(weights, "load_model", lambda *_: StandIn())
+    return Kaggle(tmp_path)
+
+
+IDS = [f"Test_{i}" for i in range(8, 12)]  # of test file 2
+NAMES = [str(i) for i in range(600)]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def blank(k: Kaggle, _: Any) -> None:
+    pixels = pixels_of(4)
+    pixels[1] = 255
+    k.write_test(2, IDS, pixels)
+
+
+def unforeseen(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
+    original = shards.read_shard
+
+    def read(path: Path, *rest: Any) -> Any:
+        if path == k.test_file(2):
+            raise RuntimeError("unforeseen")
+        return original(path, *rest)
+
+    patch.setattr("multihead.crop_store.read_shard", read)
+
+
+def fill_disk(writes_before: int) -> Callable[[Kaggle, pytest.MonkeyPatch], None]:
+    def apply(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
+        original, writes = pd.DataFrame.to_csv, []
+
+        def to_csv(table: pd.DataFrame, path: Path, **options: Any) -> None:
+            writes.append(path)
+            original(table, path, **options)
+            if len(writes) > writes_before:
+                path.write_bytes(path.read_bytes()[:50])
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+        patch.setattr(pd.DataFrame, "to_csv", to_csv)
+
+    return apply
+
+
+class Killed(BaseException):
+    """What a process knows of its own SIGKILL: nothing that it could handle."""
+
+
+def kill_in_writing(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
+    original, writes = pd.DataFrame.to_csv, []
+
+    def to_csv(table: pd.DataFrame, path: Path, **options: Any) -> None:
+        writes.append(path)
+        original(table, path, **options)
+        if len(writes) > 1:
+            path.write_bytes(path.read_bytes()[:50])
+            raise Killed
+
+    patch.setattr(pd.DataFrame, "to_csv", to_csv)
+    patch.setattr("multihead.app.is_rerun", lambda: True)  # at home nothing is written before the end
+
+
+def move_images(kept: int) -> Callable[[Kaggle, Any], None]:
+    """Leave so many images in test file 2, and put its others into the next."""
+
+    def apply(k: Kaggle, _: Any) -> None:
+        k.write_test(2, IDS[:kept])
+        k.write_test(3, [*IDS[kept:], *(f"Test_{i}" for i in range(12, 16))])
+
+    return apply
+
+
+def other_task(k: Kaggle, _: Any) -> None:
+    manifest = json.loads((k.weights / MANIFEST_FILE).read_text())
+    manifest["heads"] = {"letter": [0, 1]}
+    (k.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
+
+
+def label(row: str) -> Callable[[Kaggle, Any], None]:
+    def apply(k: Kaggle, _: Any) -> None:
+        lines = (k.data / "train.csv").read_text().splitlines()
+        image = row.split(",", maxsplit=1)[0]
+        position = next(i for i, line in enumerate(lines) if line.startswith(image + ","))
+        lines[position : position + 1] = [row] if row.count(",") else []
+        (k.data / "train.csv").write_text("\n".join(lines) + "\n")
+
+    return apply
+
+
+def remove(folder: Path, pattern: str) -> None:
+    for path in folder.glob(pattern):
+        path.unlink()
+
+
+Fault = Callable[[Kaggle, pytest.MonkeyPatch], Any]
+PREDICTING: dict[str, Fault] = {
+    "none": lambda *_: None,
+    "a test file is cut off": lambda k, _: cut(k.test_file(2)),
+    "two of six test files are cut off": lambda k, _: list(map(cut, map(k.test_file, (2, 3)))),
+    "a test file is missing": lambda k, _: k.test_file(2).unlink(),
+    "a test file too many": lambda k, _: k.write_test(7, [f"Test_{i}" for i in range(90, 94)]),
+    "a pixel column is missing": lambda k, _: k.write_test(
+        2, IDS, pixels_of(4)[:, :599], names=[n for n in NAMES if n != "7"]
+    ),
+    "a pixel column too many": lambda k, _: k.write_test(
+        2, IDS, np.hstack([pixels_of(4), pixels_of(4)[:, :1]]), names=[*NAMES, "600"]
+    ),
+    "pixels are floats, whole from 0 to 255": lambda k, _: k.write_test(2, IDS, pixels_of(4).astype(np.float32)),
+    "pixels are floats from 0 to 1": lambda k, _: k.write_test(2, IDS, (pixels_of(4) / 255).astype(np.float32)),
+    "an image is blank": blank,
+    "an id comes twice": lambda k, _: k.write_test(2, [*IDS[:3], IDS[0]]),
+    "an id is not in sample_submission": lambda k, _: k.write_test(2, [*IDS[:3], "Test_x"]),
+    "an id is missing from the files": lambda k, _: k.write_test(2, IDS[:3]),
+    "a file holds one image": move_images(1),
+    "a file holds no image": move_images(0),
+    "a file breaks the reader in a way unforeseen": unforeseen,
+    "the disk is full": fill_disk(0),
+    "the disk fills up later": fill_disk(1),
+    "killed while it writes": kill_in_writing,
+    "the time budget is over": lambda k, _: k.settings.append("time_budget_minutes=1e-6"),
+    "the weights are damaged": lambda k, _: (k.weights / WEIGHTS_FILE).write_bytes(b"other"),
+    "the weights are of another task": other_task,
+    "the weights are not there": lambda k, _: remove(k.weights, "*"),
+    "the test files are not there": lambda k, _: remove(k.data, "test_*"),
+    "a setting is not known": lambda k, _: setattr(k, "toml", k.toml + "[run]\nepoch = 3\n"),
+    "the settings name another model": lambda k, _: k.settings.append("backbone=efficientnet-b3"),
+    "there is no GPU where one is required": lambda k, _: k.settings.append("require_gpu=true"),
+}
+TRAINING: dict[str, Fault] = {
+    "a train file is cut off": lambda k, _: cut(k.data / "train_image_data_1.parquet"),
+    "a label is out of range": label("Train_3,168,1,1"),
+    "an id has no label": label("Train_0"),
+    "an id is labelled twice": label("Train_7,1,1,1\nTrain_0,1,1,1"),
+    "the train files are not there": lambda k, _: remove(k.data, "train_image*"),
+    "a setting is not known": lambda k, _: setattr(k, "toml", k.toml + "[run]\nepoch = 3\n"),
+    "the backbone is not known": lambda k, _: k.settings.append("backbone=resnet"),
+    "there is no GPU where one is required": lambda k, _: k.settings.append("require_gpu=true"),
+    "the checkpoint is damaged": lambda k, _: (k.working / "checkpoint.npz").write_bytes(b"cut"),
+}
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """The cells behind the first of each row of one of the document's tables."""
+    text = (HOUSE / "docs" / "faults.md").read_text().split(f"## {heading}")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {row[0]: row[1:] for row in rows[2:]}
+
+
+def check(cell: str, command: str, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the command and compare exit code and words with a cell such as "2: `words` `more words`"."""
+    capsys.readouterr()
+    try:
+        code = kaggle.run(command)
+    except Killed:
+        code = 9
+    except RuntimeError as error:  # a traceback
+        code = 1
+        print(f"{type(error).__name__}: {error}")
+    captured = capsys.readouterr()
+    expected, words = cell.split(":", maxsplit=1)
+    assert code == int(expected), captured
+    for part in re.findall(r"`([^`]+)`", words):
+        assert part in captured.out + captured.err
+    if code == 2:
+        assert captured.err.count("\n") == 1
+        assert captured.err.startswith("error: ")
+
+
+def images_with_prior(path: Path) -> int:
+    """Check that a submission is whole and that each image is predicted or has the prior; count the latter."""
+    told = pd.read_csv(path)
+    assert told.row_id.tolist() == [f"Test_{i}_{head}" for i in range(FILES * IMAGES) for head in ORDER]
+    of_image = told.target.to_numpy().reshape(-1, len(ORDER)).tolist()
+    prior = [PRIOR[head] for head in ORDER]
+    assert all(row in ([1, 1, 1], prior) for row in of_image)
+    return of_image.count(prior)
+
+
+def test_every_row_of_the_document_is_tested_and_no_other() -> None:
+    assert list(table("Predicting")) == list(PREDICTING)
+    assert list(table("Training")) == list(TRAINING)
+
+
+@pytest.mark.parametrize("fault", PREDICTING)
+@pytest.mark.parametrize("situation", ["home", "rerun"])
+def test_predicting(
+    fault: str, situation: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_home, in_rerun, left = table("Predicting")[fault]
+    monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1" if situation == "rerun" else "")
+    kaggle.settings.append("batch_size=4")
+    PREDICTING[fault](kaggle, monkeypatch)
+    check(in_rerun if situation == "rerun" else at_home, "predict", kaggle, capsys)
+    submission = kaggle.working / "submission.csv"
+    if situation == "home" and fault != "killed while it writes":
+        assert submission.exists() == at_home.startswith("0")
+    elif left == "none":
+        assert not submission.exists()
+    else:
+        told = re.search(r"(\d+) images? ha(s|ve) the prior", left)
+        assert images_with_prior(submission) == (int(told[1]) if told else 0)
+
+
+@pytest.mark.parametrize("fault", TRAINING)
+def test_training(
+    fault: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, left = table("Training")[fault]
+    kaggle.settings += ["batch_size=4", "validation_share=0.25"]
+    TRAINING[fault](kaggle, monkeypatch)
+    check(told, "train", kaggle, capsys)
+    files = [f.name for f in kaggle.working.iterdir()]
+    assert files == (["checkpoint.npz"] if left == "the checkpoint" else [])
