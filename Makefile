@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check --quiet
+PIP := $(PY) -m pip --disable-pip-version-check
 
 .PHONY: dry-run test lint clean
 .DELETE_ON_ERROR:
@@ -22,7 +22,7 @@ lint: $(VENV)/ready-dev
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "error: Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "set-up: $(VENV), some 2 GB, once; one to five minutes with a good connection"
+	@echo "set-up: $(VENV), some 3 GB, once; one to five minutes with a good connection"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -r requirements.txt
 	@$(PY) -c 'import cv2' 2>/dev/null || { $(PIP) uninstall -y opencv-python && \

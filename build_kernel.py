@@ -24,16 +24,21 @@ HOUSE = Path(__file__).resolve().parent
 KERNELS = ("train", "predict")
 DATASET = HOUSE / "dataset_meta"
 DRY_RUN = HOUSE / "dry-run"
+SAMPLE = "sample_submission.csv"
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 where a rehearsal failed, or 2 after one line about a mistake."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.owner is not None and arguments.command:
+        parser.error(f"--owner goes without a command, not with {arguments.command}")
     try:
         if arguments.command == "stage":
             print(f"dataset_meta: {stage(arguments.folder, DATASET)}")
         elif arguments.command == "rehearse":
+            build()
             out = arguments.out or DRY_RUN / f"rehearsal-{arguments.kernel}"
             print(
                 rehearse_kernel(
@@ -44,16 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             dry_run(arguments.data, arguments.mounts)
         else:
             build(arguments.owner)
-    except (BundlerError, RehearsalError) as error:
+    except (BundlerError, RehearsalError, OSError) as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, BundlerError) else 1
+        return 1 if isinstance(error, RehearsalError) else 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
 def build(owner: str | None = None) -> None:
     """Write kernel/<name>/<name>_kernel.py for both kernels."""
-    if owner:
+    if owner is not None:
         for path in set_owner(HOUSE, owner):
             print(f"{path.relative_to(HOUSE)}: owner {owner}")
     scripts = {}
@@ -64,6 +72,12 @@ def build(owner: str | None = None) -> None:
     for name, script in scripts.items():
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+
+
+def check_competition(data: Path) -> None:
+    """Raise BundlerError for a folder that holds no competition, before anything is emptied for it."""
+    if not (data / SAMPLE).is_file() or not any(data.glob("*.parquet")):
+        raise BundlerError(f"{data}: not a competition's folder, it holds no {SAMPLE} or no parquet files")
 
 
 def check_settings(path: Path) -> None:
@@ -78,26 +92,29 @@ def rehearse_kernel(
     name: str, data: Path, weights: Path, out: Path, mounts: str, settings: Sequence[str] = (), file: Path | None = None
 ) -> Rehearsed:
     """Rehearse one built kernel on a competition folder, with `out` as its /kaggle."""
-    if not _script(name).is_file():
-        raise BundlerError(f"{_script(name)}: not built yet; run python build_kernel.py")
-    metadata = read_metadata(_script(name).with_name("kernel-metadata.json"))
-    datasets = dict.fromkeys(metadata["dataset_sources"], weights.resolve())
-    inputs = Inputs(metadata["competition_sources"][0], data.resolve(), datasets)
+    check_competition(data)
+    path = _script(name).with_name("kernel-metadata.json")
+    metadata = read_metadata(path)
+    try:
+        datasets = dict.fromkeys(metadata["dataset_sources"], weights.resolve())
+        inputs = Inputs(metadata["competition_sources"][0], data.resolve(), datasets)
+    except (KeyError, IndexError, TypeError) as error:
+        raise BundlerError(f"{path}: expected lists of dataset_sources and competition_sources") from error
     arguments = [*AT_HOME, *(part for setting in settings for part in ("--set", setting))]
     if file:
         arguments = ["--settings", str(file), *arguments]
     print(f"{_script(name).relative_to(HOUSE)}, mounts in the {mounts} form:", flush=True)
     result = rehearse(_script(name), inputs, out, mounts, arguments)
     if name == "predict":
-        rows = check_submission(result.working / "submission.csv", data / "sample_submission.csv")
+        rows = check_submission(result.working / "submission.csv", data / SAMPLE)
         print(f"  submission: {rows} rows, those of sample_submission.csv in its order")
     return result
 
 
 def dry_run(data: Path | None, mounts: str) -> None:
     """Go the whole way once on small shards, everything that it leaves in dry-run/."""
-    if data and not data.is_dir():
-        raise BundlerError(f"{data}: not a folder with a competition's files")
+    if data:
+        check_competition(data)
     build()
     data = data.resolve() if data else _drawn_competition()
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
@@ -112,7 +129,7 @@ def dry_run(data: Path | None, mounts: str) -> None:
     submission = predicted.working / "submission.csv"
     if (data / "truth.csv").is_file():
         _run_python(["-m", "multihead.app", "evaluate", str(submission), str(data / "truth.csv")])
-    rows = check_submission(submission, data / "sample_submission.csv")
+    rows = check_submission(submission, data / SAMPLE)
     print(f"submission: {submission.relative_to(HOUSE)} ({rows} rows)")
 
 

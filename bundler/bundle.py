@@ -232,12 +232,15 @@ _START = '''
 
 def start():
     """Unpack modules and wheels outside the working folder, and run the command."""
+    import atexit
     import base64
     import pathlib
+    import shutil
     import sys
     import tempfile
 
     root = pathlib.Path(tempfile.mkdtemp(prefix="@PACKAGE@-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)  # after a traceback has read its lines
     files = {"src/" + path: source.encode() for path, source in MODULES.items()}
     files |= {"wheels/" + name: base64.b64decode(text) for name, text in WHEELS.items()}
     files["settings.toml"] = SETTINGS.encode()

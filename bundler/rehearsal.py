@@ -145,7 +145,6 @@ def _state_of(inputs: Inputs, root: Path) -> list[tuple[str, int, int]]:
 
 
 def _environment(root: Path, attempts: Path, own_network: bool) -> dict[str, str]:
-    imports = tomllib.loads(IMAGE_FILE.read_text(encoding="utf-8"))["imports"]
     return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {
         "KAGGLE_ROOT": str(root),
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
@@ -153,7 +152,7 @@ def _environment(root: Path, attempts: Path, own_network: bool) -> dict[str, str
         "TMPDIR": str(root / "tmp"),
         "PYTHONPATH": str(root / "site"),
         "PYTHONNOUSERSITE": "1",
-        sandbox.ALLOWED_VARIABLE: json.dumps(sorted(imports)),
+        sandbox.ALLOWED_VARIABLE: json.dumps(_image_imports()),
         sandbox.ATTEMPTS_VARIABLE: str(attempts),
         sandbox.LOOPBACK_VARIABLE: "1" if own_network else "",
     }
@@ -226,8 +225,16 @@ def _last_words(log: Path) -> str:
     """Return the last line of a log, and what helps with it."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "it said nothing"
-    hint = "; what Kaggle's image has stands in bundler/kaggle_image.toml" if re.search("No module named", last) else ""
-    return f"{last}{hint} (all of it: {log})"
+    missing = re.search(r"No module named '(\w+)", last)
+    if missing and missing[1] in _image_imports():
+        last += f"; it is not installed for {sys.executable}, .venv/bin/python has it"
+    elif missing:
+        last += "; what Kaggle's image has stands in bundler/kaggle_image.toml"
+    return f"{last} (all of it: {log})"
+
+
+def _image_imports() -> list[str]:
+    return sorted(tomllib.loads(IMAGE_FILE.read_text(encoding="utf-8"))["imports"])
 
 
 def _rows(path: Path) -> list[list[str]]:

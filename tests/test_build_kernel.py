@@ -54,10 +54,25 @@ def test_the_owner_is_written_into_all_metadata(tmp_path: Path) -> None:
     assert all(json.loads(text) for text in texts)
 
 
-def test_rehearsing_what_was_never_built_is_a_mistake(tmp_path: Path) -> None:
-    done = run(clone(tmp_path / "clone"), "rehearse", str(tmp_path))
+def test_a_rehearsal_is_of_what_the_sources_say_now(tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+    assert run(folder).returncode == 0
+    (folder / "kernel" / "predict" / "settings.toml").write_text("[run]\nbatch_sise = 256\n")
+    done = run(folder, "rehearse", str(tmp_path))
     assert done.returncode == 2
-    assert done.stderr == f"error: {tmp_path / 'clone' / KERNELS[1]}: not built yet; run python build_kernel.py\n"
+    assert "batch_sise is not known" in done.stderr
+
+
+def test_a_folder_without_a_competition_is_a_mistake_before_anything_is_emptied(tmp_path: Path) -> None:
+    folder, out = clone(tmp_path / "clone"), tmp_path / "out"
+    (out / "working").mkdir(parents=True)
+    (out / ".rehearsal").touch()
+    done = run(folder, "rehearse", str(tmp_path), "--weights", str(tmp_path), "--out", str(out))
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {tmp_path}: not a competition's folder, it holds no sample_submission.csv or no parquet files\n"
+    )
+    assert (out / "working").is_dir()
 
 
 def test_a_module_that_kaggle_could_not_import_stops_the_build_with_nothing_written(tmp_path: Path) -> None:
@@ -82,6 +97,8 @@ def test_settings_that_kaggle_would_trip_over_stop_the_build(tmp_path: Path) -> 
 
 def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
+    for name in ("sample_submission.csv", "a.parquet"):
+        (tmp_path / "data" / name).touch()
     monkeypatch.chdir(tmp_path)
     seen: list[Path] = []
 
@@ -95,7 +112,10 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
     assert seen == [tmp_path / "data"]
 
 
-@pytest.mark.parametrize("arguments", [["stage", "nowhere"], ["--owner", "a/b"], ["dry-run", "nowhere"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["stage", "nowhere"], ["--owner", "a/b"], ["--owner", ""], ["dry-run", "nowhere"], ["dry-run", "src"]],
+)
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     told = capsys.readouterr().err

@@ -52,12 +52,13 @@ def build(folder: Path, **modules: str) -> Path:
 def run(script: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     away = script.parent / "away"
     away.mkdir()
+    (script.parent / "tmp").mkdir(exist_ok=True)
     alone = away / "script.py"
     script.rename(alone)
     shutil.rmtree(script.parent / "src")
     return subprocess.run(
         [sys.executable, alone.name, *arguments], cwd=away, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONUTF8": "1"},
+        env=os.environ | {"PYTHONUTF8": "1", "TMPDIR": str(script.parent / "tmp")},
     )  # fmt: skip
 
 
@@ -84,6 +85,13 @@ def test_modules_stand_whole_and_readable_in_the_script() -> None:
         assert source in script, path
         assert hashlib.sha256(source.encode()).hexdigest() in script
     assert (HOUSE / "kernel" / "train" / "settings.toml").read_text() in script
+
+
+def test_what_was_unpacked_is_removed_at_the_end(tmp_path: Path) -> None:
+    for name, app in (("good", APP), ("bad", "def main(argv):\n    raise ValueError\n")):
+        folder = tmp_path / name
+        run(build(folder, app=app))
+        assert list((folder / "tmp").iterdir()) == []
 
 
 def test_importing_the_script_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

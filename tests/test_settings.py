@@ -45,6 +45,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[model]\nimage_size = 64", "image_size = 64; expected 2 whole numbers"),
         ("[model]\nimage_size = [64]", "image_size = [64]; expected 2 whole numbers"),
         ("[model]\nimage_size = [64, 16]", "image_size = 16; expected at least 32"),
+        ('[model]\nbackbone = "resnet"', "backbone = 'resnet'; expected one of narrow, efficientnet-b0"),
         ('[model]\ncrop = "square"', "crop = 'square'; expected one of ink, none"),
         ("[train]\nepochs = 3", "[train] is not known"),
         ("epochs = 3", "[epochs] is not known"),
@@ -63,7 +64,7 @@ def test_a_mistake_names_the_key_what_was_given_and_what_is_allowed(tmp_path: Pa
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "epochs=three", "epoch=3"])
 def test_a_wrong_override_is_refused(override: str) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=f"^--set {override}: "):
         read_settings(None, [override])
 
 

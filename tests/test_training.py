@@ -128,7 +128,8 @@ def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path
 def test_a_full_disk_while_saving_leaves_what_was_saved_before(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, saved = np.savez, []
+    original = np.savez
+    saved: list[object] = []
 
     def savez(file: IO[bytes], *arrays: object, **named: object) -> None:
         if len(saved) == 6:  # four shards and the end of the first epoch, one group of the second

@@ -10,20 +10,7 @@ from typing import Any
 import keras
 from efficientnet import model as efficientnet
 
-from multihead.errors import UserError
-
-# width, depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
-EFFICIENTNETS = {
-    "narrow": (0.3, 0.3),
-    "efficientnet-b0": (1.0, 1.0),
-    "efficientnet-b1": (1.0, 1.1),
-    "efficientnet-b2": (1.1, 1.2),
-    "efficientnet-b3": (1.2, 1.4),
-    "efficientnet-b4": (1.4, 1.8),
-    "efficientnet-b5": (1.6, 2.2),
-    "efficientnet-b6": (1.8, 2.6),
-    "efficientnet-b7": (2.0, 3.1),
-}
+from multihead.settings import BACKBONES
 
 # What the package's builders look up in the `backend` module they are given. Keras 3's own has no such
 # functions any more. They use a native swish only where backend() is "tensorflow" and tf.nn has one:
@@ -40,13 +27,8 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def build_backbone(name: str, size: tuple[int, int]) -> Any:
-    """Return an untrained model from float (n, height, width, 3), as input_scaling leaves it, to features (n, f).
-
-    Raises UserError for an unknown name.
-    """
-    if name not in EFFICIENTNETS:
-        raise UserError(f"backbone: {name!r} is not known; one of {', '.join(EFFICIENTNETS)}")
-    width, depth = EFFICIENTNETS[name]
+    """Return an untrained model from float (n, height, width, 3), as input_scaling leaves it, to features (n, f)."""
+    width, depth = BACKBONES[name]
     return efficientnet.EfficientNet(
         width,
         depth,

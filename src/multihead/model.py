@@ -13,7 +13,7 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
     """Return an untrained Keras model from uint8 (n, height, width, c) to {head: float32 (n, classes)}.
 
     Scaling is its first layer, so it travels with the weights; gray becomes three equal channels there.
-    Heads are float32 under mixed precision. Raises UserError for an unknown backbone.
+    Heads are float32 under mixed precision.
     """
     channels = task.image_shape[2]
     images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")

@@ -15,6 +15,19 @@ from typing import Any, NamedTuple, TypeVar
 from multihead.errors import UserError
 from multihead.tasks import TASKS
 
+# EfficientNets: width, depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
+BACKBONES = {
+    "narrow": (0.3, 0.3),
+    "efficientnet-b0": (1.0, 1.0),
+    "efficientnet-b1": (1.0, 1.1),
+    "efficientnet-b2": (1.1, 1.2),
+    "efficientnet-b3": (1.2, 1.4),
+    "efficientnet-b4": (1.4, 1.8),
+    "efficientnet-b5": (1.6, 2.2),
+    "efficientnet-b6": (1.8, 2.6),
+    "efficientnet-b7": (2.0, 3.1),
+}
+
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
 
@@ -27,14 +40,13 @@ def _setting(default: Any, *, low: float | None = None, high: float | None = Non
 class ModelSettings:
     """What the weights belong to; predicting takes these from the manifest.
 
-    backbone: a name that backbones.py knows.
     image_size: (height, width) in pixels of what the network sees.
     crop: "ink" cuts the box of the ink out and stretches it to image_size; "none" resizes the whole image.
     dropout: share of the pooled features dropped before the heads.
     """
 
     task: str = _setting("bengali", one_of=TASKS)
-    backbone: str = _setting("efficientnet-b0")
+    backbone: str = _setting("efficientnet-b0", one_of=BACKBONES)
     image_size: tuple[int, int] = _setting((64, 64), low=32, high=1024)
     crop: str = _setting("ink", one_of=("ink", "none"))
     dropout: float = _setting(0.0, low=0, high=0.9)
@@ -113,7 +125,12 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     model_keys = {f.name for f in fields(ModelSettings)}
     for override in overrides:
         key, value = _parse_override(override)
-        (model if key in model_keys else run)[key] = value
+        if key in model_keys:
+            model[key] = value
+            settings_from(ModelSettings, {key: value}, f"--set {override}")
+        else:
+            run[key] = value
+            settings_from(RunSettings, {key: value}, f"--set {override}")
     return Settings(
         settings_from(ModelSettings, model, source), settings_from(RunSettings, run, source), frozenset(model)
     )

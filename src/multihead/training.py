@@ -56,9 +56,8 @@ class Trainer:
 
     def train(self) -> TrainingState:
         """Train, leave the weights of the best epoch in the working folder, and return how far it came."""
-        say(
-            f"{self.model.backbone}, {self.network.count_params():,} parameters; {self.images:,} images in {len(self.files)} shards"
-        )
+        say(f"{self.model.backbone}, {self.network.count_params():,} parameters")
+        say(f"{self.images:,} images in {len(self.files)} shards")
         self._resume()
         say("the first step compiles the network: some 10 s for narrow, 40 s for efficientnet-b0 on a CPU")
         with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
