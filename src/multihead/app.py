@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def train(settings: Settings) -> None:
-    """Train on the competition's shards; leave weights, manifest and history in the working folder."""
+    """Train on the competition's shards; leave weights, manifest, history and checkpoint in the working folder."""
     from multihead.devices import prepare_devices
 
     model, run = settings.model, settings.run
@@ -104,7 +104,7 @@ def _fill(submission: "Submission", tables: "Iterator[pd.DataFrame]", run: RunSe
         submission.add(table)
         if is_rerun():
             submission.write()
-    is_late = elapsed() > run.deadline()
+    is_late = elapsed() > run.deadline() and submission.unanswered_share > 0
     if is_late:
         on_problem(f"time budget of {run.time_budget_minutes:g} minutes: the rest is not predicted", None)
     for problem in submission.problems():

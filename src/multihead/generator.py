@@ -61,6 +61,11 @@ class TrainBatches:
         self._epoch, self._shard = epoch, shard
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
 
+    @property
+    def images(self) -> int:
+        """The number of images that one epoch over these shards has."""
+        return len(self._rows)
+
     def __len__(self) -> int:
         return math.ceil(len(self._rows) / self._settings.batch_size)
 

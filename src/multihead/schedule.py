@@ -31,9 +31,8 @@ class TrainingState:
     epochs_at_rate: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def end_group(self, images: int, mean_loss: float) -> None:
+    def add_images(self, images: int, mean_loss: float) -> None:
         """Take in what was fitted on one group of shards."""
-        self.groups_done += 1
         self.images += images
         self.loss += mean_loss * images
 

@@ -64,11 +64,11 @@ class Trainer:
             store = CropStore(Path(scratch))
             while not self._is_over():
                 try:
-                    self._fit_epoch(store)
+                    is_whole = self._fit_epoch(store)
                 except FloatingPointError as error:
                     self._stop_at_last_good(error)
                     break
-                if elapsed() > self.deadline:
+                if not is_whole:
                     self._stop_in_time(store)
                     break
                 self._end_epoch(store)
@@ -115,19 +115,23 @@ class Trainer:
     def _checkpoint(self) -> None:
         save_checkpoint(self.working, self.network, self._identity, asdict(self.state))
 
-    def _fit_epoch(self, store: CropStore) -> None:
-        """Fit what the epoch has left, as far as the time budget lets it."""
+    def _fit_epoch(self, store: CropStore) -> bool:
+        """Fit what the epoch has left, and return whether the time budget let it come to the end."""
         self.network.optimizer.learning_rate = self.state.learning_rate
         started, images_before = elapsed(), self.state.images
         for number, group in enumerate(self._shard_groups(store)):
             if number < self.state.groups_done:
                 continue
-            images, loss = self._fit_shards([store.load(shard) for shard in group], group[0])
-            if elapsed() > self.deadline:
-                return
-            self.state.end_group(images, loss)
+            batches = self._batches_of([store.load(shard) for shard in group], group[0])
+            if len(batches):
+                loss = self._fit(batches)
+                if loss is None:
+                    return False
+                self.state.add_images(batches.images, loss)
+            self.state.groups_done += 1
             self._images_per_second = (self.state.images - images_before) / (elapsed() - started)
             self._checkpoint()
+        return True
 
     def _shard_groups(self, store: CropStore) -> Iterator[list[int]]:
         """Yield the numbers of the shards to draw batches from together, storing those that are not stored yet."""
@@ -147,15 +151,12 @@ class Trainer:
             store.save(number, shard)
             yield number
 
-    def _fit_shards(self, shards: Sequence[Shard], first: int) -> tuple[int, float]:
-        """Fit once on the shards' train images; return their number and mean loss."""
-        epoch = self.state.epoch
+    def _batches_of(self, shards: Sequence[Shard], first: int) -> TrainBatches:
+        """Return this epoch's batches of the shards' train images; `first` is the number of the first of them."""
         kept = [np.flatnonzero(~self._is_held_out(shard.ids)) for shard in shards]
         rows = np.concatenate([np.stack([np.full_like(k, i), k], 1) for i, k in enumerate(kept)])
-        if not len(rows):
-            return 0, 0.0
         labels = [shard.labels or {} for shard in shards]
-        batches = TrainBatches(
+        return TrainBatches(
             [shard.images for shard in shards],
             rows,
             {
@@ -165,9 +166,16 @@ class Trainer:
             {head: len(classes) for head, classes in self.task.heads.items()},
             self.run,
             dark_ink=self.task.dark_ink,
-            epoch=epoch,
+            epoch=self.state.epoch,
             shard=first,
         )
+
+    def _fit(self, batches: TrainBatches) -> float | None:
+        """Fit once on the batches; return the mean loss, or None where the time budget came before the end.
+
+        Raises FloatingPointError for a loss that is not finite.
+        """
+        epoch = self.state.epoch
         watch = _Watch(f"epoch {epoch + 1}", len(batches), self.deadline)
         source = _KerasBatches(batches)
         fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
@@ -177,7 +185,7 @@ class Trainer:
             raise FloatingPointError(
                 f"epoch {epoch + 1}: the loss is {loss}; a learning_rate below {self.state.learning_rate:g} may help"
             )
-        return len(rows), loss
+        return loss if watch.batches_done == len(batches) else None
 
     def _end_epoch(self, store: CropStore) -> None:
         """Validate, keep the weights if they are the best, and leave a checkpoint."""
@@ -273,8 +281,10 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._name, self._batches, self._deadline = name, batches, deadline
         self._pace = Pace(10)
+        self.batches_done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        self.batches_done = batch + 1
         if self._pace.is_due():
             say(f"  {self._name}: batch {batch + 1}/{self._batches}, loss {(logs or {}).get('loss', math.nan):.3f}")
         if elapsed() > self._deadline:
