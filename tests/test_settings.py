@@ -38,7 +38,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ('[run]\nepochs = "3"', "epochs = '3'; expected a whole number"),
         ("[run]\nepochs = true", "epochs = True; expected a whole number"),
         ("[run]\nepochs = 0", "epochs = 0; expected at least 1"),
-        ("[run]\nlearning_rate = nan", "learning_rate = nan; expected at least 1e-08"),
+        ("[run]\nlearning_rate = nan", "learning_rate = nan; expected a finite number"),
         ("[run]\nvalidation_share = 0.9", "validation_share = 0.9; expected at most 0.5"),
         ('[run]\noptimizer = "sgd"', "optimizer = 'sgd'; expected one of adamw, rmsprop"),
         ("[run]\nmixup_share = 0.6\ncutmix_share = 0.6", "mixup_share + cutmix_share is over 1"),
@@ -60,6 +60,13 @@ def test_a_mistake_names_the_key_what_was_given_and_what_is_allowed(tmp_path: Pa
         read_settings(written(tmp_path, text))
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_overrides_are_checked_together_where_they_belong_together() -> None:
+    run = read_settings(None, ["mixup_share=0.9", "cutmix_share=0.1"]).run
+    assert (run.mixup_share, run.cutmix_share) == (0.9, 0.1)
+    with pytest.raises(UserError, match="is over 1"):
+        read_settings(None, ["mixup_share=0.9"])
 
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "epochs=three", "epoch=3"])

@@ -69,5 +69,6 @@ def restore(network: Any, checkpoint: Checkpoint) -> None:
 
 def _variables(network: Any) -> list[Any]:
     """Return all state in a fixed order: weights, statistics, seed generators, optimizer."""
-    network.optimizer.build(network.trainable_variables)
+    if not network.optimizer.built:  # building a loss-scaling optimizer again would give it more variables
+        network.optimizer.build(network.trainable_variables)
     return [*network.variables, *network.optimizer.variables]

@@ -126,11 +126,9 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     for override in overrides:
         key, value = _parse_override(override)
         if key in model_keys:
-            model[key] = value
-            settings_from(ModelSettings, {key: value}, f"--set {override}")
+            model |= _checked_values(ModelSettings, {key: value}, f"--set {override}")
         else:
-            run[key] = value
-            settings_from(RunSettings, {key: value}, f"--set {override}")
+            run |= _checked_values(RunSettings, {key: value}, f"--set {override}")
     return Settings(
         settings_from(ModelSettings, model, source), settings_from(RunSettings, run, source), frozenset(model)
     )
@@ -138,16 +136,23 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
 
 def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     """Return a settings object from plain values (of TOML or JSON); the inverse of settings_dict."""
+    settings = kind(**_checked_values(kind, values, source))
+    if isinstance(settings, RunSettings) and settings.mixup_share + settings.cutmix_share > 1:
+        raise UserError(f"{source}: mixup_share + cutmix_share is over 1; they are shares of the same batches")
+    return settings
+
+
+def _checked_values(
+    kind: type[ModelSettings] | type[RunSettings], values: Mapping[str, Any], source: str
+) -> dict[str, Any]:
+    """Return the values in their settings' types; UserError for the first that is not known or not possible."""
     known = {f.name: f for f in fields(kind)}
     checked = {}
     for key, value in values.items():
         if key not in known:
             raise UserError(f"{source}: {key} is not known; one of {', '.join(known)}")
         checked[key] = _checked(known[key].default, dict(known[key].metadata), key, value, source)
-    settings = kind(**checked)
-    if isinstance(settings, RunSettings) and settings.mixup_share + settings.cutmix_share > 1:
-        raise UserError(f"{source}: mixup_share + cutmix_share is over 1; they are shares of the same batches")
-    return settings
+    return checked
 
 
 def settings_dict(settings: ModelSettings | RunSettings) -> dict[str, Any]:
@@ -190,6 +195,8 @@ def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: s
         allowed = f"{len(default)} whole numbers" if isinstance(default, tuple) else _TYPE_NAMES[type(default)]
     elif rule["one_of"] and value not in rule["one_of"]:
         allowed = f"one of {', '.join(rule['one_of'])}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        allowed = "a finite number"
     elif low is not None and not value >= low:
         allowed = f"at least {low}"
     elif high is not None and not value <= high:

@@ -25,6 +25,8 @@ class Submission:
     def __init__(self, path: Path, sample: Path, task: Task, prior: Mapping[str, int]) -> None:
         self._path, self._sample, self._task = path, sample, task
         self._wanted = pd.Index(_read_column(sample, ROW_ID))
+        if self._wanted.has_duplicates:
+            raise UserError(f"{sample}: {self._wanted[self._wanted.duplicated()][0]} stands in it more than once")
         self._targets = np.full(len(self._wanted), -1, np.int64)
         for head in task.heads:
             self._targets[self._wanted.str.endswith(task.row_id("", head))] = prior[head]

@@ -92,23 +92,38 @@ class Trainer:
             "seed": self.run.seed,
             "validation_share": self.run.validation_share,
             "optimizer": self.run.optimizer,
+            "learning_rate": self.run.learning_rate,
+            "mixed_precision": self.run.mixed_precision,
         }
 
     def _resume(self) -> None:
         """Go on from the furthest checkpoint of this training, and bring its best weights along."""
         if self.run.resume == "off":
             return
-        found = [read_checkpoint(path) for path in find_everywhere(CHECKPOINT_FILE, self.working)]
+        found, unreadable = [], []
+        for path in find_everywhere(CHECKPOINT_FILE, self.working):
+            try:
+                found.append(read_checkpoint(path))
+            except UserError as error:
+                unreadable.append(error)
         for other in [checkpoint for checkpoint in found if checkpoint.identity != self._identity]:
             differing = [key for key, value in self._identity.items() if other.identity.get(key) != value]
             say(f"{other.path}: not used, it is of a training with another {', '.join(differing)}")
         ours = [checkpoint for checkpoint in found if checkpoint.identity == self._identity]
+        if unreadable and not ours:
+            raise unreadable[0]
+        for damaged in unreadable:
+            say(f"warning: {damaged}")
         if not ours:
             return
         furthest = max(ours, key=lambda checkpoint: checkpoint.progress)
         restore(self.network, furthest)
         self.state = TrainingState(**furthest.counters)
-        copy_weights(furthest.path.parent, self.working)
+        if furthest.path.parent != self.working:  # so that a session which comes no further hands on what it was given
+            copy_weights(furthest.path.parent, self.working)
+            self._checkpoint()
+            if self.state.history:
+                self.state.write_history(self.working)
         epoch, groups = furthest.progress
         say(f"going on from {furthest.path}: {epoch} epochs and {groups} groups of shards are done")
 
@@ -181,9 +196,10 @@ class Trainer:
         fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
         source.release()
         loss = float(fitted.history["loss"][0])
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) or not all(np.isfinite(np.asarray(v)).all() for v in self.network.weights):
             raise FloatingPointError(
-                f"epoch {epoch + 1}: the loss is {loss}; a learning_rate below {self.state.learning_rate:g} may help"
+                f"epoch {epoch + 1}: the loss is {loss} or has made a weight infinite; "
+                f"a training begun with a learning_rate below {self.state.learning_rate:g} may help"
             )
         return loss if watch.batches_done == len(batches) else None
 
@@ -214,8 +230,8 @@ class Trainer:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
         say(
             f"time budget of {self.run.time_budget_minutes:g} minutes: stopped in epoch {self.state.epoch + 1} of "
-            f"{self.run.epochs} after {self.state.groups_done} groups of shards; the same training goes on from here "
-            f"where it finds {CHECKPOINT_FILE}"
+            f"{self.run.epochs} after {self.state.groups_done} groups of shards; what the next group had begun is not "
+            f"kept; the same training goes on where it finds {CHECKPOINT_FILE}"
         )
         if not self.state.best_epoch:
             score = self._validate(store)

@@ -55,31 +55,30 @@ def save_weights(
     score: Mapping[str, Any] | None,
     epoch: int,
 ) -> None:
-    """Write weights and manifest, each whole; a kill between the two leaves a mismatch that reading names."""
-    with whole_file(folder / WEIGHTS_FILE) as new:
+    """Write weights and manifest; a failure leaves the pair before, a kill just between the two is named by reading."""
+    with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
         # as a model of its own, without the optimizer
         keras.Model(network.input, network.output).save_weights(new)
-    manifest = {
-        "format": FORMAT,
-        "model": settings_dict(model),
-        "heads": {head: list(classes) for head, classes in task_by_name(model.task).heads.items()},
-        "train_counts": {head: list(counts) for head, counts in train_counts.items()},
-        "score": score,
-        "epoch": epoch,
-        "keras": keras.__version__,
-        "sha256": _sha256(folder / WEIGHTS_FILE),
-    }
-    with whole_file(folder / MANIFEST_FILE) as new:
-        new.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        manifest = {
+            "format": FORMAT,
+            "model": settings_dict(model),
+            "heads": {head: list(classes) for head, classes in task_by_name(model.task).heads.items()},
+            "train_counts": {head: list(counts) for head, counts in train_counts.items()},
+            "score": score,
+            "epoch": epoch,
+            "keras": keras.__version__,
+            "sha256": _sha256(new),
+        }
+        new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def copy_weights(source: Path, folder: Path) -> None:
     """Copy weights and manifest, if there are any, from one folder into another."""
-    if source == folder or not (source / MANIFEST_FILE).is_file() or not (source / WEIGHTS_FILE).is_file():
+    if not (source / MANIFEST_FILE).is_file() or not (source / WEIGHTS_FILE).is_file():
         return
-    for name in (WEIGHTS_FILE, MANIFEST_FILE):
-        with whole_file(folder / name) as new:
-            shutil.copyfile(source / name, new)
+    with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
+        shutil.copyfile(source / WEIGHTS_FILE, new)
+        shutil.copyfile(source / MANIFEST_FILE, new_manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:
