@@ -154,7 +154,7 @@ def test_a_module_that_kaggle_s_python_dropped_fails_the_build(tmp_path: Path) -
 
 
 def test_the_arguments_of_a_notebook_editor_are_left_alone(tmp_path: Path) -> None:
-    assert run(build(tmp_path), "-f", "/root/.local/kernel.json").stdout.startswith("train [] True")
+    assert run(build(tmp_path), "-f", "kernel.json").stdout.startswith("train [] True")
 
 
 def test_a_module_that_the_package_lacks_fails_the_build(tmp_path: Path) -> None:
