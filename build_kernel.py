@@ -24,6 +24,7 @@ HOUSE = Path(__file__).resolve().parent
 KERNELS = ("train", "predict")
 DATASET = HOUSE / "dataset_meta"
 DRY_RUN = HOUSE / "dry-run"
+SUBMISSION = "submission.csv"
 SAMPLE = "sample_submission.csv"
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
 
@@ -39,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"dataset_meta: {stage(arguments.folder, DATASET)}")
         elif arguments.command == "rehearse":
             build()
-            out = arguments.out or DRY_RUN / f"rehearsal-{arguments.kernel}"
-            print(
-                rehearse_kernel(
-                    arguments.kernel, arguments.data, arguments.weights, out, arguments.mounts, arguments.set
-                )
-            )
+            name, data = arguments.kernel, arguments.data
+            out = (arguments.out or DRY_RUN / f"rehearsal-{name}").resolve()
+            result = rehearse_kernel(name, data, arguments.weights, out, arguments.mounts, arguments.set)
+            print(result)
+            if name == "predict":
+                print(checked_submission(result, data))
         elif arguments.command == "dry-run":
             dry_run(arguments.data, arguments.mounts)
         else:
@@ -104,11 +105,15 @@ def rehearse_kernel(
     if file:
         arguments = ["--settings", str(file), *arguments]
     print(f"{_script(name).relative_to(HOUSE)}, mounts in the {mounts} form:", flush=True)
-    result = rehearse(_script(name), inputs, out, mounts, arguments)
-    if name == "predict":
-        rows = check_submission(result.working / "submission.csv", data / SAMPLE)
-        print(f"  submission: {rows} rows, those of sample_submission.csv in its order")
-    return result
+    return rehearse(_script(name), inputs, out, mounts, arguments)
+
+
+def checked_submission(predicted: Rehearsed, data: Path) -> str:
+    """Check what the predict kernel left against sample_submission.csv, and return where it is, with its rows."""
+    submission = predicted.working / SUBMISSION
+    rows = check_submission(submission, data / SAMPLE)
+    shown = submission.relative_to(HOUSE) if submission.is_relative_to(HOUSE) else submission
+    return f"submission: {shown} ({rows} rows)"
 
 
 def dry_run(data: Path | None, mounts: str) -> None:
@@ -126,11 +131,11 @@ def dry_run(data: Path | None, mounts: str) -> None:
     print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
     predicted = rehearse_kernel("predict", data, dataset, DRY_RUN / "predict", mounts)
     print(predicted)
-    submission = predicted.working / "submission.csv"
+    told = checked_submission(predicted, data)
     if (data / "truth.csv").is_file():
+        submission = predicted.working / SUBMISSION
         _run_python(["-m", "multihead.app", "evaluate", str(submission), str(data / "truth.csv")])
-    rows = check_submission(submission, data / SAMPLE)
-    print(f"submission: {submission.relative_to(HOUSE)} ({rows} rows)")
+    print(told)
 
 
 def _drawn_competition() -> Path:

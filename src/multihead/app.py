@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,7 @@ def predict(settings: Settings) -> None:
     submission = Submission(working / SUBMISSION_FILE, data / task.sample_submission, task, manifest.prior)
     if is_rerun():
         submission.write()
+    on_problem = _warn if is_rerun() else _refuse
     tables = predict_files(
         load_model(weights, manifest),
         find_shards(data, task.test_files),
@@ -91,15 +92,19 @@ def predict(settings: Settings) -> None:
         manifest.model,
         run.batch_size,
         deadline=run.deadline(),
-        on_problem=_warn if is_rerun() else _refuse,
+        on_problem=on_problem,
     )
-    rows = _fill(submission, tables, run)
+    rows = _fill(submission, tables, run, on_problem)
     say(f"submission: {working / SUBMISSION_FILE} ({rows} rows)")
 
 
-def _fill(submission: "Submission", tables: "Iterator[pd.DataFrame]", run: RunSettings) -> int:
+def _fill(
+    submission: "Submission",
+    tables: "Iterator[pd.DataFrame]",
+    run: RunSettings,
+    on_problem: Callable[[str, Exception | None], None],
+) -> int:
     """Put predictions into the submission as they come, and it into the working folder; return its rows."""
-    on_problem = _warn if is_rerun() else _refuse
     for table in tables:
         submission.add(table)
         if is_rerun():

@@ -78,8 +78,5 @@ class CropStore:
         """Return the numbers of the stored shards, ascending."""
         return sorted(self._without_images)
 
-    def __len__(self) -> int:
-        return len(self._without_images)
-
     def _path(self, index: int) -> Path:
         return self._folder / f"{index}.npy"

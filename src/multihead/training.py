@@ -153,7 +153,7 @@ class Trainer:
         if self.state.epoch == 0:
             yield from ([number] for number in self._fill(store))
             return
-        if not len(store):
+        if not store.numbers():
             for _ in self._fill(store):
                 pass
         order = random_for(self.run.seed, Draw.SHARD_ORDER, self.state.epoch).permutation(len(self.files)).tolist()
