@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from multihead.errors import UserError
 from multihead.settings import ModelSettings
 from multihead.shards import Shard, find_shards, read_labels, read_shard
 from multihead.tasks import BENGALI
+from tests.conftest import HOUSE
 
 MODEL = ModelSettings(image_size=(40, 48))
 
@@ -16,7 +20,7 @@ MODEL = ModelSettings(image_size=(40, 48))
 def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:
     files = find_shards(drawn, BENGALI.train_files)
     labels = read_labels(drawn / "train.csv", BENGALI)
-    shards = list(crops_ahead(files, BENGALI, MODEL, labels))
+    shards = [shard for shard, _ in crops_ahead(files, BENGALI, MODEL, labels)]
     assert [shard.ids for shard in shards] == [read_shard(f, BENGALI).ids for f in files]
     whole = read_shard(files[2], BENGALI, labels)
     assert np.array_equal(shards[2].images, crop_resize(whole.images, (40, 48), "ink", dark_ink=True))
@@ -29,7 +33,7 @@ def test_a_damaged_file_stops_the_reading_with_its_name(drawn: Path, tmp_path: P
     broken = tmp_path / "test_image_data_9.parquet"
     broken.write_bytes(b"PAR1")
     coming = crops_ahead([drawn / "test_image_data_0.parquet", broken], BENGALI, MODEL)
-    assert len(next(coming).ids) == 3
+    assert len(next(coming)[0].ids) == 3
     with pytest.raises(UserError, match="test_image_data_9"):
         next(coming)
 
@@ -40,9 +44,34 @@ def test_with_a_handler_a_damaged_file_is_passed_over(drawn: Path, tmp_path: Pat
     good = [drawn / f"test_image_data_{i}.parquet" for i in range(2)]
     for files in ([broken, *good], [good[0], broken, good[1]], [*good, broken]):
         errors: list[Exception] = []
-        shards = list(crops_ahead(files, BENGALI, MODEL, on_error=errors.append))
+        shards = [shard for shard, _ in crops_ahead(files, BENGALI, MODEL, on_error=errors.append)]
         assert [shard.ids[0] for shard in shards] == ["Test_0", "Test_3"]
         assert len(errors) == 1
+
+
+HANGING = """
+import time
+from pathlib import Path
+from multihead import crop_store, errors, progress, settings, tasks
+crop_store.read_crops = lambda *_: time.sleep(600)
+try:
+    model, soon = settings.ModelSettings(), progress.elapsed() + 0.2
+    next(crop_store.crops_ahead([Path("a")], tasks.BENGALI, model, deadline=soon))
+except errors.OutOfTimeError:
+    print("in time")
+"""
+
+
+def test_a_file_that_is_never_read_to_its_end_holds_up_neither_the_caller_nor_the_end_of_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING],
+        env=os.environ | {"PYTHONPATH": str(HOUSE / "src")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "in time\n"), done.stderr
 
 
 def test_a_stored_shard_comes_back_the_same_without_being_in_memory(tmp_path: Path) -> None:

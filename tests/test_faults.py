@@ -2,8 +2,11 @@
 
 import dataclasses
 import errno
+import itertools
 import json
 import re
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from multihead import shards, tasks, weights
+from bundler.bundle import build_script
+from multihead import shards, tasks, training, weights
 from multihead.app import main
+from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.kaggle_paths import is_rerun
+from multihead.progress import elapsed
 from multihead.settings import ModelSettings
 from multihead.tasks import BENGALI
-from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, save_weights
+from multihead.training import Trainer
+from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest, save_weights
 from tests.conftest import HOUSE
 
 TINY = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
@@ -74,10 +81,32 @@ class Kaggle:
     def write_test(self, number: int, ids: list[str], pixels: np.ndarray | None = None, **options: Any) -> None:
         write_shard(self.test_file(number), ids, pixels_of(len(ids)) if pixels is None else pixels, **options)
 
-    def run(self, command: str) -> int:
-        (self.root / "settings.toml").write_text(self.toml)
+    def run(self, command: str, monkeypatch: pytest.MonkeyPatch, *, in_a_kernel: bool) -> int:
+        """Run the command as at home, or as the built script does, and return the process's exit code."""
+        settings = self.root / "settings.toml"
+        settings.write_text(self.toml)
         sets = [part for setting in self.settings for part in ("--set", setting)]
-        return main([command, "--settings", str(self.root / "settings.toml"), *sets])
+        if not in_a_kernel:
+            return main([command, "--settings", str(settings), *sets])
+        monkeypatch.setattr(sys, "argv", ["script.py", *sets])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        script: dict[str, Any] = {"__name__": "script"}
+        exec(_built_script(settings, self.toml, command), script)
+        try:
+            script["start"]()
+        except SystemExit as ending:
+            return int(str(ending.code))
+        raise AssertionError("the script went on")
+
+
+SCRIPTS: dict[tuple[str, str], Any] = {}
+
+
+def _built_script(settings: Path, text: str, command: str) -> Any:
+    if (command, text) not in SCRIPTS:
+        script = build_script(HOUSE / "src" / "multihead", settings, command)
+        SCRIPTS[command, text] = compile(script, "script.py", "exec")
+    return SCRIPTS[command, text]
 
 
 def _small_model() -> Any:
@@ -87,14 +116,25 @@ def _small_model() -> Any:
     return keras.Model(inputs, keras.layers.Dense(1)(inputs))
 
 
+def tiny_network(model: ModelSettings, _: Any) -> Any:
+    import keras
+
+    inputs = keras.Input((*model.image_size, 1))
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    heads = {head: keras.layers.Dense(len(c), "softmax", name=head)(flat) for head, c in TINY.heads.items()}
+    return keras.Model(inputs, heads)
+
+
 @pytest.fixture
 def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kaggle:
     monkeypatch.setitem(tasks.TASKS, "bengali", TINY)
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
     monkeypatch.setattr(weights, "load_model", lambda *_: StandIn())
+    monkeypatch.setattr(training, "build_model", tiny_network)
     return Kaggle(tmp_path)
 
 
+Fault = Callable[[Kaggle, pytest.MonkeyPatch], Any]
 IDS = [f"Test_{i}" for i in range(8, 12)]  # of test file 2
 NAMES = [str(i) for i in range(600)]
 
@@ -120,7 +160,10 @@ def unforeseen(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("multihead.crop_store.read_shard", read)
 
 
-def fill_disk(writes_before: int) -> Callable[[Kaggle, pytest.MonkeyPatch], None]:
+NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
+
+
+def fill_disk(writes_before: int) -> Fault:
     def apply(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
         original, writes = pd.DataFrame.to_csv, []
 
@@ -153,7 +196,32 @@ def kill_in_writing(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pd.DataFrame, "to_csv", to_csv)
 
 
-def move_images(kept: int) -> Callable[[Kaggle, Any], None]:
+def hang(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
+    original = shards.read_shard
+
+    def read(path: Path, *rest: Any) -> Any:
+        if path == k.test_file(2):
+            threading.Event().wait(60)
+        return original(path, *rest)
+
+    patch.setattr("multihead.crop_store.read_shard", read)
+    k.settings.append(f"time_budget_minutes={(elapsed() + 2) / 0.9 / 60}")
+
+
+def no_finite_answer(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
+    original, calls = StandIn.predict_on_batch, []
+
+    def predict(network: StandIn, images: Any) -> dict[str, Any]:
+        calls.append(len(images))
+        answers = original(network, images)
+        if len(calls) == 3:
+            answers["vowel_diacritic"][1] = np.nan
+        return answers
+
+    patch.setattr(StandIn, "predict_on_batch", predict)
+
+
+def move_images(kept: int) -> Fault:
     """Leave so many images in test file 2, and put its others into the next."""
 
     def apply(k: Kaggle, _: Any) -> None:
@@ -169,7 +237,7 @@ def other_task(k: Kaggle, _: Any) -> None:
     (k.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
 
 
-def label(row: str) -> Callable[[Kaggle, Any], None]:
+def label(row: str) -> Fault:
     def apply(k: Kaggle, _: Any) -> None:
         lines = (k.data / "train.csv").read_text().splitlines()
         image = row.split(",", maxsplit=1)[0]
@@ -180,12 +248,63 @@ def label(row: str) -> Callable[[Kaggle, Any], None]:
     return apply
 
 
+def spoil_loss(epoch: int) -> Fault:
+    """Make the weights infinite before an epoch."""
+
+    def apply(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
+        original = Trainer._fit_epoch
+
+        def fit(trainer: Trainer, store: Any) -> None:
+            if trainer.state.epoch + 1 == epoch:
+                trainer.network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
+            original(trainer, store)
+
+        patch.setattr(Trainer, "_fit_epoch", fit)
+
+    return apply
+
+
+def spend_time(epoch: int) -> Fault:
+    """Have the time budget over with the first batch of an epoch."""
+
+    def apply(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
+        original = Trainer._fit_epoch
+
+        def fit(trainer: Trainer, store: Any) -> None:
+            if trainer.state.epoch + 1 == epoch:
+                patch.setattr("multihead.training.elapsed", itertools.count(10**9).__next__)
+            original(trainer, store)
+
+        patch.setattr(Trainer, "_fit_epoch", fit)
+        k.settings.append("time_budget_minutes=100")
+
+    return apply
+
+
+def stop_saving(checkpoints_before: int, ending: BaseException) -> Fault:
+    """End the writing of a checkpoint half way."""
+
+    def apply(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
+        original = np.savez
+        saved: list[Any] = []
+
+        def savez(file: Any, *arrays: Any, **named: Any) -> None:
+            if len(saved) == checkpoints_before:
+                file.write(b"half of it")
+                raise ending
+            saved.append(file)
+            original(file, *arrays, **named)
+
+        patch.setattr(np, "savez", savez)
+
+    return apply
+
+
 def remove(folder: Path, pattern: str) -> None:
     for path in folder.glob(pattern):
         path.unlink()
 
 
-Fault = Callable[[Kaggle, pytest.MonkeyPatch], Any]
 PREDICTING: dict[str, Fault] = {
     "none": lambda *_: None,
     "a test file is cut off": lambda k, _: cut(k.test_file(2)),
@@ -211,6 +330,8 @@ PREDICTING: dict[str, Fault] = {
     "the disk fills up later": fill_disk(1),
     "killed while it writes": kill_in_writing,
     "the time budget is over": lambda k, _: k.settings.append("time_budget_minutes=1e-6"),
+    "a test file is never read to its end": hang,
+    "the network has no finite answer for an image": no_finite_answer,
     "the weights are damaged": lambda k, _: (k.weights / WEIGHTS_FILE).write_bytes(b"other"),
     "the weights are of another task": other_task,
     "the weights are not there": lambda k, _: remove(k.weights, "*"),
@@ -229,6 +350,15 @@ TRAINING: dict[str, Fault] = {
     "the backbone is not known": lambda k, _: k.settings.append("backbone=resnet"),
     "there is no GPU where one is required": lambda k, _: k.settings.append("require_gpu=true"),
     "the checkpoint is damaged": lambda k, _: (k.working / "checkpoint.npz").write_bytes(b"cut"),
+    "none": lambda *_: None,
+    "the loss is not finite in the first epoch": spoil_loss(1),
+    "the loss is not finite later": spoil_loss(2),
+    "the time budget is over before a shard is read": lambda k, _: k.settings.append("time_budget_minutes=1e-6"),
+    "the time budget is over in the first epoch": spend_time(1),
+    "the time budget is over later": spend_time(2),
+    "the disk is full": stop_saving(0, NO_SPACE),
+    "the disk fills up in the second epoch": stop_saving(4, NO_SPACE),
+    "killed while it saves, in the second epoch": stop_saving(4, Killed()),
 }
 
 
@@ -239,24 +369,33 @@ def table(heading: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows[2:]}
 
 
-def check(cell: str, command: str, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]) -> None:
-    """Run the command and compare exit code and words with a cell such as "2: `words` `more words`"."""
-    capsys.readouterr()
-    try:
-        code = kaggle.run(command)
-    except Killed:
-        code = 9
-    except RuntimeError as error:  # a traceback
-        code = 1
-        print(f"{type(error).__name__}: {error}")
-    captured = capsys.readouterr()
-    expected, words = cell.split(":", maxsplit=1)
-    assert code == int(expected), captured
+def check(code: int, expected: str, words: str, told: tuple[str, str]) -> None:
+    """Compare how a run ended with a row: its exit code, the words in `quotes`, and that an error is one line."""
+    out, err = told
+    assert code == int(expected), (out, err)
     for part in re.findall(r"`([^`]+)`", words):
-        assert part in captured.out + captured.err
-    if code == 2:
-        assert captured.err.count("\n") == 1
-        assert captured.err.startswith("error: ")
+        assert part in out + err
+    if err.startswith("error: "):
+        assert err.count("\n") == 1
+
+
+def run(command: str, situation: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1" if situation == "rerun" else "")
+    kaggle.settings += ["validation_share=0.25", "epochs=2", f"batch_size={IMAGES if command == 'predict' else 1}"]
+    try:
+        return kaggle.run(command, monkeypatch, in_a_kernel=situation != "home")
+    except Killed:
+        return 9
+    except RuntimeError as error:  # Python's traceback and exit code, were this a process of its own
+        print(f"{type(error).__name__}: {error}")
+        return 1
+
+
+def exit_codes(cell: str) -> tuple[dict[str, str], str]:
+    """Split "2 (1): words" into the exit codes at home and in the public run, or in the rerun, and the words."""
+    codes, words = cell.split(":", maxsplit=1)
+    home, _, public = codes.strip(")").partition(" (")
+    return {"home": home, "public": public or home, "rerun": home}, words
 
 
 def images_with_prior(path: Path) -> int:
@@ -275,18 +414,18 @@ def test_every_row_of_the_document_is_tested_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("fault", PREDICTING)
-@pytest.mark.parametrize("situation", ["home", "rerun"])
+@pytest.mark.parametrize("situation", ["home", "public", "rerun"])
 def test_predicting(
     fault: str, situation: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at_home, in_rerun, left = table("Predicting")[fault]
-    monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1" if situation == "rerun" else "")
-    kaggle.settings.append("batch_size=4")
+    before_rerun, in_rerun, left = table("Predicting")[fault]
     PREDICTING[fault](kaggle, monkeypatch)
-    check(in_rerun if situation == "rerun" else at_home, "predict", kaggle, capsys)
+    codes, words = exit_codes(in_rerun if situation == "rerun" else before_rerun)
+    capsys.readouterr()
+    check(run("predict", situation, kaggle, monkeypatch), codes[situation], words, capsys.readouterr())
     submission = kaggle.working / "submission.csv"
-    if situation == "home":
-        assert submission.exists() == at_home.startswith("0")
+    if situation != "rerun":
+        assert submission.exists() == (codes[situation] == "0")
     elif left == "none":
         assert not submission.exists()
     else:
@@ -294,13 +433,22 @@ def test_predicting(
         assert images_with_prior(submission) == (int(told[1]) if told else 0)
 
 
+FILES_CALLED = {"weights": {WEIGHTS_FILE, MANIFEST_FILE}, "history": {"history.csv"}, "checkpoint": {CHECKPOINT_FILE}}
+
+
 @pytest.mark.parametrize("fault", TRAINING)
+@pytest.mark.parametrize("situation", ["home", "public"])
 def test_training(
-    fault: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fault: str, situation: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told, left = table("Training")[fault]
-    kaggle.settings += ["batch_size=4", "validation_share=0.25"]
+    cell, left = table("Training")[fault]
     TRAINING[fault](kaggle, monkeypatch)
-    check(told, "train", kaggle, capsys)
-    files = [f.name for f in kaggle.working.iterdir()]
-    assert files == (["checkpoint.npz"] if left == "the checkpoint" else [])
+    codes, words = exit_codes(cell)
+    capsys.readouterr()
+    check(run("train", situation, kaggle, monkeypatch), codes[situation], words, capsys.readouterr())
+    called = [FILES_CALLED[name] for name in FILES_CALLED if name in left]
+    assert {f.name for f in kaggle.working.iterdir()} == set().union(*called)
+    if epoch := re.search(r"weights of epoch (\d)", left):
+        assert read_manifest(kaggle.working).epoch == int(epoch[1])
+    if progress := re.search(r"checkpoint of epoch (\d), shard (\d)", left):
+        assert read_checkpoint(kaggle.working / CHECKPOINT_FILE).progress == (int(progress[1]), int(progress[2]))

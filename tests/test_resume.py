@@ -144,7 +144,7 @@ def test_a_second_session_goes_on_from_the_mounted_output_of_the_first(
 def test_a_finished_training_is_not_trained_again(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
     again = Training(tmp_path / "kaggle", drawn, mounted=unbroken)
     told = again.run_to_the_end()
-    assert "3 epochs and 0 groups of shards are done" in told
+    assert "3 epochs and 0 shards of the next are done" in told
     assert "read and cropped" not in told
     for name in (WEIGHTS_FILE, "manifest.json", "history.csv"):
         assert (again.working / name).read_bytes() == (unbroken / name).read_bytes()
@@ -158,6 +158,16 @@ def test_a_checkpoint_of_another_training_is_named_and_left_alone(unbroken: Path
     told = other.run_to_the_end()
     assert "checkpoint.npz: not used, it is of a training with another seed" in told
     assert "epoch 1/1" in told
+
+
+@pytest.mark.slow
+def test_a_changed_draw_is_named_and_gone_on_with(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
+    other = Training(tmp_path / "kaggle", drawn, mounted=unbroken)
+    (other.root / "settings.toml").write_text(SETTINGS.replace("epochs = 3\nbatch_size = 16", "epochs = 4\nzoom = 0.1"))
+    told = other.run_to_the_end()
+    assert "3 epochs and 0 shards of the next are done" in told
+    assert "from here on with another batch_size, zoom" in told
+    assert "epoch 4/4" in told
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
@@ -178,7 +188,7 @@ def test_a_checkpoint_restores_every_variable_after_any_number_of_saves(tmp_path
         keras.config.set_dtype_policy(before)
     first.fit(np.ones((8, 3)), np.ones((8, 1)), batch_size=2, verbose=0)
     for number in range(3):
-        save_checkpoint(tmp_path, first, {}, {"epoch": number, "groups_done": 0})
+        save_checkpoint(tmp_path, first, {}, {"epoch": number, "shards_done": 0})
     restore(second, read_checkpoint(tmp_path / CHECKPOINT_FILE))
     for network in (first, second):
         network.fit(np.ones((8, 3)), np.ones((8, 1)), batch_size=2, verbose=0)

@@ -102,7 +102,7 @@ def test_a_time_budget_ends_training_with_weights_saved(
     run = run_of(epochs=50, time_budget_minutes=1e-6)
     Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
     told = capsys.readouterr().out
-    assert "time budget of 1e-06 minutes: stopped in epoch 1 of 50 after 0 groups of shards" in told
+    assert "time budget of 1e-06 minutes: stopped in epoch 1 of 50 after 0 of 4 shards" in told
     assert read_manifest(tmp_path).epoch == 1
 
 
@@ -132,7 +132,7 @@ def test_a_full_disk_while_saving_leaves_what_was_saved_before(
     saved: list[object] = []
 
     def savez(file: IO[bytes], *arrays: object, **named: object) -> None:
-        if len(saved) == 6:  # four shards and the end of the first epoch, one group of the second
+        if len(saved) == 6:  # four shards and the end of the first epoch, one shard of the second
             file.write(b"half of it")
             raise OSError(errno.ENOSPC, "No space left on device")
         original(file, *arrays, **named)  # type: ignore[arg-type]

@@ -70,7 +70,7 @@ def predict(settings: Settings) -> None:
     run = settings.run
     working = working_folder(run.working)
     prepare_devices(run)
-    from multihead.inference import predict_files
+    from multihead.inference import Predictor
     from multihead.shards import find_shards
     from multihead.submission import Submission
     from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
@@ -85,15 +85,15 @@ def predict(settings: Settings) -> None:
     if is_rerun():
         submission.write()
     on_problem = _warn if is_rerun() else _refuse
-    tables = predict_files(
+    predictor = Predictor(
         load_model(weights, manifest),
-        find_shards(data, task.test_files),
         task,
         manifest.model,
-        run.batch_size,
-        deadline=run.deadline(),
+        run,
+        total_images=submission.images,
         on_problem=on_problem,
     )
+    tables = predictor.predict_files(find_shards(data, task.test_files))
     rows = _fill(submission, tables, run, on_problem)
     say(f"submission: {working / SUBMISSION_FILE} ({rows} rows)")
 
@@ -109,7 +109,7 @@ def _fill(
         submission.add(table)
         if is_rerun():
             submission.write()
-    is_late = elapsed() > run.deadline() and submission.unanswered_share > 0
+    is_late = elapsed() >= run.deadline() and submission.unanswered_share > 0
     if is_late:
         on_problem(f"time budget of {run.time_budget_minutes:g} minutes: the rest is not predicted", None)
     for problem in submission.problems():

@@ -24,7 +24,7 @@ CHECKPOINT_FILE = "checkpoint.npz"
 class Checkpoint:
     """What one file holds.
 
-    identity: what must be the same in the run that goes on. counters: where the training was, as plain values.
+    identity: what decided what this training becomes. counters: where the training was, as plain values.
     arrays: the variables of network and optimizer.
     """
 
@@ -35,8 +35,8 @@ class Checkpoint:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Epochs finished, and groups of shards finished in the next one."""
-        return self.counters["epoch"], self.counters["groups_done"]
+        """Epochs finished, and shards finished in the next one."""
+        return self.counters["epoch"], self.counters["shards_done"]
 
 
 def save_checkpoint(folder: Path, network: Any, identity: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def restore(network: Any, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's values into a compiled network of the same settings; UserError where they do not fit."""
     variables = _variables(network)
-    if [v.shape for v in variables] != [a.shape for a in checkpoint.arrays]:
+    if [(v.shape, str(v.dtype)) for v in variables] != [(a.shape, str(a.dtype)) for a in checkpoint.arrays]:
         raise UserError(f"{checkpoint.path}: its variables are not those of this network and optimizer")
     for variable, array in zip(variables, checkpoint.arrays, strict=True):
         variable.assign(array)

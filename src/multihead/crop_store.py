@@ -1,32 +1,42 @@
 """Crops of each shard: read ahead from the files once, then kept on disk and memory-mapped."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from multihead.crop_resize import crop_resize
+from multihead.errors import OutOfTimeError
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
 from multihead.shards import Shard, count_rows, read_shard
 from multihead.tasks import Task
 
+T = TypeVar("T")
 ROWS_READ_IN_SECONDS = 3000  # about as many as are read before somebody wonders
 
 
-def read_crops(path: Path, task: Task, model: ModelSettings, labels: pd.DataFrame | None = None) -> Shard:
-    """Return one file as a Shard of crops, uint8 (n, height, width, c); its full images are let go."""
+def read_crops(path: Path, task: Task, model: ModelSettings, labels: pd.DataFrame | None = None) -> tuple[Shard, float]:
+    """Return one file as a Shard of crops, uint8 (n, height, width, c), and the seconds that it took.
+
+    Its full images are let go.
+    """
     started = elapsed()
     rows = count_rows(path)
     if rows > ROWS_READ_IN_SECONDS:
         say(f"{path.name}: reading {rows} images")
     shard = read_shard(path, task, labels)
     crops = crop_resize(shard.images, model.image_size, model.crop, task.dark_ink)
-    say(f"{path.name}: {len(crops)} images read and cropped in {elapsed() - started:.1f} s")
-    return Shard(shard.ids, crops, shard.labels)
+    seconds = elapsed() - started
+    say(f"{path.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
+    return Shard(shard.ids, crops, shard.labels), seconds
 
 
 def crops_ahead(
@@ -34,28 +44,46 @@ def crops_ahead(
     task: Task,
     model: ModelSettings,
     labels: pd.DataFrame | None = None,
+    *,
+    deadline: float = math.inf,
     on_error: Callable[[Exception], None] | None = None,
-) -> Iterator[Shard]:
-    """Yield each file's crops, reading the next file while the caller works on this one: two shards are alive.
+) -> Iterator[tuple[Shard, float]]:
+    """Yield what read_crops returns of each file, reading the next while the caller works: two shards are alive.
 
-    A file that cannot be read raises; with on_error, that is called and the file passed over.
+    A file that cannot be read raises; with on_error, that is called and the file passed over. OutOfTimeError is
+    raised where a file is not read by the deadline, in seconds since the process started.
     """
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(read_crops, files[0], task, model, labels)
-        for following in (*files[1:], None):
-            read = coming
-            read.exception()  # waits
-            if following is not None:
-                coming = reader.submit(read_crops, following, task, model, labels)
-            try:
-                shard = read.result()
-            except Exception as error:
-                if on_error is None:
-                    raise
-                on_error(error)
-                continue
-            del read
-            yield shard
+    coming = _in_background(partial(read_crops, files[0], task, model, labels))
+    for following in (*files[1:], None):
+        read = coming
+        wait([read], None if math.isinf(deadline) else max(0.0, deadline - elapsed()))
+        if not read.done():
+            raise OutOfTimeError
+        if following is not None:
+            coming = _in_background(partial(read_crops, following, task, model, labels))
+        try:
+            crops = read.result()
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            continue
+        del read
+        yield crops
+
+
+def _in_background(work: Callable[[], T]) -> "Future[T]":
+    """Start the work in a thread that does not keep the process from ending, as an executor's would."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 class CropStore:

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Its text is one line: what was wrong, where (file, row or key), and what was expected.
     """
+
+
+class OutOfTimeError(Exception):
+    """The time budget is over: what was begun is given up, what is done is kept."""

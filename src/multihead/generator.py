@@ -26,6 +26,7 @@ class Draw(IntEnum):
     SHARD_ORDER = 1
     ROW_ORDER = 2
     BATCH = 3
+    TEST_COPY = 4
 
 
 def random_for(seed: int, purpose: Draw, epoch: int = 0, shard: int = 0, batch: int = 0) -> np.random.Generator:
@@ -61,10 +62,9 @@ class TrainBatches:
         self._epoch, self._shard = epoch, shard
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
 
-    @property
-    def images(self) -> int:
-        """The number of images that one epoch over these shards has."""
-        return len(self._rows)
+    def images_until(self, batch: int) -> int:
+        """The number of this epoch's images in all batches before one; what fills up the last does not count."""
+        return min(batch * self._settings.batch_size, len(self._rows))
 
     def __len__(self) -> int:
         return math.ceil(len(self._rows) / self._settings.batch_size)

@@ -10,24 +10,36 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.crop_store import crops_ahead
+from multihead.errors import OutOfTimeError
+from multihead.generator import Draw, affine_jitter, random_for
 from multihead.progress import Pace, elapsed, say
-from multihead.settings import ModelSettings
+from multihead.settings import ModelSettings, RunSettings
+from multihead.shards import Shard
 from multihead.tasks import Task
+
+Images = NDArray[np.uint8]
+Probabilities = dict[str, NDArray[np.float32]]
 
 
 def predict_probabilities(
-    network: Any, images: NDArray[np.uint8], batch_size: int, deadline: float = math.inf
-) -> dict[str, NDArray[np.float32]]:
+    network: Any,
+    images: Images,
+    batch_size: int,
+    deadline: float = math.inf,
+    change: Callable[[Images, int], Images] | None = None,
+) -> Probabilities:
     """Return {head: float32 (n, classes)} for uint8 crops (n, height, width, c).
 
     Every batch has the same shape, the last one padded and cut, so the network is compiled once. After the
     deadline, in seconds since the process started, no batch is begun: then n is what was done by then.
+    change: is given each batch and its number, and returns what the network sees in its place.
     """
-    parts: list[dict[str, NDArray[np.float32]]] = []
+    parts: list[Probabilities] = []
     pace = Pace(10)
-    for start in range(0, len(images) or 1, batch_size):
+    for number, start in enumerate(range(0, len(images) or 1, batch_size)):
         batch = np.asarray(images[start : start + batch_size])
-        padded = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
+        seen = change(batch, number) if change else batch
+        padded = np.concatenate([seen, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
         answers = network.predict_on_batch(padded)
         parts.append({head: np.asarray(of)[: len(batch)] for head, of in answers.items()})
         if elapsed() > deadline:
@@ -37,33 +49,112 @@ def predict_probabilities(
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
 
 
-def predict_files(
-    network: Any,
-    files: Sequence[Path],
-    task: Task,
-    model: ModelSettings,
-    batch_size: int,
-    *,
-    deadline: float,
-    on_problem: Callable[[str, Exception | None], None],
-) -> Iterator[pd.DataFrame]:
-    """Yield each file's class labels: index image id, one int64 column per head.
+class Predictor:
+    """Predicts a competition's test files within the time budget.
 
-    The next file is read and cropped while the network works on this one. on_problem is told of a file that
-    cannot be read and of blank images; if it returns, they are left out.
+    total_images: how many are to be predicted, as far as is known. on_problem is told of a file that cannot be
+    read and of images that get no answer; if it returns, they are left out.
     """
-    crops = crops_ahead(files, task, model, on_error=lambda error: on_problem(str(error), error))
-    for shard in crops:
-        started = elapsed()
-        is_blank = shard.images.max(axis=(1, 2, 3)) == shard.images.min(axis=(1, 2, 3))
-        if is_blank.any():
-            blank = [i for i, is_so in zip(shard.ids, is_blank, strict=True) if is_so]
-            on_problem(f"blank images, {len(blank)}: {', '.join(blank[:5])}{', ...' if len(blank) > 5 else ''}", None)
-        ids = [i for i, is_so in zip(shard.ids, is_blank, strict=True) if not is_so]
-        probabilities = predict_probabilities(network, shard.images[~is_blank], batch_size, deadline)
-        labels = {head: np.asarray(task.heads[head])[of.argmax(axis=1)] for head, of in probabilities.items()}
-        done = len(labels[next(iter(labels))])
-        say(f"{done} of {len(shard.ids)} images predicted in {elapsed() - started:.1f} s")
-        yield pd.DataFrame(labels, index=pd.Index(ids[:done], dtype=str), columns=list(task.heads))
-        if elapsed() > deadline:
+
+    def __init__(
+        self,
+        network: Any,
+        task: Task,
+        model: ModelSettings,
+        run: RunSettings,
+        *,
+        total_images: int,
+        on_problem: Callable[[str, Exception | None], None],
+    ) -> None:
+        self._network, self._task, self._model, self._run = network, task, model, run
+        self._on_problem = on_problem
+        self._deadline = run.deadline()
+        self._images_left = total_images
+        self._images_done = 0
+        self._seconds = 0.0  # that those took without copies, reading and network one after the other
+        self._copies = run.test_time_copies
+
+    def predict_files(self, files: Sequence[Path]) -> Iterator[pd.DataFrame]:
+        """Yield each file's class labels: index image id, one int64 column per head.
+
+        The next file is read and cropped while the network works on this one. Where the time budget ends
+        early, the table of that file ends with what was done, and it is the last.
+        """
+        crops = crops_ahead(
+            files,
+            self._task,
+            self._model,
+            deadline=self._deadline,
+            on_error=lambda error: self._on_problem(str(error), error),
+        )
+        try:
+            for number, (shard, seconds) in enumerate(crops):
+                self._seconds += seconds
+                yield self._predict(shard, number)
+                if elapsed() > self._deadline:
+                    return
+        except OutOfTimeError:
             return
+
+    def _predict(self, shard: Shard, number: int) -> pd.DataFrame:
+        images = shard.images
+        is_blank = images.max(axis=(1, 2, 3)) == images.min(axis=(1, 2, 3))
+        self._leave_out("blank images", shard.ids, is_blank)
+        if is_blank.any():
+            images = images[~is_blank]
+        ids = np.asarray(shard.ids, dtype=object)[~is_blank]
+        started = elapsed()
+        probabilities = predict_probabilities(self._network, images, self._run.batch_size, self._deadline)
+        self._seconds += elapsed() - started
+        self._images_done += len(shard.ids)
+        self._images_left -= len(shard.ids)
+        copies = self._add_copies(probabilities, images, number, elapsed() - started)
+        done = len(probabilities[next(iter(probabilities))])
+        told = f" and {copies} jittered copies" if copies else ""
+        say(f"{done} of {len(shard.ids)} images{told} predicted in {elapsed() - started:.1f} s")
+        is_answered = np.all([np.isfinite(of).all(axis=1) for of in probabilities.values()], axis=0)
+        self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
+        labels = {
+            head: np.asarray(self._task.heads[head])[of.argmax(axis=1)[is_answered]]
+            for head, of in probabilities.items()
+        }
+        return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
+
+    def _add_copies(self, probabilities: Probabilities, images: Images, number: int, seconds: float) -> int:
+        """Add the probabilities of jittered copies to the images' own; return how many the time budget allowed.
+
+        A copy is begun where it, and all images to come without any, fit into the budget: as the first pass over
+        these images took `seconds`, and all before as long as they did.
+        """
+        for copy in range(self._copies):
+            to_come = max(0, self._images_left) * self._seconds / max(1, self._images_done)
+            if elapsed() + seconds + to_come > self._deadline:
+                say(f"warning: the time budget leaves no time for more than {copy} of {self._copies} test-time copies")
+                self._copies = copy
+                return copy
+            change = self._jitter(copy, number)
+            of_copy = predict_probabilities(self._network, images, self._run.batch_size, self._deadline, change)
+            for head, of in probabilities.items():
+                of[: len(of_copy[head])] += of_copy[head]
+        return self._copies
+
+    def _jitter(self, copy: int, number: int) -> Callable[[Images, int], Images]:
+        run = self._run
+
+        def jitter(images: Images, batch: int) -> Images:
+            return affine_jitter(
+                images,
+                random_for(run.seed, Draw.TEST_COPY, copy, number, batch),
+                rotation_degrees=run.rotation_degrees,
+                zoom=run.zoom,
+                shift=run.shift,
+                dark_ink=self._task.dark_ink,
+            )
+
+        return jitter
+
+    def _leave_out(self, what: str, ids: Sequence[str], is_left_out: NDArray[np.bool_]) -> None:
+        if is_left_out.any():
+            named = [ids[i] for i in np.flatnonzero(is_left_out)[:5]]
+            count = int(is_left_out.sum())
+            self._on_problem(f"{what}, {count}: {', '.join(named)}{', ...' if count > 5 else ''}", None)

@@ -15,14 +15,14 @@ HISTORY_FILE = "history.csv"
 class TrainingState:
     """The counters of a training, plain values that a checkpoint keeps.
 
-    epoch: epochs finished. groups_done, images, loss: groups of shards and images that the next epoch has
-    been through, and the sum of the images' losses. best_*: of the validation score. epochs_since_best,
+    epoch: epochs finished. shards_done, images, loss: as many shards and images as the next epoch has been
+    through, and the sum of the images' losses. best_*: of the validation score. epochs_since_best,
     epochs_at_rate: for early stopping, and for the plateau. history: a row per finished epoch.
     """
 
     learning_rate: float
     epoch: int = 0
-    groups_done: int = 0
+    shards_done: int = 0
     images: int = 0
     loss: float = 0.0
     best_score: float = -1.0
@@ -32,7 +32,7 @@ class TrainingState:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def add_images(self, images: int, mean_loss: float) -> None:
-        """Take in what was fitted on one group of shards."""
+        """Take in what was fitted."""
         self.images += images
         self.loss += mean_loss * images
 
@@ -46,7 +46,7 @@ class TrainingState:
     def end_epoch(self, score: float, run: RunSettings) -> None:
         """Take in one epoch's validation score: one plateau for the one learning rate."""
         self.epoch += 1
-        self.groups_done, self.images, self.loss = 0, 0, 0.0
+        self.shards_done, self.images, self.loss = 0, 0, 0.0
         if self.is_best(score):
             self.best_score, self.best_epoch = score, self.epoch
             self.epochs_since_best = self.epochs_at_rate = 0

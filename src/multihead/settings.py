@@ -63,6 +63,8 @@ class RunSettings:
     resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input.
     rotation_degrees, zoom, shift: the greatest jitter; zoom and shift as shares of the size.
     mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
+    test_time_copies: predicting averages over each image and so many copies, jittered as in training; as many
+        as the time budget allows.
     """
 
     data: str = _setting("")
@@ -90,6 +92,8 @@ class RunSettings:
     mixup_alpha: float = _setting(0.4, low=0.01)
     cutmix_share: float = _setting(0.25, low=0, high=1)
     cutmix_alpha: float = _setting(0.4, low=0.01)
+
+    test_time_copies: int = _setting(0, low=0, high=32)
 
     require_gpu: bool = _setting(False)
     mixed_precision: bool = _setting(False)

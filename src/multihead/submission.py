@@ -62,6 +62,11 @@ class Submission:
         return [f"{len(rows)} {told}: {rows[0]}{', ...' if len(rows) > 1 else ''}" for rows, told in found if len(rows)]
 
     @property
+    def images(self) -> int:
+        """How many images the sample's rows are of."""
+        return len(self._wanted) // len(self._task.heads)
+
+    @property
     def unanswered_share(self) -> float:
         return float((~self._is_answered).mean()) if len(self._is_answered) else 0.0
 

@@ -2,7 +2,8 @@
 
 An epoch is one pass over all shards, with validation at its end. The first reads the files, shard by
 shard, and fills the crop store; each later one goes through the stored shards in a shuffled order,
-SHARDS_IN_MEMORY at a time, drawing batches across those. After every such group a checkpoint is left.
+SHARDS_IN_MEMORY at a time, drawing batches across those. After every shard's worth of batches a checkpoint
+is left.
 """
 
 import math
@@ -16,9 +17,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore, save_checkpoint
+from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, restore, save_checkpoint
 from multihead.crop_store import CropStore, crops_ahead
-from multihead.errors import UserError
+from multihead.errors import OutOfTimeError, UserError
 from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import predict_probabilities
 from multihead.kaggle_paths import find_everywhere
@@ -33,6 +34,12 @@ from multihead.validation import choose_validation
 from multihead.weights import copy_weights, save_weights
 
 SHARDS_IN_MEMORY = 2
+# of what differs between a checkpoint and a run: what begins another training, what has no effect on one, and
+# what may change from one session to the next (all else)
+MODEL_AND_DATA = ("model", "files", "images", "seed", "validation_share")
+ANOTHER_TRAINING = (*MODEL_AND_DATA, "optimizer", "learning_rate", "mixed_precision")
+PLACES = ("data", "weights", "working")
+WITHOUT_EFFECT = (*PLACES, "epochs", "time_budget_minutes", "resume", "require_gpu", "test_time_copies")
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
 
 
@@ -64,14 +71,14 @@ class Trainer:
             store = CropStore(Path(scratch))
             while not self._is_over():
                 try:
-                    is_whole = self._fit_epoch(store)
+                    self._fit_epoch(store)
+                    self._end_epoch(store)
                 except FloatingPointError as error:
                     self._stop_at_last_good(error)
                     break
-                if not is_whole:
+                except OutOfTimeError:
                     self._stop_in_time(store)
                     break
-                self._end_epoch(store)
         return self.state
 
     def _is_over(self) -> bool:
@@ -84,17 +91,12 @@ class Trainer:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must share with this training to be its own."""
+        """What decides what a training becomes."""
         return {
             "model": settings_dict(self.model),
             "files": [file.name for file in self.files],
             "images": self.images,
-            "seed": self.run.seed,
-            "validation_share": self.run.validation_share,
-            "optimizer": self.run.optimizer,
-            "learning_rate": self.run.learning_rate,
-            "mixed_precision": self.run.mixed_precision,
-        }
+        } | {key: value for key, value in settings_dict(self.run).items() if key not in WITHOUT_EFFECT}
 
     def _resume(self) -> None:
         """Go on from the furthest checkpoint of this training, and bring its best weights along."""
@@ -106,10 +108,13 @@ class Trainer:
                 found.append(read_checkpoint(path))
             except UserError as error:
                 unreadable.append(error)
-        for other in [checkpoint for checkpoint in found if checkpoint.identity != self._identity]:
-            differing = [key for key, value in self._identity.items() if other.identity.get(key) != value]
-            say(f"{other.path}: not used, it is of a training with another {', '.join(differing)}")
-        ours = [checkpoint for checkpoint in found if checkpoint.identity == self._identity]
+        ours = []
+        for checkpoint in found:
+            differing = [key for key in self._differing(checkpoint) if key in ANOTHER_TRAINING]
+            if differing:
+                say(f"{checkpoint.path}: not used, it is of a training with another {', '.join(differing)}")
+            else:
+                ours.append(checkpoint)
         if unreadable and not ours:
             raise unreadable[0]
         for damaged in unreadable:
@@ -124,29 +129,35 @@ class Trainer:
             self._checkpoint()
             if self.state.history:
                 self.state.write_history(self.working)
-        epoch, groups = furthest.progress
-        say(f"going on from {furthest.path}: {epoch} epochs and {groups} groups of shards are done")
+        epoch, shards = furthest.progress
+        say(f"going on from {furthest.path}: {epoch} epochs and {shards} shards of the next are done")
+        if self._differing(furthest):
+            say(f"from here on with another {', '.join(self._differing(furthest))}")
+
+    def _differing(self, checkpoint: Checkpoint) -> list[str]:
+        return [key for key, value in self._identity.items() if checkpoint.identity.get(key) != value]
 
     def _checkpoint(self) -> None:
         save_checkpoint(self.working, self.network, self._identity, asdict(self.state))
 
-    def _fit_epoch(self, store: CropStore) -> bool:
-        """Fit what the epoch has left, and return whether the time budget let it come to the end."""
+    def _fit_epoch(self, store: CropStore) -> None:
+        """Fit what the epoch has left; OutOfTimeError where the time budget ends before it."""
         self.network.optimizer.learning_rate = self.state.learning_rate
         started, images_before = elapsed(), self.state.images
-        for number, group in enumerate(self._shard_groups(store)):
-            if number < self.state.groups_done:
+        seen = 0
+        for group in self._shard_groups(store):
+            seen += len(group)
+            if seen <= self.state.shards_done:
                 continue
             batches = self._batches_of([store.load(shard) for shard in group], group[0])
-            if len(batches):
-                loss = self._fit(batches)
-                if loss is None:
-                    return False
-                self.state.add_images(batches.images, loss)
-            self.state.groups_done += 1
-            self._images_per_second = (self.state.images - images_before) / (elapsed() - started)
-            self._checkpoint()
-        return True
+            for part in range(self.state.shards_done - (seen - len(group)), len(group)):
+                which = range(len(batches) * part // len(group), len(batches) * (part + 1) // len(group))
+                if which:
+                    images = batches.images_until(which.stop) - batches.images_until(which.start)
+                    self.state.add_images(images, self._fit(batches, which))
+                self.state.shards_done += 1
+                self._images_per_second = (self.state.images - images_before) / (elapsed() - started)
+                self._checkpoint()
 
     def _shard_groups(self, store: CropStore) -> Iterator[list[int]]:
         """Yield the numbers of the shards to draw batches from together, storing those that are not stored yet."""
@@ -162,7 +173,8 @@ class Trainer:
 
     def _fill(self, store: CropStore) -> Iterator[int]:
         """Read, crop and store each shard, the next one while the caller works; yield its number."""
-        for number, shard in enumerate(crops_ahead(self.files, self.task, self.model, self.labels)):
+        crops = crops_ahead(self.files, self.task, self.model, self.labels, deadline=self.deadline)
+        for number, (shard, _) in enumerate(crops):
             store.save(number, shard)
             yield number
 
@@ -185,14 +197,14 @@ class Trainer:
             shard=first,
         )
 
-    def _fit(self, batches: TrainBatches) -> float | None:
-        """Fit once on the batches; return the mean loss, or None where the time budget came before the end.
+    def _fit(self, batches: TrainBatches, which: range) -> float:
+        """Fit once on those of the batches and return the mean loss.
 
-        Raises FloatingPointError for a loss that is not finite.
+        Raises FloatingPointError for a loss that is not finite, OutOfTimeError where the time budget ends before.
         """
         epoch = self.state.epoch
-        watch = _Watch(f"epoch {epoch + 1}", len(batches), self.deadline)
-        source = _KerasBatches(batches)
+        watch = _Watch(f"epoch {epoch + 1}", len(which), self.deadline)
+        source = _KerasBatches(batches, which)
         fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
         source.release()
         loss = float(fitted.history["loss"][0])
@@ -201,7 +213,9 @@ class Trainer:
                 f"epoch {epoch + 1}: the loss is {loss} or has made a weight infinite; "
                 f"a training begun with a learning_rate below {self.state.learning_rate:g} may help"
             )
-        return loss if watch.batches_done == len(batches) else None
+        if watch.batches_done < len(which):
+            raise OutOfTimeError
+        return loss
 
     def _end_epoch(self, store: CropStore) -> None:
         """Validate, keep the weights if they are the best, and leave a checkpoint."""
@@ -230,13 +244,16 @@ class Trainer:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
         say(
             f"time budget of {self.run.time_budget_minutes:g} minutes: stopped in epoch {self.state.epoch + 1} of "
-            f"{self.run.epochs} after {self.state.groups_done} groups of shards; what the next group had begun is not "
-            f"kept; the same training goes on where it finds {CHECKPOINT_FILE}"
+            f"{self.run.epochs} after {self.state.shards_done} of {len(self.files)} shards; what the next "
+            f"had begun is not kept; the same training goes on where it finds {CHECKPOINT_FILE}"
         )
         if not self.state.best_epoch:
-            score = self._validate(store)
+            if not store.numbers():
+                raise UserError("time budget: over before the first shard was read, so there are no weights to keep")
+            is_scored = any(self._is_held_out(store.load(number).ids).any() for number in store.numbers())
+            score = self._validate(store) if is_scored else None
             self._save(store, score)
-            say(f"unfinished epoch 1: {score} [saved]")
+            say(f"unfinished epoch 1: {score or 'no image to validate with was read'} [saved]")
 
     def _validate(self, store: CropStore) -> Score:
         predicted: dict[str, list[NDArray[np.int64]]] = {head: [] for head in self.task.heads}
@@ -245,6 +262,8 @@ class Trainer:
             shard = store.load(number)
             rows = np.flatnonzero(self._is_held_out(shard.ids))
             probabilities = predict_probabilities(self.network, shard.images[rows], self.run.batch_size)
+            if not all(np.isfinite(of).all() for of in probabilities.values()):
+                raise FloatingPointError(f"epoch {self.state.epoch + 1}: the network's answers are not finite")
             for head in self.task.heads:
                 predicted[head].append(probabilities[head].argmax(axis=1))
                 truth[head].append((shard.labels or {})[head][rows])
@@ -255,7 +274,7 @@ class Trainer:
     def _is_held_out(self, ids: Any) -> NDArray[np.bool_]:
         return np.asarray(self.held_out.loc[ids], dtype=np.bool_)
 
-    def _save(self, store: CropStore, score: Score) -> None:
+    def _save(self, store: CropStore, score: Score | None) -> None:
         counts = {head: np.zeros(len(classes), np.int64) for head, classes in self.task.heads.items()}
         for shard in map(store.load, store.numbers()):
             kept = ~self._is_held_out(shard.ids)
@@ -263,9 +282,8 @@ class Trainer:
                 counts[head] += np.bincount(labels[kept], minlength=len(counts[head]))
         epoch = self.state.epoch + 1
         train_counts = {head: tuple(of.tolist()) for head, of in counts.items()}
-        save_weights(
-            self.working, self.network, self.model, train_counts=train_counts, score=score.as_dict(), epoch=epoch
-        )
+        told = score.as_dict() if score else None
+        save_weights(self.working, self.network, self.model, train_counts=train_counts, score=told, epoch=epoch)
 
 
 def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
@@ -273,21 +291,21 @@ def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[n
 
 
 class _KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """TrainBatches as fit takes them, made in order ahead of the network by two threads."""
+    """Some of TrainBatches as fit takes them, made in order ahead of the network by two threads."""
 
-    def __init__(self, batches: TrainBatches) -> None:
+    def __init__(self, batches: TrainBatches, which: range) -> None:
         super().__init__(workers=2, max_queue_size=8)
-        self._batches = batches
+        self._batches, self._which = batches, which
 
     def release(self) -> None:
         """Let go of the crops: Keras keeps every data set that it was ever given."""
         del self._batches
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self._which)
 
     def __getitem__(self, index: int) -> Any:
-        return self._batches[index]
+        return self._batches[self._which[index]]
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
