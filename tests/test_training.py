@@ -1,7 +1,5 @@
 import csv
-import errno
 from pathlib import Path
-from typing import IO
 
 import keras
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multihead.checkpoint import read_checkpoint
 from multihead.devices import prepare_devices
 from multihead.errors import UserError
 from multihead.schedule import TrainingState
@@ -96,17 +93,6 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_time_budget_ends_training_with_weights_saved(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = run_of(epochs=50, time_budget_minutes=1e-6)
-    Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
-    told = capsys.readouterr().out
-    assert "time budget of 1e-06 minutes: stopped in epoch 1 of 50 after 0 of 4 shards" in told
-    assert read_manifest(tmp_path).epoch == 1
-
-
-@pytest.mark.slow
 def test_training_ends_where_the_score_stays(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_of(epochs=50, stop_patience=2, learning_rate=1e-8, min_learning_rate=0)
     Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
@@ -125,28 +111,6 @@ def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_full_disk_while_saving_leaves_what_was_saved_before(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = np.savez
-    saved: list[object] = []
-
-    def savez(file: IO[bytes], *arrays: object, **named: object) -> None:
-        if len(saved) == 6:  # four shards and the end of the first epoch, one shard of the second
-            file.write(b"half of it")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        original(file, *arrays, **named)  # type: ignore[arg-type]
-        saved.append(file)
-
-    monkeypatch.setattr(np, "savez", savez)
-    with pytest.raises(OSError, match="No space left on device"):
-        Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path).train()
-    assert read_checkpoint(tmp_path / "checkpoint.npz").progress == (1, 1)
-    assert read_manifest(tmp_path).epoch == 1
-    assert not list(tmp_path.glob("new-*"))
-
-
-@pytest.mark.slow
 def test_training_in_mixed_precision_leaves_float32_weights(drawn: Path, tmp_path: Path) -> None:
     run = run_of(epochs=1, mixed_precision=True)
     before = keras.config.dtype_policy()
@@ -159,25 +123,3 @@ def test_training_in_mixed_precision_leaves_float32_weights(drawn: Path, tmp_pat
     network = load_model(tmp_path, read_manifest(tmp_path))
     assert {str(v.dtype) for v in network.weights} == {"float32"}
     assert all(np.isfinite(np.asarray(v)).all() for v in network.weights)
-
-
-@pytest.mark.slow
-def test_a_loss_that_is_not_finite_after_a_good_epoch_keeps_its_weights(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trainer = Trainer(BENGALI, NARROW, run_of(epochs=1), drawn, tmp_path)
-    trainer.train()
-    good = (tmp_path / WEIGHTS_FILE).read_bytes()
-    trainer.run = run_of(epochs=2, resume="off")
-    trainer.network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
-    trainer.train()
-    assert "epoch 2: the loss is nan" in capsys.readouterr().out
-    assert (tmp_path / WEIGHTS_FILE).read_bytes() == good
-
-
-@pytest.mark.slow
-def test_a_loss_that_is_not_finite_stops_the_run(drawn: Path, tmp_path: Path) -> None:
-    trainer = Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path)
-    trainer.network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
-    with pytest.raises(UserError, match="epoch 1: the loss is nan"):
-        trainer.train()

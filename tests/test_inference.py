@@ -1,0 +1,112 @@
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multihead import inference
+from multihead.inference import Predictor, predict_probabilities
+from multihead.settings import ModelSettings, RunSettings
+from multihead.shards import Shard
+from multihead.tasks import BENGALI
+
+BATCH = 4
+
+
+class Network:
+    """Answers the class that the image's mean grey value names; each batch takes a second of the clock."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock, self.seen = clock, 0
+
+    def predict_on_batch(self, images: Any) -> dict[str, Any]:
+        assert images.shape == (BATCH, 8, 8, 1)
+        self.clock[0] += 1
+        self.seen += 1
+        grey = images.mean(axis=(1, 2, 3)).astype(int)
+        return {head: np.eye(len(c), dtype=np.float32)[grey % len(c)] for head, c in BENGALI.heads.items()}
+
+
+def no_problem(problem: str, cause: Exception | None) -> None:
+    raise AssertionError(problem)
+
+
+def shards(count: int, images: int) -> list[Shard]:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (count, images, 8, 8, 1), np.uint8)
+    return [Shard([f"Test_{n}_{i}" for i in range(images)], pixels[n], None) for n in range(count)]
+
+
+def predict(of: list[Shard], network: Network, run: RunSettings, seconds: float) -> list[pd.DataFrame]:
+    """Predict shards each of which takes so many seconds to read."""
+
+    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[Shard, float]]:
+        for shard in of:
+            network.clock[0] += seconds
+            yield shard, seconds
+
+    total = sum(len(shard.ids) for shard in of)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", crops_ahead)
+        patch.setattr(inference, "elapsed", lambda: network.clock[0])
+        predictor = Predictor(network, BENGALI, ModelSettings(), run, total_images=total, on_problem=no_problem)
+        return list(predictor.predict_files([Path("a")]))
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 20),
+    st.integers(0, 4),
+    st.floats(0.1, 9),
+    st.floats(0, 5),
+    st.sampled_from([0, 3]),
+)
+@settings(max_examples=150, deadline=None)
+def test_copies_take_only_the_time_that_predicting_all_images_once_leaves(
+    files: int, images: int, copies: int, spare: float, seconds: float, started: float
+) -> None:
+    network = Network([started])
+    once = files * (seconds + math.ceil(images / BATCH))
+    deadline = started + once + spare
+    run = RunSettings(batch_size=BATCH, test_time_copies=copies, time_budget_minutes=deadline / 0.9 / 60)
+    assert run.deadline() == pytest.approx(deadline)
+    tables = predict(shards(files, images), network, run, seconds)
+    assert sum(map(len, tables)) == files * images
+    assert network.clock[0] <= deadline + 1e-6
+    if spare >= copies * files * math.ceil(images / BATCH):
+        assert network.seen == files * math.ceil(images / BATCH) * (1 + copies)
+
+
+def test_with_no_time_for_all_the_images_the_first_are_predicted_and_no_copy() -> None:
+    network = Network([0.0])
+    run = RunSettings(batch_size=BATCH, test_time_copies=3, time_budget_minutes=4.5 / 0.9 / 60)
+    tables = predict(shards(3, 8), network, run, 0.0)
+    assert [len(table) for table in tables] == [8, 8, 4]
+    assert network.seen == 5
+
+
+def test_a_copy_is_jittered_as_its_seed_says_and_counts_as_much_as_the_image() -> None:
+    of = shards(2, 6)
+    seeds = [RunSettings(batch_size=BATCH, test_time_copies=8, seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (pd.concat(predict(of, Network([0.0]), run, 0.0)) for run in seeds)
+    plain = pd.concat(predict(of, Network([0.0]), RunSettings(batch_size=BATCH), 0.0))
+    assert first.equals(again)
+    assert not first.equals(other)
+    assert not first.equals(plain)
+    still = RunSettings(batch_size=BATCH, test_time_copies=8, rotation_degrees=0, zoom=0, shift=0)
+    assert pd.concat(predict(of, Network([0.0]), still, 0.0)).equals(plain)
+
+
+def test_the_last_batch_is_padded_and_cut() -> None:
+    network = Network([0.0])
+    (shard,) = shards(1, 6)
+    probabilities = predict_probabilities(network, shard.images, BATCH)
+    grey = shard.images.mean(axis=(1, 2, 3)).astype(int)
+    for head, classes in BENGALI.heads.items():
+        assert probabilities[head].argmax(axis=1).tolist() == (grey % len(classes)).tolist()
+    assert network.seen == 2
