@@ -1,10 +1,11 @@
-# make dry-run [DATA=folder]: the main job. make test [SLOW=1]: lint, types, tests. Each sets itself up in .venv.
+# make dry-run [DATA=folder]: the main job. make test [SLOW=1]: lint, types, tests. make bench [DATA=folder]: how fast.
+# Each sets itself up in .venv.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
-.PHONY: dry-run test lint clean
+.PHONY: dry-run test lint bench clean
 .DELETE_ON_ERROR:
 
 dry-run: $(VENV)/ready
@@ -12,6 +13,10 @@ dry-run: $(VENV)/ready
 
 test: lint
 	$(PY) -m pytest $(if $(SLOW),-m "slow or not slow")
+
+# some 25 minutes and 8 GB of disk in the temporary folder
+bench: $(VENV)/ready-dev
+	PYTHONPATH=src $(PY) -m benchmarks.bench $(if $(DATA),--data "$(DATA)") --out benchmarks/RESULTS.md
 
 lint: $(VENV)/ready-dev
 	$(PY) -m ruff check .

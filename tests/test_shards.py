@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from multihead.errors import UserError
 from multihead.shards import count_rows, find_shards, read_labels, read_shard
@@ -74,14 +77,14 @@ def test_pixels_of_another_type_are_read_where_nothing_is_lost(tmp_path: Path, k
 def test_pixels_that_are_no_whole_numbers_from_0_to_255_are_refused(tmp_path: Path, value: float) -> None:
     pixels = random_pixels(2).astype(np.float32)
     pixels[1, 7] = value
-    with pytest.raises(UserError, match=r"a\.parquet: damaged: column '7' holds (0\.5|256|-1|nan).*; expected whole"):
+    with pytest.raises(UserError, match=r"a\.parquet: column '7' holds (0\.5|256|-1|nan).*; expected whole"):
         read_shard(write_shard(tmp_path / "a.parquet", pixels), BENGALI)
 
 
 def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     names = [str(i) for i in range(PIXELS) if i != 5]
     path = write_shard(tmp_path / "a.parquet", random_pixels(1), names, **{"5": pa.array(["x"])})
-    with pytest.raises(UserError, match="column '5' is string; expected uint8"):
+    with pytest.raises(UserError, match="column '5' is String; expected UInt8"):
         read_shard(path, BENGALI)
 
 
@@ -108,6 +111,33 @@ def test_damage_inside_a_file_is_named(tmp_path: Path, drawn: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(UserError, match=r"hurt\.parquet: damaged: "):
         read_shard(path, BENGALI)
+
+
+SMALL = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_damaged_the_file_is_read_or_named(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "a.parquet"
+    if not path.exists():
+        columns = {"image_id": [f"Test_{i}" for i in range(40)]} | {
+            str(i): random_pixels(1)[0, :40] for i in range(600)
+        }
+        pq.write_table(pa.table(columns), path)
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(raw) - 1))
+        raw[start : start + 8] = data.draw(st.binary(min_size=1, max_size=8))
+    (tmp_path / "hurt.parquet").write_bytes(raw)
+    told = ""
+    try:
+        shard = read_shard(tmp_path / "hurt.parquet", SMALL)
+    except UserError as error:
+        told = str(error)
+    else:
+        assert shard.images.shape == (len(shard.ids), 20, 30, 1)
+    assert not told or ("hurt.parquet: " in told and "\n" not in told)
 
 
 def test_labels_follow_the_ids(drawn: Path) -> None:

@@ -16,23 +16,29 @@ from multihead.crop_resize import crop_resize
 from multihead.errors import OutOfTimeError
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
-from multihead.shards import Shard, count_rows, read_shard
+from multihead.shards import PixelMemory, Shard, read_shard
 from multihead.tasks import Task
 
 T = TypeVar("T")
-ROWS_READ_IN_SECONDS = 3000  # about as many as are read before somebody wonders
+BYTES_READ_IN_SECONDS = 5e8  # about as many as are read before somebody wonders
 
 
-def read_crops(path: Path, task: Task, model: ModelSettings, labels: pd.DataFrame | None = None) -> tuple[Shard, float]:
+def read_crops(
+    path: Path,
+    task: Task,
+    model: ModelSettings,
+    labels: pd.DataFrame | None = None,
+    memory: PixelMemory | None = None,
+) -> tuple[Shard, float]:
     """Return one file as a Shard of crops, uint8 (n, height, width, c), and the seconds that it took.
 
-    Its full images are let go.
+    memory: where its full images may be meanwhile.
     """
     started = elapsed()
-    rows = count_rows(path)
-    if rows > ROWS_READ_IN_SECONDS:
-        say(f"{path.name}: reading {rows} images")
-    shard = read_shard(path, task, labels)
+    size = path.stat().st_size if path.is_file() else 0
+    if size > BYTES_READ_IN_SECONDS:
+        say(f"{path.name}: reading {size / 1e6:.0f} MB")
+    shard = read_shard(path, task, labels, memory)
     crops = crop_resize(shard.images, model.image_size, model.crop, task.dark_ink)
     seconds = elapsed() - started
     say(f"{path.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
@@ -53,14 +59,15 @@ def crops_ahead(
     A file that cannot be read raises; with on_error, that is called and the file passed over. OutOfTimeError is
     raised where a file is not read by the deadline, in seconds since the process started.
     """
-    coming = _in_background(partial(read_crops, files[0], task, model, labels))
+    memory = PixelMemory()  # one file is read at a time
+    coming = _in_background(partial(read_crops, files[0], task, model, labels, memory))
     for following in (*files[1:], None):
         read = coming
         wait([read], None if math.isinf(deadline) else max(0.0, deadline - elapsed()))
         if not read.done():
             raise OutOfTimeError
         if following is not None:
-            coming = _in_background(partial(read_crops, following, task, model, labels))
+            coming = _in_background(partial(read_crops, following, task, model, labels, memory))
         try:
             crops = read.result()
         except Exception as error:

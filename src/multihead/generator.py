@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from multihead.settings import RunSettings
 
+MIXUP_STEPS = 128
+
 Images = NDArray[np.uint8]
 OneHot = dict[str, NDArray[np.float32]]
 
@@ -57,7 +59,8 @@ class TrainBatches:
         epoch: int,
         shard: int,
     ) -> None:
-        self._images, self._rows, self._labels = images, rows, labels
+        self._images = [np.asarray(of) for of in images]  # a memory map indexes slowly, an array on it does not
+        self._rows, self._labels = rows, labels
         self._classes, self._settings, self._dark_ink = classes, settings, dark_ink
         self._epoch, self._shard = epoch, shard
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
@@ -73,7 +76,9 @@ class TrainBatches:
         settings = self._settings
         places = np.arange(batch * settings.batch_size, (batch + 1) * settings.batch_size)
         chosen = self._order[places % len(self._order)]
-        images = np.stack([self._images[shard][row] for shard, row in self._rows[chosen]])
+        images = np.empty((len(chosen), *self._images[0].shape[1:]), np.uint8)
+        for image, (shard, row) in zip(images, self._rows[chosen].tolist(), strict=True):
+            image[...] = self._images[shard][row]
         labels = one_hot({head: of[chosen] for head, of in self._labels.items()}, self._classes)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
         images = affine_jitter(
@@ -116,24 +121,29 @@ def affine_jitter(
     cosine, sine = np.cos(angles), np.sin(angles)
     turn = np.stack([np.stack([cosine, sine], 1), np.stack([-sine, cosine], 1)], 1) * zooms
     matrices = np.concatenate([turn, (moved - turn @ centre)[:, :, None]], 2)
-    paper = (images.max if dark_ink else images.min)(axis=(1, 2, 3)).astype(float)
+    pixels = images.reshape(count, -1)
+    paper = (pixels.max(axis=1) if dark_ink else pixels.min(axis=1)).tolist()
     jittered = np.empty_like(images)
-    for source, out, matrix, value in zip(images, jittered, matrices, paper.tolist(), strict=True):
-        warped = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=[value] * 4)
-        out[...] = warped.reshape(source.shape)
+    for source, out, matrix, value in zip(images, jittered, matrices, paper, strict=True):
+        cv2.warpAffine(source, matrix, (width, height), dst=out, borderValue=(value, value, value))
     return jittered
 
 
 def mixup(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
     """Blend each image and its labels with another of the batch by its own Beta(alpha, alpha) draw.
 
-    H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018. The input is left as it is.
+    H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018. Shares are multiples of 1/128, so that 16-bit
+    integers hold all between. The input is left as it is.
     """
     partner = rng.permutation(len(images))
-    kept = rng.beta(alpha, alpha, len(images)).astype(np.float32)
-    share = kept[:, None, None, None]
-    mixed = images * share + images[partner] * (1 - share)
-    return np.rint(mixed).astype(np.uint8), _mix_labels(labels, partner, kept[:, None])
+    kept = np.rint(rng.beta(alpha, alpha, len(images)) * MIXUP_STEPS).astype(np.int16)
+    others = images[partner]
+    mixed = np.subtract(images, others, dtype=np.int16)
+    mixed *= kept[:, None, None, None]
+    mixed += MIXUP_STEPS // 2  # to round
+    mixed >>= 7  # divided by MIXUP_STEPS
+    mixed += others
+    return mixed.astype(np.uint8), _mix_labels(labels, partner, (kept[:, None] / MIXUP_STEPS).astype(np.float32))
 
 
 def cutmix(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:

@@ -2,28 +2,30 @@
 
 A shard is a wide parquet file: one column of ids and one uint8 column per pixel, named "0", "1", ...
 in row-major order. It has tens of thousands of columns and a single row group, so it is read in
-chunks of columns, each transposed into one array that is allocated once.
+chunks of columns, each transposed into one array that is allocated once while the next is decoded.
 """
 
 import math
+import mmap
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
 from multihead.tasks import Task
 
-COLUMNS_PER_CHUNK = 4096
-COLUMNS_PER_TRANSPOSE = 256  # keeps both sides of the transposition in the cache
+COLUMNS_PER_CHUNK = 768
+COLUMNS_PER_TRANSPOSE = 256
+# a damaged file can make polars panic, and that is no Exception
+READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True)
@@ -83,75 +85,116 @@ def class_indices(labels: "pd.Series[int]", classes: tuple[int, ...], path: Path
 
 def count_rows(path: Path) -> int:
     """Return the number of images in a shard, from the file's footer alone."""
-    return int(_open(path).metadata.num_rows)
+    return int(_open(path).select(pl.len()).collect().item())
 
 
-def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None) -> Shard:
+class PixelMemory:
+    """Memory for the full images of one shard, used for one after the other: most of reading was finding new pages.
+
+    The pages are of the usual size: NumPy asks for large ones, and a virtual machine takes seconds to find 1.6 GB.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    def array(self, rows: int, columns: int) -> NDArray[np.uint8]:
+        """Return uint8 (rows, columns) of any content; it is the same memory each time, or more of it."""
+        if len(self._memory) < rows * columns:
+            self._memory = mmap.mmap(-1, rows * columns)
+        return np.frombuffer(self._memory, np.uint8, rows * columns).reshape(rows, columns)
+
+
+def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None, memory: PixelMemory | None = None) -> Shard:
     """Return one file as a Shard of full images, labelled from the table of read_labels if given.
 
-    Columns are taken by name: whatever else a copy of the file holds is left alone. Raises UserError for
-    a damaged file, missing pixel columns, pixels that are no whole numbers from 0 to 255, or an id without a label.
+    Columns are taken by name: whatever else a copy of the file holds is left alone. memory: where the images are
+    put, over those of the shard before. Raises UserError for a damaged file, missing pixel columns, pixels that
+    are no whole numbers from 0 to 255, or an id without a label.
     """
     file = _open(path)
     pixels = _pixel_columns(file, task, path)
     try:
-        ids = [str(i) for i in file.read(columns=[task.id_column])[task.id_column].to_pylist()]
-        images = np.empty((len(ids), len(pixels)), np.uint8)
-        for start in range(0, len(pixels), COLUMNS_PER_CHUNK):
-            names = pixels[start : start + COLUMNS_PER_CHUNK]
-            _transpose_into(images[:, start : start + len(names)], file.read(columns=names))
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: damaged: {error}") from error
+        ids = [str(i) for i in file.select(task.id_column).collect()[task.id_column]]
+        images = (memory or PixelMemory()).array(len(ids), len(pixels))
+        start = 0
+        for columns in _chunks_ahead(file, pixels):
+            for block in range(0, len(columns), COLUMNS_PER_TRANSPOSE):
+                some = columns[block : block + COLUMNS_PER_TRANSPOSE]
+                _transpose_into(images[:, start : start + len(some)], some)
+                start += len(some)
+    except READ_ERRORS as error:
+        raise UserError(f"{path}: damaged: {_first_line(error)}") from error
+    except _PixelError as error:
+        raise UserError(f"{path}: {error}") from error
     return Shard(ids, images.reshape(-1, *task.image_shape), _labels_of(ids, labels, path))
 
 
-def _open(path: Path) -> pq.ParquetFile:
+class _PixelError(ValueError):
+    """A column holds something that is no pixel."""
+
+
+def _open(path: Path) -> pl.LazyFrame:
+    """Return the file with its footer read, which all selections from it share."""
     try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a readable parquet file ({error})") from error
+        file = pl.scan_parquet(path, glob=False)
+        file.collect_schema()
+    except READ_ERRORS as error:
+        raise UserError(f"{path}: not a readable parquet file ({_first_line(error)})") from error
+    return file
 
 
-def _pixel_columns(file: pq.ParquetFile, task: Task, path: Path) -> list[str]:
-    schema = file.schema_arrow
+def _pixel_columns(file: pl.LazyFrame, task: Task, path: Path) -> list[str]:
+    schema = file.collect_schema()
     expected = [str(i) for i in range(math.prod(task.image_shape))]
-    present = set(schema.names)
     for name in (task.id_column, *expected):
-        if name not in present:
+        if name not in schema:
             raise UserError(f"{path}: no column {name!r}; expected {task.id_column!r} and '0' to {expected[-1]!r}")
-    if str(len(expected)) in present:
+    if str(len(expected)) in schema:
         raise UserError(f"{path}: has a column '{len(expected)}'; expected pixels '0' to {expected[-1]!r} only")
-    by_name = dict(zip(schema.names, schema.types, strict=True))
     for name in expected:
-        if not (pa.types.is_integer(by_name[name]) or pa.types.is_floating(by_name[name])):
-            raise UserError(f"{path}: column {name!r} is {by_name[name]}; expected uint8")
+        if not schema[name].is_numeric():
+            raise UserError(f"{path}: column {name!r} is {schema[name]}; expected UInt8")
     return expected
 
 
-def _transpose_into(out: NDArray[np.uint8], table: pa.Table) -> None:
-    """Copy a table of k columns and n rows into `out` (n, k)."""
-    columns = np.empty((table.num_columns, table.num_rows), np.uint8)
-    for row, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
-        if column.null_count:
-            raise pa.ArrowInvalid(f"column {name!r} has {column.null_count} missing values")
-        columns[row] = _as_uint8(column.to_numpy(), name)
-    if not table.num_rows:
-        return
-    for start in range(0, len(columns), COLUMNS_PER_TRANSPOSE):
-        block = columns[start : start + COLUMNS_PER_TRANSPOSE]
-        out[:, start : start + len(block)] = cv2.transpose(block).reshape(table.num_rows, len(block))
+def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str]) -> Iterator[list[pl.Series]]:
+    """Yield the columns, COLUMNS_PER_CHUNK at a time, decoding the next ones while the caller works on these."""
+    with ThreadPoolExecutor(1) as decoder:
+        chunks = [names[start : start + COLUMNS_PER_CHUNK] for start in range(0, len(names), COLUMNS_PER_CHUNK)]
+        coming = decoder.submit(file.select(chunks[0]).collect)
+        for following in (*chunks[1:], None):
+            table = coming.result()
+            if following is not None:
+                coming = decoder.submit(file.select(following).collect)
+            yield table.get_columns()
 
 
-def _as_uint8(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def _transpose_into(out: NDArray[np.uint8], columns: Sequence[pl.Series]) -> None:
+    """Copy k columns of n rows into `out` (n, k)."""
+    if len(out):
+        rows = np.empty((len(columns), len(out)), np.uint8)
+        for row, column in zip(rows, columns, strict=True):
+            row[...] = _as_uint8(column)
+        cv2.transpose(rows, dst=out)
+
+
+def _as_uint8(column: pl.Series) -> NDArray[np.uint8]:
     """Return pixels as they are, or converted where that loses nothing: some copies of the data hold floats."""
+    if column.null_count():
+        raise _PixelError(f"column {column.name!r} has {column.null_count()} missing values")
+    values = column.to_numpy()
     if values.dtype == np.uint8:
         return values
     with np.errstate(invalid="ignore"):  # nan has no whole number; the comparison finds it
         converted = values.astype(np.uint8)
     wrong = np.flatnonzero(converted != values)
     if len(wrong):
-        raise pa.ArrowInvalid(f"column {name!r} holds {values[wrong[0]]}; expected whole numbers from 0 to 255")
+        raise _PixelError(f"column {column.name!r} holds {values[wrong[0]]}; expected whole numbers from 0 to 255")
     return converted
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _labels_of(ids: Sequence[str], labels: pd.DataFrame | None, path: Path) -> dict[str, NDArray[np.int64]] | None:

@@ -7,6 +7,7 @@ is left.
 """
 
 import math
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -204,7 +205,7 @@ class Trainer:
         """
         epoch = self.state.epoch
         watch = _Watch(f"epoch {epoch + 1}", len(which), self.deadline)
-        source = _KerasBatches(batches, which)
+        source = KerasBatches(batches, which)
         fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
         source.release()
         loss = float(fitted.history["loss"][0])
@@ -290,11 +291,11 @@ def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[n
     return {head: np.concatenate(of) for head, of in parts.items()}
 
 
-class _KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Some of TrainBatches as fit takes them, made in order ahead of the network by two threads."""
+class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Some of TrainBatches as fit takes them, made in order ahead of the network by so many threads."""
 
-    def __init__(self, batches: TrainBatches, which: range) -> None:
-        super().__init__(workers=2, max_queue_size=8)
+    def __init__(self, batches: TrainBatches, which: range, workers: int = os.cpu_count() or 1) -> None:
+        super().__init__(workers=workers, max_queue_size=4 * workers)
         self._batches, self._which = batches, which
 
     def release(self) -> None:

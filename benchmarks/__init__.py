@@ -1,0 +1,1 @@
+"""How long and how much: `make bench` measures, RESULTS.md keeps the last table."""

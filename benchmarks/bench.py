@@ -1,0 +1,259 @@
+"""Measure all rows and print the table: make bench, or python -m benchmarks.bench for some of them.
+
+Whatever is compared runs in turns, each time in a process of its own, three times; a figure is the median of
+the three ratios.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.material import lay_out, link_first, read_images, write_shard, write_test_set
+
+HOUSE = Path(__file__).resolve().parent.parent
+RUNS = 3
+FULL_SHARD, TEST_ROWS = 50_210, 10_000
+
+Sample = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a row must show: a ratio or figure of one run's samples, and the bound that it should keep."""
+
+    what: str
+    value: Callable[[Mapping[str, Sample]], float]
+    bound: float
+    is_lower_better: bool
+    unit: str
+
+    def told(self, runs: Sequence[Mapping[str, Sample]]) -> str:
+        """Return one line of the table for the samples of all runs."""
+        values = [self.value(run) for run in runs]
+        middle = statistics.median(values)
+        is_kept = middle <= self.bound if self.is_lower_better else middle >= self.bound
+        spread = f"{min(values):.3g} to {max(values):.3g}"
+        bound = f"at {'most' if self.is_lower_better else 'least'} {self.bound:g}{self.unit}"
+        kept = f"{bound} | {'yes' if is_kept else '**no**'}" if math.isfinite(self.bound) else " | "
+        return f"{self.what} | {middle:.3g}{self.unit} ({spread}) | {kept}"
+
+
+def _time(of: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
+    return lambda run: run[of]["seconds"] / run[over]["seconds"]
+
+
+def _memory(of: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
+    return lambda run: run[of]["peak_gb"] / run[over]["peak_gb"]
+
+
+HEADER = """# How fast, and how much memory
+
+Measured by `make bench` on real images, repeated to size: {rows:,} in the train shard, {test_rows:,} in each test shard.
+Each figure is a ratio within one run, and the median of three runs in turns, each in a process of its own (in brackets:
+the least and the greatest of the three). "The notebook" is the usual way through pandas and ImageDataGenerator
+([baseline.py](baseline.py)); what else is compared stands in [measures.py](measures.py).
+
+{machine}
+
+| measure | figure | | target | kept |
+|---|---|---|---|---|
+"""
+
+# row: what it measures, the measurements that it compares (with the folder that each is given), what it must show
+ROWS: dict[str, tuple[str, dict[str, str], list[Target]]] = {
+    "shard": (
+        "one full shard, file to 64 x 64 crops",
+        dict.fromkeys(("shard_baseline", "shard_ours", "shard_decoded", "shard_pandas"), "train"),
+        [
+            Target("the notebook's time over ours", _time("shard_baseline", "shard_ours"), 8, False, ""),
+            Target("our time over decoding alone", _time("shard_ours", "shard_decoded"), 1.6, True, ""),
+            Target("our peak memory over pd.read_parquet's", _memory("shard_ours", "shard_pandas"), 0.4, True, ""),
+            Target("our peak memory", lambda run: run["shard_ours"]["peak_gb"], 2.5, True, " GB"),
+        ],
+    ),
+    "crop": (
+        "crop-resize, 6,000 images",
+        dict.fromkeys(("crop_baseline", "crop_ours"), "train"),
+        [Target("the notebook's time over ours", _time("crop_baseline", "crop_ours"), 12, False, "")],
+    ),
+    "batches": (
+        "batches of 64 x 64, every one mixed",
+        dict.fromkeys(("batches_baseline", "batches_ours", "batches_warped"), "train"),
+        [
+            Target("the notebook's time over ours", _time("batches_baseline", "batches_ours"), 40, False, ""),
+            Target("cv2.warpAffine's time over ours", _time("batches_warped", "batches_ours"), 0.5, False, ""),
+        ],
+    ),
+    "fit": (
+        "a fit that hardly computes, the generator on one core",
+        dict.fromkeys(("fit_ours", "fit_constant"), "train"),
+        [
+            Target("the time with a constant batch over ours", _time("fit_constant", "fit_ours"), 0.9, False, ""),
+            Target("images/s with a constant batch", lambda r: 180_480 / r["fit_constant"]["seconds"], 5000, False, ""),
+        ],
+    ),
+    "predict": (
+        "predict, 4 shards, one convolution",
+        dict.fromkeys(("predict_baseline", "predict_ours", "predict_network"), "test_4"),
+        [
+            Target("the notebook's time over ours", _time("predict_baseline", "predict_ours"), 3, False, ""),
+            Target("the network's time alone over ours", _time("predict_network", "predict_ours"), 0.6, False, ""),
+        ],
+    ),
+    "predict_b0": (
+        "predict, 4 shards, EfficientNet-B0",
+        dict.fromkeys(("predict_baseline_b0", "predict_ours_b0", "predict_network_b0"), "test_4"),
+        [
+            Target("the notebook's time over ours", _time("predict_baseline_b0", "predict_ours_b0"), 3, False, ""),
+            Target(
+                "the network's time alone over ours", _time("predict_network_b0", "predict_ours_b0"), 0.9, False, ""
+            ),
+        ],
+    ),
+    "memory": (
+        "predict, 16 shards and 4",
+        {"predict_ours:4": "test_4", "predict_ours:16": "test_16"},
+        [
+            Target("peak memory of 16 over that of 4", _memory("predict_ours:16", "predict_ours:4"), 1.05, True, ""),
+            Target("peak memory of 16", lambda run: run["predict_ours:16"]["peak_gb"], float("inf"), True, " GB"),
+        ],
+    ),
+    "start": (
+        "start-up of the bundle",
+        {"start_bundle": "train", "start_package": "train"},
+        [
+            Target(
+                "seconds over the package in place",
+                lambda run: run["start_bundle"]["seconds"] - run["start_package"]["seconds"],
+                0.5,
+                True,
+                " s",
+            )
+        ],
+    ),
+}
+
+
+def main() -> None:
+    """Make the material, measure, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a competition's folder; without one, the real images at hand")
+    parser.add_argument("--only", choices=ROWS, action="append", help="measure these rows only")
+    parser.add_argument("--rows", type=int, default=FULL_SHARD, help="images in the train shard; five times a test's")
+    parser.add_argument("--out", type=Path, help="a file for the table")
+    arguments = parser.parse_args()
+    names = arguments.only or list(ROWS)
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        folder = Path(scratch)
+        _prepare(folder, arguments.data, arguments.rows, {place for name in names for place in ROWS[name][1].values()})
+        parts = [_measure(folder, name) for name in names]
+    table = HEADER.format(machine=_machine(), rows=arguments.rows, test_rows=_test_rows(arguments.rows))
+    table += "".join(part + "\n" for part in parts)
+    print(table)
+    if arguments.out:
+        arguments.out.write_text(table, encoding="utf-8")
+
+
+def _prepare(folder: Path, data: Path | None, rows: int, places: set[str]) -> None:
+    print("making shards of real images", file=sys.stderr, flush=True)
+    competition = data or lay_out(_made(folder / "competition"))
+    images = read_images(competition)
+    train = _made(folder / "train")
+    np.save(train / "images.npy", images)
+    if "train" in places:
+        ids = [f"Train_{i}" for i in range(rows)]
+        write_shard(train / "train_image_data_0.parquet", images, ids, seed=0)
+        columns = "image_id,grapheme_root,vowel_diacritic,consonant_diacritic"
+        (train / "train.csv").write_text("\n".join([columns, *(f"{i},0,0,0" for i in ids)]))
+    test_rows = _test_rows(rows)
+    shards = 16 if "test_16" in places else 4
+    if {"test_4", "test_16"} & places:
+        write_test_set(folder / f"test_{shards}", images, shards, test_rows)
+    if {"test_4", "test_16"} <= places:
+        link_first(folder / "test_16", folder / "test_4", 4, test_rows)
+
+
+def _test_rows(rows: int) -> int:
+    return min(TEST_ROWS, max(1, rows // 5))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _measure(folder: Path, name: str) -> str:
+    """Measure one row and return its lines of the table."""
+    title, measurements, targets = ROWS[name]
+    runs = []
+    for number in range(RUNS):
+        run = {}
+        for measurement, place in measurements.items():
+            run[measurement] = _start_up(measurement) if name == "start" else _in_a_process(measurement, folder / place)
+            seconds, peak = run[measurement]["seconds"], run[measurement]["peak_gb"]
+            told = f"{name}, run {number + 1} of {RUNS}: {measurement} {seconds:.3f} s, {peak:.2f} GB"
+            print(told, file=sys.stderr, flush=True)
+        runs.append(run)
+    lines = [f"| {title} | {target.told(runs)} |" for target in targets]
+    return "\n".join(lines)
+
+
+def _in_a_process(measurement: str, folder: Path) -> Sample:
+    command = [sys.executable, "-m", "benchmarks.measures", measurement.partition(":")[0], str(folder)]
+    environment = os.environ | {"PYTHONPATH": f"{HOUSE}:{HOUSE / 'src'}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=environment, cwd=HOUSE)
+    if done.returncode:
+        raise SystemExit(f"{measurement}: exit code {done.returncode}")
+    sample: Sample = json.loads(done.stdout.splitlines()[-1])
+    return sample
+
+
+def _start_up(measurement: str) -> Sample:
+    """Time the shortest command, which prints the settings, from process start to end."""
+    import time
+
+    from bundler.bundle import build_script
+
+    settings = HOUSE / "kernel" / "predict" / "settings.toml"
+    with tempfile.TemporaryDirectory() as scratch:
+        script = Path(scratch) / "script.py"
+        script.write_bytes(build_script(HOUSE / "src" / "multihead", settings, "settings"))
+        in_place = ["-m", "multihead.app", "settings", "--settings", str(settings)]
+        arguments = [str(script)] if measurement == "start_bundle" else in_place
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": "" if measurement == "start_bundle" else str(HOUSE / "src")},
+        )
+        return {"seconds": time.perf_counter() - started, "peak_gb": 0.0}
+
+
+def _machine() -> str:
+    import importlib.metadata
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0] if models else cpu
+    packages = ("tensorflow", "keras", "polars", "pandas", "pyarrow", "numpy")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{cpu}, {os.cpu_count()} cores, {gigabytes:.0f} GB; Python {platform.python_version()}, {versions}"
+
+
+if __name__ == "__main__":
+    main()

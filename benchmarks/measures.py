@@ -1,0 +1,274 @@
+"""One measurement in a process of its own: python -m benchmarks.measures NAME FOLDER prints it as a line of JSON."""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = (64, 64)
+BATCH = 128
+THREADS = os.cpu_count() or 1
+
+
+def shard_ours(folder: Path) -> Callable[[], Any]:
+    """One full shard, file to crops."""
+    from multihead.crop_store import read_crops
+    from multihead.settings import ModelSettings
+    from multihead.shards import read_labels
+    from multihead.tasks import BENGALI
+
+    labels = read_labels(folder / "train.csv", BENGALI)
+    return lambda: read_crops(folder / "train_image_data_0.parquet", BENGALI, ModelSettings(image_size=SIZE), labels)
+
+
+def shard_baseline(folder: Path) -> Callable[[], Any]:
+    from benchmarks.baseline import baseline_crops, baseline_network_input, baseline_read
+    from multihead.shards import read_labels
+    from multihead.tasks import BENGALI
+
+    labels = read_labels(folder / "train.csv", BENGALI)
+    file = folder / "train_image_data_0.parquet"
+    return lambda: baseline_network_input(baseline_crops(baseline_read(file, labels), SIZE))
+
+
+def shard_decoded(folder: Path) -> Callable[[], Any]:
+    """The limit: the same columns decoded by the same library at once, and nothing done with them."""
+    import polars as pl
+
+    names = [str(i) for i in range(137 * 236)]
+    return lambda: pl.scan_parquet(folder / "train_image_data_0.parquet").select(names).collect()
+
+
+def shard_pandas(folder: Path) -> Callable[[], Any]:
+    import pandas as pd
+
+    return lambda: pd.read_parquet(folder / "train_image_data_0.parquet")
+
+
+def _images(folder: Path) -> NDArray[np.uint8]:
+    return np.array(np.load(folder / "images.npy", mmap_mode="r")[:6000])
+
+
+def crop_ours(folder: Path) -> Callable[[], Any]:
+    """6,000 images to crops."""
+    from multihead.crop_resize import crop_resize
+
+    images = _images(folder)
+    return lambda: crop_resize(images, SIZE, "ink", dark_ink=True)
+
+
+def crop_baseline(folder: Path) -> Callable[[], Any]:
+    import pandas as pd
+
+    from benchmarks.baseline import baseline_crops
+
+    images = _images(folder)
+    pixels = np.asfortranarray(images.reshape(len(images), -1))  # column after column, as read_parquet leaves them
+    table = pd.DataFrame(pixels, index=[f"Train_{i}" for i in range(len(images))])
+    return lambda: baseline_crops(table, SIZE)
+
+
+def _batches(folder: Path) -> Any:
+    from multihead.crop_resize import crop_resize
+    from multihead.generator import TrainBatches
+    from multihead.settings import RunSettings
+    from multihead.tasks import BENGALI
+
+    crops = crop_resize(_images(folder), SIZE, "ink", dark_ink=True)
+    rng = np.random.default_rng(0)
+    classes = {head: len(of) for head, of in BENGALI.heads.items()}
+    labels = {head: rng.integers(0, count, len(crops)) for head, count in classes.items()}
+    rows = np.stack([np.zeros(len(crops), np.int64), np.arange(len(crops))], 1)
+    run = RunSettings(batch_size=BATCH, mixup_share=0.5, cutmix_share=0.5)
+    return crops, labels, classes, TrainBatches([crops], rows, labels, classes, run, dark_ink=True, epoch=1, shard=0)
+
+
+def batches_ours(folder: Path) -> Callable[[], Any]:
+    """6,000 crops to augmented batches, each mixed."""
+    batches = _batches(folder)[3]
+
+    def make() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda i: len(batches[i]), range(len(batches))))
+
+    return make
+
+
+def batches_baseline(folder: Path) -> Callable[[], Any]:
+    from benchmarks.baseline import baseline_batches, baseline_network_input
+    from multihead.generator import one_hot
+
+    crops, labels, classes, _ = _batches(folder)
+    images = baseline_network_input(crops[..., 0])
+    batches = baseline_batches(images, one_hot(labels, classes), 32)
+    return lambda: [next(batches) for _ in range(len(images) // 32)]
+
+
+def batches_warped(folder: Path) -> Callable[[], Any]:
+    """The limit: cv2.warpAffine alone, once for each image."""
+    import cv2
+
+    crops = _batches(folder)[0]
+    matrix = np.array([[0.98, 0.1, -2.0], [-0.1, 1.05, 3.0]])
+
+    def warp(start: int) -> None:
+        for image in crops[start : start + BATCH]:
+            cv2.warpAffine(image, matrix, SIZE)
+
+    def make() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(warp, range(0, len(crops), BATCH)))
+
+    return make
+
+
+def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
+    """Fit one epoch over 30 times the crops; all but the generator's one thread on the other cores."""
+    import keras
+    import tensorflow as tf
+
+    from benchmarks.baseline import one_convolution
+    from multihead.training import KerasBatches
+
+    keep = max(1, THREADS - 1)
+    tf.config.threading.set_intra_op_parallelism_threads(keep)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    batches, classes = _batches(folder)[3], _batches(folder)[2]
+    network = one_convolution(SIZE, classes)
+    network.compile(optimizer="adamw", loss={head: keras.losses.CategoricalCrossentropy() for head in classes})
+    first = batches[0]
+
+    class Many:
+        def __len__(self) -> int:
+            return 30 * len(batches)
+
+        def __getitem__(self, index: int) -> Any:
+            return first if is_constant else batches[index % len(batches)]
+
+    def fit(steps: int) -> None:
+        source = KerasBatches(Many(), range(steps), workers=1)  # type: ignore[arg-type]
+        network.fit(source, epochs=1, shuffle=False, verbose=0)
+
+    fit(5)
+    return lambda: fit(30 * len(batches))
+
+
+def fit_ours(folder: Path) -> Callable[[], Any]:
+    """180,000 images through the generator, in one thread, to a network that hardly computes."""
+    return _fit(folder, is_constant=False)
+
+
+def fit_constant(folder: Path) -> Callable[[], Any]:
+    """The limit: the same fit, given the same batch again and again."""
+    return _fit(folder, is_constant=True)
+
+
+def _network(kind: str) -> Any:
+    from benchmarks.baseline import one_convolution
+    from multihead.model import build_model
+    from multihead.settings import ModelSettings
+    from multihead.tasks import BENGALI
+
+    if kind == "b0":
+        network = build_model(ModelSettings(backbone="efficientnet-b0", image_size=SIZE), BENGALI)
+    else:
+        network = one_convolution(SIZE, {head: len(of) for head, of in BENGALI.heads.items()})
+    network.predict_on_batch(np.zeros((BATCH, *SIZE, 1), np.uint8))  # compiled here, not while measured
+    return network
+
+
+def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
+    """Files to submission, as the command does it."""
+    from multihead import app, weights
+    from multihead.settings import ModelSettings, RunSettings, Settings
+
+    network = _network(kind)
+    weights.load_model = lambda *_: network
+    for name in ("weights", "working"):
+        (folder / name).mkdir(exist_ok=True)
+    model = ModelSettings(backbone="efficientnet-b0", image_size=SIZE)
+    from multihead.tasks import BENGALI
+
+    counts = {head: (1,) * len(of) for head, of in BENGALI.heads.items()}
+    weights.save_weights(folder / "weights", network, model, train_counts=counts, score=None, epoch=1)
+    run = RunSettings(
+        data=str(folder), weights=str(folder / "weights"), working=str(folder / "working"), batch_size=BATCH
+    )
+    return lambda: app.predict(Settings(model, run, frozenset()))
+
+
+def predict_ours(folder: Path) -> Callable[[], Any]:
+    return _predict_ours(folder, "one")
+
+
+def predict_ours_b0(folder: Path) -> Callable[[], Any]:
+    return _predict_ours(folder, "b0")
+
+
+def _predict_baseline(folder: Path, kind: str) -> Callable[[], Any]:
+    from benchmarks.baseline import baseline_predict
+    from multihead.shards import find_shards
+
+    network, files = _network(kind), find_shards(folder, "test_image_data_*.parquet")
+    network.predict(np.zeros((BATCH, *SIZE, 1), np.float32), batch_size=BATCH, verbose=0)
+    return lambda: baseline_predict(network, files, SIZE, BATCH).to_csv(folder / "baseline.csv")
+
+
+def predict_baseline(folder: Path) -> Callable[[], Any]:
+    return _predict_baseline(folder, "one")
+
+
+def predict_baseline_b0(folder: Path) -> Callable[[], Any]:
+    return _predict_baseline(folder, "b0")
+
+
+def _predict_network(folder: Path, kind: str) -> Callable[[], Any]:
+    """The limit: the network alone on as many ready crops."""
+    from multihead.inference import predict_probabilities
+    from multihead.shards import count_rows, find_shards
+
+    network = _network(kind)
+    images = sum(map(count_rows, find_shards(folder, "test_image_data_*.parquet")))
+    crops = np.random.default_rng(0).integers(0, 256, (images, *SIZE, 1), np.uint8)
+    return lambda: predict_probabilities(network, crops, BATCH)
+
+
+def predict_network(folder: Path) -> Callable[[], Any]:
+    return _predict_network(folder, "one")
+
+
+def predict_network_b0(folder: Path) -> Callable[[], Any]:
+    return _predict_network(folder, "b0")
+
+
+def main() -> None:
+    """Prepare a measurement, then do it with the clock running, and print seconds and the process's peak memory."""
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    measured = globals()[name](folder)
+    started = time.perf_counter()
+    kept = measured()
+    seconds = time.perf_counter() - started
+    peak = _peak_bytes()
+    del kept
+    print(json.dumps({"seconds": seconds, "peak_gb": peak / 1e9}))
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process ever had; what getrusage says counts its parent's too."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()
