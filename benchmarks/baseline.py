@@ -82,10 +82,12 @@ def baseline_predict(network: Any, files: Sequence[Path], size: tuple[int, int],
     return pd.DataFrame({head: of.argmax(axis=1) for head, of in answers.items()}, index=ids)
 
 
-def one_convolution(size: tuple[int, int], classes: dict[str, int]) -> Any:
-    """Return a network that hardly computes, so that all else shows: one convolution, and a softmax per head."""
+def one_convolution(size: tuple[int, int], classes: dict[str, int], filters: int, strides: int) -> Any:
+    """Return a network that computes little, so that all else shows: one convolution, and a softmax per head."""
     inputs = keras.Input((*size, 1))
-    features = keras.layers.Conv2D(16, 5, strides=2, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
+    features = keras.layers.Conv2D(filters, 5, strides=strides, activation="relu")(
+        keras.layers.Rescaling(1 / 255)(inputs)
+    )
     pooled = keras.layers.GlobalAveragePooling2D()(features)
     heads = {head: keras.layers.Dense(count, "softmax", name=head)(pooled) for head, count in classes.items()}
     return keras.Model(inputs, heads)

@@ -59,10 +59,10 @@ def _memory(of: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
 
 HEADER = """# How fast, and how much memory
 
-Measured by `make bench` on real images, repeated to size: {rows:,} in the train shard, {test_rows:,} in each test shard.
-Each figure is a ratio within one run, and the median of three runs in turns, each in a process of its own (in brackets:
-the least and the greatest of the three). "The notebook" is the usual way through pandas and ImageDataGenerator
-([baseline.py](baseline.py)); what else is compared stands in [measures.py](measures.py).
+Measured by `make bench` on real images, repeated to size: {rows:,} in the train shard, {test_rows:,} in each test
+shard. Each figure is a ratio within one run, and the median of three runs in turns, each in a process of its own (in
+brackets: the least and the greatest of the three). "The notebook" is the usual way through pandas and
+ImageDataGenerator ([baseline.py](baseline.py)); what else is compared stands in [measures.py](measures.py).
 
 {machine}
 
@@ -109,6 +109,7 @@ ROWS: dict[str, tuple[str, dict[str, str], list[Target]]] = {
         [
             Target("the notebook's time over ours", _time("predict_baseline", "predict_ours"), 3, False, ""),
             Target("the network's time alone over ours", _time("predict_network", "predict_ours"), 0.6, False, ""),
+            Target("seconds of the network alone", lambda r: r["predict_network"]["seconds"], math.inf, True, " s"),
         ],
     ),
     "predict_b0": (
@@ -126,7 +127,7 @@ ROWS: dict[str, tuple[str, dict[str, str], list[Target]]] = {
         {"predict_ours:4": "test_4", "predict_ours:16": "test_16"},
         [
             Target("peak memory of 16 over that of 4", _memory("predict_ours:16", "predict_ours:4"), 1.05, True, ""),
-            Target("peak memory of 16", lambda run: run["predict_ours:16"]["peak_gb"], float("inf"), True, " GB"),
+            Target("peak memory of 16", lambda run: run["predict_ours:16"]["peak_gb"], math.inf, True, " GB"),
         ],
     ),
     "start": (

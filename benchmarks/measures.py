@@ -142,7 +142,7 @@ def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
     tf.config.threading.set_intra_op_parallelism_threads(keep)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     batches, classes = _batches(folder)[3], _batches(folder)[2]
-    network = one_convolution(SIZE, classes)
+    network = one_convolution(SIZE, classes, filters=16, strides=2)
     network.compile(optimizer="adamw", loss={head: keras.losses.CategoricalCrossentropy() for head in classes})
     first = batches[0]
 
@@ -180,7 +180,7 @@ def _network(kind: str) -> Any:
     if kind == "b0":
         network = build_model(ModelSettings(backbone="efficientnet-b0", image_size=SIZE), BENGALI)
     else:
-        network = one_convolution(SIZE, {head: len(of) for head, of in BENGALI.heads.items()})
+        network = one_convolution(SIZE, {head: len(of) for head, of in BENGALI.heads.items()}, filters=64, strides=1)
     network.predict_on_batch(np.zeros((BATCH, *SIZE, 1), np.uint8))  # compiled here, not while measured
     return network
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from multihead.errors import UserError
 from multihead.tasks import Task
 
-COLUMNS_PER_CHUNK = 768
+BYTES_PER_CHUNK = 40_000_000  # that are decoded at a time: fewer cost time, more cost memory
 COLUMNS_PER_TRANSPOSE = 256
 # a damaged file can make polars panic, and that is no Exception
 READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
@@ -117,11 +117,9 @@ def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None, memor
         ids = [str(i) for i in file.select(task.id_column).collect()[task.id_column]]
         images = (memory or PixelMemory()).array(len(ids), len(pixels))
         start = 0
-        for columns in _chunks_ahead(file, pixels):
-            for block in range(0, len(columns), COLUMNS_PER_TRANSPOSE):
-                some = columns[block : block + COLUMNS_PER_TRANSPOSE]
-                _transpose_into(images[:, start : start + len(some)], some)
-                start += len(some)
+        for table in _chunks_ahead(file, pixels, BYTES_PER_CHUNK // max(1, len(ids))):
+            _transpose_into(images[:, start : start + table.width], _as_uint8(table))
+            start += table.width
     except READ_ERRORS as error:
         raise UserError(f"{path}: damaged: {_first_line(error)}") from error
     except _PixelError as error:
@@ -157,40 +155,42 @@ def _pixel_columns(file: pl.LazyFrame, task: Task, path: Path) -> list[str]:
     return expected
 
 
-def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str]) -> Iterator[list[pl.Series]]:
-    """Yield the columns, COLUMNS_PER_CHUNK at a time, decoding the next ones while the caller works on these."""
+def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str], at_a_time: int) -> Iterator[pl.DataFrame]:
+    """Yield the columns, so many at a time, decoding the next ones while the caller works on these."""
     with ThreadPoolExecutor(1) as decoder:
-        chunks = [names[start : start + COLUMNS_PER_CHUNK] for start in range(0, len(names), COLUMNS_PER_CHUNK)]
+        chunks = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
         coming = decoder.submit(file.select(chunks[0]).collect)
         for following in (*chunks[1:], None):
             table = coming.result()
             if following is not None:
                 coming = decoder.submit(file.select(following).collect)
-            yield table.get_columns()
+            yield table
 
 
-def _transpose_into(out: NDArray[np.uint8], columns: Sequence[pl.Series]) -> None:
-    """Copy k columns of n rows into `out` (n, k)."""
-    if len(out):
-        rows = np.empty((len(columns), len(out)), np.uint8)
-        for row, column in zip(rows, columns, strict=True):
-            row[...] = _as_uint8(column)
-        cv2.transpose(rows, dst=out)
-
-
-def _as_uint8(column: pl.Series) -> NDArray[np.uint8]:
-    """Return pixels as they are, or converted where that loses nothing: some copies of the data hold floats."""
-    if column.null_count():
-        raise _PixelError(f"column {column.name!r} has {column.null_count()} missing values")
-    values = column.to_numpy()
+def _as_uint8(table: pl.DataFrame) -> NDArray[np.uint8]:
+    """Return k columns of n rows as (k, n), converted where that loses nothing: some copies of the data hold floats."""
+    for name, (missing,) in table.null_count().to_dict(as_series=False).items():
+        if missing:
+            raise _PixelError(f"column {name!r} has {missing} missing values")
+    values = table.to_numpy(order="fortran").T
     if values.dtype == np.uint8:
         return values
     with np.errstate(invalid="ignore"):  # nan has no whole number; the comparison finds it
         converted = values.astype(np.uint8)
-    wrong = np.flatnonzero(converted != values)
+    wrong = np.argwhere(converted != values)
     if len(wrong):
-        raise _PixelError(f"column {column.name!r} holds {values[wrong[0]]}; expected whole numbers from 0 to 255")
+        column, row = wrong[0]
+        name, value = table.columns[column], values[column, row]
+        raise _PixelError(f"column {name!r} holds {value}; expected whole numbers from 0 to 255")
     return converted
+
+
+def _transpose_into(out: NDArray[np.uint8], columns: NDArray[np.uint8]) -> None:
+    """Copy (k, n) into `out` (n, k)."""
+    if len(out):
+        for start in range(0, len(columns), COLUMNS_PER_TRANSPOSE):
+            stop = start + COLUMNS_PER_TRANSPOSE
+            cv2.transpose(columns[start:stop], dst=out[:, start:stop])
 
 
 def _first_line(error: BaseException) -> str:
