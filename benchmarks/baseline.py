@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -26,18 +25,22 @@ def baseline_read(path: Path, labels: pd.DataFrame | None = None) -> pd.DataFram
     return table.set_index("image_id")
 
 
+def contour_crop(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return uint8 (height, width): the union of the boxes of all contours of the ink, stretched; blank is an error."""
+    _, ink = cv2.threshold(image, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)
+    contours, _ = cv2.findContours(ink, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    boxes = [cv2.boundingRect(contour) for contour in contours]
+    left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+    return np.asarray(cv2.resize(image[top:bottom, left:right], size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def baseline_crops(table: pd.DataFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return uint8 (n, height, width): each row's ink, by the union of its contours' boxes, stretched to size."""
+    """Return uint8 (n, height, width) of the rows of baseline_read's table."""
     crops = {}
     for image_id in table.index:
-        image = table.loc[image_id].to_numpy().astype(np.uint8).reshape(HEIGHT, WIDTH)
-        _, ink = cv2.threshold(image, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)
-        contours, _ = cv2.findContours(ink, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-        boxes = [cv2.boundingRect(contour) for contour in contours]
-        left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
-        right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
-        crop = cv2.resize(image[top:bottom, left:right], size[::-1], interpolation=cv2.INTER_AREA)
-        crops[image_id] = crop.reshape(-1)
+        image = table.loc[image_id].to_numpy().reshape(HEIGHT, WIDTH)
+        crops[image_id] = contour_crop(image, size).reshape(-1)
     return pd.DataFrame(crops).T.to_numpy(np.uint8).reshape(-1, *size)
 
 
@@ -84,6 +87,8 @@ def baseline_predict(network: Any, files: Sequence[Path], size: tuple[int, int],
 
 def one_convolution(size: tuple[int, int], classes: dict[str, int], filters: int, strides: int) -> Any:
     """Return a network that computes little, so that all else shows: one convolution, and a softmax per head."""
+    import keras
+
     inputs = keras.Input((*size, 1))
     features = keras.layers.Conv2D(filters, 5, strides=strides, activation="relu")(
         keras.layers.Rescaling(1 / 255)(inputs)

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from multihead.settings import RunSettings
 
-MIXUP_STEPS = 128
-
 Images = NDArray[np.uint8]
 OneHot = dict[str, NDArray[np.float32]]
 
@@ -132,18 +130,14 @@ def affine_jitter(
 def mixup(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
     """Blend each image and its labels with another of the batch by its own Beta(alpha, alpha) draw.
 
-    H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018. Shares are multiples of 1/128, so that 16-bit
-    integers hold all between. The input is left as it is.
+    H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018. The input is left as it is.
     """
     partner = rng.permutation(len(images))
-    kept = np.rint(rng.beta(alpha, alpha, len(images)) * MIXUP_STEPS).astype(np.int16)
-    others = images[partner]
-    mixed = np.subtract(images, others, dtype=np.int16)
-    mixed *= kept[:, None, None, None]
-    mixed += MIXUP_STEPS // 2  # to round
-    mixed >>= 7  # divided by MIXUP_STEPS
-    mixed += others
-    return mixed.astype(np.uint8), _mix_labels(labels, partner, (kept[:, None] / MIXUP_STEPS).astype(np.float32))
+    kept = rng.beta(alpha, alpha, len(images)).astype(np.float32)
+    mixed = np.empty_like(images)
+    for out, image, other, share in zip(mixed, images, partner.tolist(), kept.tolist(), strict=True):
+        cv2.addWeighted(image, share, images[other], 1 - share, 0, dst=out)
+    return mixed, _mix_labels(labels, partner, kept[:, None])
 
 
 def cutmix(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
