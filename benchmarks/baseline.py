@@ -63,7 +63,7 @@ def baseline_batches(
         if len(first) != len(second):
             continue
         if rng.random() < 0.5:
-            share = rng.beta(0.4, 0.4, (len(first), 1))
+            share = rng.beta(0.4, 0.4, (len(first), 1)).astype(np.float32)
             mixed = first * share[:, :, None, None] + second * (1 - share[:, :, None, None])
         else:
             kept = rng.beta(0.4, 0.4)
@@ -72,7 +72,7 @@ def baseline_batches(
             low, high = np.maximum(middle - half, 0), np.minimum(middle + half, first.shape[1:3])
             mixed = first.copy()
             mixed[:, low[0] : high[0], low[1] : high[1]] = second[:, low[0] : high[0], low[1] : high[1]]
-            share = np.full((1, 1), 1 - np.prod(high - low) / np.prod(first.shape[1:3]))
+            share = np.full((1, 1), 1 - np.prod(high - low) / np.prod(first.shape[1:3]), np.float32)
         yield mixed, {head: of[rows] * share + of[other_rows] * (1 - share) for head, of in labels.items()}
 
 

@@ -50,21 +50,26 @@ def test_with_a_handler_a_damaged_file_is_passed_over(drawn: Path, tmp_path: Pat
 
 
 HANGING = """
-import time
+import sys, time
 from pathlib import Path
+import polars
 from multihead import crop_store, errors, progress, settings, tasks
-crop_store.read_crops = lambda *_: time.sleep(600)
+{patch}
+model, soon = settings.ModelSettings(), progress.elapsed() + 0.5
 try:
-    model, soon = settings.ModelSettings(), progress.elapsed() + 0.2
-    next(crop_store.crops_ahead([Path("a")], tasks.BENGALI, model, deadline=soon))
+    next(crop_store.crops_ahead([Path(sys.argv[1])], tasks.BENGALI, model, deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
 """
 
 
-def test_a_file_that_is_never_read_to_its_end_holds_up_neither_the_caller_nor_the_end_of_the_process() -> None:
+@pytest.mark.parametrize("patch", ["crop_store.read_crops", "polars.LazyFrame.collect"])
+def test_a_file_that_is_never_read_to_its_end_holds_up_neither_the_caller_nor_the_end_of_the_process(
+    drawn: Path, patch: str
+) -> None:
+    script = HANGING.format(patch=f"{patch} = lambda *_: time.sleep(600)")
     done = subprocess.run(
-        [sys.executable, "-c", HANGING],
+        [sys.executable, "-c", script, str(drawn / "test_image_data_0.parquet")],
         env=os.environ | {"PYTHONPATH": str(HOUSE / "src")},
         capture_output=True,
         text=True,

@@ -2,20 +2,23 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multihead.background import is_busy
 from multihead.errors import UserError
-from multihead.kaggle_paths import find_input, is_rerun, working_folder
-from multihead.progress import elapsed, say
+from multihead.kaggle_paths import find_input, is_kernel, is_rerun, working_folder
+from multihead.progress import say
 from multihead.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
 from multihead.tasks import TASKS, Task, task_by_name
 
 if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not wait for it
     import pandas as pd
 
+    from multihead.inference import Predictor
     from multihead.submission import Submission
 
 SUBMISSION_FILE = "submission.csv"
@@ -23,8 +26,22 @@ MAX_PRIOR_SHARE = 0.2  # of rows with the most frequent class; above it a score 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, or 2 after one line about a mistake of the user's."""
-    arguments = _parser().parse_args(argv)
+    """Run one command and return the exit code: 0, or 2 after one line about a mistake of the user's; 1 at Kaggle's.
+
+    Where a thread still reads or hangs, the process ends here: Python's own end would wait for libraries that do,
+    or break off in the middle of one.
+    """
+    code = _run(_parser().parse_args(argv))
+    if code and is_kernel():  # Kaggle knows only success and failure
+        code = 1
+    if is_busy() and "ipykernel" not in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.command == "evaluate":
             evaluate(arguments.submission, arguments.truth, task_by_name(arguments.task))
@@ -94,12 +111,13 @@ def predict(settings: Settings) -> None:
         on_problem=on_problem,
     )
     tables = predictor.predict_files(find_shards(data, task.test_files))
-    rows = _fill(submission, tables, run, on_problem)
+    rows = _fill(submission, predictor, tables, run, on_problem)
     say(f"submission: {working / SUBMISSION_FILE} ({rows} rows)")
 
 
 def _fill(
     submission: "Submission",
+    predictor: "Predictor",
     tables: "Iterator[pd.DataFrame]",
     run: RunSettings,
     on_problem: Callable[[str, Exception | None], None],
@@ -109,13 +127,12 @@ def _fill(
         submission.add(table)
         if is_rerun():
             submission.write()
-    is_late = elapsed() >= run.deadline() and submission.unanswered_share > 0
-    if is_late:
+    if predictor.is_late:
         on_problem(f"time budget of {run.time_budget_minutes:g} minutes: the rest is not predicted", None)
     for problem in submission.problems():
         on_problem(problem, None)
-    share = submission.unanswered_share
-    if share > MAX_PRIOR_SHARE and not is_late:
+    share = predictor.lost_share if predictor.is_late else submission.unanswered_share
+    if share > MAX_PRIOR_SHARE:
         raise UserError(f"{share:.0%} of the rows have no prediction; their score would say nothing")
     return submission.write()
 

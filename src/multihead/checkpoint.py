@@ -18,6 +18,7 @@ from multihead.errors import UserError
 from multihead.whole_files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.npz"
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, network: Any, identity: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
     """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
-    told = json.dumps({"identity": identity, "counters": counters})
+    told = json.dumps({"format": FORMAT, "identity": identity, "counters": counters})
     arrays = [np.asarray(variable) for variable in _variables(network)]
     with whole_file(folder / CHECKPOINT_FILE) as new, new.open("wb") as file:
         np.savez(file, *arrays, told=np.array(told))
@@ -52,6 +53,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with path.open("rb") as file, np.load(file) as stored:
             told = json.loads(str(stored["told"]))
+            if told["format"] != FORMAT:
+                raise ValueError(f"format {told['format']}; this version reads format {FORMAT}")
             arrays = [stored[f"arr_{number}"] for number in range(len(stored.files) - 1)]
         return Checkpoint(path, told["identity"], told["counters"], arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

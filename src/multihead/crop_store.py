@@ -6,12 +6,11 @@ from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Thread
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
+from multihead.background import in_background
 from multihead.crop_resize import crop_resize
 from multihead.errors import OutOfTimeError
 from multihead.progress import elapsed, say
@@ -19,8 +18,7 @@ from multihead.settings import ModelSettings
 from multihead.shards import PixelMemory, Shard, read_shard
 from multihead.tasks import Task
 
-T = TypeVar("T")
-BYTES_READ_IN_SECONDS = 5e8  # about as many as are read before somebody wonders
+LARGE_FILE = 5e8  # bytes, above which somebody would wonder what goes on
 
 
 def read_crops(
@@ -36,7 +34,7 @@ def read_crops(
     """
     started = elapsed()
     size = path.stat().st_size if path.is_file() else 0
-    if size > BYTES_READ_IN_SECONDS:
+    if size > LARGE_FILE:
         say(f"{path.name}: reading {size / 1e6:.0f} MB")
     shard = read_shard(path, task, labels, memory)
     crops = crop_resize(shard.images, model.image_size, model.crop, task.dark_ink)
@@ -54,20 +52,31 @@ def crops_ahead(
     deadline: float = math.inf,
     on_error: Callable[[Exception], None] | None = None,
 ) -> Iterator[tuple[Shard, float]]:
-    """Yield what read_crops returns of each file, reading the next while the caller works: two shards are alive.
+    """Return what read_crops does of each file, reading the next while the caller works: two shards are alive.
 
-    A file that cannot be read raises; with on_error, that is called and the file passed over. OutOfTimeError is
-    raised where a file is not read by the deadline, in seconds since the process started.
+    Reading begins at once. A file that cannot be read raises; with on_error, that is called and the file passed
+    over. OutOfTimeError is raised where a file is not read by the deadline, in seconds since the process started.
     """
     memory = PixelMemory()  # one file is read at a time
-    coming = _in_background(partial(read_crops, files[0], task, model, labels, memory))
-    for following in (*files[1:], None):
-        read = coming
-        wait([read], None if math.isinf(deadline) else max(0.0, deadline - elapsed()))
-        if not read.done():
+    works = iter([partial(read_crops, file, task, model, labels, memory) for file in files])
+    return _results_ahead(in_background(next(works)), works, memory, deadline, on_error)
+
+
+def _results_ahead(
+    coming: "Future[tuple[Shard, float]] | None",
+    works: Iterator[Callable[[], tuple[Shard, float]]],
+    memory: PixelMemory,
+    deadline: float,
+    on_error: Callable[[Exception], None] | None,
+) -> Iterator[tuple[Shard, float]]:
+    while coming:
+        wait([coming], None if math.isinf(deadline) else max(0.0, deadline - elapsed()))
+        if not coming.done() or elapsed() > deadline:
             raise OutOfTimeError
-        if following is not None:
-            coming = _in_background(partial(read_crops, following, task, model, labels, memory))
+        read, work = coming, next(works, None)
+        coming = in_background(work) if work else None
+        if not work:
+            memory.release()
         try:
             crops = read.result()
         except Exception as error:
@@ -77,20 +86,6 @@ def crops_ahead(
             continue
         del read
         yield crops
-
-
-def _in_background(work: Callable[[], T]) -> "Future[T]":
-    """Start the work in a thread that does not keep the process from ending, as an executor's would."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return future
 
 
 class CropStore:

@@ -121,9 +121,10 @@ def affine_jitter(
     matrices = np.concatenate([turn, (moved - turn @ centre)[:, :, None]], 2)
     pixels = images.reshape(count, -1)
     paper = (pixels.max(axis=1) if dark_ink else pixels.min(axis=1)).tolist()
-    jittered = np.empty_like(images)
+    jittered, size = np.empty_like(images), (width, height)
     for source, out, matrix, value in zip(images, jittered, matrices, paper, strict=True):
-        cv2.warpAffine(source, matrix, (width, height), dst=out, borderValue=(value, value, value))
+        paper_colour = (value, value, value)
+        cv2.warpAffine(source, matrix, size, out, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, paper_colour)
     return jittered
 
 

@@ -69,10 +69,17 @@ class Predictor:
         self._network, self._task, self._model, self._run = network, task, model, run
         self._on_problem = on_problem
         self._deadline = run.deadline()
-        self._images_left = total_images
+        self._total_images = self._images_left = total_images
         self._images_done = 0
         self._seconds = 0.0  # that those took without copies, reading and network one after the other
-        self._copies = run.test_time_copies
+        self._has_warned = False
+        self._files, self._files_lost, self._images_lost = 1, 0, 0
+        self.is_late = False  # whether the time budget ended before the images
+
+    @property
+    def lost_share(self) -> float:
+        """About what share of the images has no prediction for another reason than the time budget."""
+        return self._files_lost / self._files + self._images_lost / max(1, self._total_images)
 
     def predict_files(self, files: Sequence[Path]) -> Iterator[pd.DataFrame]:
         """Yield each file's class labels: index image id, one int64 column per head.
@@ -80,21 +87,20 @@ class Predictor:
         The next file is read and cropped while the network works on this one. Where the time budget ends
         early, the table of that file ends with what was done, and it is the last.
         """
-        crops = crops_ahead(
-            files,
-            self._task,
-            self._model,
-            deadline=self._deadline,
-            on_error=lambda error: self._on_problem(str(error), error),
-        )
+        self._files = len(files)
+        crops = crops_ahead(files, self._task, self._model, deadline=self._deadline, on_error=self._lose_file)
+        nothing = np.zeros((1, *self._model.image_size, self._task.image_shape[2]), np.uint8)
+        predict_probabilities(self._network, nothing, self._run.batch_size)  # compiles it while the first file is read
         try:
             for number, (shard, seconds) in enumerate(crops):
                 self._seconds += seconds
                 yield self._predict(shard, number)
-                if elapsed() > self._deadline:
-                    return
         except OutOfTimeError:
-            return
+            self.is_late = True
+
+    def _lose_file(self, error: Exception) -> None:
+        self._files_lost += 1
+        self._on_problem(str(error), error)
 
     def _predict(self, shard: Shard, number: int) -> pd.DataFrame:
         images = shard.images
@@ -110,9 +116,10 @@ class Predictor:
         self._images_left -= len(shard.ids)
         copies = self._add_copies(probabilities, images, number, elapsed() - started)
         done = len(probabilities[next(iter(probabilities))])
+        self.is_late |= done < len(ids)
         told = f" and {copies} jittered copies" if copies else ""
         say(f"{done} of {len(shard.ids)} images{told} predicted in {elapsed() - started:.1f} s")
-        is_answered = np.all([np.isfinite(of).all(axis=1) for of in probabilities.values()], axis=0)
+        is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
         labels = {
             head: np.asarray(self._task.heads[head])[of.argmax(axis=1)[is_answered]]
@@ -126,17 +133,19 @@ class Predictor:
         A copy is begun where it, and all images to come without any, fit into the budget: as the first pass over
         these images took `seconds`, and all before as long as they did.
         """
-        for copy in range(self._copies):
+        for copy in range(self._run.test_time_copies):
             to_come = max(0, self._images_left) * self._seconds / max(1, self._images_done)
             if elapsed() + seconds + to_come > self._deadline:
-                say(f"warning: the time budget leaves no time for more than {copy} of {self._copies} test-time copies")
-                self._copies = copy
+                if not self._has_warned:
+                    say(f"warning: no time for more than {copy} of {self._run.test_time_copies} test-time copies")
+                    self._has_warned = True
                 return copy
             change = self._jitter(copy, number)
             of_copy = predict_probabilities(self._network, images, self._run.batch_size, self._deadline, change)
+            is_finite = _is_finite(of_copy)
             for head, of in probabilities.items():
-                of[: len(of_copy[head])] += of_copy[head]
-        return self._copies
+                of[: len(is_finite)][is_finite] += of_copy[head][is_finite]
+        return self._run.test_time_copies
 
     def _jitter(self, copy: int, number: int) -> Callable[[Images, int], Images]:
         run = self._run
@@ -157,4 +166,10 @@ class Predictor:
         if is_left_out.any():
             named = [ids[i] for i in np.flatnonzero(is_left_out)[:5]]
             count = int(is_left_out.sum())
+            self._images_lost += count
             self._on_problem(f"{what}, {count}: {', '.join(named)}{', ...' if count > 5 else ''}", None)
+
+
+def _is_finite(probabilities: Probabilities) -> NDArray[np.bool_]:
+    """Tell of each row whether all heads' probabilities are finite."""
+    return np.asarray(np.all([np.isfinite(of).all(axis=1) for of in probabilities.values()], axis=0))

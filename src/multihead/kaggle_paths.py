@@ -18,6 +18,11 @@ def kaggle_root() -> Path:
     return Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))
 
 
+def is_kernel() -> bool:
+    """Tell whether this runs as a kernel, at Kaggle or in a rehearsal."""
+    return bool(os.environ.get("KAGGLE_KERNEL_RUN_TYPE"))
+
+
 def is_rerun() -> bool:
     """Tell whether Kaggle runs this against the hidden test set, where a fault must not cost the submission."""
     return bool(os.environ.get("KAGGLE_IS_COMPETITION_RERUN"))

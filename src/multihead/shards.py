@@ -2,14 +2,13 @@
 
 A shard is a wide parquet file: one column of ids and one uint8 column per pixel, named "0", "1", ...
 in row-major order. It has tens of thousands of columns and a single row group, so it is read in
-chunks of columns, each transposed into one array that is allocated once while the next is decoded.
+chunks of columns, each transposed into its place in one array while the next is decoded.
 """
 
 import math
 import mmap
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +18,12 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+from multihead.background import in_background
 from multihead.errors import UserError
 from multihead.tasks import Task
 
 BYTES_PER_CHUNK = 40_000_000  # that are decoded at a time: fewer cost time, more cost memory
-COLUMNS_PER_TRANSPOSE = 256
+COLUMNS_PER_TRANSPOSE = 256  # more do not stay in the cache
 # a damaged file can make polars panic, and that is no Exception
 READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
@@ -85,7 +85,10 @@ def class_indices(labels: "pd.Series[int]", classes: tuple[int, ...], path: Path
 
 def count_rows(path: Path) -> int:
     """Return the number of images in a shard, from the file's footer alone."""
-    return int(_open(path).select(pl.len()).collect().item())
+    try:
+        return int(_open(path).select(pl.len()).collect().item())
+    except READ_ERRORS as error:
+        raise UserError(f"{path}: damaged: {_first_line(error)}") from error
 
 
 class PixelMemory:
@@ -103,6 +106,10 @@ class PixelMemory:
             self._memory = mmap.mmap(-1, rows * columns)
         return np.frombuffer(self._memory, np.uint8, rows * columns).reshape(rows, columns)
 
+    def release(self) -> None:
+        """Let go of the memory; what array returned stays valid."""
+        self._memory = mmap.mmap(-1, 1)
+
 
 def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None, memory: PixelMemory | None = None) -> Shard:
     """Return one file as a Shard of full images, labelled from the table of read_labels if given.
@@ -112,12 +119,15 @@ def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None, memor
     are no whole numbers from 0 to 255, or an id without a label.
     """
     file = _open(path)
-    pixels = _pixel_columns(file, task, path)
+    pixels, dtypes = _pixel_columns(file, task, path)
     try:
         ids = [str(i) for i in file.select(task.id_column).collect()[task.id_column]]
         images = (memory or PixelMemory()).array(len(ids), len(pixels))
         start = 0
-        for table in _chunks_ahead(file, pixels, BYTES_PER_CHUNK // max(1, len(ids))):
+        bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
+        for table in _chunks_ahead(file, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
+            if table.height != len(ids):
+                raise _PixelError(f"columns of {table.height} values for {len(ids)} ids")
             _transpose_into(images[:, start : start + table.width], _as_uint8(table))
             start += table.width
     except READ_ERRORS as error:
@@ -141,7 +151,8 @@ def _open(path: Path) -> pl.LazyFrame:
     return file
 
 
-def _pixel_columns(file: pl.LazyFrame, task: Task, path: Path) -> list[str]:
+def _pixel_columns(file: pl.LazyFrame, task: Task, path: Path) -> tuple[list[str], set[pl.DataType]]:
+    """Return the names of the pixel columns, in order, and their types."""
     schema = file.collect_schema()
     expected = [str(i) for i in range(math.prod(task.image_shape))]
     for name in (task.id_column, *expected):
@@ -152,19 +163,18 @@ def _pixel_columns(file: pl.LazyFrame, task: Task, path: Path) -> list[str]:
     for name in expected:
         if not schema[name].is_numeric():
             raise UserError(f"{path}: column {name!r} is {schema[name]}; expected UInt8")
-    return expected
+    return expected, {schema[name] for name in expected}
 
 
 def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str], at_a_time: int) -> Iterator[pl.DataFrame]:
     """Yield the columns, so many at a time, decoding the next ones while the caller works on these."""
-    with ThreadPoolExecutor(1) as decoder:
-        chunks = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
-        coming = decoder.submit(file.select(chunks[0]).collect)
-        for following in (*chunks[1:], None):
-            table = coming.result()
-            if following is not None:
-                coming = decoder.submit(file.select(following).collect)
-            yield table
+    chunks = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
+    coming = in_background(file.select(chunks[0]).collect)
+    for following in (*chunks[1:], None):
+        table = coming.result()
+        if following is not None:
+            coming = in_background(file.select(following).collect)
+        yield table
 
 
 def _as_uint8(table: pl.DataFrame) -> NDArray[np.uint8]:
@@ -177,9 +187,9 @@ def _as_uint8(table: pl.DataFrame) -> NDArray[np.uint8]:
         return values
     with np.errstate(invalid="ignore"):  # nan has no whole number; the comparison finds it
         converted = values.astype(np.uint8)
-    wrong = np.argwhere(converted != values)
-    if len(wrong):
-        column, row = wrong[0]
+    is_wrong = converted != values
+    if is_wrong.any():
+        column, row = np.unravel_index(is_wrong.argmax(), is_wrong.shape)
         name, value = table.columns[column], values[column, row]
         raise _PixelError(f"column {name!r} holds {value}; expected whole numbers from 0 to 255")
     return converted

@@ -32,15 +32,19 @@ from multihead.settings import ModelSettings, RunSettings, settings_dict
 from multihead.shards import Shard, count_rows, find_shards, read_labels
 from multihead.tasks import Task
 from multihead.validation import choose_validation
-from multihead.weights import copy_weights, save_weights
+from multihead.weights import MANIFEST_FILE, copy_weights, save_weights
 
 SHARDS_IN_MEMORY = 2
-# of what differs between a checkpoint and a run: what begins another training, what has no effect on one, and
-# what may change from one session to the next (all else)
-MODEL_AND_DATA = ("model", "files", "images", "seed", "validation_share")
-ANOTHER_TRAINING = (*MODEL_AND_DATA, "optimizer", "learning_rate", "mixed_precision")
-PLACES = ("data", "weights", "working")
-WITHOUT_EFFECT = (*PLACES, "epochs", "time_budget_minutes", "resume", "require_gpu", "test_time_copies")
+# What differs between a checkpoint and a run may have no effect on a training, or be the mark of another one;
+# all else may change from one session to the next.
+WITHOUT_EFFECT = {
+    *("data", "weights", "working", "resume", "require_gpu"),
+    *("epochs", "time_budget_minutes", "test_time_copies"),
+}
+ANOTHER_TRAINING = {
+    *("model", "files", "images", "seed", "validation_share"),
+    *("optimizer", "learning_rate", "mixed_precision"),
+}
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
 
 
@@ -245,16 +249,26 @@ class Trainer:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
         say(
             f"time budget of {self.run.time_budget_minutes:g} minutes: stopped in epoch {self.state.epoch + 1} of "
-            f"{self.run.epochs} after {self.state.shards_done} of {len(self.files)} shards; what the next "
-            f"had begun is not kept; the same training goes on where it finds {CHECKPOINT_FILE}"
+            f"{self.run.epochs} after {self.state.shards_done} of {len(self.files)} shards; the same training goes on "
+            f"from there where it finds {CHECKPOINT_FILE}"
         )
-        if not self.state.best_epoch:
-            if not store.numbers():
-                raise UserError("time budget: over before the first shard was read, so there are no weights to keep")
-            is_scored = any(self._is_held_out(store.load(number).ids).any() for number in store.numbers())
-            score = self._validate(store) if is_scored else None
+        if self.state.best_epoch:
+            return
+        if store.numbers():
+            score = self._score_so_far(store)
             self._save(store, score)
-            say(f"unfinished epoch 1: {score or 'no image to validate with was read'} [saved]")
+            say(f"unfinished epoch 1: {score or 'no score'} [saved]")
+        elif not (self.working / MANIFEST_FILE).is_file():
+            raise UserError("time budget: over before the first shard was read, so there are no weights to keep")
+
+    def _score_so_far(self, store: CropStore) -> Score | None:
+        if not any(self._is_held_out(store.load(number).ids).any() for number in store.numbers()):
+            return None
+        try:
+            return self._validate(store)
+        except FloatingPointError as error:
+            say(f"warning: {error}")
+            return None
 
     def _validate(self, store: CropStore) -> Score:
         predicted: dict[str, list[NDArray[np.int64]]] = {head: [] for head in self.task.heads}
@@ -294,7 +308,7 @@ def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[n
 class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Some of TrainBatches as fit takes them, made in order ahead of the network by so many threads."""
 
-    def __init__(self, batches: TrainBatches, which: range, workers: int = os.cpu_count() or 1) -> None:
+    def __init__(self, batches: TrainBatches, which: range, workers: int = min(os.cpu_count() or 1, 8)) -> None:
         super().__init__(workers=workers, max_queue_size=4 * workers)
         self._batches, self._which = batches, which
 

@@ -1,0 +1,31 @@
+"""Work in threads that never hold up the end of the process, as those of an executor would."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_begun: list["Future[Any]"] = []
+
+
+def in_background(work: Callable[[], T]) -> "Future[T]":
+    """Start the work in a thread of its own and return its future."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    _begun[:] = [other for other in _begun if not other.done()]
+    _begun.append(future)
+    Thread(target=run, daemon=True).start()
+    return future
+
+
+def is_busy() -> bool:
+    """Tell whether any such work is not done yet."""
+    return not all(future.done() for future in _begun)
