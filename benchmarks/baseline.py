@@ -60,8 +60,8 @@ def baseline_batches(
     flow = jitter.flow(images, np.arange(len(images)), batch_size=batch_size)
     while True:
         (first, rows), (second, other_rows) = next(flow), next(flow)
-        if len(first) != len(second):
-            continue
+        count = min(len(first), len(second))  # the last of a round is smaller
+        first, rows, second, other_rows = first[:count], rows[:count], second[:count], other_rows[:count]
         if rng.random() < 0.5:
             share = rng.beta(0.4, 0.4, (len(first), 1)).astype(np.float32)
             mixed = first * share[:, :, None, None] + second * (1 - share[:, :, None, None])
