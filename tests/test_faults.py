@@ -256,37 +256,27 @@ def label(row: str) -> Fault:
     return apply
 
 
-def spoil_loss(epoch: int) -> Fault:
-    """Make the weights infinite before an epoch."""
-
-    def apply(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
-        original = Trainer._fit_epoch
-
-        def fit(trainer: Trainer, store: Any) -> None:
-            if trainer.state.epoch + 1 == epoch:
-                trainer.network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
-            original(trainer, store)
-
-        patch.setattr(Trainer, "_fit_epoch", fit)
-
-    return apply
-
-
-def spend_time(epoch: int) -> Fault:
-    """Have the time budget over with the first batch of an epoch."""
-
+def before_epoch(epoch: int, act: Callable[[pytest.MonkeyPatch, Trainer], None]) -> Fault:
     def apply(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
         original = Trainer._fit_epoch
 
         def fit(trainer: Trainer, store: Any) -> None:
             if trainer.state.epoch + 1 == epoch:
-                patch.setattr("multihead.training.elapsed", itertools.count(10**9).__next__)
+                act(patch, trainer)
             original(trainer, store)
 
         patch.setattr(Trainer, "_fit_epoch", fit)
         k.settings.append("time_budget_minutes=100")
 
     return apply
+
+
+def spoil_weights(_: pytest.MonkeyPatch, trainer: Trainer) -> None:
+    trainer.network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
+
+
+def spend_time(patch: pytest.MonkeyPatch, _: Trainer) -> None:
+    patch.setattr("multihead.training.elapsed", itertools.count(10**9).__next__)
 
 
 def stop_saving(checkpoints_before: int, ending: BaseException) -> Fault:
@@ -359,11 +349,11 @@ TRAINING: dict[str, Fault] = {
     "there is no GPU where one is required": lambda k, _: k.settings.append("require_gpu=true"),
     "the checkpoint is damaged": lambda k, _: (k.working / "checkpoint.npz").write_bytes(b"cut"),
     "none": lambda *_: None,
-    "the loss is not finite in the first epoch": spoil_loss(1),
-    "the loss is not finite later": spoil_loss(2),
+    "the loss is not finite in the first epoch": before_epoch(1, spoil_weights),
+    "the loss is not finite later": before_epoch(2, spoil_weights),
     "the time budget is over before a shard is read": lambda k, _: k.settings.append("time_budget_minutes=1e-6"),
-    "the time budget is over in the first epoch": spend_time(1),
-    "the time budget is over later": spend_time(2),
+    "the time budget is over in the first epoch": before_epoch(1, spend_time),
+    "the time budget is over later": before_epoch(2, spend_time),
     "the disk is full": stop_saving(0, NO_SPACE),
     "the disk fills up in the second epoch": stop_saving(4, NO_SPACE),
     "killed while it saves, in the second epoch": stop_saving(4, Killed()),
