@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from multihead import generator
 from multihead.generator import (
     Draw,
     OneHot,
@@ -197,3 +198,15 @@ def test_jitter_keeps_light_ink_on_dark_ground() -> None:
 def test_every_purpose_has_its_own_stream() -> None:
     draws = {random_for(0, purpose).random() for purpose in Draw}
     assert len(draws) == len(Draw)
+
+
+def test_jitter_gives_the_same_pixels_with_and_without_ipp(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (32, 64, 48, 1), np.uint8)
+
+    def jittered() -> Images:
+        rng = np.random.default_rng(1)
+        return affine_jitter(images, rng, rotation_degrees=30, zoom=0.3, shift=0.2, dark_ink=True)
+
+    without = jittered()
+    monkeypatch.setattr(generator, "use_opencv_alone", lambda: cv2.ipp.setUseIPP(True))
+    assert np.array_equal(jittered(), without)

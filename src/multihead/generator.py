@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.crop_resize import use_opencv_alone
 from multihead.settings import RunSettings
 
 Images = NDArray[np.uint8]
@@ -122,6 +123,7 @@ def affine_jitter(
     pixels = images.reshape(count, -1)
     paper = (pixels.max(axis=1) if dark_ink else pixels.min(axis=1)).tolist()
     jittered, size = np.empty_like(images), (width, height)
+    use_opencv_alone()
     for source, out, matrix, value in zip(images, jittered, matrices, paper, strict=True):
         paper_colour = (value, value, value)
         cv2.warpAffine(source, matrix, size, out, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, paper_colour)
