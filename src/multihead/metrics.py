@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.tasks import Task
@@ -38,6 +39,12 @@ def recall_per_class(truth: Indices, predicted: Indices, classes: int) -> NDArra
     recall = np.full(classes, np.nan)
     np.divide(hits, images, out=recall, where=images > 0)
     return recall
+
+
+def is_seen(labels: pd.DataFrame, train: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell of each row of labels, a column per head, whether a train image has the same labels in all heads."""
+    heads = list(labels.columns)
+    return np.asarray(pd.MultiIndex.from_frame(labels).isin(pd.MultiIndex.from_frame(train[heads])), np.bool_)
 
 
 def weighted_macro_recall(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], task: Task) -> Score:

@@ -1,4 +1,4 @@
-"""Class labels to submission.csv, in sample_submission's rows; and a submission against the truth."""
+"""Class labels to submission.csv, in sample_submission's rows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 
 from multihead.errors import UserError
-from multihead.metrics import Score, weighted_macro_recall
-from multihead.shards import class_indices
 from multihead.tasks import Task
 from multihead.whole_files import whole_file
 
@@ -24,7 +22,7 @@ class Submission:
 
     def __init__(self, path: Path, sample: Path, task: Task, prior: Mapping[str, int]) -> None:
         self._path, self._sample, self._task = path, sample, task
-        self._wanted = pd.Index(_read_column(sample, ROW_ID))
+        self._wanted = pd.Index(read_column(sample, ROW_ID))
         if self._wanted.has_duplicates:
             raise UserError(f"{sample}: {self._wanted[self._wanted.duplicated()][0]} stands in it more than once")
         self._targets = np.full(len(self._wanted), -1, np.int64)
@@ -78,34 +76,8 @@ class Submission:
         return len(table)
 
 
-def score_submission(submission: Path, truth: Path, task: Task) -> Score:
-    """Return the score of a submission against a file of the same form that holds the truth.
-
-    Raises UserError where their rows differ, a row belongs to no head, or a label is no class of its head.
-    """
-    told, true = _read_targets(submission), _read_targets(truth)
-    if len(told) != len(true) or not told.index.isin(true.index).all():
-        raise UserError(f"{submission}: its {len(told)} rows are not the {len(true)} rows of {truth}")
-    told = told[true.index]
-    truth_of, told_of, rows = {}, {}, 0
-    for head, classes in task.heads.items():
-        of_head = true.index.str.endswith(task.row_id("", head))
-        truth_of[head] = class_indices(true[of_head], classes, truth)
-        told_of[head] = class_indices(told[of_head], classes, submission)
-        rows += int(of_head.sum())
-    if rows != len(true) or not all(len(of) for of in truth_of.values()):
-        raise UserError(f"{truth}: row ids are not <image>_<head> with the heads {', '.join(task.heads)}")
-    return weighted_macro_recall(truth_of, told_of, task)
-
-
-def _read_targets(path: Path) -> "pd.Series[int]":
-    ids = pd.Index(_read_column(path, ROW_ID))
-    if ids.has_duplicates:
-        raise UserError(f"{path}: {ids[ids.duplicated()][0]} stands in it more than once")
-    return pd.Series(_read_column(path, TARGET).to_numpy(), ids, name=TARGET)
-
-
-def _read_column(path: Path, name: str) -> "pd.Series[str]":
+def read_column(path: Path, name: str) -> "pd.Series[str]":
+    """Return one column of a submission's file; UserError where it has none."""
     try:
         table = pd.read_csv(path, dtype={ROW_ID: str})
     except (OSError, ValueError) as error:

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from multihead import app
+from multihead.errors import UserError
+from multihead.evaluation import classes_table, read_answers, score
+from multihead.tasks import BENGALI
+
+HEADS = list(BENGALI.heads)
+
+
+def labels_of(count: int) -> pd.DataFrame:
+    """Every image's labels differ from the next one's in each head."""
+    rows = {head: np.arange(count) % len(classes) for head, classes in BENGALI.heads.items()}
+    return pd.DataFrame(rows, index=[f"Test_{i}" for i in range(count)])
+
+
+def write(path: Path, labels: pd.DataFrame) -> Path:
+    rows = [f"{image}_{head},{label}" for image, row in labels.iterrows() for head, label in row.items()]
+    path.write_text("\n".join(["row_id,target", *rows]) + "\n")
+    return path
+
+
+def test_a_submission_is_scored_whatever_the_order_of_its_rows(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", labels_of(168))
+    told = pd.read_csv(truth)
+    is_root = told.row_id.str.endswith("_grapheme_root")
+    told.loc[is_root & (told.target >= 84), "target"] = 0
+    told.sample(frac=1, random_state=0).to_csv(tmp_path / "submission.csv", index=False)
+    found = score(*read_answers(tmp_path / "submission.csv", truth, BENGALI), BENGALI)
+    assert found.recall == {"grapheme_root": 0.5, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0}
+    assert found.total == 0.75
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: t.iloc[1:], "its 8 rows are not the 9 rows of"),
+        (lambda t: t.assign(row_id=t.row_id.str.replace("Test_2", "Test_3")), "its 9 rows are not the 9 rows"),
+        (lambda t: t.assign(target=200), "target is 200; expected 0 to 167"),
+        (lambda t: t.rename(columns={"target": "label"}), "no column target; it has row_id, label"),
+        (lambda t: t.iloc[[0, *range(8)]], "stands in it more than once"),
+    ],
+)
+def test_a_submission_that_is_not_one_is_refused(tmp_path: Path, change, told: str) -> None:  # type: ignore[no-untyped-def]
+    truth = write(tmp_path / "truth.csv", labels_of(3))
+    change(pd.read_csv(truth)).to_csv(tmp_path / "submission.csv", index=False)
+    with pytest.raises(UserError, match=told):
+        read_answers(tmp_path / "submission.csv", truth, BENGALI)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["Test_0_letter,3", "Test_0_grapheme_root,3\nTest_1_vowel_diacritic,3\nTest_0_consonant_diacritic,3"],
+)
+def test_a_truth_of_another_task_is_refused(tmp_path: Path, rows: str) -> None:
+    for name in ("truth.csv", "submission.csv"):
+        (tmp_path / name).write_text(f"row_id,target\n{rows}\n")
+    with pytest.raises(UserError, match="row ids are not <image>_<head>"):
+        read_answers(tmp_path / "submission.csv", tmp_path / "truth.csv", BENGALI)
+
+
+def test_the_worst_classes_stand_first_and_absent_ones_not_at_all() -> None:
+    true = labels_of(20)
+    told = true.copy()
+    told.loc["Test_4", "grapheme_root"] = 7
+    told.loc["Test_6", "consonant_diacritic"] = 0
+    table = classes_table(told, true, BENGALI)
+    assert table.iloc[0].tolist() == ["grapheme_root", 4, 1, 0.0]
+    assert table.iloc[1].tolist() == ["consonant_diacritic", 6, 2, 0.5]
+    assert (table.recall[2:] == 1).all()
+    assert len(table) == 20 + 11 + 7
+
+
+def test_evaluate_tells_seen_from_unseen_and_writes_every_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    true = labels_of(168)
+    told = true.copy()
+    told.iloc[:100] = told.iloc[:100].assign(grapheme_root=0)
+    submission, truth = write(tmp_path / "submission.csv", told), write(tmp_path / "truth.csv", true)
+    train = true.iloc[100:].rename_axis("image_id")
+    train.to_csv(tmp_path / "train.csv")
+    classes = tmp_path / "classes.csv"
+    arguments = ["evaluate", submission, truth, "--train", tmp_path / "train.csv", "--classes", classes]
+    assert app.main([str(argument) for argument in arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "R = 0.7054"
+    assert "seen label combinations: 68 images, R = 1.0000, over the classes that these show" in lines
+    assert "unseen label combinations: 100 images, R = 0.5050, over the classes that these show" in lines
+    assert lines[lines.index("the 10 classes with the least recall:") + 1].split() == [
+        "grapheme_root",
+        "1:",
+        "0.0000",
+        "of",
+        "1",
+        "images",
+    ]
+    assert len(pd.read_csv(classes)) == 168 + 11 + 7
