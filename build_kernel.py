@@ -2,6 +2,7 @@
 """Build what is pushed to Kaggle, and rehearse it at home. Standard library only.
 
 python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
+python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
 python build_kernel.py stage FOLDER       put a training's weights into dataset_meta/
 python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
@@ -17,6 +18,7 @@ from pathlib import Path
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
 from bundler.metadata import read_metadata, set_owner
+from bundler.pretrained import KINDS, fetch, published
 from bundler.rehearsal import MOUNTS, Inputs, Rehearsed, check_submission, rehearse
 from bundler.staging import stage
 
@@ -37,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     try:
         if arguments.command == "stage":
-            print(f"dataset_meta: {stage(arguments.folder, DATASET)}")
+            print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
+        elif arguments.command == "fetch-weights":
+            print(fetch_weights(arguments.kind, arguments.backbone))
         elif arguments.command == "rehearse":
             build()
             name, data = arguments.kernel, arguments.data
@@ -73,6 +77,18 @@ def build(owner: str | None = None) -> None:
     for name, script in scripts.items():
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+
+
+def fetch_weights(kind: str, backbone: str) -> str:
+    """Put pretrained weights into dataset_meta, and return what makes the train kernel start from them."""
+    file = published(kind, backbone)
+    path = fetch(file, DATASET)
+    dataset = read_metadata(HOUSE / "dataset_meta" / "dataset-metadata.json")["id"]
+    return (
+        f"{path.name}: {path.stat().st_size:,} bytes, in {path.parent.name}/\n"
+        f'  kernel/train/settings.toml, [run]: pretrained = "{path.name}"\n'
+        f'  kernel/train/kernel-metadata.json: "dataset_sources": ["{dataset}"], once that dataset is created'
+    )
 
 
 def check_competition(data: Path) -> None:
@@ -163,6 +179,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command")
     staging = commands.add_parser("stage", help="put a training's weights into dataset_meta/")
     staging.add_argument("folder", type=Path, help="what kaggle kernels output downloaded")
+    staging.add_argument("--name", default="", help="of these weights in an ensemble")
+    fetching = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
+    fetching.add_argument("kind", choices=KINDS)
+    fetching.add_argument("backbone", help="b0 to b7")
     one = commands.add_parser("rehearse", help="run a built kernel in a stand-in of Kaggle's machine")
     one.add_argument("data", type=Path, help="a competition folder")
     one.add_argument("--kernel", choices=KERNELS, default="predict")

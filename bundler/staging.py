@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from bundler.errors import BundlerError
 WEIGHTS_FILE, MANIFEST_FILE = "model.weights.h5", "manifest.json"  # as multihead's weights.py writes them
 
 
-def stage(trained: Path, dataset: Path) -> str:
+def stage(trained: Path, dataset: Path, name: str = "") -> str:
     """Copy weights and manifest into the dataset folder and return what they are, in words.
 
+    name: what they are called there, as one of several for an ensemble.
     Raises BundlerError, with the dataset left as it was, where one is missing or they do not belong together.
     """
     try:
@@ -28,8 +30,11 @@ def stage(trained: Path, dataset: Path) -> str:
         raise BundlerError(f"{trained / MANIFEST_FILE}: not a manifest of weights ({error!r})") from error
     if sha256 != expected:
         raise BundlerError(f"{trained / WEIGHTS_FILE}: not the file that {MANIFEST_FILE} tells of; download both again")
-    for name in (WEIGHTS_FILE, MANIFEST_FILE):
-        shutil.copyfile(trained / name, dataset / f".new-{name}")
-    for name in (WEIGHTS_FILE, MANIFEST_FILE):
-        (dataset / f".new-{name}").replace(dataset / name)
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise BundlerError(f"--name {name}: expected letters, digits, dashes and underscores")
+    start = f"{name}." if name else ""
+    for file in (WEIGHTS_FILE, MANIFEST_FILE):
+        shutil.copyfile(trained / file, dataset / f".new-{start}{file}")
+    for file in (WEIGHTS_FILE, MANIFEST_FILE):
+        (dataset / f".new-{start}{file}").replace(dataset / f"{start}{file}")
     return told

@@ -63,3 +63,20 @@ def test_what_does_not_belong_together_leaves_the_dataset_as_it_was(
         stage(trained, dataset)
     assert [f.name for f in dataset.iterdir()] == [WEIGHTS_FILE]
     assert (dataset / WEIGHTS_FILE).read_bytes() == b"earlier"
+
+
+def test_weights_of_an_ensemble_are_staged_under_their_name(trained: Path, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    stage(trained, dataset, "b1-fold0")
+    stage(trained, dataset)
+    assert sorted(f.name for f in dataset.iterdir()) == sorted(
+        [
+            MANIFEST_FILE,
+            WEIGHTS_FILE,
+            weights.named(MANIFEST_FILE, "b1-fold0"),
+            weights.named(WEIGHTS_FILE, "b1-fold0"),
+        ]
+    )
+    with pytest.raises(BundlerError, match="--name a/b: expected letters"):
+        stage(trained, dataset, "a/b")

@@ -1,0 +1,102 @@
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+import build_kernel
+from bundler.errors import BundlerError
+from bundler.pretrained import KINDS, Pretrained, fetch, published
+
+CONTENT = bytes(range(256)) * 9000
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves CONTENT as /whole.h5, half of it as /cut.h5, and nothing else; counts what is asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        if self.path not in ("/whole.h5", "/cut.h5"):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT if self.path == "/whole.h5" else CONTENT[: len(CONTENT) // 2])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    Server.asked.clear()
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["sha256", "md5"])
+def test_a_file_is_fetched_once_and_is_the_one_published(tmp_path: Path, address: str, kind: str) -> None:
+    file = Pretrained("b0.h5", f"{address}/whole.h5", hashlib.new(kind, CONTENT).hexdigest())
+    for _ in range(2):
+        assert fetch(file, tmp_path).read_bytes() == CONTENT
+    assert Server.asked == ["/whole.h5"]
+
+
+@pytest.mark.parametrize(
+    ("path", "checksum", "told"),
+    [
+        ("/whole.h5", "0" * 64, "its checksum is"),
+        ("/cut.h5", hashlib.sha256(CONTENT).hexdigest(), "its checksum is"),
+        ("/gone.h5", "0" * 64, "Not Found"),
+    ],
+)
+def test_what_is_not_the_published_file_leaves_the_one_before(
+    tmp_path: Path, address: str, path: str, checksum: str, told: str
+) -> None:
+    (tmp_path / "b0.h5").write_bytes(b"before")
+    with pytest.raises(BundlerError, match=told):
+        fetch(Pretrained("b0.h5", address + path, checksum), tmp_path)
+    assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("b0.h5", b"before")]
+
+
+def test_no_server_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BundlerError, match=r"127\.0\.0\.1:9/b0\.h5: .*refused"):
+        fetch(Pretrained("b0.h5", "http://127.0.0.1:9/b0.h5", "0" * 64), tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_backbone_s_file_is_known(kind: str) -> None:
+    for number in range(8):
+        file = published(kind, f"b{number}")
+        assert file.address.startswith("https://")
+        assert file.name.startswith(f"efficientnet-b{number}_")
+        assert file.name.endswith("notop.h5")
+        assert len(file.checksum) in (32, 64)
+
+
+def test_an_unknown_backbone_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_kernel.main(["fetch-weights", "noisy-student", "b9"]) == 2
+    assert "efficientnet-b9: no such weights; one of efficientnet-b0, " in capsys.readouterr().err
+
+
+def test_the_command_says_what_to_write_next(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Pretrained("b0.h5", f"{address}/whole.h5", hashlib.md5(CONTENT).hexdigest())
+    monkeypatch.setattr(build_kernel, "published", lambda *_: file)
+    monkeypatch.setattr(build_kernel, "DATASET", tmp_path)
+    assert build_kernel.main(["fetch-weights", "noisy-student", "b0"]) == 0
+    assert (tmp_path / "b0.h5").read_bytes() == CONTENT
+    told = capsys.readouterr().out
+    assert 'pretrained = "b0.h5"' in told
+    assert "dataset_sources" in told
