@@ -1,0 +1,206 @@
+"""The ladder: what each change of the recipe does to R, on real images.
+
+    PYTHONPATH=src python -m benchmarks.score DATA RUNS [--only NAME ...]
+
+DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung
+that is there is not trained again. Each rung is trained by the train command in a process of its own: same split,
+same seed, same number of images seen. R is of the held-out images, on which the prior's exponents are chosen, too;
+what a rung gains over the one that it is compared with, on the same images, has a 95 % interval by paired
+bootstrap.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multihead.crop_store import crops_ahead
+from multihead.inference import predict_probabilities
+from multihead.logit_adjustment import adjusted_heads, choose_exponents
+from multihead.metrics import recall_per_class
+from multihead.settings import Settings, read_settings
+from multihead.shards import find_shards, read_labels
+from multihead.tasks import BENGALI, Task
+from multihead.validation import choose_validation
+from multihead.weights import load_model, read_manifest
+
+HOUSE = Path(__file__).resolve().parent.parent
+RESAMPLES, COPIES = 1000, 4
+
+Truth = Mapping[str, NDArray[np.int64]]
+Probabilities = dict[str, NDArray[np.float32]]
+
+
+class Rung(NamedTuple):
+    """One row: what it changes in the rung that it is compared with; none: in what is made of the same answers."""
+
+    against: str
+    changes: Mapping[str, str]
+    has_prior: bool = False  # left in the probabilities
+
+
+SAME: Mapping[str, str] = {}  # number of images, split, network
+START = {
+    "backbone": "resnet10",
+    "image_size": "[48, 48]",
+    "validation_share": "0.15",
+    "epochs": "14",
+    "batch_size": "32",
+    "optimizer": "rmsprop",
+    "learning_rate": "2e-5",
+    "schedule": "plateau",
+    "warmup_epochs": "0",
+    "ema_decay": "0",
+    "loss_weights": "equal",
+    "mixup_share": "0.5",
+    "cutmix_share": "0.5",
+}
+COSINE = {"optimizer": "adamw", "schedule": "cosine", "warmup_epochs": "1", "learning_rate": "2e-3"}
+RUNGS = {
+    "the notebook's recipe": Rung("", START, has_prior=True),
+    "learning rate 1e-3": Rung("the notebook's recipe", {"learning_rate": "1e-3"}, has_prior=True),
+    "the prior divided out": Rung("learning rate 1e-3", SAME),
+    "AdamW 2e-3, warm-up, cosine": Rung("the prior divided out", COSINE),
+    "cutmix alone, alpha 1": Rung(
+        "AdamW 2e-3, warm-up, cosine", {"mixup_share": "0", "cutmix_share": "0.5", "cutmix_alpha": "1"}
+    ),
+    "moving average": Rung("cutmix alone, alpha 1", {"ema_decay": "0.999"}),
+    "losses 2:1:1": Rung("moving average", {"loss_weights": "score"}),
+    "two clean epochs": Rung("moving average", {"clean_epochs": "2"}),
+    "label smoothing 0.05": Rung("moving average", {"label_smoothing": "0.05"}),
+    "random erasing of half": Rung("moving average", {"erase_share": "0.5"}),
+}
+
+
+def main() -> None:
+    """Train what is not there yet, and print the table of all that is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a competition's folder")
+    parser.add_argument("runs", type=Path, help="where every rung's output is kept")
+    parser.add_argument("--only", choices=RUNGS, action="append", help="these rungs only")
+    arguments = parser.parse_args()
+    print("| change | R | gain | over | CPU-seconds | images seen |\n|---|---|---|---|---|---|")
+    for name in arguments.only or RUNGS:
+        for needed in filter(None, (RUNGS[name].against, name)):
+            folder = _folder(arguments.runs, needed)
+            if not (folder / "answers.npz").is_file():
+                _train(_trained(needed), arguments.data, folder)
+        print(_row(name, arguments.runs), flush=True)
+
+
+def _trained(name: str) -> str:
+    """Return the rung whose training gives this one's answers."""
+    return name if RUNGS[name].changes else _trained(RUNGS[name].against)
+
+
+def _folder(runs: Path, name: str) -> Path:
+    return runs / re.sub(r"\W+", "-", _trained(name))
+
+
+def _settings(name: str) -> dict[str, str]:
+    against, changes, _ = RUNGS[name]
+    return (_settings(against) if against else {}) | dict(changes)
+
+
+def _train(name: str, data: Path, folder: Path) -> None:
+    working = folder / "working"
+    working.mkdir(parents=True, exist_ok=True)
+    overrides = [f"{key}={value}" for key, value in _settings(name).items()]
+    options = [part for of in overrides for part in ("--set", of)]
+    command = [sys.executable, "-m", "multihead.app", "train", *options]
+    environment = os.environ | {"KAGGLE_ROOT": str(folder), "PYTHONPATH": str(HOUSE / "src")}
+    paths = ["--set", f"data={data.resolve()}", "--set", f"working={working.resolve()}"]
+    before = _cpu_seconds()
+    with (folder / "log.txt").open("wb") as log:
+        subprocess.run([*command, *paths], check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    seconds = _cpu_seconds() - before
+    settings = read_settings(None, overrides)
+    answers, truth = held_out_answers(data, working, settings, BENGALI)
+    counts = read_manifest(working).train_counts
+    images = settings.run.epochs * sum(next(iter(counts.values())))
+    (folder / "told.json").write_text(json.dumps({"cpu_seconds": seconds, "images": images, "counts": counts}))
+    stored: dict[str, Any] = answers | {f"true_{head}": of for head, of in truth.items()}
+    np.savez(folder / "answers.npz", **stored)
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Truth]:
+    """Return the crops of the images that a training with these settings holds out, and their class indices."""
+    labels = read_labels(data / task.labels_file, task)
+    is_held_out = choose_validation(labels, settings.run)
+    images, truth = [], []
+    for shard, _ in crops_ahead(find_shards(data, task.train_files), task, settings.model):
+        rows = np.flatnonzero(is_held_out.loc[list(shard.ids)].to_numpy()).tolist()
+        images.append(shard.images[rows])
+        truth.append(labels.loc[[shard.ids[row] for row in rows]])
+    return np.concatenate(images), {head: np.concatenate([of[head].to_numpy() for of in truth]) for head in task.heads}
+
+
+def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) -> tuple[Probabilities, Truth]:
+    """Return what the trained network says of those images, and the truth."""
+    images, truth = held_out(data, settings, task)
+    return predict_probabilities(load_model(working, read_manifest(working)), images, 128), truth
+
+
+def _row(name: str, runs: Path) -> str:
+    truth, told = read_answers(name, runs)
+    used = json.loads((_folder(runs, name) / "told.json").read_text())
+    gain, against = "", RUNGS[name].against
+    if against:
+        low, middle, high = gain_interval(truth, read_answers(against, runs)[1], told)
+        gain = f"{middle:+.4f} ({low:+.4f} to {high:+.4f})"
+    cells = (name, f"{total(truth, told):.4f}", gain, against, f"{used['cpu_seconds']:.0f}", f"{used['images']:,}")
+    return f"| {' | '.join(cells)} |"
+
+
+def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
+    """Return the truth of a rung's held-out images, and the classes that it answers."""
+    folder = _folder(runs, name)
+    with np.load(folder / "answers.npz") as stored:
+        truth = {head: stored[f"true_{head}"] for head in BENGALI.heads}
+        answers = {head: stored[head] for head in BENGALI.heads}
+    if not RUNGS[name].has_prior:
+        counts = json.loads((folder / "told.json").read_text())["counts"]
+        answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
+    return truth, {head: of.argmax(axis=1) for head, of in answers.items()}
+
+
+def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:
+    """Return R over some of the rows; classes that they lack are left out."""
+    recalls = [
+        float(np.nanmean(recall_per_class(truth[head][rows], told[head][rows], len(classes))))
+        for head, classes in BENGALI.heads.items()
+    ]
+    return float(np.average(recalls, weights=[BENGALI.score_weights[head] for head in BENGALI.heads]))
+
+
+def gain_interval(truth: Truth, before: Truth, after: Truth) -> tuple[float, float, float]:
+    """Return the 2.5th percentile of R after less R before over resamples of the images, the gain, the 97.5th.
+
+    B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993.
+    """
+    rng = np.random.default_rng(0)
+    images = len(next(iter(truth.values())))
+    gains = []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, images, images)
+        gains.append(total(truth, after, rows) - total(truth, before, rows))
+    low, high = np.percentile(gains, [2.5, 97.5]).tolist()
+    return low, total(truth, after) - total(truth, before), high
+
+
+if __name__ == "__main__":
+    main()
