@@ -16,6 +16,7 @@ from multihead.generator import (
     affine_jitter,
     cutmix,
     cutmix_box,
+    erase,
     mixup,
     one_hot,
     random_for,
@@ -210,3 +211,41 @@ def test_jitter_gives_the_same_pixels_with_and_without_ipp(monkeypatch: pytest.M
     without = jittered()
     monkeypatch.setattr(generator, "use_opencv_alone", lambda: cv2.ipp.setUseIPP(True))
     assert np.array_equal(jittered(), without)
+
+
+@given(shapes.filter(lambda shape: min(shape[1:3]) > 1), seeds, st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_erasing_blanks_one_box_of_an_image_with_its_paper(
+    shape: tuple[int, ...], seed: int, share: float, dark_ink: bool
+) -> None:
+    before, _ = batch_of(shape, seed)
+    images = before.copy()
+    erase(images, np.random.default_rng(seed), share, dark_ink=dark_ink)
+    for old, new in zip(before, images, strict=True):
+        changed = (old != new).any(axis=2)
+        assert share or not changed.any()
+        if changed.any():
+            rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+            box = new[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            assert (box == (old.max() if dark_ink else old.min())).all()
+
+
+def test_erasing_of_all_leaves_no_image_as_it_was() -> None:
+    before = np.random.default_rng(0).integers(0, 200, (50, 30, 40, 1), np.uint8)
+    images = before.copy()
+    erase(images, np.random.default_rng(0), 1.0, dark_ink=True)
+    shares = [(old != new).mean() for old, new in zip(before, images, strict=True)]
+    assert min(shares) > 0.01
+    assert max(shares) < 0.42
+    erase(images := before.copy(), np.random.default_rng(0), 0.5, dark_ink=True)
+    assert 10 < sum((old != new).any() for old, new in zip(before, images, strict=True)) < 40
+
+
+def test_the_last_epochs_are_not_mixed() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 10, 10, 1), np.uint8)
+    run = dataclasses.replace(STILL, mixup_share=1.0, mixup_alpha=5.0, epochs=5, clean_epochs=2)
+    mixed = [
+        any(((of > 0) & (of < 1)).any() for of in batches_of(images, run, epoch=epoch)[0][1].values())
+        for epoch in range(5)
+    ]
+    assert mixed == [True, True, True, False, False]

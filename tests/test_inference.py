@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead import inference
-from multihead.inference import Predictor, predict_probabilities
+from multihead.inference import Member, Predictor, predict_probabilities
 from multihead.settings import ModelSettings, RunSettings
 from multihead.shards import Shard
 from multihead.tasks import BENGALI
@@ -63,7 +63,9 @@ def predict(of: list[Shard], network: Network, run: RunSettings, seconds: float)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
-        predictor = Predictor(network, BENGALI, MODEL, run, total_images=total, on_problem=no_problem)
+        predictor = Predictor(
+            [Member(network, lambda of: of)], BENGALI, MODEL, run, total_images=total, on_problem=no_problem
+        )
         return list(predictor.predict_files([Path("a")]))
 
 
@@ -141,3 +143,53 @@ def test_the_answer_is_that_of_the_mean_over_image_and_copies(copies: int, jitte
     run = RunSettings(batch_size=BATCH, test_time_copies=copies, shift=0.5)
     (table,) = predict([shard], Odd(shard.images, jittered), run, 0.0)  # type: ignore[arg-type]
     assert (table == answer).all(axis=None)
+
+
+def test_members_answer_together_each_with_its_own_adjustment() -> None:
+    (shard,) = shards(1, 5)
+
+    class Constant:
+        def __init__(self, share: float) -> None:
+            self.share, self.calls = share, 0
+
+        def predict_on_batch(self, images: Any) -> dict[str, Any]:
+            self.calls += 1
+            of = [self.share, 1 - self.share]
+            rows = {h: np.array(of + [0.0] * (len(c) - 2), np.float32) for h, c in BENGALI.heads.items()}
+            return {h: np.tile(row, (len(images), 1)) for h, row in rows.items()}
+
+    first, second = Constant(0.7), Constant(0.6)
+
+    def turned(probabilities: Any) -> Any:
+        return {head: of[:, [1, 0, *range(2, of.shape[1])]] for head, of in probabilities.items()}
+
+    run = RunSettings(batch_size=BATCH)
+    answers = {}
+    for name, adjust in (("plain", lambda of: of), ("turned", turned)):
+        members = [Member(first, adjust), Member(second, lambda of: of)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(shard, 0.0)]))
+            predictor = Predictor(members, BENGALI, MODEL, run, total_images=5, on_problem=no_problem)
+            (table,) = predictor.predict_files([Path("a")])
+        answers[name] = set(table.to_numpy().ravel().tolist())
+    assert answers == {"plain": {0}, "turned": {1}}  # 0.3 + 0.6 against 0.7 + 0.4
+    assert second.calls == first.calls
+
+
+def test_an_ensemble_is_left_out_where_its_time_is_not_there() -> None:
+    clock = [0.0]
+    members = [Member(Network(clock), lambda of: of) for _ in range(2)]
+    of = shards(2, 8)
+
+    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[Shard, float]]:
+        yield from ((shard, 0.0) for shard in of)
+
+    run = RunSettings(batch_size=BATCH, time_budget_minutes=5 / 0.9 / 60)  # 4 batches once, 8 by both
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", crops_ahead)
+        patch.setattr(inference, "elapsed", lambda: clock[0])
+        predictor = Predictor(members, BENGALI, MODEL, run, total_images=16, on_problem=no_problem)
+        tables = list(predictor.predict_files([Path("a")]))
+    assert [len(table) for table in tables] == [8, 8]
+    assert not predictor.is_late
+    assert [member.network.seen for member in members] == [4, 0]

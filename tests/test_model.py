@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import keras
 import numpy as np
+import pytest
 
 from multihead.backbones import build_backbone, input_scaling
+from multihead.errors import UserError
 from multihead.inference import predict_probabilities
-from multihead.model import build_model
-from multihead.settings import BACKBONES, ModelSettings
+from multihead.model import build_model, freeze_up_to, load_pretrained
+from multihead.settings import EFFICIENTNETS, ModelSettings
 from multihead.tasks import BENGALI
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 48))
@@ -60,7 +64,7 @@ def test_the_table_is_the_package_s_own() -> None:
         own = {f"efficientnet-b{i}": getattr(package, f"EfficientNetB{i}")(weights=None) for i in range(8)}
     finally:
         package.EfficientNet = original
-    assert own == {name: shape for name, shape in BACKBONES.items() if name != "narrow"}
+    assert own == {name: shape for name, shape in EFFICIENTNETS.items() if name != "narrow"}
 
 
 def test_heads_stay_float32_under_mixed_precision() -> None:
@@ -72,3 +76,44 @@ def test_heads_stay_float32_under_mixed_precision() -> None:
         keras.config.set_dtype_policy(before)
     assert network.get_layer("narrow").compute_dtype == "float16"
     assert all(network.get_layer(head).compute_dtype == "float32" for head in BENGALI.heads)
+
+
+def test_a_published_file_s_weights_come_into_the_backbone(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    other = build_backbone("narrow", (64, 64))
+    other.save(tmp_path / "narrow.h5")  # the form of the published files
+    network = build_model(NARROW, BENGALI)
+    load_pretrained(network, NARROW, tmp_path / "narrow.h5")
+    for one, of_file in zip(network.get_layer("narrow").weights, other.weights, strict=True):
+        assert np.array_equal(np.asarray(one), np.asarray(of_file))
+
+
+def test_a_file_of_another_backbone_is_refused(tmp_path: Path) -> None:
+    inputs = keras.Input((3,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(tmp_path / "dense.h5")
+    (tmp_path / "page.h5").write_text("<html>")
+    for name in ("dense.h5", "page.h5"):
+        with pytest.raises(UserError, match=f"pretrained: .*{name} does not fit narrow"):
+            load_pretrained(build_model(NARROW, BENGALI), NARROW, tmp_path / name)
+
+
+def test_frozen_layers_are_not_trained() -> None:
+    network = build_model(NARROW, BENGALI)
+    freeze_up_to(network, NARROW, "block1a_project_bn")
+    frozen = {v.path for v in network.weights} - {v.path for v in network.trainable_weights}
+    assert any("stem_conv" in path for path in frozen)
+    assert any("block1a_project_bn" in path for path in frozen)
+    assert not any("block2a_expand_conv" in path for path in frozen)
+    before = {v.path: np.asarray(v) for v in network.weights}
+    network.compile("adamw", dict.fromkeys(BENGALI.heads, "categorical_crossentropy"))
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 1), np.uint8)
+    labels = {head: np.eye(len(of), dtype=np.float32)[:4] for head, of in BENGALI.heads.items()}
+    network.fit(images, labels, verbose=0)
+    is_same = {v.path: np.array_equal(before[v.path], np.asarray(v)) for v in network.weights}
+    assert all(is_same[path] for path in frozen if "block1a" in path or "stem" in path)
+    assert not all(is_same.values())
+
+
+def test_a_layer_that_is_not_there_cannot_be_frozen_up_to() -> None:
+    with pytest.raises(UserError, match="frozen_up_to = 'conv9'; narrow has stem_conv, "):
+        freeze_up_to(build_model(NARROW, BENGALI), NARROW, "conv9")

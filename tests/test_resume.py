@@ -166,7 +166,7 @@ def test_a_changed_draw_is_named_and_gone_on_with(unbroken: Path, drawn: Path, t
     (other.root / "settings.toml").write_text(SETTINGS.replace("epochs = 3\nbatch_size = 16", "epochs = 4\nzoom = 0.1"))
     told = other.run_to_the_end()
     assert "3 epochs and 0 shards of the next are done" in told
-    assert "from here on with another batch_size, zoom" in told
+    assert "from here on with another epochs, batch_size, zoom" in told
     assert "epoch 4/4" in told
 
 

@@ -26,9 +26,11 @@ def test_a_file_names_only_what_differs(tmp_path: Path) -> None:
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, "[run]\nepochs = 3\n")
     overrides = ["epochs=5", "image_size=[96, 128]", "learning_rate=1", "data=/some/where", "require_gpu=true"]
-    settings = read_settings(path, overrides)
+    settings = read_settings(path, [*overrides, 'ensemble=["b1", "b3"]'])
     assert settings.model.image_size == (96, 128)
-    assert settings.run == RunSettings(epochs=5, learning_rate=1.0, data="/some/where", require_gpu=True)
+    assert settings.run == RunSettings(
+        epochs=5, learning_rate=1.0, data="/some/where", ensemble=("b1", "b3"), require_gpu=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[model]\nimage_size = [64, 16]", "image_size = 16; expected at least 32"),
         ('[model]\nbackbone = "resnet"', "backbone = 'resnet'; expected one of narrow, efficientnet-b0"),
         ('[model]\ncrop = "square"', "crop = 'square'; expected one of ink, none"),
+        ("[run]\nensemble = 'b1'", "ensemble = 'b1'; expected a list of texts"),
+        ("[run]\nensemble = [1, 2]", "ensemble = [1, 2]; expected a list of texts"),
         ("[train]\nepochs = 3", "[train] is not known"),
         ("epochs = 3", "[epochs] is not known"),
         ("run = 3", "run is not a table"),

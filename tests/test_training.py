@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multihead.backbones import build_backbone
 from multihead.devices import prepare_devices
 from multihead.errors import UserError
+from multihead.metrics import is_seen
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings
 from multihead.tasks import BENGALI
@@ -57,14 +59,56 @@ def test_too_few_images_to_hold_any_out_is_an_error() -> None:
 
 
 def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
-    run = RunSettings(plateau_patience=2, plateau_factor=0.5, min_learning_rate=0.3)
-    state = TrainingState(1.0)
+    run = RunSettings(
+        schedule="plateau", learning_rate=1.0, plateau_patience=2, plateau_factor=0.5, min_learning_rate=0.3
+    )
+    state = TrainingState()
     rates = []
     for score in [0.1, 0.2, 0.2, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1]:
         state.end_epoch(score, run)
-        rates.append(state.learning_rate)
+        rates.append(state.learning_rate(run, 5.0))
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]
     assert (state.best_epoch, state.best_score, state.epochs_since_best) == (5, 0.3, 4)
+
+
+@given(st.floats(1e-6, 1), st.floats(1e-9, 1e-3), st.integers(2, 60), st.floats(0, 2))
+def test_the_learning_rate_rises_once_and_falls_to_its_floor_at_the_end(
+    rate: float, floor: float, epochs: int, warmup: float
+) -> None:
+    run = RunSettings(learning_rate=rate, min_learning_rate=floor, epochs=epochs, warmup_epochs=warmup)
+    places = np.linspace(0, epochs, 200)[1:]
+    rates = np.array([TrainingState().learning_rate(run, place) for place in places])
+    assert (np.diff(rates[places < warmup]) > 0).all()
+    assert (np.diff(rates[places >= warmup]) <= 0).all()
+    assert rates.max() <= rate
+    assert rates[-1] == pytest.approx(min(rate, floor), rel=1e-6) or warmup >= epochs
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=60, max_size=200),
+    st.sampled_from([0.1, 0.2, 0.4]),
+    st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_unseen_validation_holds_out_whole_combinations_and_keeps_every_class(
+    combinations: list[tuple[int, int]], share: float, seed: int
+) -> None:
+    labels = labels_of(combinations)
+    held_out = choose_validation(labels, RunSettings(validation="unseen", validation_share=share, seed=seed))
+    assert abs(held_out.sum() - share * len(labels)) < 1
+    train = labels.loc[held_out.index[~held_out]]
+    for head in labels:
+        pairs = labels.groupby(list(labels)).filter(lambda rows: len(rows) > 1)
+        assert set(pairs[head]) <= set(train[head])
+
+
+def test_unseen_validation_holds_out_combinations_where_there_are_enough() -> None:
+    labels = labels_of([(root, mark) for root in range(6) for mark in range(3)] * 10)
+    held_out = choose_validation(labels, RunSettings(validation="unseen", validation_share=0.2))
+    assert (
+        ~is_seen(labels.loc[held_out.index[held_out]], labels.loc[held_out.index[~held_out]])
+    ).sum() == 10  # one whole combination of ten images, of the 18 that half would be
+    assert set(labels.loc[held_out.index[~held_out], "root"]) == set(range(6))
 
 
 def run_of(**changes: object) -> RunSettings:
@@ -80,7 +124,7 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert float(history[1]["loss"]) < float(history[0]["loss"])
-    assert [float(row["learning_rate"]) for row in history] == [3e-3, 3e-3]
+    assert [float(row["learning_rate"]) for row in history] == pytest.approx([3e-3, 1e-5], rel=1e-3)
     manifest = read_manifest(tmp_path)
     assert manifest.model == NARROW
     assert manifest.score is not None
@@ -94,19 +138,19 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_training_ends_where_the_score_stays(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = run_of(epochs=50, stop_patience=2, learning_rate=1e-8, min_learning_rate=0)
+    run = run_of(epochs=50, schedule="plateau", stop_patience=2, learning_rate=1e-8, min_learning_rate=0)
     Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
     assert "no better score for 2 epochs" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path) -> None:
-    run = run_of(plateau_patience=1, plateau_factor=0.5, optimizer="rmsprop")
+    run = run_of(schedule="plateau", warmup_epochs=0.0, plateau_patience=1, plateau_factor=0.5, optimizer="rmsprop")
     trainer = Trainer(BENGALI, NARROW, run, drawn, tmp_path)
     trainer.state.best_score = 1.0  # no epoch is better, so each one halves the rate
     trainer.train()
     rates = [row["learning_rate"] for row in trainer.state.history]
-    assert rates == [3e-3, 1.5e-3]
+    assert rates == pytest.approx([3e-3, 1.5e-3])
     assert float(trainer.network.optimizer.learning_rate) == pytest.approx(1.5e-3)
 
 
@@ -123,3 +167,35 @@ def test_training_in_mixed_precision_leaves_float32_weights(drawn: Path, tmp_pat
     network = load_model(tmp_path, read_manifest(tmp_path))
     assert {str(v.dtype) for v in network.weights} == {"float32"}
     assert all(np.isfinite(np.asarray(v)).all() for v in network.weights)
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_pretrained_weights_and_leaves_the_frozen_ones(drawn: Path, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(5)
+    pretrained = build_backbone("narrow", NARROW.image_size)
+    pretrained.save(tmp_path / "narrow.h5")
+    run = run_of(epochs=1, pretrained="narrow.h5", frozen_up_to="stem_bn", seed=1)
+    Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
+    trained = load_model(tmp_path, read_manifest(tmp_path)).get_layer("narrow")
+    for name, is_frozen in (("stem_conv", True), ("top_conv", False)):
+        kernels = [np.asarray(of.get_layer(name).weights[0]) for of in (trained, pretrained)]
+        assert np.array_equal(kernels[0], kernels[1]) == is_frozen
+        assert np.allclose(kernels[0], kernels[1], atol=0.1)  # some steps away from where it started
+
+
+def test_pretrained_weights_that_are_in_no_input_are_named(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=r"pretrained = 'b0\.h5': in no input; is its dataset among dataset_sources"):
+        Trainer(BENGALI, NARROW, run_of(pretrained="b0.h5"), drawn, tmp_path).train()
+
+
+@pytest.mark.slow
+def test_the_score_of_unseen_combinations_is_told_apart(drawn: Path, tmp_path: Path) -> None:
+    run = run_of(epochs=1, validation="unseen", validation_share=0.3)
+    trainer = Trainer(BENGALI, NARROW, run, drawn, tmp_path)
+    trainer.train()
+    row = trainer.state.history[0]
+    assert 0 <= row["score_unseen"] <= 1
+    assert set(read_manifest(tmp_path).prior_exponents) == set(BENGALI.heads)

@@ -69,7 +69,7 @@ def test_missing_weights_are_named(folder: Path) -> None:
         read_manifest(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"format": 2}'])
 def test_a_damaged_manifest_is_named(folder: Path, text: str) -> None:
     (folder / MANIFEST_FILE).write_text(text)
     with pytest.raises(UserError, match=r"manifest\.json: not a manifest"):
@@ -79,7 +79,7 @@ def test_a_damaged_manifest_is_named(folder: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"format": 2}, "format 2; this version reads format 1"),
+        ({"format": 1}, "format 1; this version reads format 2"),
         ({"heads": {"grapheme_root": [0, 1]}}, "heads are not those of task bengali"),
         ({"model": {"task": "mnist"}}, "task = 'mnist'; expected one of bengali"),
     ],

@@ -18,8 +18,9 @@ from multihead.tasks import TASKS, Task, task_by_name
 if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not wait for it
     import pandas as pd
 
-    from multihead.inference import Predictor
+    from multihead.inference import Member, Predictor, Probabilities
     from multihead.submission import Submission
+    from multihead.weights import Manifest
 
 SUBMISSION_FILE = "submission.csv"
 MAX_PRIOR_SHARE = 0.2  # of rows with the most frequent class; above it a score would mislead
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.command == "evaluate":
-            evaluate(arguments.submission, arguments.truth, task_by_name(arguments.task))
+            of = arguments
+            evaluate(of.submission, of.truth, task_by_name(of.task), of.train, of.classes)
         else:
             command = {"train": train, "predict": predict, "settings": show_settings}[arguments.command]
             command(read_settings(arguments.settings, arguments.set))
@@ -90,20 +92,28 @@ def predict(settings: Settings) -> None:
     from multihead.inference import Predictor
     from multihead.shards import find_shards
     from multihead.submission import Submission
-    from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
+    from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, named, read_manifest
 
-    weights = find_input("weights", [MANIFEST_FILE, WEIGHTS_FILE], run.weights)
-    manifest = read_manifest(weights)
+    weights = [
+        (find_input("weights", [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)], run.weights), name)
+        for name in run.ensemble or [""]
+    ]
+    manifests = [read_manifest(folder, name) for folder, name in weights]
+    manifest = manifests[0]
     _refuse_other_model(settings, manifest.model)
+    _refuse_other_crops(run.ensemble, [of.model for of in manifests])
     task = task_by_name(manifest.model.task)
     data = find_input("competition", [task.test_files, task.sample_submission], run.data, task.competition)
-    say(f"predict: {data} with {weights}, epoch {manifest.epoch}")
+    told = ", ".join(
+        f"{folder / name}, epoch {of.epoch}" for (folder, name), of in zip(weights, manifests, strict=True)
+    )
+    say(f"predict: {data} with {told}")
     submission = Submission(working / SUBMISSION_FILE, data / task.sample_submission, task, manifest.prior)
     if is_rerun():
         submission.write()
     on_problem = _warn if is_rerun() else _refuse
     predictor = Predictor(
-        load_model(weights, manifest),
+        [_member(folder, of, name) for (folder, name), of in zip(weights, manifests, strict=True)],
         task,
         manifest.model,
         run,
@@ -113,6 +123,17 @@ def predict(settings: Settings) -> None:
     tables = predictor.predict_files(find_shards(data, task.test_files))
     rows = _fill(submission, predictor, tables, run, on_problem)
     say(f"submission: {working / SUBMISSION_FILE} ({rows} rows)")
+
+
+def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":
+    from multihead.inference import Member
+    from multihead.logit_adjustment import adjusted_heads
+    from multihead.weights import load_model
+
+    def adjust(probabilities: "Probabilities") -> "Probabilities":
+        return adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
+
+    return Member(load_model(folder, manifest, name), adjust)
 
 
 def _fill(
@@ -156,19 +177,25 @@ def show_settings(settings: Settings) -> None:
             print(f"{key} = {json.dumps(value)}")
 
 
-def evaluate(submission: Path, truth: Path, task: Task) -> None:
-    """Print the score of a submission, each head's macro recall, and the classes that the truth lacks."""
-    from multihead.submission import score_submission
+def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:
+    """Print the score of a submission, each head's macro recall, and the worst classes."""
+    from multihead.evaluation import classes_table, read_answers, report
+    from multihead.shards import read_labels
 
-    score = score_submission(submission, truth, task)
-    print(f"R = {score.total:.4f}")
-    for head, recall in score.recall.items():
-        absent = score.absent[head]
-        classes = len(task.heads[head])
-        note = (
-            f"; averaged over the {classes - len(absent)} classes present, absent: {_listed(absent)}" if absent else ""
-        )
-        print(f"  {head:<20} {recall:.4f} (a constant answer: {1 / (classes - len(absent)):.4f}{note})")
+    told, true = read_answers(submission, truth, task)
+    table = classes_table(told, true, task)
+    for line in report(told, true, task, read_labels(train, task) if train else None, table):
+        print(line)
+    if classes:
+        table.to_csv(classes, index=False, lineterminator="\n")
+        print(f"recall per class: {classes}")
+
+
+def _refuse_other_crops(names: Sequence[str], models: Sequence[ModelSettings]) -> None:
+    first = models[0]
+    for name, model in zip(names, models, strict=False):
+        if (model.task, model.image_size, model.crop) != (first.task, first.image_size, first.crop):
+            raise UserError(f"ensemble: {name} has another task, image_size or crop than {names[0]}")
 
 
 def _refuse_other_model(settings: Settings, of_weights: ModelSettings) -> None:
@@ -178,10 +205,6 @@ def _refuse_other_model(settings: Settings, of_weights: ModelSettings) -> None:
             raise UserError(
                 f"{key} = {given!r}, but the weights were trained with {trained!r}; leave it out to predict"
             )
-
-
-def _listed(classes: Sequence[int]) -> str:
-    return ", ".join(map(str, classes))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,6 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser("evaluate", help=evaluate.__doc__)
     score.add_argument("submission", type=Path)
     score.add_argument("truth", type=Path)
+    score.add_argument("--train", type=Path, help="the table of train labels, to score seen and unseen apart")
+    score.add_argument("--classes", type=Path, help="a CSV file to write, with the recall of each class")
     score.add_argument("--task", default="bengali", choices=TASKS)
     return parser
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from efficientnet import model as efficientnet
 
-from multihead.settings import BACKBONES
+from multihead.settings import EFFICIENTNETS, RESNETS
 
 # What the package's builders look up in the `backend` module they are given. Keras 3's own has no such
 # functions any more. They use a native swish only where backend() is "tensorflow" and tf.nn has one:
@@ -28,7 +28,32 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def build_backbone(name: str, size: tuple[int, int]) -> Any:
     """Return an untrained model from float (n, height, width, 3), as input_scaling leaves it, to features (n, f)."""
-    width, depth = BACKBONES[name]
+    return _resnet(name, size) if name in RESNETS else _efficientnet(name, size)
+
+
+def _resnet(name: str, size: tuple[int, int]) -> Any:
+    """Build a ResNet of basic blocks (K. He et al., Deep Residual Learning for Image Recognition, 2016).
+
+    Dense 3 x 3 convolutions are what a CPU does well: the stem halves the image, and so does every later stage.
+    """
+    layers = keras.layers
+
+    def convolution(features: Any, filters: int, strides: int = 1) -> Any:
+        features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(features)
+        return layers.BatchNormalization()(features)
+
+    images = keras.Input((*size, 3))
+    features = images
+    for filters, blocks in zip(*RESNETS[name], strict=True):
+        features = layers.ReLU()(convolution(features, filters, strides=2))
+        for _ in range(blocks):
+            change = layers.ReLU()(convolution(features, filters))
+            features = layers.ReLU()(layers.Add()([features, convolution(change, filters)]))
+    return keras.Model(images, layers.GlobalAveragePooling2D()(features), name=name)
+
+
+def _efficientnet(name: str, size: tuple[int, int]) -> Any:
+    width, depth = EFFICIENTNETS[name]
     return efficientnet.EfficientNet(
         width,
         depth,

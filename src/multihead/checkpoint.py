@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
+from multihead.moving_average import MovingAverage
 from multihead.whole_files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.npz"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Checkpoint:
     """What one file holds.
 
     identity: what decided what this training becomes. counters: where the training was, as plain values.
-    arrays: the variables of network and optimizer.
+    arrays: the variables of network and optimizer, then what a moving average holds.
     """
 
     path: Path
@@ -40,10 +41,17 @@ class Checkpoint:
         return self.counters["epoch"], self.counters["shards_done"]
 
 
-def save_checkpoint(folder: Path, network: Any, identity: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path,
+    network: Any,
+    identity: Mapping[str, Any],
+    counters: Mapping[str, Any],
+    average: MovingAverage | None = None,
+) -> None:
     """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
     told = json.dumps({"format": FORMAT, "identity": identity, "counters": counters})
     arrays = [np.asarray(variable) for variable in _variables(network)]
+    arrays += average.arrays if average else []
     with whole_file(folder / CHECKPOINT_FILE) as new, new.open("wb") as file:
         np.savez(file, *arrays, told=np.array(told))
 
@@ -61,13 +69,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f'{path}: not a readable checkpoint ({error}); set resume = "off" to begin anew') from error
 
 
-def restore(network: Any, checkpoint: Checkpoint) -> None:
+def restore(network: Any, checkpoint: Checkpoint, average: MovingAverage | None = None) -> None:
     """Put a checkpoint's values into a compiled network of the same settings; UserError where they do not fit."""
     variables = _variables(network)
-    if [(v.shape, str(v.dtype)) for v in variables] != [(a.shape, str(a.dtype)) for a in checkpoint.arrays]:
+    expected = [*variables, *(average.arrays if average else [])]
+    if [(v.shape, str(v.dtype)) for v in expected] != [(a.shape, str(a.dtype)) for a in checkpoint.arrays]:
         raise UserError(f"{checkpoint.path}: its variables are not those of this network and optimizer")
-    for variable, array in zip(variables, checkpoint.arrays, strict=True):
+    for variable, array in zip(variables, checkpoint.arrays[: len(variables)], strict=True):
         variable.assign(array)
+    if average:
+        average.arrays = list(checkpoint.arrays[len(variables) :])
 
 
 def _variables(network: Any) -> list[Any]:

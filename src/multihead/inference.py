@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -49,16 +49,23 @@ def predict_probabilities(
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
 
 
+class Member(NamedTuple):
+    """One of the networks whose answers are averaged, and what is done to its probabilities before."""
+
+    network: Any
+    adjust: Callable[[Probabilities], Probabilities]
+
+
 class Predictor:
     """Predicts a competition's test files within the time budget.
 
-    total_images: how many are to be predicted, as far as is known. on_problem is told of a file that cannot be
-    read and of images that get no answer; if it returns, they are left out.
+    members: networks that all take the same crops. total_images: how many are to be predicted, as far as is known.
+    on_problem is told of a file that cannot be read and of images that get no answer; if it returns, they are left out.
     """
 
     def __init__(
         self,
-        network: Any,
+        members: Sequence[Member],
         task: Task,
         model: ModelSettings,
         run: RunSettings,
@@ -66,12 +73,13 @@ class Predictor:
         total_images: int,
         on_problem: Callable[[str, Exception | None], None],
     ) -> None:
-        self._network, self._task, self._model, self._run = network, task, model, run
+        self._members, self._task, self._model, self._run = members, task, model, run
         self._on_problem = on_problem
         self._deadline = run.deadline()
         self._total_images = self._images_left = total_images
         self._images_done = 0
         self._seconds = 0.0  # that those took without copies, reading and network one after the other
+        self._pace: dict[Member, float] = {}  # seconds per image of each member's last pass
         self._has_warned = False
         self._files, self._files_lost, self._images_lost = 1, 0, 0
         self.is_late = False  # whether the time budget ended before the images
@@ -90,7 +98,8 @@ class Predictor:
         self._files = len(files)
         crops = crops_ahead(files, self._task, self._model, deadline=self._deadline, on_error=self._lose_file)
         nothing = np.zeros((1, *self._model.image_size, self._task.image_shape[2]), np.uint8)
-        predict_probabilities(self._network, nothing, self._run.batch_size)  # compiles it while the first file is read
+        for member in self._members:  # compiles them while the first file is read
+            predict_probabilities(member.network, nothing, self._run.batch_size)
         try:
             for number, (shard, seconds) in enumerate(crops):
                 self._seconds += seconds
@@ -110,15 +119,15 @@ class Predictor:
             images = images[~is_blank]
         ids = np.asarray(shard.ids, dtype=object)[~is_blank]
         started = elapsed()
-        probabilities = predict_probabilities(self._network, images, self._run.batch_size, self._deadline)
+        probabilities = self._answer(self._members[0], images)
         self._seconds += elapsed() - started
         self._images_done += len(shard.ids)
         self._images_left -= len(shard.ids)
-        copies = self._add_copies(probabilities, images, number, elapsed() - started)
+        added = self._add_passes(probabilities, images, number, elapsed() - started)
         done = len(probabilities[next(iter(probabilities))])
         self.is_late |= done < len(ids)
-        told = f" and {copies} jittered copies" if copies else ""
-        say(f"{done} of {len(shard.ids)} images{told} predicted in {elapsed() - started:.1f} s")
+        told = f" {1 + added} times" if added else ""
+        say(f"{done} of {len(shard.ids)} images predicted{told} in {elapsed() - started:.1f} s")
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
         labels = {
@@ -127,25 +136,35 @@ class Predictor:
         }
         return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
 
-    def _add_copies(self, probabilities: Probabilities, images: Images, number: int, seconds: float) -> int:
-        """Add the probabilities of jittered copies to the images' own; return how many the time budget allowed.
+    def _answer(self, member: Member, images: Images, change: Callable[[Images, int], Images] | None = None) -> Any:
+        answers = predict_probabilities(member.network, images, self._run.batch_size, self._deadline, change)
+        return member.adjust(answers)
 
-        A copy is begun where it, and all images to come without any, fit into the budget: as the first pass over
-        these images took `seconds`, and all before as long as they did.
+    def _add_passes(self, probabilities: Probabilities, images: Images, number: int, seconds: float) -> int:
+        """Add what the other members say, then what all say of jittered copies; return how many the budget allowed.
+
+        A pass is begun where it, and all images to come with one each, fit into the budget: as this member's last pass
+        or else the first one over these images took, `seconds`, and all before as long as they did.
         """
-        for copy in range(self._run.test_time_copies):
+        if not len(images):
+            return 0
+        passes: list[tuple[Member, int | None]] = [(member, None) for member in self._members[1:]]
+        passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in self._members]
+        for added, (member, copy) in enumerate(passes):
             to_come = max(0, self._images_left) * self._seconds / max(1, self._images_done)
-            if elapsed() + seconds + to_come > self._deadline:
+            started = elapsed()
+            if started + self._pace.get(member, seconds / len(images)) * len(images) + to_come > self._deadline:
                 if not self._has_warned:
-                    say(f"warning: no time for more than {copy} of {self._run.test_time_copies} test-time copies")
+                    left_out = "test-time copies" if added >= len(self._members) - 1 else "members of the ensemble"
+                    say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
                     self._has_warned = True
-                return copy
-            change = self._jitter(copy, number)
-            of_copy = predict_probabilities(self._network, images, self._run.batch_size, self._deadline, change)
-            is_finite = _is_finite(of_copy)
+                return added
+            answers = self._answer(member, images, None if copy is None else self._jitter(copy, number))
+            self._pace[member] = (elapsed() - started) / len(images)
+            is_finite = _is_finite(answers)
             for head, of in probabilities.items():
-                of[: len(is_finite)][is_finite] += of_copy[head][is_finite]
-        return self._run.test_time_copies
+                of[: len(is_finite)][is_finite] += answers[head][is_finite]
+        return len(passes)
 
     def _jitter(self, copy: int, number: int) -> Callable[[Images, int], Images]:
         run = self._run

@@ -1,10 +1,13 @@
 """The network: input scaling, backbone, one softmax head per label."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from multihead.backbones import build_backbone, input_scaling
+from multihead.devices import jit_compile
+from multihead.errors import UserError
 from multihead.settings import ModelSettings
 from multihead.tasks import Task
 
@@ -25,4 +28,26 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
         head: keras.layers.Dense(len(classes), activation="softmax", dtype="float32", name=head)(features)
         for head, classes in task.heads.items()
     }
-    return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
+    network = keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
+    network.jit_compile = jit_compile()
+    return network
+
+
+def load_pretrained(network: Any, settings: ModelSettings, path: Path) -> None:
+    """Put a published file's weights (without a top) into the network's backbone; UserError where they do not fit."""
+    try:
+        network.get_layer(settings.backbone).load_weights(path)
+    except (OSError, ValueError) as error:
+        told = str(error).splitlines()[0]
+        raise UserError(f"pretrained: {path} does not fit {settings.backbone} ({told})") from error
+
+
+def freeze_up_to(network: Any, settings: ModelSettings, name: str) -> None:
+    """Train none of the backbone's layers up to the one of that name; their statistics stay as they are, too."""
+    layers = network.get_layer(settings.backbone).layers
+    names = [layer.name for layer in layers]
+    if name not in names:
+        known = [layer.name for layer in layers if layer.weights]
+        raise UserError(f"frozen_up_to = {name!r}; {settings.backbone} has {', '.join(known)}")
+    for layer in layers[: names.index(name) + 1]:
+        layer.trainable = False

@@ -1,6 +1,7 @@
 """Where a training is, and what follows from its scores: learning rate, best epoch, when to stop."""
 
 import csv
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ class TrainingState:
 
     epoch: epochs finished. shards_done, images, loss: as many shards and images as the next epoch has been
     through, and the sum of the images' losses. best_*: of the validation score. epochs_since_best,
-    epochs_at_rate: for early stopping, and for the plateau. history: a row per finished epoch.
+    epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what it has made of the learning rate.
+    history: a row per finished epoch.
     """
 
-    learning_rate: float
+    plateau_factor: float = 1.0
     epoch: int = 0
     shards_done: int = 0
     images: int = 0
@@ -40,11 +42,28 @@ class TrainingState:
     def mean_loss(self) -> float:
         return self.loss / max(1, self.images)
 
+    def learning_rate(self, run: RunSettings, epochs: float) -> float:
+        """Return the learning rate of the batch that is so many epochs after the start.
+
+        Cosine: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, with no restart.
+        """
+        if epochs < run.warmup_epochs:
+            return run.learning_rate * self.plateau_factor * epochs / run.warmup_epochs
+        floor = min(run.min_learning_rate, run.learning_rate)
+        if run.schedule == "plateau":
+            return max(run.learning_rate * self.plateau_factor, floor)
+        done = (epochs - run.warmup_epochs) / max(run.epochs - run.warmup_epochs, 1e-9)
+        return floor + (run.learning_rate - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+    def is_over(self, run: RunSettings) -> bool:
+        """Tell whether the score has stayed for as long as ends a training with a plateau."""
+        return run.schedule == "plateau" and self.epochs_since_best >= run.stop_patience
+
     def is_best(self, score: float) -> bool:
         return score > self.best_score
 
     def end_epoch(self, score: float, run: RunSettings) -> None:
-        """Take in one epoch's validation score: one plateau for the one learning rate."""
+        """Take in one epoch's validation score: one plateau for all heads."""
         self.epoch += 1
         self.shards_done, self.images, self.loss = 0, 0, 0.0
         if self.is_best(score):
@@ -54,9 +73,7 @@ class TrainingState:
         self.epochs_since_best += 1
         self.epochs_at_rate += 1
         if self.epochs_at_rate >= run.plateau_patience:
-            self.learning_rate = max(
-                self.learning_rate * run.plateau_factor, min(run.min_learning_rate, self.learning_rate)
-            )
+            self.plateau_factor *= run.plateau_factor
             self.epochs_at_rate = 0
 
     def write_history(self, folder: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 from multihead.errors import UserError
 from multihead.tasks import TASKS
 
-# EfficientNets: width, depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
-BACKBONES = {
+# Width and depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
+EFFICIENTNETS = {
     "narrow": (0.3, 0.3),
     "efficientnet-b0": (1.0, 1.0),
     "efficientnet-b1": (1.0, 1.1),
@@ -27,6 +27,12 @@ BACKBONES = {
     "efficientnet-b6": (1.8, 2.6),
     "efficientnet-b7": (2.0, 3.1),
 }
+# Filters and residual blocks of each stage, for training on a CPU
+RESNETS = {
+    "resnet10": ((32, 64, 128, 256), (0, 1, 1, 1)),
+    "resnet16": ((32, 64, 128, 256), (0, 2, 2, 2)),
+}
+BACKBONES = (*EFFICIENTNETS, *RESNETS)
 
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
@@ -56,13 +62,25 @@ class ModelSettings:
 class RunSettings:
     """How one run goes. Folders left empty are looked for where Kaggle mounts them.
 
-    validation_share: share of the train images held out, drawn evenly over the label combinations.
-    plateau_*: after `plateau_patience` epochs without a better validation score the learning rate is
-        multiplied by plateau_factor, down to min_learning_rate. stop_patience: epochs without a better
-        score after which training ends. time_budget_minutes: counted from the start of the process; 0 is none.
+    pretrained: a file of weights that a training starts from, by its name in any input; frozen_up_to: the backbone's
+        layer up to which none is trained.
+    validation_share: share of the train images held out: "stratified" draws them evenly over the label combinations,
+        "unseen" takes half of them as whole combinations, which the network is then never trained on.
+    time_budget_minutes: counted from the start of the process; 0 is none.
+    schedule: "cosine" lowers the learning rate from learning_rate to min_learning_rate over all epochs; "plateau"
+        multiplies it by plateau_factor after `plateau_patience` epochs without a better validation score, and ends the
+        training after `stop_patience` of them. Both begin with warmup_epochs in which it rises from 0.
+    weight_decay: of AdamW, on kernels only. ema_decay: of the moving average of the weights that is validated and
+        saved, per step; 0 validates and saves the weights themselves.
+    label_smoothing: the share of each target that is spread over all classes. loss_weights: the heads' losses count
+        as their recalls do in the "score", or are "equal".
     resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input.
     rotation_degrees, zoom, shift: the greatest jitter; zoom and shift as shares of the size.
     mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
+        clean_epochs: the last epochs, which are not mixed.
+    erase_share: share of the images in which one box is blanked.
+    ensemble: names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name NAME` put
+        them into the dataset; none: the one without a name. The budget may leave out all but the first.
     test_time_copies: predicting averages over each image and so many copies, jittered as in training; as many
         as the time budget allows.
     """
@@ -71,9 +89,13 @@ class RunSettings:
     weights: str = _setting("")
     working: str = _setting("")
 
+    pretrained: str = _setting("")
+    frozen_up_to: str = _setting("")
+
     seed: int = _setting(0, low=0, high=2**32 - 1)
     epochs: int = _setting(30, low=1)
     batch_size: int = _setting(128, low=1)
+    validation: str = _setting("stratified", one_of=("stratified", "unseen"))
     validation_share: float = _setting(0.08, low=0.001, high=0.5)
     time_budget_minutes: float = _setting(0.0, low=0)
     resume: str = _setting("auto", one_of=("auto", "off"))
@@ -81,9 +103,15 @@ class RunSettings:
     optimizer: str = _setting("adamw", one_of=("adamw", "rmsprop"))
     learning_rate: float = _setting(1e-3, low=1e-8, high=10)
     min_learning_rate: float = _setting(1e-5, low=0, high=10)
+    schedule: str = _setting("cosine", one_of=("cosine", "plateau"))
+    warmup_epochs: float = _setting(1.0, low=0)
     plateau_patience: int = _setting(3, low=1)
     plateau_factor: float = _setting(0.5, low=0.01, high=0.99)
     stop_patience: int = _setting(10, low=1)
+    weight_decay: float = _setting(0.01, low=0, high=1)
+    ema_decay: float = _setting(0.999, low=0, high=0.99999)
+    label_smoothing: float = _setting(0.0, low=0, high=0.5)
+    loss_weights: str = _setting("score", one_of=("score", "equal"))
 
     rotation_degrees: float = _setting(16.0, low=0, high=180)
     zoom: float = _setting(0.15, low=0, high=0.9)
@@ -92,7 +120,10 @@ class RunSettings:
     mixup_alpha: float = _setting(0.4, low=0.01)
     cutmix_share: float = _setting(0.25, low=0, high=1)
     cutmix_alpha: float = _setting(0.4, low=0.01)
+    clean_epochs: int = _setting(0, low=0)
+    erase_share: float = _setting(0.0, low=0, high=1)
 
+    ensemble: tuple[str, ...] = _setting(())
     test_time_copies: int = _setting(0, low=0, high=32)
 
     require_gpu: bool = _setting(False)
@@ -189,6 +220,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
 
 def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: str) -> Any:
     """Return the value in the default's type, or raise UserError with what is allowed."""
+    if default == () and isinstance(value, list | tuple) and all(type(of) is str for of in value):
+        return tuple(value)
     parts = value if isinstance(default, tuple) and isinstance(value, list | tuple) else None
     if parts is not None and len(parts) == len(default):
         return tuple(_checked(d, rule, key, v, source) for d, v in zip(default, parts, strict=True))
@@ -196,7 +229,7 @@ def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: s
         value = float(value)
     low, high = rule["low"], rule["high"]
     if type(value) is not type(default):
-        allowed = f"{len(default)} whole numbers" if isinstance(default, tuple) else _TYPE_NAMES[type(default)]
+        allowed = _TYPE_NAMES.get(type(default)) or (f"{len(default)} whole numbers" if default else "a list of texts")
     elif rule["one_of"] and value not in rule["one_of"]:
         allowed = f"one of {', '.join(rule['one_of'])}"
     elif isinstance(value, float) and not math.isfinite(value):

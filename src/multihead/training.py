@@ -1,4 +1,4 @@
-"""Shard-by-shard training with one learning-rate plateau, early stopping, a time budget, and resume.
+"""Shard-by-shard training with a learning-rate schedule, a moving average, a time budget, and resume.
 
 An epoch is one pass over all shards, with validation at its end. The first reads the files, shard by
 shard, and fills the crop store; each later one goes through the stored shards in a shuffled order,
@@ -10,22 +10,27 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, restore, save_checkpoint
 from multihead.crop_store import CropStore, crops_ahead
+from multihead.devices import jit_compile
 from multihead.errors import OutOfTimeError, UserError
 from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import predict_probabilities
 from multihead.kaggle_paths import find_everywhere
-from multihead.metrics import Score, weighted_macro_recall
-from multihead.model import build_model
+from multihead.logit_adjustment import adjusted_heads, choose_exponents
+from multihead.metrics import Score, is_seen, weighted_macro_recall
+from multihead.model import build_model, freeze_up_to, load_pretrained
+from multihead.moving_average import MovingAverage
 from multihead.progress import Pace, elapsed, say
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
@@ -39,13 +44,30 @@ SHARDS_IN_MEMORY = 2
 # all else may change from one session to the next.
 WITHOUT_EFFECT = {
     *("data", "weights", "working", "resume", "require_gpu"),
-    *("epochs", "time_budget_minutes", "test_time_copies"),
+    *("time_budget_minutes", "test_time_copies"),
 }
 ANOTHER_TRAINING = {
-    *("model", "files", "images", "seed", "validation_share"),
-    *("optimizer", "learning_rate", "mixed_precision"),
+    *("model", "files", "images", "seed", "validation", "validation_share"),
+    *("pretrained", "frozen_up_to"),
+    *("optimizer", "learning_rate", "ema_decay", "mixed_precision"),
 }
-OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
+
+
+class Validated(NamedTuple):
+    """What the held-out images say of the network.
+
+    score: with the prior divided out (logit_adjustment.py) to the power of `exponents`, chosen on the same images.
+    plain: without. unseen: of those whose label combination is in no train image; None where there are none.
+    """
+
+    score: Score
+    plain: Score
+    unseen: Score | None
+    exponents: Mapping[str, float]
+
+    def __str__(self) -> str:
+        unseen = f", {self.unseen.total:.4f} unseen" if self.unseen else ""
+        return f"{self.score}, {self.plain.total:.4f} with the prior{unseen}"
 
 
 class Trainer:
@@ -57,12 +79,21 @@ class Trainer:
         self.images = sum(count_rows(file) for file in self.files)  # a damaged file shows now, not in an hour
         self.labels = read_labels(data / task.labels_file, task)
         self.held_out = choose_validation(self.labels, run)
+        self.train_images = int((~self.held_out).sum())
         self.network = build_model(model, task)
+        if run.frozen_up_to:
+            freeze_up_to(self.network, model, run.frozen_up_to)
+        weights = task.score_weights if run.loss_weights == "score" else dict.fromkeys(task.heads, 1.0)
         self.network.compile(
-            optimizer=OPTIMIZERS[run.optimizer](run.learning_rate),
-            loss={head: keras.losses.CategoricalCrossentropy() for head in task.heads},
+            optimizer=_optimizer(run),
+            loss={
+                head: keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing) for head in task.heads
+            },
+            jit_compile=jit_compile(),
+            loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
         )
-        self.state = TrainingState(run.learning_rate)
+        self.average = self._new_average()
+        self.state = TrainingState()
         self._images_per_second = 0.0  # of this epoch, as far as this process fitted it
         self.deadline = run.deadline()
 
@@ -70,7 +101,8 @@ class Trainer:
         """Train, leave the weights of the best epoch in the working folder, and return how far it came."""
         say(f"{self.model.backbone}, {self.network.count_params():,} parameters")
         say(f"{self.images:,} images in {len(self.files)} shards")
-        self._resume()
+        if not self._resume() and self.run.pretrained:
+            self._start_from_pretrained()
         say("the first step compiles the network: some 10 s for narrow, 40 s for efficientnet-b0 on a CPU")
         with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
             store = CropStore(Path(scratch))
@@ -89,7 +121,7 @@ class Trainer:
     def _is_over(self) -> bool:
         """Tell whether no further epoch follows, and say why where it ends early."""
         left = self.run.epochs - self.state.epoch
-        if left > 0 and self.state.epochs_since_best >= self.run.stop_patience:
+        if left > 0 and self.state.is_over(self.run):
             say(f"no better score for {self.run.stop_patience} epochs; {left} of {self.run.epochs} epochs skipped")
             return True
         return left <= 0
@@ -103,10 +135,21 @@ class Trainer:
             "images": self.images,
         } | {key: value for key, value in settings_dict(self.run).items() if key not in WITHOUT_EFFECT}
 
-    def _resume(self) -> None:
-        """Go on from the furthest checkpoint of this training, and bring its best weights along."""
+    def _start_from_pretrained(self) -> None:
+        found = find_everywhere(self.run.pretrained, self.working)
+        if not found:
+            raise UserError(f"pretrained = {self.run.pretrained!r}: in no input; is its dataset among dataset_sources?")
+        load_pretrained(self.network, self.model, found[0])
+        self.average = self._new_average()
+        say(f"starting from {found[0]}")
+
+    def _new_average(self) -> MovingAverage | None:
+        return MovingAverage(self.network, self.run.ema_decay) if self.run.ema_decay else None
+
+    def _resume(self) -> bool:
+        """Go on from the furthest checkpoint of this training, if there is any, and bring its best weights along."""
         if self.run.resume == "off":
-            return
+            return False
         found, unreadable = [], []
         for path in find_everywhere(CHECKPOINT_FILE, self.working):
             try:
@@ -125,9 +168,9 @@ class Trainer:
         for damaged in unreadable:
             say(f"warning: {damaged}")
         if not ours:
-            return
+            return False
         furthest = max(ours, key=lambda checkpoint: checkpoint.progress)
-        restore(self.network, furthest)
+        restore(self.network, furthest, self.average)
         self.state = TrainingState(**furthest.counters)
         if furthest.path.parent != self.working:  # so that a session which comes no further hands on what it was given
             copy_weights(furthest.path.parent, self.working)
@@ -138,16 +181,16 @@ class Trainer:
         say(f"going on from {furthest.path}: {epoch} epochs and {shards} shards of the next are done")
         if self._differing(furthest):
             say(f"from here on with another {', '.join(self._differing(furthest))}")
+        return True
 
     def _differing(self, checkpoint: Checkpoint) -> list[str]:
         return [key for key, value in self._identity.items() if checkpoint.identity.get(key) != value]
 
     def _checkpoint(self) -> None:
-        save_checkpoint(self.working, self.network, self._identity, asdict(self.state))
+        save_checkpoint(self.working, self.network, self._identity, asdict(self.state), self.average)
 
     def _fit_epoch(self, store: CropStore) -> None:
         """Fit what the epoch has left; OutOfTimeError where the time budget ends before it."""
-        self.network.optimizer.learning_rate = self.state.learning_rate
         started, images_before = elapsed(), self.state.images
         seen = 0
         for group in self._shard_groups(store):
@@ -209,35 +252,51 @@ class Trainer:
         """
         epoch = self.state.epoch
         watch = _Watch(f"epoch {epoch + 1}", len(which), self.deadline)
+        steps = _Steps(self._learning_rates(len(which)), self.average)
         source = KerasBatches(batches, which)
-        fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps])
         source.release()
         loss = float(fitted.history["loss"][0])
         if not math.isfinite(loss) or not all(np.isfinite(np.asarray(v)).all() for v in self.network.weights):
             raise FloatingPointError(
                 f"epoch {epoch + 1}: the loss is {loss} or has made a weight infinite; "
-                f"a training begun with a learning_rate below {self.state.learning_rate:g} may help"
+                f"a training begun with a learning_rate below {self.run.learning_rate:g} may help"
             )
         if watch.batches_done < len(which):
             raise OutOfTimeError
         return loss
 
+    def _learning_rates(self, batches: int) -> list[float]:
+        """Return the learning rates of the next batches of this epoch."""
+        images = self.state.images + self.run.batch_size * np.arange(1, batches + 1)
+        epochs = self.state.epoch + np.minimum(images / self.train_images, 1.0)
+        return [self.state.learning_rate(self.run, of) for of in epochs.tolist()]
+
     def _end_epoch(self, store: CropStore) -> None:
         """Validate, keep the weights if they are the best, and leave a checkpoint."""
         state = self.state
-        score = self._validate(store)
-        is_best = state.is_best(score.total)
-        if is_best:
-            self._save(store, score)
+        with self._averaged():
+            validated = self._validate(store)
+            score = validated.score
+            is_best = state.is_best(score.total)
+            if is_best:
+                self._save(store, validated)
         rate = self._images_per_second
-        row = {"epoch": state.epoch + 1, "loss": state.mean_loss, "learning_rate": state.learning_rate}
-        state.history.append(row | {"images_per_second": rate, "score": score.total} | dict(score.recall))
+        learning_rate = float(np.asarray(self.network.optimizer.learning_rate))
+        row = {"epoch": state.epoch + 1, "loss": state.mean_loss, "learning_rate": learning_rate}
+        row |= {"images_per_second": rate, "score": score.total} | dict(score.recall)
+        row |= {"score_with_prior": validated.plain.total}
+        state.history.append(row | ({"score_unseen": validated.unseen.total} if validated.unseen else {}))
         loss = state.mean_loss
         state.end_epoch(score.total, self.run)
         told = "best so far, saved" if is_best else f"best: epoch {state.best_epoch}"
-        say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {score} [{told}], {rate:.0f} images/s")
+        say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {validated} [{told}], {rate:.0f} images/s")
         state.write_history(self.working)
         self._checkpoint()
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Return a context in which the network has the weights to validate and to save."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def _stop_at_last_good(self, error: FloatingPointError) -> None:
         """End with the best weights so far; UserError where there are none."""
@@ -255,13 +314,14 @@ class Trainer:
         if self.state.best_epoch:
             return
         if store.numbers():
-            score = self._score_so_far(store)
-            self._save(store, score)
-            say(f"unfinished epoch 1: {score or 'no score'} [saved]")
+            with self._averaged():
+                validated = self._validated_so_far(store)
+                self._save(store, validated)
+            say(f"unfinished epoch 1: {validated or 'no score'} [saved]")
         elif not (self.working / MANIFEST_FILE).is_file():
             raise UserError("time budget: over before the first shard was read, so there are no weights to keep")
 
-    def _score_so_far(self, store: CropStore) -> Score | None:
+    def _validated_so_far(self, store: CropStore) -> Validated | None:
         if not any(self._is_held_out(store.load(number).ids).any() for number in store.numbers()):
             return None
         try:
@@ -270,39 +330,75 @@ class Trainer:
             say(f"warning: {error}")
             return None
 
-    def _validate(self, store: CropStore) -> Score:
-        predicted: dict[str, list[NDArray[np.int64]]] = {head: [] for head in self.task.heads}
-        truth: dict[str, list[NDArray[np.int64]]] = {head: [] for head in self.task.heads}
-        for number in store.numbers():
-            shard = store.load(number)
+    def _validate(self, store: CropStore) -> Validated:
+        probabilities, truth = self._held_out_probabilities(store)
+        if not all(np.isfinite(of).all() for of in probabilities.values()):
+            raise FloatingPointError(f"epoch {self.state.epoch + 1}: the network's answers are not finite")
+        counts = self._train_counts(store)
+        exponents = choose_exponents(probabilities, truth, counts)
+        plain = {head: of.argmax(axis=1) for head, of in probabilities.items()}
+        predicted = {head: of.argmax(axis=1) for head, of in adjusted_heads(probabilities, counts, exponents).items()}
+        is_unseen = ~is_seen(pd.DataFrame(truth), self.labels[~self._is_held_out(self.labels.index)])
+        unseen = None
+        if is_unseen.any():
+            unseen = weighted_macro_recall(
+                {head: of[is_unseen] for head, of in truth.items()},
+                {head: of[is_unseen] for head, of in predicted.items()},
+                self.task,
+            )
+        return Validated(
+            weighted_macro_recall(truth, predicted, self.task),
+            weighted_macro_recall(truth, plain, self.task),
+            unseen,
+            exponents,
+        )
+
+    def _held_out_probabilities(
+        self, store: CropStore
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.int64]]]:
+        """Return what the network says of the held-out images that are stored, and what they are."""
+        parts, truth = [], []
+        for shard in map(store.load, store.numbers()):
             rows = np.flatnonzero(self._is_held_out(shard.ids))
-            probabilities = predict_probabilities(self.network, shard.images[rows], self.run.batch_size)
-            if not all(np.isfinite(of).all() for of in probabilities.values()):
-                raise FloatingPointError(f"epoch {self.state.epoch + 1}: the network's answers are not finite")
-            for head in self.task.heads:
-                predicted[head].append(probabilities[head].argmax(axis=1))
-                truth[head].append((shard.labels or {})[head][rows])
-        if not sum(map(len, truth[next(iter(truth))])):
+            parts.append(predict_probabilities(self.network, shard.images[rows], self.run.batch_size))
+            truth.append({head: (shard.labels or {})[head][rows] for head in self.task.heads})
+        if not sum(len(of[next(iter(of))]) for of in truth):
             raise UserError("none of the images to validate with is in the train files; are some files missing?")
-        return weighted_macro_recall(_joined(truth), _joined(predicted), self.task)
+        return (
+            {head: np.concatenate([part[head] for part in parts]) for head in self.task.heads},
+            {head: np.concatenate([part[head] for part in truth]) for head in self.task.heads},
+        )
 
     def _is_held_out(self, ids: Any) -> NDArray[np.bool_]:
         return np.asarray(self.held_out.loc[ids], dtype=np.bool_)
 
-    def _save(self, store: CropStore, score: Score | None) -> None:
+    def _train_counts(self, store: CropStore) -> dict[str, tuple[int, ...]]:
+        """Return for each head the images of each class that the stored shards hold to train on."""
         counts = {head: np.zeros(len(classes), np.int64) for head, classes in self.task.heads.items()}
         for shard in map(store.load, store.numbers()):
             kept = ~self._is_held_out(shard.ids)
             for head, labels in (shard.labels or {}).items():
                 counts[head] += np.bincount(labels[kept], minlength=len(counts[head]))
-        epoch = self.state.epoch + 1
-        train_counts = {head: tuple(of.tolist()) for head, of in counts.items()}
-        told = score.as_dict() if score else None
-        save_weights(self.working, self.network, self.model, train_counts=train_counts, score=told, epoch=epoch)
+        return {head: tuple(of.tolist()) for head, of in counts.items()}
+
+    def _save(self, store: CropStore, validated: Validated | None) -> None:
+        save_weights(
+            self.working,
+            self.network,
+            self.model,
+            train_counts=self._train_counts(store),
+            score=validated.score.as_dict() if validated else None,
+            epoch=self.state.epoch + 1,
+            prior_exponents=validated.exponents if validated else None,
+        )
 
 
-def _joined(parts: Mapping[str, list[NDArray[np.int64]]]) -> dict[str, NDArray[np.int64]]:
-    return {head: np.concatenate(of) for head, of in parts.items()}
+def _optimizer(run: RunSettings) -> Any:
+    if run.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(run.learning_rate)
+    optimizer = keras.optimizers.AdamW(run.learning_rate, weight_decay=run.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return optimizer
 
 
 class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -321,6 +417,21 @@ class KerasBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> Any:
         return self._batches[self._which[index]]
+
+
+class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
+    """Gives each batch its learning rate, and the moving average its updates."""
+
+    def __init__(self, learning_rates: Sequence[float], average: MovingAverage | None) -> None:
+        super().__init__()
+        self._learning_rates, self._average = learning_rates, average
+
+    def on_train_batch_begin(self, batch: int, **_: Any) -> None:
+        self.model.optimizer.learning_rate = self._learning_rates[batch]
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        if self._average:
+            self._average.step()
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
