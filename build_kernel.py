@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             build()
             name, data = arguments.kernel, arguments.data
             out = (arguments.out or DRY_RUN / f"rehearsal-{name}").resolve()
-            result = rehearse_kernel(name, data, arguments.weights, out, arguments.mounts, arguments.set)
+            of = arguments
+            result = rehearse_kernel(name, data, of.weights, out, of.mounts, of.set, of.settings)
             print(result)
             if name == "predict":
                 print(checked_submission(result, data))
@@ -119,7 +120,7 @@ def rehearse_kernel(
         raise BundlerError(f"{path}: expected lists of dataset_sources and competition_sources") from error
     arguments = [*AT_HOME, *(part for setting in settings for part in ("--set", setting))]
     if file:
-        arguments = ["--settings", str(file), *arguments]
+        arguments = ["--settings", str(file.resolve()), *arguments]
     print(f"{_script(name).relative_to(HOUSE)}, mounts in the {mounts} form:", flush=True)
     return rehearse(_script(name), inputs, out, mounts, arguments)
 
@@ -188,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--kernel", choices=KERNELS, default="predict")
     one.add_argument("--weights", type=Path, default=DATASET, help="dataset folder (default: dataset_meta)")
     one.add_argument("--out", type=Path, help="what serves as /kaggle; emptied first")
+    one.add_argument("--settings", type=Path, help="a TOML file instead of the kernel's own settings")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     whole = commands.add_parser("dry-run", help="build, train, stage, predict, check")
     whole.add_argument("data", type=Path, nargs="?", help="a competition folder (default: one is drawn)")

@@ -1,12 +1,14 @@
 """The ladder: what each change of the recipe does to R, on real images.
 
     PYTHONPATH=src python -m benchmarks.score DATA RUNS [--only NAME ...]
+    PYTHONPATH=src python -m benchmarks.score DATA TRAINED --same-weights SETTINGS
 
 DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung
 that is there is not trained again. Each rung is trained by the train command in a process of its own: same split,
 same seed, same number of images seen. R is of the held-out images, on which the prior's exponents are chosen, too;
 what a rung gains over the one that it is compared with, on the same images, has a 95 % interval by paired
-bootstrap.
+bootstrap. With --same-weights it is told instead what moving average, prior and test-time copies do, each alone, to
+what one training with these settings left in the folder TRAINED.
 """
 
 import argparse
@@ -16,18 +18,21 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
+from multihead.generator import Draw, affine_jitter, random_for
 from multihead.inference import predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import recall_per_class
-from multihead.settings import Settings, read_settings
+from multihead.settings import RunSettings, Settings, read_settings
 from multihead.shards import find_shards, read_labels
 from multihead.tasks import BENGALI, Task
 from multihead.validation import choose_validation
@@ -87,7 +92,11 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a competition's folder")
     parser.add_argument("runs", type=Path, help="where every rung's output is kept")
     parser.add_argument("--only", choices=RUNGS, action="append", help="these rungs only")
+    parser.add_argument("--same-weights", type=Path, metavar="SETTINGS", help="of the training in that folder")
     arguments = parser.parse_args()
+    if arguments.same_weights:
+        each_alone(arguments.data, arguments.runs, read_settings(arguments.same_weights))
+        return
     print("| change | R | gain | over | CPU-seconds | images seen |\n|---|---|---|---|---|---|")
     for name in arguments.only or RUNGS:
         for needed in filter(None, (RUNGS[name].against, name)):
@@ -176,6 +185,53 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
         counts = json.loads((folder / "told.json").read_text())["counts"]
         answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
     return truth, {head: of.argmax(axis=1) for head, of in answers.items()}
+
+
+def each_alone(data: Path, trained: Path, settings: Settings) -> None:
+    """Print R of the held-out images with each of the steps after the training alone, and with all of them."""
+    manifest = read_manifest(trained)
+    images, truth = held_out(data, settings, BENGALI)
+    network = load_model(trained, manifest)
+    average = [np.asarray(variable) for variable in network.variables]
+    last_step = read_checkpoint(trained / CHECKPOINT_FILE).arrays[: len(average)]
+
+    def answered(variables: Sequence[NDArray[Any]], copies: int) -> Probabilities:
+        for variable, value in zip(network.variables, variables, strict=True):
+            variable.assign(value)
+        answers = predict_probabilities(network, images, 128)
+        for copy in range(copies):
+            more = predict_probabilities(network, images, 128, change=partial(_jitter, settings.run, copy))
+            answers = {head: of + more[head] for head, of in answers.items()}
+        return {head: of / np.float32(1 + copies) for head, of in answers.items()}
+
+    def classes(answers: Probabilities, *, has_prior: bool) -> Truth:
+        told = answers if has_prior else adjusted_heads(answers, manifest.train_counts, manifest.prior_exponents)
+        return {head: of.argmax(axis=1) for head, of in told.items()}
+
+    plain = answered(last_step, 0)
+    rows = {
+        "the last step's weights": classes(plain, has_prior=True),
+        "the prior divided out": classes(plain, has_prior=False),
+        f"{COPIES} test-time copies": classes(answered(last_step, COPIES), has_prior=True),
+        "the moving average": classes(answered(average, 0), has_prior=True),
+        "all three": classes(answered(average, COPIES), has_prior=False),
+    }
+    print("| | R | gain |\n|---|---|---|")
+    first = rows["the last step's weights"]
+    for name, told in rows.items():
+        low, gain, high = gain_interval(truth, first, told)
+        print(f"| {name} | {total(truth, told):.4f} | {gain:+.4f} ({low:+.4f} to {high:+.4f}) |")
+
+
+def _jitter(run: RunSettings, copy: int, images: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+    return affine_jitter(
+        images,
+        random_for(run.seed, Draw.TEST_COPY, copy, 0, batch),
+        rotation_degrees=run.rotation_degrees,
+        zoom=run.zoom,
+        shift=run.shift,
+        dark_ink=BENGALI.dark_ink,
+    )
 
 
 def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.score import gain_interval, total
+from benchmarks import score
+from benchmarks.score import Rung, gain_interval, total
 from multihead.tasks import BENGALI
 from tests.conftest import HOUSE
 
@@ -21,6 +22,29 @@ def test_a_small_run_of_the_benchmarks_leaves_a_table(drawn: Path, tmp_path: Pat
     lines = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| ")]
     assert [line.count("|") for line in lines] == [6] * len(lines)
     assert len(lines) == 1 + 4 + 1 + 2 + 1
+
+
+@pytest.mark.slow
+def test_a_small_ladder_has_a_row_per_rung_and_trains_no_rung_twice(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"backbone": "narrow", "image_size": "[32, 32]", "epochs": "1", "validation_share": "0.2"}
+    monkeypatch.setattr(score, "RUNGS", {"a": Rung("", small, has_prior=True), "b": Rung("a", {})})
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["score", str(drawn), str(tmp_path)])
+        score.main()
+        rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        assert [row.split(" | ")[0] for row in rows[1:]] == ["| a", "| b"]
+        monkeypatch.setattr(score, "_train", None)
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[model]\nbackbone = "narrow"\nimage_size = [32, 32]\n[run]\nvalidation_share = 0.2\n')
+    monkeypatch.setattr(
+        sys, "argv", ["score", str(drawn), str(tmp_path / "a" / "working"), "--same-weights", str(settings)]
+    )
+    score.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[1:]][-2:] == ["| the moving average", "| all three"]
+    assert len(rows) == 1 + 5
 
 
 def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:

@@ -112,6 +112,22 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
     assert seen == [tmp_path / "data"]
 
 
+def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sample_submission.csv", "a.parquet"):
+        (tmp_path / name).touch()
+    seen: list[list[str]] = []
+
+    def stop(script: Path, inputs: object, out: Path, mounts: str, arguments: list[str]) -> None:
+        seen.append(arguments)
+        raise BundlerError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    monkeypatch.setattr(build_kernel, "rehearse", stop)
+    assert main(["rehearse", str(tmp_path), "--kernel", "train", "--settings", "mine.toml", "--set", "epochs=1"]) == 2
+    assert seen == [["--settings", str(tmp_path / "mine.toml"), *build_kernel.AT_HOME, "--set", "epochs=1"]]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["stage", "nowhere"], ["--owner", "a/b"], ["--owner", ""], ["dry-run", "nowhere"], ["dry-run", "src"]],

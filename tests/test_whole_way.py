@@ -12,6 +12,7 @@ import pytest
 from build_kernel import AT_HOME, build
 from bundler.errors import RehearsalError
 from bundler.rehearsal import Inputs, check_submission, rehearse
+from bundler.staging import stage
 from tests.conftest import HOUSE
 
 pytestmark = pytest.mark.slow
@@ -65,6 +66,22 @@ def test_the_bundle_predicts_the_same_bytes_as_the_package_in_place(predicted: P
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
     in_place, bundled = (root / "working" / "submission.csv" for root in (tmp_path, predicted))
     assert in_place.read_bytes() == bundled.read_bytes()
+
+
+def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
+    predicted: Path, drawn: Path, weights: Path, tmp_path: Path
+) -> None:
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    for name in ("one", "other"):
+        stage(weights, dataset, name)
+    inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": dataset})
+    together = [*AT_HOME, "--set", 'ensemble=["one", "other"]']
+    result = rehearse(script("predict"), inputs, tmp_path / "root", "new", together)
+    assert (result.working / "submission.csv").read_bytes() == (predicted / "working" / "submission.csv").read_bytes()
+    assert "3 of 3 images predicted 2 times" in (tmp_path / "root" / "log.txt").read_text()
+    with pytest.raises(RehearsalError, match=r"weights: no folder with third\.manifest\.json"):
+        rehearse(script("predict"), inputs, tmp_path / "root", "new", [*AT_HOME, "--set", 'ensemble=["third"]'])
 
 
 def test_the_competition_s_own_test_images_give_its_36_rows(bengali: Path, weights: Path, tmp_path: Path) -> None:

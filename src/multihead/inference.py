@@ -79,7 +79,7 @@ class Predictor:
         self._total_images = self._images_left = total_images
         self._images_done = 0
         self._seconds = 0.0  # that those took without copies, reading and network one after the other
-        self._pace: dict[Member, float] = {}  # seconds per image of each member's last pass
+        self._last_pass: dict[Member, tuple[float, int]] = {}  # its seconds and images
         self._has_warned = False
         self._files, self._files_lost, self._images_lost = 1, 0, 0
         self.is_late = False  # whether the time budget ended before the images
@@ -153,14 +153,15 @@ class Predictor:
         for added, (member, copy) in enumerate(passes):
             to_come = max(0, self._images_left) * self._seconds / max(1, self._images_done)
             started = elapsed()
-            if started + self._pace.get(member, seconds / len(images)) * len(images) + to_come > self._deadline:
+            took, of = self._last_pass.get(member, (seconds, len(images)))
+            if started + took * (len(images) / of) + to_come > self._deadline:
                 if not self._has_warned:
                     left_out = "test-time copies" if added >= len(self._members) - 1 else "members of the ensemble"
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
                     self._has_warned = True
                 return added
             answers = self._answer(member, images, None if copy is None else self._jitter(copy, number))
-            self._pace[member] = (elapsed() - started) / len(images)
+            self._last_pass[member] = elapsed() - started, len(images)
             is_finite = _is_finite(answers)
             for head, of in probabilities.items():
                 of[: len(is_finite)][is_finite] += answers[head][is_finite]
