@@ -153,8 +153,8 @@ class Predictor:
         for added, (member, copy) in enumerate(passes):
             to_come = max(0, self._images_left) * self._seconds / max(1, self._images_done)
             started = elapsed()
-            took, of = self._last_pass.get(member, (seconds, len(images)))
-            if started + took * (len(images) / of) + to_come > self._deadline:
+            took, images_of = self._last_pass.get(member, (seconds, len(images)))
+            if started + took * (len(images) / images_of) + to_come > self._deadline:
                 if not self._has_warned:
                     left_out = "test-time copies" if added >= len(self._members) - 1 else "members of the ensemble"
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
