@@ -141,9 +141,9 @@ def dry_run(data: Path | None, mounts: str) -> None:
     data = data.resolve() if data else _drawn_competition()
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
     dataset = DRY_RUN / "dataset_meta"
+    dataset.mkdir(parents=True, exist_ok=True)
     trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", mounts, file=dry_settings)
     print(trained)
-    dataset.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(DATASET / "dataset-metadata.json", dataset / "dataset-metadata.json")
     print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
     predicted = rehearse_kernel("predict", data, dataset, DRY_RUN / "predict", mounts)

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
@@ -32,6 +34,7 @@ from multihead.generator import Draw, affine_jitter, random_for
 from multihead.inference import predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import recall_per_class
+from multihead.schedule import HISTORY_FILE
 from multihead.settings import RunSettings, Settings, read_settings
 from multihead.shards import find_shards, read_labels
 from multihead.tasks import BENGALI, Task
@@ -101,7 +104,7 @@ def main() -> None:
     for name in arguments.only or RUNGS:
         for needed in filter(None, (RUNGS[name].against, name)):
             folder = _folder(arguments.runs, needed)
-            if not (folder / "answers.npz").is_file():
+            if not _is_done(_trained(needed), folder):
                 _train(_trained(needed), arguments.data, folder)
         print(_row(name, arguments.runs), flush=True)
 
@@ -109,6 +112,13 @@ def main() -> None:
 def _trained(name: str) -> str:
     """Return the rung whose training gives this one's answers."""
     return name if RUNGS[name].changes else _trained(RUNGS[name].against)
+
+
+def _is_done(name: str, folder: Path) -> bool:
+    """Tell whether the rung was trained, and with these settings."""
+    if not (folder / "answers.npz").is_file():
+        return False
+    return bool(json.loads((folder / "told.json").read_text())["settings"] == _settings(name))
 
 
 def _folder(runs: Path, name: str) -> Path:
@@ -122,7 +132,8 @@ def _settings(name: str) -> dict[str, str]:
 
 def _train(name: str, data: Path, folder: Path) -> None:
     working = folder / "working"
-    working.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    working.mkdir(parents=True)
     overrides = [f"{key}={value}" for key, value in _settings(name).items()]
     options = [part for of in overrides for part in ("--set", of)]
     command = [sys.executable, "-m", "multihead.app", "train", *options]
@@ -135,8 +146,14 @@ def _train(name: str, data: Path, folder: Path) -> None:
     settings = read_settings(None, overrides)
     answers, truth = held_out_answers(data, working, settings, BENGALI)
     counts = read_manifest(working).train_counts
-    images = settings.run.epochs * sum(next(iter(counts.values())))
-    (folder / "told.json").write_text(json.dumps({"cpu_seconds": seconds, "images": images, "counts": counts}))
+    epochs = len(pd.read_csv(working / HISTORY_FILE))
+    told = {
+        "settings": _settings(name),
+        "cpu_seconds": seconds,
+        "images": epochs * sum(next(iter(counts.values()))),
+        "counts": counts,
+    }
+    (folder / "told.json").write_text(json.dumps(told))
     stored: dict[str, Any] = answers | {f"true_{head}": of for head, of in truth.items()}
     np.savez(folder / "answers.npz", **stored)
 
@@ -192,11 +209,16 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     manifest = read_manifest(trained)
     images, truth = held_out(data, settings, BENGALI)
     network = load_model(trained, manifest)
-    average = [np.asarray(variable) for variable in network.variables]
-    last_step = read_checkpoint(trained / CHECKPOINT_FILE).arrays[: len(average)]
+    checkpoint = read_checkpoint(trained / CHECKPOINT_FILE)
+    for key in ("seed", "validation", "validation_share"):  # or train images would be taken for held out
+        if checkpoint.identity[key] != getattr(settings.run, key):
+            raise SystemExit(f"error: {trained} was trained with {key} = {checkpoint.identity[key]!r}")
+    last_step = checkpoint.arrays[: len(network.variables)]
+    average = checkpoint.arrays[-len(network.weights) :]
 
     def answered(variables: Sequence[NDArray[Any]], copies: int) -> Probabilities:
-        for variable, value in zip(network.variables, variables, strict=True):
+        of_network = network.weights if variables is average else network.variables
+        for variable, value in zip(of_network, variables, strict=True):
             variable.assign(value)
         answers = predict_probabilities(network, images, 128)
         for copy in range(copies):
@@ -205,8 +227,10 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
         return {head: of / np.float32(1 + copies) for head, of in answers.items()}
 
     def classes(answers: Probabilities, *, has_prior: bool) -> Truth:
-        told = answers if has_prior else adjusted_heads(answers, manifest.train_counts, manifest.prior_exponents)
-        return {head: of.argmax(axis=1) for head, of in told.items()}
+        if not has_prior:
+            counts = manifest.train_counts
+            answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
+        return {head: of.argmax(axis=1) for head, of in answers.items()}
 
     plain = answered(last_step, 0)
     rows = {

@@ -112,6 +112,23 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
     assert seen == [tmp_path / "data"]
 
 
+def test_a_dry_run_has_a_dataset_for_a_train_kernel_that_starts_from_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sample_submission.csv", "a.parquet"):
+        (tmp_path / name).touch()
+
+    def stop(name: str, data: Path, weights: Path, *rest: object, **options: object) -> None:
+        assert (name, weights.is_dir()) == ("train", True)
+        raise BundlerError("enough")
+
+    monkeypatch.setattr(build_kernel, "DRY_RUN", HOUSE / "dry-run" / "of-a-test")
+    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    monkeypatch.setattr(build_kernel, "rehearse_kernel", stop)
+    assert main(["dry-run", str(tmp_path)]) == 2
+    shutil.rmtree(HOUSE / "dry-run" / "of-a-test")
+
+
 def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sample_submission.csv", "a.parquet"):
         (tmp_path / name).touch()

@@ -38,6 +38,7 @@ def test_a_submission_is_scored_whatever_the_order_of_its_rows(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        (lambda t: t.iloc[:0], "its 0 rows are not the 9 rows of"),
         (lambda t: t.iloc[1:], "its 8 rows are not the 9 rows of"),
         (lambda t: t.assign(row_id=t.row_id.str.replace("Test_2", "Test_3")), "its 9 rows are not the 9 rows"),
         (lambda t: t.assign(target=200), "target is 200; expected 0 to 167"),
@@ -50,6 +51,13 @@ def test_a_submission_that_is_not_one_is_refused(tmp_path: Path, change, told: s
     change(pd.read_csv(truth)).to_csv(tmp_path / "submission.csv", index=False)
     with pytest.raises(UserError, match=told):
         read_answers(tmp_path / "submission.csv", truth, BENGALI)
+
+
+def test_a_truth_without_rows_is_named(tmp_path: Path) -> None:
+    for name in ("truth.csv", "submission.csv"):
+        (tmp_path / name).write_text("row_id,target\n")
+    with pytest.raises(UserError, match=r"truth\.csv: no rows"):
+        read_answers(tmp_path / "submission.csv", tmp_path / "truth.csv", BENGALI)
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,49 @@ def test_an_ensemble_is_left_out_where_its_time_is_not_there() -> None:
     assert [len(table) for table in tables] == [8, 8]
     assert not predictor.is_late
     assert [member.network.seen for member in members] == [4, 0]
+
+
+@pytest.mark.parametrize("batch_seconds", [1, 3, 10])
+def test_a_slow_member_never_costs_an_image_its_answer(batch_seconds: int) -> None:
+    clock = [0.0]
+
+    class Slow(Network):
+        def predict_on_batch(self, images: Any) -> dict[str, Any]:
+            clock[0] += (batch_seconds - 1) if self.calls else 0
+            return super().predict_on_batch(images)
+
+    members = [Member(Network(clock), lambda of: of), Member(Slow(clock), lambda of: of)]
+    of = shards(4, 40)  # 10 batches each: 40 seconds once
+    run = RunSettings(batch_size=BATCH, time_budget_minutes=60 / 0.9 / 60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(shard, 0.0) for shard in of]))
+        patch.setattr(inference, "elapsed", lambda: clock[0])
+        predictor = Predictor(members, BENGALI, MODEL, run, total_images=160, on_problem=no_problem)
+        tables = list(predictor.predict_files([Path("a")]))
+    assert [len(table) for table in tables] == [40] * 4
+    assert clock[0] <= 60
+    assert members[1].network.seen
+
+
+def test_an_image_is_answered_by_whoever_has_a_finite_answer() -> None:
+    (shard,) = shards(1, 5)
+
+    class Half(Network):
+        odd = 0
+
+        def predict_on_batch(self, images: Any) -> dict[str, Any]:
+            answers = super().predict_on_batch(images)
+            for of in answers.values():
+                of[self.odd :: 2] = np.nan
+            return answers
+
+    members = [Half([0.0]), Half([0.0])]
+    members[1].odd = 1
+    run = RunSettings(batch_size=BATCH)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(shard, 0.0)]))
+        both = [Member(network, lambda of: of) for network in members]
+        predictor = Predictor(both, BENGALI, MODEL, run, total_images=5, on_problem=no_problem)
+        (table,) = predictor.predict_files([Path("a")])
+    grey = shard.images.mean(axis=(1, 2, 3)).astype(int)
+    assert table["vowel_diacritic"].tolist() == (grey % 11).tolist()

@@ -97,6 +97,7 @@ def test_a_file_of_another_backbone_is_refused(tmp_path: Path) -> None:
             load_pretrained(build_model(NARROW, BENGALI), NARROW, tmp_path / name)
 
 
+@pytest.mark.slow
 def test_frozen_layers_are_not_trained() -> None:
     network = build_model(NARROW, BENGALI)
     freeze_up_to(network, NARROW, "block1a_project_bn")

@@ -38,7 +38,7 @@ def test_the_weights_of_the_start_are_soon_forgotten() -> None:
     network = network_of(100.0)
     average = MovingAverage(network, 0.9999)
     set_all(network, 1.0)
-    for _ in range(100 * STEPS):
+    for _ in range(300 * STEPS):
         average.step()
     with average.in_place():
         assert max(values(network)) < 1.001
@@ -66,3 +66,14 @@ def test_what_it_holds_goes_on_in_another() -> None:
             second.step()
     for one, other in zip(first.arrays, second.arrays, strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("steps", [1, STEPS - 1, STEPS])
+def test_a_training_of_few_steps_leaves_no_average_of_its_start(steps: int) -> None:
+    network = network_of(0.0)
+    average = MovingAverage(network, 0.999)
+    set_all(network, 1.0)
+    for _ in range(steps):
+        average.step()
+    with average.in_place():
+        assert min(values(network)) > 0.9

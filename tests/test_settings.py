@@ -49,6 +49,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[model]\nimage_size = [64, 16]", "image_size = 16; expected at least 32"),
         ('[model]\nbackbone = "resnet"', "backbone = 'resnet'; expected one of narrow, efficientnet-b0"),
         ('[model]\ncrop = "square"', "crop = 'square'; expected one of ink, none"),
+        ("[run]\nfrozen_up_to = 'stem_bn'", "frozen_up_to without pretrained"),
         ("[run]\nensemble = 'b1'", "ensemble = 'b1'; expected a list of texts"),
         ("[run]\nensemble = [1, 2]", "ensemble = [1, 2]; expected a list of texts"),
         ("[train]\nepochs = 3", "[train] is not known"),
@@ -101,6 +102,6 @@ def test_what_is_written_reads_back(settings: RunSettings) -> None:
 
 def test_the_settings_that_are_shipped_are_valid() -> None:
     files = list((HOUSE / "kernel").glob("*/settings*.toml"))
-    assert len(files) == 3
+    assert len(files) == 4
     for path in files:
         read_settings(path)

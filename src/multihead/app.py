@@ -100,7 +100,8 @@ def predict(settings: Settings) -> None:
     ]
     manifests = [read_manifest(folder, name) for folder, name in weights]
     manifest = manifests[0]
-    _refuse_other_model(settings, manifest.model)
+    for of in manifests:
+        _refuse_other_model(settings, of.model)
     _refuse_other_crops(run.ensemble, [of.model for of in manifests])
     task = task_by_name(manifest.model.task)
     data = find_input("competition", [task.test_files, task.sample_submission], run.data, task.competition)

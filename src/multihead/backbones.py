@@ -38,17 +38,18 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
     """
     layers = keras.layers
 
-    def convolution(features: Any, filters: int, strides: int = 1) -> Any:
-        features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(features)
-        return layers.BatchNormalization()(features)
+    def convolution(features: Any, filters: int, name: str, strides: int = 1) -> Any:
+        features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv")(features)
+        return layers.BatchNormalization(name=f"{name}_bn")(features)
 
     images = keras.Input((*size, 3))
     features = images
-    for filters, blocks in zip(*RESNETS[name], strict=True):
-        features = layers.ReLU()(convolution(features, filters, strides=2))
-        for _ in range(blocks):
-            change = layers.ReLU()(convolution(features, filters))
-            features = layers.ReLU()(layers.Add()([features, convolution(change, filters)]))
+    for stage, (filters, blocks) in enumerate(zip(*RESNETS[name], strict=True), start=1):
+        features = layers.ReLU()(convolution(features, filters, f"stage{stage}", strides=2))
+        for block in range(1, blocks + 1):
+            place = f"stage{stage}_block{block}"
+            change = layers.ReLU()(convolution(features, filters, f"{place}a"))
+            features = layers.ReLU()(layers.Add()([features, convolution(change, filters, f"{place}b")]))
     return keras.Model(images, layers.GlobalAveragePooling2D()(features), name=name)
 
 

@@ -30,17 +30,6 @@ def prepare_devices(run: RunSettings) -> None:
     say(f"Keras {keras.__version__} on {backend}: {', '.join(gpus) if gpus else 'no GPU, the CPU'}")
 
 
-def jit_compile() -> bool | str:
-    """Return what Keras's jit_compile should be: on a CPU, XLA's convolutions are slower than TensorFlow's own."""
-    import keras
-
-    if keras.config.backend() != "tensorflow":
-        return "auto"
-    import tensorflow as tf
-
-    return "auto" if tf.config.list_physical_devices("GPU") else False
-
-
 def _tensorflow_gpus(run: RunSettings) -> list[str]:
     import tensorflow as tf
 

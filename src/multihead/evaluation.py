@@ -23,6 +23,8 @@ def read_answers(submission: Path, truth: Path, task: Task) -> tuple[pd.DataFram
     told, true = _read_targets(submission), _read_targets(truth)
     if len(told) != len(true) or not told.index.isin(true.index).all():
         raise UserError(f"{submission}: its {len(told)} rows are not the {len(true)} rows of {truth}")
+    if not len(true):
+        raise UserError(f"{truth}: no rows")
     told = told[true.index]
     columns: dict[str, list[pd.Series[int]]] = {"told": [], "true": []}
     for head, classes in task.heads.items():

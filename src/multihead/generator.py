@@ -90,7 +90,7 @@ class TrainBatches:
         )
         if settings.erase_share:
             erase(images, rng, settings.erase_share, dark_ink=self._dark_ink)
-        if self._epoch >= settings.epochs - settings.clean_epochs:
+        if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):
             return images, labels
         which = rng.random()
         if which < settings.mixup_share:
@@ -137,13 +137,16 @@ def affine_jitter(
 def erase(images: Images, rng: np.random.Generator, share: float, *, dark_ink: bool) -> None:
     """Blank one box in each of about such a share of the images, in place.
 
-    Z. Zhong et al., Random Erasing Data Augmentation, 2020, whose draws these are: boxes of 2 to 40 % of the area,
-    up to 3.3 times as long as wide, whole inside the image; filled with paper, as affine_jitter has it.
+    After Z. Zhong et al., Random Erasing Data Augmentation, 2020: boxes of 2 to 40 % of the area, up to 3.3 times as
+    long as wide, cut to the image; filled with paper, as affine_jitter has it.
     """
     _, height, width, _ = images.shape
     for row in np.flatnonzero(rng.random(len(images)) < share).tolist():
-        area, slant = rng.uniform(0.02, 0.4) * height * width, np.exp(rng.uniform(-1, 1) * np.log(3.3))
-        tall, wide = min(height, round(math.sqrt(area * slant))), min(width, round(math.sqrt(area / slant)))
+        area, aspect_ratio = rng.uniform(0.02, 0.4) * height * width, np.exp(rng.uniform(-1, 1) * np.log(3.3))
+        tall, wide = (
+            min(height, round(math.sqrt(area * aspect_ratio))),
+            min(width, round(math.sqrt(area / aspect_ratio))),
+        )
         top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
         image = images[row]
         image[top : top + tall, left : left + wide] = image.max() if dark_ink else image.min()

@@ -30,19 +30,22 @@ def predict_probabilities(
 ) -> Probabilities:
     """Return {head: float32 (n, classes)} for uint8 crops (n, height, width, c).
 
-    Every batch has the same shape, the last one padded and cut, so the network is compiled once. After the
-    deadline, in seconds since the process started, no batch is begun: then n is what was done by then.
+    Every batch has the same shape, the last one padded and cut, so the network is compiled once. Where the next
+    batch, as long as the longest so far, would end after the deadline, in seconds since the process started, n is
+    what was done by then; the first batch is always begun.
     change: is given each batch and its number, and returns what the network sees in its place.
     """
     parts: list[Probabilities] = []
-    pace = Pace(10)
+    pace, longest = Pace(10), 0.0
     for number, start in enumerate(range(0, len(images) or 1, batch_size)):
+        begun = elapsed()
         batch = np.asarray(images[start : start + batch_size])
         seen = change(batch, number) if change else batch
         padded = np.concatenate([seen, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
         answers = network.predict_on_batch(padded)
         parts.append({head: np.asarray(of)[: len(batch)] for head, of in answers.items()})
-        if elapsed() > deadline:
+        longest = max(longest, elapsed() - begun)
+        if elapsed() + longest > deadline:
             break
         if pace.is_due():
             say(f"  {start + len(batch)} of {len(images)} images predicted")
@@ -119,7 +122,7 @@ class Predictor:
             images = images[~is_blank]
         ids = np.asarray(shard.ids, dtype=object)[~is_blank]
         started = elapsed()
-        probabilities = self._answer(self._members[0], images)
+        probabilities = self._answer(self._members[0], images, self._deadline)
         self._seconds += elapsed() - started
         self._images_done += len(shard.ids)
         self._images_left -= len(shard.ids)
@@ -136,15 +139,17 @@ class Predictor:
         }
         return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
 
-    def _answer(self, member: Member, images: Images, change: Callable[[Images, int], Images] | None = None) -> Any:
-        answers = predict_probabilities(member.network, images, self._run.batch_size, self._deadline, change)
-        return member.adjust(answers)
+    def _answer(
+        self, member: Member, images: Images, deadline: float, change: Callable[[Images, int], Images] | None = None
+    ) -> Probabilities:
+        return member.adjust(predict_probabilities(member.network, images, self._run.batch_size, deadline, change))
 
     def _add_passes(self, probabilities: Probabilities, images: Images, number: int, seconds: float) -> int:
         """Add what the other members say, then what all say of jittered copies; return how many the budget allowed.
 
         A pass is begun where it, and all images to come with one each, fit into the budget: as this member's last pass
-        or else the first one over these images took, `seconds`, and all before as long as they did.
+        or else the first one over these images took, `seconds`, and all before as long as they did. It is cut off where
+        the time of those images begins.
         """
         if not len(images):
             return 0
@@ -160,11 +165,16 @@ class Predictor:
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
                     self._has_warned = True
                 return added
-            answers = self._answer(member, images, None if copy is None else self._jitter(copy, number))
-            self._last_pass[member] = elapsed() - started, len(images)
+            change = None if copy is None else self._jitter(copy, number)
+            answers = self._answer(member, images, self._deadline - to_come, change)
             is_finite = _is_finite(answers)
+            self._last_pass[member] = elapsed() - started, len(is_finite)
+            is_first = ~_is_finite(probabilities)[: len(is_finite)]
             for head, of in probabilities.items():
-                of[: len(is_finite)][is_finite] += answers[head][is_finite]
+                done = of[: len(is_finite)]
+                done[is_first] = 0
+                done[is_finite] += answers[head][is_finite]
+                done[is_first & ~is_finite] = np.nan
         return len(passes)
 
     def _jitter(self, copy: int, number: int) -> Callable[[Images, int], Images]:

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from multihead.backbones import build_backbone, input_scaling
-from multihead.devices import jit_compile
 from multihead.errors import UserError
 from multihead.settings import ModelSettings
 from multihead.tasks import Task
@@ -28,9 +27,7 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
         head: keras.layers.Dense(len(classes), activation="softmax", dtype="float32", name=head)(features)
         for head, classes in task.heads.items()
     }
-    network = keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
-    network.jit_compile = jit_compile()
-    return network
+    return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
 
 
 def load_pretrained(network: Any, settings: ModelSettings, path: Path) -> None:

@@ -14,8 +14,8 @@ class MovingAverage:
     """The average of a network's weights and statistics over its training steps.
 
     B. Polyak, A. Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992; as training uses it: after
-    each step average = d * average + (1 - d) * weights, here every STEPS-th with d**STEPS. Over the first steps d is
-    smaller, so that the weights of the start are soon forgotten.
+    each step average = d * average + (1 - d) * weights, here every STEPS-th with d**STEPS. In the beginning d is
+    smaller, and each of the first STEPS steps counts, so that the weights of the start are soon forgotten.
 
     decay: d, over 0 and under 1.
     """
@@ -28,10 +28,9 @@ class MovingAverage:
     def step(self) -> None:
         """Count one training step, and at every STEPS-th take in the weights as they are now."""
         self._steps += 1
-        if self._steps % STEPS:
+        if self._steps > STEPS and self._steps % STEPS:
             return
-        updates = self._steps // STEPS
-        decay = min(self._decay**STEPS, updates / (updates + 10))
+        decay = min(self._decay**STEPS, self._steps / (self._steps + 10 * STEPS))
         for average, weights in zip(self._average, self._weights(), strict=True):
             np.add(average, (1 - decay) * (weights - average), out=average)  # exactly what it was where they are equal
 

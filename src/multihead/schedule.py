@@ -47,12 +47,13 @@ class TrainingState:
 
         Cosine: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, with no restart.
         """
-        if epochs < run.warmup_epochs:
-            return run.learning_rate * self.plateau_factor * epochs / run.warmup_epochs
+        warmup = min(run.warmup_epochs, run.epochs / 2)
+        if epochs < warmup:
+            return run.learning_rate * self.plateau_factor * epochs / warmup
         floor = min(run.min_learning_rate, run.learning_rate)
         if run.schedule == "plateau":
             return max(run.learning_rate * self.plateau_factor, floor)
-        done = (epochs - run.warmup_epochs) / max(run.epochs - run.warmup_epochs, 1e-9)
+        done = (epochs - warmup) / (run.epochs - warmup)
         return floor + (run.learning_rate - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
     def is_over(self, run: RunSettings) -> bool:

@@ -65,11 +65,11 @@ class RunSettings:
     pretrained: a file of weights that a training starts from, by its name in any input; frozen_up_to: the backbone's
         layer up to which none is trained.
     validation_share: share of the train images held out: "stratified" draws them evenly over the label combinations,
-        "unseen" takes half of them as whole combinations, which the network is then never trained on.
+        "unseen" takes up to half of them as whole combinations, which the network is then never trained on.
     time_budget_minutes: counted from the start of the process; 0 is none.
     schedule: "cosine" lowers the learning rate from learning_rate to min_learning_rate over all epochs; "plateau"
         multiplies it by plateau_factor after `plateau_patience` epochs without a better validation score, and ends the
-        training after `stop_patience` of them. Both begin with warmup_epochs in which it rises from 0.
+        training after `stop_patience` of them. In the first warmup_epochs, at most half of all, it rises from 0.
     weight_decay: of AdamW, on kernels only. ema_decay: of the moving average of the weights that is validated and
         saved, per step; 0 validates and saves the weights themselves.
     label_smoothing: the share of each target that is spread over all classes. loss_weights: the heads' losses count
@@ -77,12 +77,12 @@ class RunSettings:
     resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input.
     rotation_degrees, zoom, shift: the greatest jitter; zoom and shift as shares of the size.
     mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
-        clean_epochs: the last epochs, which are not mixed.
+        clean_epochs: the last epochs, at most half of all, which are not mixed.
     erase_share: share of the images in which one box is blanked.
     ensemble: names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name NAME` put
-        them into the dataset; none: the one without a name. The budget may leave out all but the first.
-    test_time_copies: predicting averages over each image and so many copies, jittered as in training; as many
-        as the time budget allows.
+        them into the dataset; none: the one without a name. Where time is short, the last are left out of a file first.
+    test_time_copies: predicting averages over each image and so many copies, jittered by rotation_degrees, zoom and
+        shift; as many as the time budget allows.
     """
 
     data: str = _setting("")
@@ -174,6 +174,8 @@ def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     settings = kind(**_checked_values(kind, values, source))
     if isinstance(settings, RunSettings) and settings.mixup_share + settings.cutmix_share > 1:
         raise UserError(f"{source}: mixup_share + cutmix_share is over 1; they are shares of the same batches")
+    if isinstance(settings, RunSettings) and settings.frozen_up_to and not settings.pretrained:
+        raise UserError(f"{source}: frozen_up_to without pretrained would freeze weights that know nothing")
     return settings
 
 

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, restore, save_checkpoint
 from multihead.crop_store import CropStore, crops_ahead
-from multihead.devices import jit_compile
 from multihead.errors import OutOfTimeError, UserError
 from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import predict_probabilities
@@ -89,7 +88,6 @@ class Trainer:
             loss={
                 head: keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing) for head in task.heads
             },
-            jit_compile=jit_compile(),
             loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
         )
         self.average = self._new_average()
@@ -280,7 +278,7 @@ class Trainer:
             score = validated.score
             is_best = state.is_best(score.total)
             if is_best:
-                self._save(store, validated)
+                self._save(validated)
         rate = self._images_per_second
         learning_rate = float(np.asarray(self.network.optimizer.learning_rate))
         row = {"epoch": state.epoch + 1, "loss": state.mean_loss, "learning_rate": learning_rate}
@@ -316,7 +314,7 @@ class Trainer:
         if store.numbers():
             with self._averaged():
                 validated = self._validated_so_far(store)
-                self._save(store, validated)
+                self._save(validated)
             say(f"unfinished epoch 1: {validated or 'no score'} [saved]")
         elif not (self.working / MANIFEST_FILE).is_file():
             raise UserError("time budget: over before the first shard was read, so there are no weights to keep")
@@ -334,7 +332,7 @@ class Trainer:
         probabilities, truth = self._held_out_probabilities(store)
         if not all(np.isfinite(of).all() for of in probabilities.values()):
             raise FloatingPointError(f"epoch {self.state.epoch + 1}: the network's answers are not finite")
-        counts = self._train_counts(store)
+        counts = self._train_counts
         exponents = choose_exponents(probabilities, truth, counts)
         plain = {head: of.argmax(axis=1) for head, of in probabilities.items()}
         predicted = {head: of.argmax(axis=1) for head, of in adjusted_heads(probabilities, counts, exponents).items()}
@@ -372,21 +370,21 @@ class Trainer:
     def _is_held_out(self, ids: Any) -> NDArray[np.bool_]:
         return np.asarray(self.held_out.loc[ids], dtype=np.bool_)
 
-    def _train_counts(self, store: CropStore) -> dict[str, tuple[int, ...]]:
-        """Return for each head the images of each class that the stored shards hold to train on."""
-        counts = {head: np.zeros(len(classes), np.int64) for head, classes in self.task.heads.items()}
-        for shard in map(store.load, store.numbers()):
-            kept = ~self._is_held_out(shard.ids)
-            for head, labels in (shard.labels or {}).items():
-                counts[head] += np.bincount(labels[kept], minlength=len(counts[head]))
-        return {head: tuple(of.tolist()) for head, of in counts.items()}
+    @property
+    def _train_counts(self) -> dict[str, tuple[int, ...]]:
+        """For each head, the images of each class that are trained on."""
+        kept = self.labels[~self._is_held_out(self.labels.index)]
+        return {
+            head: tuple(np.bincount(kept[head], minlength=len(classes)).tolist())
+            for head, classes in self.task.heads.items()
+        }
 
-    def _save(self, store: CropStore, validated: Validated | None) -> None:
+    def _save(self, validated: Validated | None) -> None:
         save_weights(
             self.working,
             self.network,
             self.model,
-            train_counts=self._train_counts(store),
+            train_counts=self._train_counts,
             score=validated.score.as_dict() if validated else None,
             epoch=self.state.epoch + 1,
             prior_exponents=validated.exponents if validated else None,
@@ -430,7 +428,7 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.optimizer.learning_rate = self._learning_rates[batch]
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        if self._average:
+        if self._average and self.model:  # under JAX, the weights are where the network says only once it is asked for
             self._average.step()
 
 

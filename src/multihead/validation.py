@@ -51,13 +51,13 @@ def _whole_combinations(ordered: pd.DataFrame, most: float, seed: int) -> NDArra
     """Mark all rows of randomly drawn label combinations, at most so many; every class keeps some of its."""
     rows_of = [np.asarray(rows) for rows in ordered.groupby(list(ordered.columns)).indices.values()]
     combinations = ordered.to_numpy()[[rows[0] for rows in rows_of]]
-    is_pair = np.array([len(rows) > 1 for rows in rows_of])  # of two rows or more, an even share leaves one
-    left = [np.bincount(of[is_pair], minlength=of.max() + 1) for of in combinations.T]
+    is_repeated = np.array([len(rows) > 1 for rows in rows_of])  # of two rows or more, an even share leaves one
+    left = [np.bincount(of[is_repeated], minlength=of.max() + 1) for of in combinations.T]
     held_out = np.zeros(len(ordered), np.bool_)
     for number in random_for(seed, Draw.SPLIT, 2).permutation(len(rows_of)).tolist():
-        pairs = [of[c] - is_pair[number] for of, c in zip(left, combinations[number], strict=True)]
-        if held_out.sum() + len(rows_of[number]) <= most and min(pairs) >= 1:
+        remaining = [of[c] - is_repeated[number] for of, c in zip(left, combinations[number], strict=True)]
+        if held_out.sum() + len(rows_of[number]) <= most and min(remaining) >= 1:
             held_out[rows_of[number]] = True
-            for of, c, kept in zip(left, combinations[number], pairs, strict=True):
+            for of, c, kept in zip(left, combinations[number], remaining, strict=True):
                 of[c] = kept
     return held_out
