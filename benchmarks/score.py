@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +29,11 @@ from numpy.typing import NDArray
 
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
-from multihead.generator import Draw, affine_jitter, random_for
-from multihead.inference import predict_probabilities
+from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
-from multihead.metrics import recall_per_class
+from multihead.metrics import weighted_macro_recall
 from multihead.schedule import HISTORY_FILE
-from multihead.settings import RunSettings, Settings, read_settings
+from multihead.settings import Settings, read_settings
 from multihead.shards import find_shards, read_labels
 from multihead.tasks import BENGALI, Task
 from multihead.validation import choose_validation
@@ -56,7 +54,7 @@ class Rung(NamedTuple):
     has_prior: bool = False  # left in the probabilities
 
 
-SAME: Mapping[str, str] = {}  # number of images, split, network
+SAME: Mapping[str, str] = {}  # the same training; something else is made of its answers
 START = {
     "backbone": "resnet10",
     "image_size": "[48, 48]",
@@ -222,7 +220,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
             variable.assign(value)
         answers = predict_probabilities(network, images, 128)
         for copy in range(copies):
-            more = predict_probabilities(network, images, 128, change=partial(_jitter, settings.run, copy))
+            more = predict_probabilities(network, images, 128, change=jitter(settings.run, BENGALI, copy))
             answers = {head: of + more[head] for head, of in answers.items()}
         return {head: of / np.float32(1 + copies) for head, of in answers.items()}
 
@@ -247,24 +245,10 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
         print(f"| {name} | {total(truth, told):.4f} | {gain:+.4f} ({low:+.4f} to {high:+.4f}) |")
 
 
-def _jitter(run: RunSettings, copy: int, images: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
-    return affine_jitter(
-        images,
-        random_for(run.seed, Draw.TEST_COPY, copy, 0, batch),
-        rotation_degrees=run.rotation_degrees,
-        zoom=run.zoom,
-        shift=run.shift,
-        dark_ink=BENGALI.dark_ink,
-    )
-
-
 def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:
     """Return R over some of the rows; classes that they lack are left out."""
-    recalls = [
-        float(np.nanmean(recall_per_class(truth[head][rows], told[head][rows], len(classes))))
-        for head, classes in BENGALI.heads.items()
-    ]
-    return float(np.average(recalls, weights=[BENGALI.score_weights[head] for head in BENGALI.heads]))
+    parts = [{head: of[head][rows] for head in BENGALI.heads} for of in (truth, told)]
+    return weighted_macro_recall(parts[0], parts[1], BENGALI).total
 
 
 def gain_interval(truth: Truth, before: Truth, after: Truth) -> tuple[float, float, float]:

@@ -32,10 +32,10 @@ class Pretrained(NamedTuple):
     checksum: str
 
 
-def published(kind: str, backbone: str, wheels: Path = WHEELS_FOLDER) -> Pretrained:
+def published(kind: str, backbone: str) -> Pretrained:
     """Return what the efficientnet wheel says of a backbone's pretrained weights; backbone "b0" to "b7"."""
     name, path_key, hashes_key = KINDS[kind]
-    wheel = next(wheels.glob("efficientnet-*.whl"))
+    wheel = next(WHEELS_FOLDER.glob("efficientnet-*.whl"))
     with zipfile.ZipFile(wheel) as archive:
         tree = ast.parse(archive.read("efficientnet/weights.py"))
     values = {

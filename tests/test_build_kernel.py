@@ -122,11 +122,10 @@ def test_a_dry_run_has_a_dataset_for_a_train_kernel_that_starts_from_one(
         assert (name, weights.is_dir()) == ("train", True)
         raise BundlerError("enough")
 
-    monkeypatch.setattr(build_kernel, "DRY_RUN", HOUSE / "dry-run" / "of-a-test")
+    monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
     monkeypatch.setattr(build_kernel, "build", lambda: None)
     monkeypatch.setattr(build_kernel, "rehearse_kernel", stop)
     assert main(["dry-run", str(tmp_path)]) == 2
-    shutil.rmtree(HOUSE / "dry-run" / "of-a-test")
 
 
 def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,6 @@ from multihead.errors import UserError
 from multihead.evaluation import classes_table, read_answers, score
 from multihead.tasks import BENGALI
 
-HEADS = list(BENGALI.heads)
-
 
 def labels_of(count: int) -> pd.DataFrame:
     """Every image's labels differ from the next one's in each head."""

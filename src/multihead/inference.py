@@ -52,6 +52,22 @@ def predict_probabilities(
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
 
 
+def jitter(run: RunSettings, task: Task, copy: int, file: int = 0) -> Callable[[Images, int], Images]:
+    """Return what makes a test-time copy of a batch, by its number: each image jittered as the settings say."""
+
+    def jittered(images: Images, batch: int) -> Images:
+        return affine_jitter(
+            images,
+            random_for(run.seed, Draw.TEST_COPY, copy, file, batch),
+            rotation_degrees=run.rotation_degrees,
+            zoom=run.zoom,
+            shift=run.shift,
+            dark_ink=task.dark_ink,
+        )
+
+    return jittered
+
+
 class Member(NamedTuple):
     """One of the networks whose answers are averaged, and what is done to its probabilities before."""
 
@@ -165,32 +181,17 @@ class Predictor:
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
                     self._has_warned = True
                 return added
-            change = None if copy is None else self._jitter(copy, number)
+            change = None if copy is None else jitter(self._run, self._task, copy, number)
             answers = self._answer(member, images, self._deadline - to_come, change)
             is_finite = _is_finite(answers)
             self._last_pass[member] = elapsed() - started, len(is_finite)
-            is_first = ~_is_finite(probabilities)[: len(is_finite)]
+            had_none = ~_is_finite(probabilities)[: len(is_finite)]
             for head, of in probabilities.items():
                 done = of[: len(is_finite)]
-                done[is_first] = 0
+                done[had_none] = 0
                 done[is_finite] += answers[head][is_finite]
-                done[is_first & ~is_finite] = np.nan
+                done[had_none & ~is_finite] = np.nan
         return len(passes)
-
-    def _jitter(self, copy: int, number: int) -> Callable[[Images, int], Images]:
-        run = self._run
-
-        def jitter(images: Images, batch: int) -> Images:
-            return affine_jitter(
-                images,
-                random_for(run.seed, Draw.TEST_COPY, copy, number, batch),
-                rotation_degrees=run.rotation_degrees,
-                zoom=run.zoom,
-                shift=run.shift,
-                dark_ink=self._task.dark_ink,
-            )
-
-        return jitter
 
     def _leave_out(self, what: str, ids: Sequence[str], is_left_out: NDArray[np.bool_]) -> None:
         if is_left_out.any():

@@ -43,7 +43,7 @@ SHARDS_IN_MEMORY = 2
 # all else may change from one session to the next.
 WITHOUT_EFFECT = {
     *("data", "weights", "working", "resume", "require_gpu"),
-    *("time_budget_minutes", "test_time_copies"),
+    *("time_budget_minutes", "ensemble", "test_time_copies"),
 }
 ANOTHER_TRAINING = {
     *("model", "files", "images", "seed", "validation", "validation_share"),
