@@ -131,7 +131,7 @@ ROWS: dict[str, tuple[str, dict[str, str], list[Target]]] = {
         ],
     ),
     "fit": (
-        "a fit of one convolution (16 filters, stride 2), the generator in one thread",
+        "a fit of one convolution (16 filters, stride 3), the generator in one thread",
         dict.fromkeys(("fit_ours", "fit_constant"), "train"),
         [
             Target(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 SIZE = (64, 64)
 BATCH = 128
 THREADS = os.cpu_count() or 1
-PASSES, FIT_PASSES = 10, 30  # of what is over in a moment
+PASSES, FIT_PASSES = 10, 15  # of what is over in a moment
 
 
 def shard_ours(folder: Path) -> Callable[[], Any]:
@@ -145,7 +145,7 @@ def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
     tf.config.threading.set_intra_op_parallelism_threads(keep)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     batches, classes = _batches(folder)[3], _batches(folder)[2]
-    network = one_convolution(SIZE, classes, filters=16, strides=2)
+    network = one_convolution(SIZE, classes, filters=16, strides=3)
     network.compile(optimizer="adamw", loss={head: keras.losses.CategoricalCrossentropy() for head in classes})
     first = batches[0]
 
