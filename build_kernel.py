@@ -1,11 +1,19 @@
 #!/usr/bin/env python3
-"""Build what is pushed to Kaggle, and rehearse it at home. Standard library only.
+"""Build what is pushed to Kaggle, rehearse it at home, and push it. Standard library only.
 
 python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
 python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
-python build_kernel.py stage FOLDER       put a training's weights into dataset_meta/
 python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
+
+The way to a score; each says what comes next:
+python build_kernel.py push train         build both kernels, push one, which runs it
+python build_kernel.py status train       how its run goes; --wait: until it is complete
+python build_kernel.py pull train         its output, into trained/
+python build_kernel.py stage trained      put a training's weights into dataset_meta/
+python build_kernel.py push weights       dataset_meta/ as a dataset or its new version, until it can be mounted
+python build_kernel.py push predict       as push train; then status predict
+python build_kernel.py submit             the version that was pushed last; then status submission
 """
 
 import argparse
@@ -15,20 +23,34 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bundler import client
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
-from bundler.metadata import read_metadata, set_owner
+from bundler.metadata import check_owner, read_metadata, set_owner
 from bundler.pretrained import KINDS, fetch, published
 from bundler.rehearsal import MOUNTS, Inputs, Rehearsed, check_submission, rehearse
-from bundler.staging import stage
+from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
 
 HOUSE = Path(__file__).resolve().parent
 KERNELS = ("train", "predict")
 DATASET = HOUSE / "dataset_meta"
 DRY_RUN = HOUSE / "dry-run"
+TRAINED = HOUSE / "trained"
 SUBMISSION = "submission.csv"
 SAMPLE = "sample_submission.csv"
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
+NEXT = {
+    "push train": "status train --wait",
+    "status train": "pull train",
+    "pull train": "stage trained",
+    "stage": "rehearse DATA; then push weights",
+    "push weights": "push predict",
+    "status weights": "push predict",
+    "push predict": "status predict --wait",
+    "status predict": "submit",
+    "submit": "status submission --wait",
+}
+HOURS = 13  # a kernel's run ends after 12; --wait gives it one in the queue
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.owner is not None and arguments.command:
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     try:
-        if arguments.command == "stage":
-            print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
+        if arguments.command in ("push", "pull", "stage", "status", "submit"):
+            go_on(arguments)
         elif arguments.command == "fetch-weights":
             print(fetch_weights(arguments.kind, arguments.backbone))
         elif arguments.command == "rehearse":
@@ -78,6 +100,56 @@ def build(owner: str | None = None) -> None:
     for name, script in scripts.items():
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+
+
+def go_on(arguments: argparse.Namespace) -> None:
+    """Run one command of the way to a score, and say which one comes next."""
+    command = arguments.command
+    step = f"{command} {arguments.what}" if "what" in arguments else command
+    following = NEXT.get(step)
+    if command != "stage":
+        check_owner(HOUSE)
+    if command == "push":
+        push(arguments.what, arguments.message)
+    elif command == "pull":
+        client.pull_output(_id(arguments.what), TRAINED, (WEIGHTS_FILE, MANIFEST_FILE))
+        print(f"{TRAINED.name}: {verified(TRAINED)}")
+    elif command == "stage":
+        print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
+    elif command == "submit":
+        submit(arguments.version, arguments.message)
+    elif not status(arguments.what, arguments.wait):
+        following = f"{step} --wait"
+    if following:
+        print(f"next: build_kernel.py {following}")
+
+
+def push(what: str, message: str) -> None:
+    """Build both kernels, then push one of them, or the weights."""
+    build()
+    if what == "weights":
+        client.push_dataset(DATASET, message)
+    else:
+        print(client.push_kernel(_script(what).parent))
+
+
+def status(what: str, wait: bool) -> bool:
+    """Print how a kernel's run, the dataset or the newest submission is doing; return whether it is done."""
+    asks = {"weights": client.dataset_status, "submission": client.submission_status}
+    name, ask = _id(what), asks.get(what, client.kernel_status)
+    if wait:
+        client.wait_for(name, lambda: ask(name), HOURS)
+        return True
+    now = ask(name)
+    print(f"{name}: {now.words}")
+    return now.done
+
+
+def submit(version: int | None, message: str | None) -> None:
+    """Submit a version of the predict kernel, the one that was pushed last if none is named."""
+    kernel = _id("predict")
+    version = version or client.pushed_version(_script("predict").parent)
+    print(client.submit(kernel, version, _id("submission"), message or f"{kernel} version {version}"))
 
 
 def fetch_weights(kind: str, backbone: str) -> str:
@@ -170,6 +242,19 @@ def _run_python(arguments: Sequence[str]) -> None:
         raise BundlerError(f"python {' '.join(arguments)} ended with exit code {code}")
 
 
+def _id(what: str) -> str:
+    """Return what Kaggle calls a kernel, the weights' dataset, or the competition that a submission goes to."""
+    if what == "weights":
+        return str(read_metadata(DATASET / client.DATASET_METADATA)["id"])
+    path = _script("predict" if what == "submission" else what).with_name(client.KERNEL_METADATA)
+    metadata = read_metadata(path)
+    if what != "submission":
+        return str(metadata["id"])
+    if not metadata.get("competition_sources"):
+        raise BundlerError(f"{path}: no competition_sources; expected the competition to submit to")
+    return str(metadata["competition_sources"][0])
+
+
 def _script(name: str) -> Path:
     return HOUSE / "kernel" / name / f"{name}_kernel.py"
 
@@ -178,9 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--owner", help="your Kaggle user name")
     commands = parser.add_subparsers(dest="command")
-    staging = commands.add_parser("stage", help="put a training's weights into dataset_meta/")
-    staging.add_argument("folder", type=Path, help="what kaggle kernels output downloaded")
-    staging.add_argument("--name", default="", help="of these weights in an ensemble")
+    _add_way(commands)
     fetching = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
     fetching.add_argument("kind", choices=KINDS)
     fetching.add_argument("backbone", help="b0 to b7")
@@ -196,6 +279,23 @@ def _parser() -> argparse.ArgumentParser:
     for command in (one, whole):
         command.add_argument("--mounts", choices=MOUNTS, default="new", help="where inputs are mounted")
     return parser
+
+
+def _add_way(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    pushing = commands.add_parser("push", help="build, then push a kernel, which runs it, or the weights")
+    pushing.add_argument("what", choices=("train", "weights", "predict"))
+    pushing.add_argument("-m", "--message", default="new weights", help="what is new in this version of the weights")
+    pulling = commands.add_parser("pull", help="the train kernel's output, into trained/")
+    pulling.add_argument("what", choices=("train",))
+    staging = commands.add_parser("stage", help="put a training's weights into dataset_meta/")
+    staging.add_argument("folder", type=Path, help="what pull train downloaded")
+    staging.add_argument("--name", default="", help="of these weights in an ensemble")
+    asking = commands.add_parser("status", help="how a kernel's run, the dataset or the newest submission is doing")
+    asking.add_argument("what", choices=("train", "weights", "predict", "submission"))
+    asking.add_argument("--wait", action="store_true", help="ask until it is done")
+    submitting = commands.add_parser("submit", help="submit the version of the predict kernel that was pushed last")
+    submitting.add_argument("--version", type=int, help="another version")
+    submitting.add_argument("-m", "--message", help="what your submissions list shows")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ METADATA_FILES = (
     "kernel/predict/kernel-metadata.json",
     "dataset_meta/dataset-metadata.json",
 )
+NO_OWNER = "OWNER"  # as committed
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -25,6 +26,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get("id"), str) or "/" not in metadata["id"]:
         raise BundlerError(f'{path}: expected an object with "id": "<owner>/<slug>"')
     return metadata
+
+
+def check_owner(repository: Path) -> None:
+    """Raise BundlerError while a metadata file still has the placeholder for an owner."""
+    for name in METADATA_FILES:
+        reference = read_metadata(repository / name)["id"]
+        if reference.split("/", 1)[0] == NO_OWNER:
+            raise BundlerError(
+                f"{name}: id {reference} has no owner yet; build_kernel.py --owner NAME writes your Kaggle user name"
+            )
 
 
 def set_owner(repository: Path, owner: str) -> list[Path]:

@@ -17,6 +17,19 @@ def stage(trained: Path, dataset: Path, name: str = "") -> str:
     name: what they are called there, as one of several for an ensemble.
     Raises BundlerError, with the dataset left as it was, where one is missing or they do not belong together.
     """
+    told = verified(trained)
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise BundlerError(f"--name {name}: expected letters, digits, dashes and underscores")
+    start = f"{name}." if name else ""
+    for file in (WEIGHTS_FILE, MANIFEST_FILE):
+        shutil.copyfile(trained / file, dataset / f".new-{start}{file}")
+    for file in (WEIGHTS_FILE, MANIFEST_FILE):
+        (dataset / f".new-{start}{file}").replace(dataset / f"{start}{file}")
+    return told
+
+
+def verified(trained: Path) -> str:
+    """Return what the weights in a folder are, in words; raises BundlerError where they are not the manifest's."""
     try:
         manifest = json.loads((trained / MANIFEST_FILE).read_text(encoding="utf-8"))
         sha256 = hashlib.sha256((trained / WEIGHTS_FILE).read_bytes()).hexdigest()
@@ -30,11 +43,4 @@ def stage(trained: Path, dataset: Path, name: str = "") -> str:
         raise BundlerError(f"{trained / MANIFEST_FILE}: not a manifest of weights ({error!r})") from error
     if sha256 != expected:
         raise BundlerError(f"{trained / WEIGHTS_FILE}: not the file that {MANIFEST_FILE} tells of; download both again")
-    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise BundlerError(f"--name {name}: expected letters, digits, dashes and underscores")
-    start = f"{name}." if name else ""
-    for file in (WEIGHTS_FILE, MANIFEST_FILE):
-        shutil.copyfile(trained / file, dataset / f".new-{start}{file}")
-    for file in (WEIGHTS_FILE, MANIFEST_FILE):
-        (dataset / f".new-{start}{file}").replace(dataset / f"{start}{file}")
     return told

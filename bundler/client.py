@@ -1,0 +1,281 @@
+"""The real kaggle client, its silent failures made errors.
+
+The client ends with exit code 0 after many a refusal, goes on without a file that it could not upload, and saves the
+page of an error under the name of the file. So a command has succeeded where something proves it, and fails with
+Kaggle's own words where nothing does. Credentials are the client's business: nothing here reads them.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bundler.errors import BundlerError
+from bundler.metadata import read_metadata
+
+QUICK_SECONDS, TRANSFER_SECONDS = 180, 3600  # the client itself waits for an answer without end
+PAUSE_SECONDS = 30.0  # between two questions
+KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
+PUSHED_FILE = "pushed.json"  # beside the kernel: Kaggle cannot be asked for its newest version
+SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
+FAILED = ("error", "cancel_requested", "cancel_acknowledged", "failed", "deleted")
+NOISE = re.compile(r"^Warning: |\d%\||submissions remaining today")  # advice about the client, progress bars
+HINTS = {
+    "Authentication required to call the Kaggle API": "log in with .venv/bin/kaggle auth login",
+    "400 Client Error": "the client hides Kaggle's reason; a script of a megabyte or more is one",
+    "403 Client Error": "are the competition's rules accepted on its page, and are the credentials the owner's?",
+}
+
+
+class Status(NamedTuple):
+    """How something at Kaggle is doing: whether it is done, and in words."""
+
+    done: bool
+    words: str
+
+
+def run_client(arguments: Sequence[str], seconds: float = QUICK_SECONDS) -> str:
+    """Run the kaggle command and return what it printed.
+
+    Raises BundlerError with Kaggle's own words where it fails, or does not end within so many seconds.
+    """
+    named = f"kaggle {' '.join(arguments[:2])}"
+    try:
+        done = subprocess.run(
+            [_client(), *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundlerError(f"{named}: no answer within {seconds:g} seconds") from error
+    if done.returncode:
+        printed = "\n".join([done.stdout, done.stderr])
+        raise BundlerError(f"{named}: {_words(printed)}")
+    return done.stdout
+
+
+def push_kernel(folder: Path) -> str:
+    """Push a kernel, and return what it became, in words; its version is kept for `pushed_version`.
+
+    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources.
+    """
+    metadata = read_metadata(folder / KERNEL_METADATA)
+    printed = run_client(["kernels", "push", "-p", str(folder)])
+    version = int(_proof(r"Kernel version (\d+) successfully pushed", printed, "kernels push")[1])
+    told = f"{metadata['id']}: version {version}"
+    (folder / PUSHED_FILE).unlink(missing_ok=True)
+    if refused := re.search(r"The following are not valid \w+ sources.*", printed):
+        raise BundlerError(f"{told} was pushed, but: {refused[0]}")
+    _check_sources(metadata, told)
+    pushed = {"id": metadata["id"], "version": version}
+    (folder / PUSHED_FILE).write_text(json.dumps(pushed) + "\n", encoding="utf-8")
+    return f"{told} pushed"
+
+
+def pushed_version(folder: Path) -> int:
+    """Return the version that a kernel's last push became; raises BundlerError where none is known."""
+    kernel = read_metadata(folder / KERNEL_METADATA)["id"]
+    try:
+        pushed = json.loads((folder / PUSHED_FILE).read_text(encoding="utf-8"))
+        if pushed["id"] == kernel:
+            return int(pushed["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise BundlerError(f"{folder / PUSHED_FILE}: tells of no push of {kernel}; expected that, or --version N")
+
+
+def kernel_status(kernel: str) -> Status:
+    """Return how a kernel's last run is doing; raises BundlerError where it failed."""
+    printed = run_client(["kernels", "status", kernel])
+    status = _proof(r'has status "(?:\w+\.)?(\w+)"', printed, "kernels status")[1].lower()
+    if status in FAILED:
+        why = re.search(r'Failure message: "(.*)"', printed, re.DOTALL)
+        told = f": {' '.join(why[1].split())}" if why else ""
+        raise BundlerError(f"{kernel}: {status}{told}; its log: .venv/bin/kaggle kernels logs {kernel}")
+    return Status(status == "complete", status)
+
+
+def pull_output(kernel: str, folder: Path, wanted: Sequence[str]) -> None:
+    """Download what a kernel's last run left into a folder.
+
+    Raises BundlerError where the run is not complete, or left a wanted file out: one of an earlier run may lie there.
+    """
+    now = kernel_status(kernel)
+    if not now.done:
+        raise BundlerError(f"{kernel}: {now.words}; its output is there once it is complete")
+    printed = run_client(["kernels", "output", kernel, "-p", str(folder), "-o"], TRANSFER_SECONDS)
+    came = re.findall(r"^Output file downloaded to (.+)$", printed, re.MULTILINE)
+    for name in wanted:
+        if str(folder / name) not in came:
+            left = ", ".join(Path(path).name for path in came) or "nothing"
+            raise BundlerError(f"{kernel}: its output holds no {name}; it holds {left}")
+
+
+def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
+    """Make a folder's files a dataset, or its new version, and wait until Kaggle can mount it.
+
+    notes: what is new in this version. Raises BundlerError where a file did not arrive or Kaggle refuses it.
+    """
+    dataset = read_metadata(folder / DATASET_METADATA)["id"]
+    files = [f for f in sorted(folder.iterdir()) if f.is_file() and not f.name.startswith(".")]
+    names = [f.name for f in files if f.name != DATASET_METADATA]
+    if not names:
+        raise BundlerError(f"{folder}: holds no weights; expected what build_kernel.py stage puts there")
+    before = _dataset_version(dataset) if _exists(dataset) else None
+    action = ["create"] if before is None else ["version", f"--message={notes}"]
+    print(f"{dataset}: a new {'dataset' if before is None else 'version'} of {', '.join(names)}", flush=True)
+    printed = run_client(["datasets", *action, "-p", str(folder), "--ignore-patterns", ".*"], TRANSFER_SECONDS)
+    _proof("is being created", printed, f"datasets {action[0]}")
+    lost = [name for name in names if f"Upload successful: {name} (" not in printed]
+    if lost:
+        raise BundlerError(f"{dataset}: Upload unsuccessful: {', '.join(lost)}; Kaggle may have a version without it")
+
+    def ask() -> Status:
+        now = dataset_status(dataset)
+        if now.done and before is not None and _dataset_version(dataset) <= before:
+            return Status(False, f"still version {before}")
+        return now
+
+    wait_for(dataset, ask, hours)
+
+
+def dataset_status(dataset: str) -> Status:
+    """Return how a dataset is doing, done once it can be mounted; raises BundlerError where it failed."""
+    status = _words(run_client(["datasets", "status", dataset]))
+    if status in FAILED:
+        raise BundlerError(f"{dataset}: {status}; Kaggle could not process what was uploaded")
+    return Status(status == "ready", status)
+
+
+def submit(kernel: str, version: int, competition: str, message: str) -> str:
+    """Submit a kernel's version, and return what Kaggle says and lists.
+
+    Raises BundlerError where the competition lists no new submission afterwards.
+    """
+    known = {submission["ref"] for submission in submissions(competition)}
+    chosen = ["-k", kernel, "--version", str(version), "-f", "submission.csv", f"--message={message}"]
+    printed = run_client(["competitions", "submit", competition, *chosen])
+    new = [submission for submission in submissions(competition) if submission["ref"] not in known]
+    if not new:
+        raise BundlerError(f"kaggle competitions submit: {_words(printed)}; {competition} lists no new submission")
+    return f"{printed.strip()}\n{_in_words(new[0])}"
+
+
+def submissions(competition: str) -> list[dict[str, Any]]:
+    """Return what was submitted to a competition, the newest first."""
+    printed = run_client(["competitions", "submissions", competition, "--format", "json"])
+    if "No submissions found" in printed:
+        return []
+    listed: list[dict[str, Any]] = _json(printed)
+    return listed
+
+
+def submission_status(competition: str) -> Status:
+    """Return how the newest submission is doing, with its scores once it has them; raises BundlerError if it failed."""
+    newest = next(iter(submissions(competition)), None)
+    if newest is None:
+        raise BundlerError(f"{competition}: No submissions found")
+    status = _submission_status(newest)
+    if status in FAILED:
+        page = f"https://www.kaggle.com/competitions/{competition}/submissions"
+        raise BundlerError(f"{_in_words(newest)}; why stands on {page}")
+    return Status(status == "complete", _in_words(newest))
+
+
+def wait_for(name: str, ask: Callable[[], Status], hours: float) -> None:
+    """Ask until it is done, each new answer a line; raises BundlerError where it is not after so many hours."""
+    end = time.monotonic() + 3600 * hours
+    told = ""
+    while True:
+        now = ask()
+        if now.words != told:
+            print(f"{name}: {now.words}", flush=True)
+        if now.done:
+            return
+        if time.monotonic() >= end:
+            raise BundlerError(f"{name}: {now.words} after {hours:g} hours")
+        told = now.words
+        time.sleep(PAUSE_SECONDS)
+
+
+def _client() -> str:
+    beside = Path(sys.executable).with_name("kaggle")
+    found = str(beside) if beside.is_file() else shutil.which("kaggle")
+    if not found:
+        raise BundlerError(
+            f"kaggle: not found beside {sys.executable} nor on PATH; .venv/bin/python has it, see README"
+        )
+    return found
+
+
+def _words(printed: str) -> str:
+    """Return the line that says what happened: the last one that means something, or one with a hint to it."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip() and not NOISE.search(line)]
+    for line in lines:
+        for sign, hint in HINTS.items():
+            if sign in line:
+                return f"{line} ({hint})"
+    return lines[-1] if lines else "it said nothing"
+
+
+def _proof(pattern: str, printed: str, command: str) -> re.Match[str]:
+    found = re.search(pattern, printed)
+    if not found:
+        raise BundlerError(f"kaggle {command}: {_words(printed)}")
+    return found
+
+
+def _json(printed: str) -> Any:
+    """Return the JSON that a command printed, after whatever else it had to say."""
+    start = re.search(r"^[\[{]", printed, re.MULTILINE)
+    try:
+        return json.loads(printed[start.start() :] if start else "")
+    except ValueError as error:
+        raise BundlerError(f"kaggle: {_words(printed)}; expected JSON") from error
+
+
+def _check_sources(metadata: dict[str, Any], told: str) -> None:
+    """Ask what the kernel has as sources: of models that are not valid, the push says nothing at all."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_client(["kernels", "pull", metadata["id"], "-p", folder, "-m"])
+        has = read_metadata(Path(folder) / KERNEL_METADATA)
+    for key in SOURCES:
+        there = [f"/{source}/".lower() for source in has.get(key) or []]  # of some, as code/OWNER/SLUG
+        missing = [source for source in metadata.get(key, []) if not any(f"/{source}/".lower() in t for t in there)]
+        if missing:
+            raise BundlerError(f"{told} was pushed, but Kaggle has it without {key} {', '.join(missing)}")
+
+
+def _exists(dataset: str) -> bool:
+    """Return whether Kaggle knows a dataset; where it can't be asked, creating it fails with the reason."""
+    try:
+        run_client(["datasets", "status", dataset])
+    except BundlerError:
+        return False
+    return True
+
+
+def _dataset_version(dataset: str) -> int:
+    told = _json(run_client(["datasets", "status", dataset, "--format", "json(current_version_number)"]))
+    return int(told["current_version_number"] or 0)
+
+
+def _in_words(submission: dict[str, Any]) -> str:
+    scores = "".join(
+        f", {key} {submission[f'{key}Score']}" for key in ("public", "private") if submission[f"{key}Score"]
+    )
+    return f"{submission['description']}: {_submission_status(submission)}{scores}"
+
+
+def _submission_status(submission: dict[str, Any]) -> str:
+    return str(submission["status"]).rsplit(".", 1)[-1].lower()

@@ -1,0 +1,366 @@
+"""The real kaggle client, run against a stand-in of Kaggle on this machine."""
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import build_kernel
+from bundler import client
+from bundler.errors import BundlerError
+from bundler.metadata import METADATA_FILES, NO_OWNER, read_metadata, set_owner
+from tests.conftest import HOUSE
+from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
+from tests.test_build_kernel import clone
+
+COMPETITION = "bengaliai-cv19"
+TRAIN, PREDICT, WEIGHTS = (f"{USER}/multihead-{name}" for name in ("train", "predict", "weights"))
+WAY = [
+    "push train",
+    "status train --wait",
+    "pull train",
+    "stage trained",
+    "push weights",
+    "push predict",
+    "status predict --wait",
+    "submit",
+    "status submission --wait",
+]
+MANIFEST = {
+    "model": {"backbone": "narrow"},
+    "epoch": 3,
+    "score": {"total": 0.5},
+    "sha256": hashlib.sha256(b"weights").hexdigest(),
+}
+TRAINED = {"model.weights.h5": b"weights", "manifest.json": json.dumps(MANIFEST).encode(), "history.csv": b"epoch\n"}
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
+    """A Kaggle that holds nothing yet; the client is led there."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0)
+    with serving() as server:
+        for name, value in environment(server.server_port, home).items():
+            monkeypatch.setenv(name, value)
+        yield server.kaggle
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh clone with an owner, which the commands work in; its kernels are not built yet."""
+    folder = clone(tmp_path / "house")
+    set_owner(folder, USER)
+    for name, path in (("HOUSE", folder), ("DATASET", folder / "dataset_meta"), ("TRAINED", folder / "trained")):
+        monkeypatch.setattr(build_kernel, name, path)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    """The folder of a kernel with a source of each kind."""
+    sources = {
+        "dataset_sources": [f"{USER}/a-dataset"],
+        "competition_sources": ["a-competition"],
+        "kernel_sources": [f"{USER}/a-kernel"],
+        "model_sources": [f"{USER}/a-model/keras/small/1"],
+    }
+    kinds = {"language": "python", "kernel_type": "script", "code_file": "train_kernel.py"}
+    metadata = {"id": TRAIN, "title": "multihead train", **kinds, **sources}
+    (tmp_path / "kernel-metadata.json").write_text(json.dumps(metadata))
+    (tmp_path / "train_kernel.py").write_text("print()\n")
+    return tmp_path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A dataset's folder with what belongs into it, and what does not."""
+    folder = tmp_path / "dataset_meta"
+    (folder / "a-folder").mkdir(parents=True)
+    metadata = {"id": WEIGHTS, "title": "multihead weights", "licenses": [{"name": "CC0-1.0"}]}
+    files = {**TRAINED, ".new-manifest.json": b"", ".DS_Store": b"", "a-folder/file": b""}
+    for name, content in {**files, "dataset-metadata.json": json.dumps(metadata).encode()}.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_the_whole_way_to_a_score(
+    house: Path, kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.output = TRAINED
+    command, walked, told = "push train", [], ""
+    while command:
+        assert build_kernel.main(command.split()) == 0
+        walked.append(command)
+        told = capsys.readouterr().out
+        assert KEY not in told
+        command = told.partition("next: build_kernel.py ")[2].strip().rpartition("then ")[2]
+    assert walked == WAY
+    assert told == f"{COMPETITION}: {PREDICT} version 1: complete, public 0.9370, private 0.9041\n"
+
+    for name, saved, sources in zip(
+        ("train", "predict"), kaggle.sent("SaveKernel"), ({}, {"datasetDataSources": [WEIGHTS]}), strict=True
+    ):
+        assert saved.pop("text").encode() == (house / "kernel" / name / f"{name}_kernel.py").read_bytes()
+        assert saved == {
+            "slug": f"{USER}/multihead-{name}",
+            "newTitle": f"multihead {name}",
+            "language": "python",
+            "kernelType": "script",
+            "isPrivate": True,
+            "enableGpu": True,
+            "enableTpu": False,
+            "enableInternet": False,
+            "machineShape": "NvidiaTeslaT4",
+            "dockerImagePinningType": "original",
+            "competitionDataSources": [COMPETITION],
+            **sources,
+        }
+    assert {name: (house / "trained" / name).read_bytes() for name in TRAINED} == TRAINED
+    assert kaggle.datasets == {WEIGHTS: [{name: TRAINED[name] for name in ("model.weights.h5", "manifest.json")}]}
+    created = kaggle.sent("CreateDataset")[0]
+    assert (created["isPrivate"], created["licenseName"]) == (True, "CC0-1.0")
+    assert kaggle.sent("CreateCodeSubmission") == [
+        {
+            "competitionName": COMPETITION,
+            "kernelOwner": USER,
+            "kernelSlug": "multihead-predict",
+            "kernelVersion": 1,
+            "fileName": "submission.csv",
+            "submissionDescription": f"{PREDICT} version 1",
+        }
+    ]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_the_readme_goes_the_same_way() -> None:
+    section = (HOUSE / "README.md").read_text().partition("## From the competition to a score")[2].partition("\n## ")[0]
+    commands = re.findall(r"^\.venv/bin/python build_kernel\.py (\w.*?)(?: -m .*)?$", section, re.MULTILINE)
+    assert [command for command in commands if command != "rehearse data/bengali"] == WAY
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((200, {"error": "Maximum GPU sessions reached."}), "Kernel push error: Maximum GPU sessions reached."),
+        ((400, {"error": {"code": 400, "message": "too large"}}), "400 Client Error: .*; a script of a megabyte"),
+        (refusal(401, "Unauthenticated"), "Authentication required to call the Kaggle API. .log in with .*auth login"),
+        (refusal(403, "You must accept this competition's rules"), "You must accept this competition's rules"),
+        ((403, {}), "403 Client Error: .*are the competition's rules accepted on its page"),
+        ((200, {"url": "http://localhost"}), "Kernel version successfully pushed"),
+        ((200, b"<html>"), "Expecting value"),
+    ],
+)
+def test_a_push_that_kaggle_refuses_fails_with_its_words(
+    kernel: Path, kaggle: Kaggle, answer: Answer, told: str
+) -> None:
+    kaggle.answers["SaveKernel"] = answer
+    with pytest.raises(BundlerError, match=f"^kaggle kernels push: .*{told}") as caught:
+        client.push_kernel(kernel)
+    assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert not (kernel / client.PUSHED_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (f"{USER}/a-dataset", r"The following are not valid dataset sources .*\['some-body/a-dataset'\]"),
+        ("a-competition", r"The following are not valid competition sources .*\['a-competition'\]"),
+        (f"{USER}/a-kernel", r"The following are not valid kernel sources .*\['some-body/a-kernel'\]"),
+        (f"{USER}/a-model/keras/small/1", "Kaggle has it without model_sources some-body/a-model/keras/small/1"),
+    ],
+)
+def test_a_push_that_loses_a_source_fails(kernel: Path, kaggle: Kaggle, source: str, told: str) -> None:
+    kaggle.unknown = {source}
+    (kernel / client.PUSHED_FILE).write_text(json.dumps({"id": TRAIN, "version": 1}))
+    with pytest.raises(BundlerError, match=f"^{TRAIN}: version 1 was pushed, but.* {told}"):
+        client.push_kernel(kernel)
+    assert not (kernel / client.PUSHED_FILE).exists()
+
+
+def test_a_push_is_remembered_for_its_own_kernel(kernel: Path, kaggle: Kaggle) -> None:
+    kaggle.kernels[TRAIN] = [{}, {}]
+    assert client.push_kernel(kernel) == f"{TRAIN}: version 3 pushed"
+    assert client.pushed_version(kernel) == 3
+    metadata = read_metadata(kernel / "kernel-metadata.json") | {"id": "another/multihead-train"}
+    (kernel / "kernel-metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(BundlerError, match=r"pushed\.json: tells of no push of another/multihead-train"):
+        client.pushed_version(kernel)
+
+
+def test_a_new_version_of_the_weights_is_awaited_though_the_one_before_is_ready(
+    dataset: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.datasets[WEIGHTS], kaggle.ahead[WEIGHTS] = [{}], ["READY"]
+    kaggle.dataset_states = ["READY", "READY", "READY"]
+    client.push_dataset(dataset, "-- a better one")
+    assert kaggle.datasets[WEIGHTS] == [{}, TRAINED]
+    assert kaggle.sent("CreateDatasetVersion")[0]["body"]["versionNotes"] == "-- a better one"
+    assert capsys.readouterr().out.splitlines()[1:] == [f"{WEIGHTS}: still version 1", f"{WEIGHTS}: ready"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"CreateDataset": (200, {"status": "error", "error": "No such licence"})}, "creation error: No such licence"),
+        ({"StartBlobUpload": refusal(403, "Quota exceeded")}, "kaggle datasets create: Quota exceeded"),
+        ({"upload": (400, {})}, r"Upload unsuccessful: history\.csv, manifest\.json, model\.weights\.h5; Kaggle may"),
+        ({"StartBlobUpload": refusal(401, "Unauthenticated")}, "kaggle datasets create: Authentication required"),
+    ],
+)
+def test_a_dataset_that_kaggle_refuses_fails_with_its_words(
+    dataset: Path, kaggle: Kaggle, answers: dict[str, Answer], told: str
+) -> None:
+    kaggle.answers = answers
+    with pytest.raises(BundlerError, match=told):
+        client.push_dataset(dataset, "")
+
+
+def test_a_version_that_kaggle_refuses_fails_with_its_words(dataset: Path, kaggle: Kaggle) -> None:
+    kaggle.datasets[WEIGHTS], kaggle.ahead[WEIGHTS] = [{}], ["READY"]
+    kaggle.answers["CreateDatasetVersion"] = (200, {"status": "error", "error": "Too many files"})
+    with pytest.raises(
+        BundlerError, match=r"^kaggle datasets version: Dataset version creation error: Too many files$"
+    ):
+        client.push_dataset(dataset, "")
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("FAILED", "failed; Kaggle could not process"), ("BLOBS_RECEIVED", "received after 0 hours")]
+)
+def test_a_dataset_that_does_not_become_ready_fails(dataset: Path, kaggle: Kaggle, state: str, told: str) -> None:
+    kaggle.dataset_states = [state]
+    with pytest.raises(BundlerError, match=f"^{WEIGHTS}: .*{told}"):
+        client.push_dataset(dataset, "", hours=0)
+
+
+def test_a_dataset_folder_without_files_is_not_pushed(dataset: Path) -> None:
+    for name in TRAINED:
+        (dataset / name).unlink()
+    with pytest.raises(BundlerError, match="dataset_meta: holds no weights"):
+        client.push_dataset(dataset, "")
+
+
+def test_a_run_that_failed_is_told_with_kaggle_s_reason(
+    house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.ahead[TRAIN], kaggle.failure_message = ["ERROR"], "Your notebook tried\nto allocate more memory."
+    assert build_kernel.main(["status", "train"]) == 2
+    told = (
+        f"{TRAIN}: error: Your notebook tried to allocate more memory.; its log: .venv/bin/kaggle kernels logs {TRAIN}"
+    )
+    assert capsys.readouterr().err == f"error: {told}\n"
+
+
+def test_a_run_that_goes_on_is_to_be_asked_again(
+    house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.ahead[TRAIN] = ["RUNNING"]
+    assert build_kernel.main(["status", "train"]) == 0
+    assert capsys.readouterr().out == f"{TRAIN}: running\nnext: build_kernel.py status train --wait\n"
+    assert build_kernel.main(["pull", "train"]) == 2
+    assert f"error: {TRAIN}: running; its output is there once it is complete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "answers", "told"),
+    [
+        ({"history.csv": b""}, {}, r"its output holds no model\.weights\.h5; it holds history\.csv"),
+        (TRAINED, {"download": (404, {})}, r"manifest\.json: not a manifest of weights"),
+        (TRAINED | {"model.weights.h5": b"others"}, {}, r"model\.weights\.h5: not the file that manifest\.json"),
+    ],
+)
+def test_an_output_that_is_not_whole_is_not_taken(
+    house: Path,
+    kaggle: Kaggle,
+    capsys: pytest.CaptureFixture[str],
+    output: dict[str, bytes],
+    answers: dict[str, Answer],
+    told: str,
+) -> None:
+    kaggle.ahead[TRAIN], kaggle.output, kaggle.answers = ["COMPLETE"], output, answers
+    assert build_kernel.main(["pull", "train"]) == 2
+    assert re.search(told, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("version", "answers", "told"),
+    [
+        (3, {}, "kaggle competitions submit: Could not find provided notebook"),
+        (
+            1,
+            {"CreateCodeSubmission": refusal(403, "Your team has no submissions left")},
+            "Your team has no submissions",
+        ),
+        (1, {"CreateCodeSubmission": (200, {"message": "Later"})}, f"Later; {COMPETITION} lists no new submission"),
+    ],
+)
+def test_a_submission_that_kaggle_refuses_fails_with_its_words(
+    house: Path,
+    kaggle: Kaggle,
+    capsys: pytest.CaptureFixture[str],
+    version: int,
+    answers: dict[str, Answer],
+    told: str,
+) -> None:
+    kaggle.kernels[PREDICT], kaggle.answers = [{}], answers
+    assert build_kernel.main(["submit", "--version", str(version)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_submission_that_failed_is_told_with_where_kaggle_says_why(
+    house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.submissions, kaggle.ahead["submission"] = [{"ref": 1, "description": "first"}], ["ERROR"]
+    assert build_kernel.main(["status", "submission"]) == 2
+    told = capsys.readouterr().err
+    assert told == f"error: first: error; why stands on https://www.kaggle.com/competitions/{COMPETITION}/submissions\n"
+
+
+def test_what_was_never_pushed_is_not_submitted(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_kernel.main(["submit"]) == 2
+    assert "pushed.json: tells of no push of some-body/multihead-predict; expected that, or --version N" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("command", ["push train", "push weights", "status predict", "pull train", "submit"])
+def test_nothing_is_asked_of_kaggle_without_an_owner(
+    house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(client, "run_client", lambda *_: pytest.fail("Kaggle was asked"))
+    set_owner(house, NO_OWNER)
+    assert build_kernel.main(command.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"error: {METADATA_FILES[0]}: id OWNER/multihead-train has no owner yet; build_kernel.py --owner"
+    )
+    assert told.count("\n") == 1
+
+
+def test_a_mistake_in_the_settings_is_not_pushed(
+    house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "run_client", lambda *_: pytest.fail("Kaggle was asked"))
+    (house / "kernel" / "train" / "settings.toml").write_text("[run]\nepoch = 30\n")
+    assert build_kernel.main(["push", "predict"]) == 2
+    assert "epoch is not known" in capsys.readouterr().err
+
+
+def test_without_a_client_it_says_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BundlerError, match=r"kaggle: not found beside .*/python nor on PATH; \.venv/bin/python has it"):
+        client.run_client(["kernels", "status"])
+
+
+def test_a_client_that_gets_no_answer_is_ended(kaggle: Kaggle) -> None:
+    with pytest.raises(BundlerError, match=r"^kaggle kernels status: no answer within 0\.01 seconds$"):
+        client.run_client(["kernels", "status", TRAIN], seconds=0.01)
