@@ -76,7 +76,8 @@ def push_kernel(folder: Path) -> str:
     (folder / PUSHED_FILE).unlink(missing_ok=True)
     if refused := re.search(r"The following are not valid \w+ sources.*", printed):
         raise BundlerError(f"{told} was pushed, but: {refused[0]}")
-    _check_sources(metadata, told)
+    if missing := _missing_sources(metadata):
+        raise BundlerError(f"{told} was pushed, but Kaggle has it without {missing}")
     pushed = {"id": metadata["id"], "version": version}
     (folder / PUSHED_FILE).write_text(json.dumps(pushed) + "\n", encoding="utf-8")
     return f"{told} pushed"
@@ -244,16 +245,28 @@ def _json(printed: str) -> Any:
         raise BundlerError(f"kaggle: {_words(printed)}; expected JSON") from error
 
 
-def _check_sources(metadata: dict[str, Any], told: str) -> None:
-    """Ask what the kernel has as sources: of models that are not valid, the push says nothing at all."""
-    with tempfile.TemporaryDirectory() as folder:
-        run_client(["kernels", "pull", metadata["id"], "-p", folder, "-m"])
-        has = read_metadata(Path(folder) / KERNEL_METADATA)
-    for key in SOURCES:
-        there = [f"/{source}/".lower() for source in has.get(key) or []]  # of some, as code/OWNER/SLUG
-        missing = [source for source in metadata.get(key, []) if not any(f"/{source}/".lower() in t for t in there)]
-        if missing:
-            raise BundlerError(f"{told} was pushed, but Kaggle has it without {key} {', '.join(missing)}")
+def _missing_sources(metadata: dict[str, Any]) -> str:
+    """Return which sources a pushed kernel lacks: of models that are not valid, the push says nothing at all.
+
+    Asks again a few times, where one is missing: what Kaggle answers may be of the version before.
+    """
+    for question in range(3):
+        if question:
+            time.sleep(PAUSE_SECONDS)
+        with tempfile.TemporaryDirectory() as folder:
+            run_client(["kernels", "pull", metadata["id"], "-p", folder, "-m"])
+            has = read_metadata(Path(folder) / KERNEL_METADATA)
+        missing = [
+            f"{key} {source}" for key in SOURCES for source in metadata.get(key, []) if not _has(has, key, source)
+        ]
+        if not missing:
+            break
+    return ", ".join(missing)
+
+
+def _has(metadata: dict[str, Any], key: str, source: str) -> bool:
+    """Tell whether a source is among those that Kaggle lists, some of them as code/OWNER/SLUG."""
+    return any(f"/{source}/".lower() in f"/{listed}/".lower() for listed in metadata.get(key) or [])
 
 
 def _exists(dataset: str) -> bool:
