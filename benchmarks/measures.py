@@ -143,7 +143,8 @@ def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
 
     keep = max(1, THREADS - 1)
     tf.config.threading.set_intra_op_parallelism_threads(keep)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # one would make the batch and fit it in turns; waiting, it costs nothing
+    tf.config.threading.set_inter_op_parallelism_threads(2)
     batches, classes = _batches(folder)[3], _batches(folder)[2]
     network = one_convolution(SIZE, classes, filters=16, strides=3)
     network.compile(optimizer="adamw", loss={head: keras.losses.CategoricalCrossentropy() for head in classes})
