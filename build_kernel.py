@@ -2,9 +2,11 @@
 """Build what is pushed to Kaggle, rehearse it at home, and push it. Standard library only.
 
 python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
+python build_kernel.py check              all that Kaggle would not take; every build does this first
 python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
 python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
+python build_kernel.py refresh-image FREEZE    renew what Kaggle's image can import, from its package listing
 
 The way to a score; each says what comes next:
 python build_kernel.py push train         build both kernels, push one, which runs it
@@ -21,12 +23,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from bundler import client
-from bundler.bundle import build_script
+from bundler.bundle import IMAGE_FILE, build_script
 from bundler.errors import BundlerError, RehearsalError
+from bundler.image import age_in_words, refresh_image
 from bundler.metadata import check_owner, read_metadata, set_owner
+from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
 from bundler.rehearsal import MOUNTS, Inputs, Rehearsed, check_submission, rehearse
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
@@ -54,16 +59,21 @@ HOURS = 13  # a kernel's run ends after 12; --wait gives it one in the queue
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, 1 where a rehearsal failed, or 2 after one line about a mistake."""
+    """Run one command; return 0, 1 where a rehearsal or a check failed, or 2 after one line about a mistake."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.owner is not None and arguments.command:
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     try:
+        if arguments.command == "check":
+            return check()
         if arguments.command in ("push", "pull", "stage", "status", "submit"):
             go_on(arguments)
         elif arguments.command == "fetch-weights":
             print(fetch_weights(arguments.kind, arguments.backbone))
+        elif arguments.command == "refresh-image":
+            told = refresh_image(arguments.freeze, IMAGE_FILE, arguments.date, arguments.python)
+            print(f"{IMAGE_FILE.relative_to(HOUSE)}: {told}")
         elif arguments.command == "rehearse":
             build()
             name, data = arguments.kernel, arguments.data
@@ -92,14 +102,26 @@ def build(owner: str | None = None) -> None:
     if owner is not None:
         for path in set_owner(HOUSE, owner):
             print(f"{path.relative_to(HOUSE)}: owner {owner}")
-    scripts = {}
+    require_preflight(HOUSE)
     for name in KERNELS:
-        settings = HOUSE / "kernel" / name / "settings.toml"
-        scripts[name] = build_script(HOUSE / "src" / "multihead", settings, name)
-        check_settings(settings)
-    for name, script in scripts.items():
+        script = build_script(HOUSE / "src" / "multihead", HOUSE / "kernel" / name / "settings.toml", name)
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+    print(age_in_words(IMAGE_FILE, date.today()))
+
+
+def check() -> int:
+    """Print all that Kaggle would not take, or else what a push still asks for; return 1 where there is a finding."""
+    findings = preflight(HOUSE)
+    for finding in findings:
+        print(finding)
+    if findings:
+        return 1
+    print("nothing to report")
+    for push in PUSHES:
+        for finding in preflight(HOUSE, push):
+            print(f"  before {push}: {finding}")
+    return 0
 
 
 def go_on(arguments: argparse.Namespace) -> None:
@@ -127,6 +149,7 @@ def go_on(arguments: argparse.Namespace) -> None:
 def push(what: str, message: str) -> None:
     """Build both kernels, then push one of them, or the weights."""
     build()
+    require_preflight(HOUSE, f"push {what}")
     if what == "weights":
         client.push_dataset(DATASET, message)
     else:
@@ -168,14 +191,6 @@ def check_competition(data: Path) -> None:
     """Raise BundlerError for a folder that holds no competition, before anything is emptied for it."""
     if not (data / SAMPLE).is_file() or not any(data.glob("*.parquet")):
         raise BundlerError(f"{data}: not a competition's folder, it holds no {SAMPLE} or no parquet files")
-
-
-def check_settings(path: Path) -> None:
-    """Raise BundlerError, with what the package says, for settings that it would refuse on Kaggle."""
-    command = [sys.executable, "-B", "-m", "multihead.app", "settings", "--settings", str(path)]
-    told = subprocess.run(command, cwd=HOUSE / "src", capture_output=True, text=True, check=False)
-    if told.returncode:
-        raise BundlerError(f"{path.relative_to(HOUSE)}: {told.stderr.strip().removeprefix('error: ')}")
 
 
 def rehearse_kernel(
@@ -264,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--owner", help="your Kaggle user name")
     commands = parser.add_subparsers(dest="command")
     _add_way(commands)
+    commands.add_parser("check", help="all that Kaggle would not take of kernels and dataset")
     fetching = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
     fetching.add_argument("kind", choices=KINDS)
     fetching.add_argument("backbone", help="b0 to b7")
@@ -276,6 +292,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     whole = commands.add_parser("dry-run", help="build, train, stage, predict, check")
     whole.add_argument("data", type=Path, nargs="?", help="a competition folder (default: one is drawn)")
+    image = commands.add_parser("refresh-image", help="renew what Kaggle's image can import")
+    image.add_argument("freeze", type=Path, help="its package listing, as pip freeze prints it")
+    image.add_argument(
+        "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="of the listing (default: its file's)"
+    )
+    image.add_argument("--python", metavar="VERSION", help="of the image (default: as before)")
     for command in (one, whole):
         command.add_argument("--mounts", choices=MOUNTS, default="new", help="where inputs are mounted")
     return parser

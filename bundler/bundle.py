@@ -14,6 +14,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from bundler.errors import BundlerError
@@ -92,7 +93,11 @@ def check_imports(modules: Mapping[str, str], provided: frozenset[str]) -> None:
             if top == PACKAGE:
                 if module not in ours:
                     problems.append(f"{path}, line {line}: {module} is not in the package")
-                elif name and f"{module}.{name}" not in ours and name not in _bound_names(modules[ours[module]]):
+                elif (
+                    name
+                    and f"{module}.{name}" not in ours
+                    and name not in _bound_names(ours[module], modules[ours[module]])
+                ):
                     problems.append(f"{path}, line {line}: {module} has no {name}")
             elif top not in provided:
                 problems.append(
@@ -133,10 +138,19 @@ def _module_name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _bound_names(source: str) -> set[str]:
+@cache
+def _parsed(path: str, source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise BundlerError(f"{path}, line {error.lineno}: {error.msg}") from error
+
+
+@cache
+def _bound_names(path: str, source: str) -> set[str]:
     """Return every name that a module binds anywhere, and "*"."""
     bound = {"*"}
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parsed(path, source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             bound.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -148,10 +162,7 @@ def _bound_names(source: str) -> set[str]:
 
 def _imports(path: str, source: str) -> Iterator[tuple[int, str, str]]:
     """Yield (line, absolute name of the module, name taken from it or nothing) for each import, wherever it stands."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError as error:
-        raise BundlerError(f"{path}, line {error.lineno}: {error.msg}") from error
+    tree = _parsed(path, source)
     package = _module_name(path).split(".")
     if not path.endswith("/__init__.py"):
         package.pop()

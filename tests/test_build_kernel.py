@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -78,11 +80,11 @@ def test_a_folder_without_a_competition_is_a_mistake_before_anything_is_emptied(
 def test_a_module_that_kaggle_could_not_import_stops_the_build_with_nothing_written(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     module = folder / "src" / "multihead" / "metrics.py"
-    module.write_text(module.read_text() + "\nimport flask\n")
+    module.write_text(module.read_text() + "\nimport onnxruntime\n")
     done = run(folder)
     assert done.returncode == 2
     assert "multihead/metrics.py, line" in done.stderr
-    assert "flask is not in Kaggle's image" in done.stderr
+    assert "onnxruntime is not in Kaggle's image" in done.stderr
     assert not (folder / KERNELS[0]).exists()
 
 
@@ -91,8 +93,51 @@ def test_settings_that_kaggle_would_trip_over_stop_the_build(tmp_path: Path) -> 
     (folder / "kernel" / "train" / "settings.toml").write_text("[run]\nepoch = 30\n")
     done = run(folder)
     assert done.returncode == 2
-    assert "kernel/train/settings.toml: settings.toml: epoch is not known; one of" in done.stderr
+    assert "kernel/train/settings.toml: epoch is not known; one of" in done.stderr
     assert not list(folder.glob("kernel/*/*_kernel.py"))
+
+
+def test_the_check_prints_each_finding_and_the_build_refuses_them_together(tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+    done = run(folder, "check")
+    assert (done.returncode, done.stdout.splitlines()[0], done.stderr) == (0, "nothing to report", "")
+    assert "  before push train: kernel/train/kernel-metadata.json: id = " in done.stdout
+    for name in ("train", "predict"):
+        path = folder / "kernel" / name / "kernel-metadata.json"
+        path.write_text(path.read_text().replace('"enable_internet": false', '"enable_internet": true'))
+    done = run(folder, "check")
+    findings = done.stdout.splitlines()
+    assert (done.returncode, len(findings), done.stderr) == (1, 2, "")
+    assert all("kernel-metadata.json: enable_internet = true: expected false" in finding for finding in findings)
+    done = run(folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == ["error: 2 things that Kaggle would not take:", *(f"  {f}" for f in findings)]
+    assert not list(folder.glob("kernel/*/*_kernel.py"))
+
+
+def test_the_age_of_the_image_is_told_and_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build_kernel, "HOUSE", clone(tmp_path / "clone"))
+    built = []
+    for year, told in ((2026, "Kaggle's image as listed "), (2036, "warning: Kaggle's image as listed ")):
+        day = type("Day", (date,), {"today": classmethod(lambda _, of=year: date(of, 8, 1))})
+        monkeypatch.setattr(build_kernel, "date", day)
+        assert main([]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith(told)
+        built.append([(build_kernel.HOUSE / name).read_bytes() for name in KERNELS])
+    assert built[0] == built[1]
+
+
+def test_the_image_is_refreshed_from_a_listing(tmp_path: Path) -> None:
+    folder = clone(tmp_path / "clone")
+    (tmp_path / "freeze.txt").write_text("numpy==3.0.0\n")
+    done = run(folder, "refresh-image", str(tmp_path / "freeze.txt"), "--date", "2027-01-02", "--python", "3.13")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "bundler/kaggle_image.toml: 3 import names of 3 distributions, listed on 2027-01-02\n"
+    image = tomllib.loads((folder / "bundler" / "kaggle_image.toml").read_text())
+    assert (image["listed"], image["python"]) == (date(2027, 1, 2), "3.13")
+    assert image["imports"]["numpy"] == ["numpy", "3.0.0"]
 
 
 def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +191,14 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     "arguments",
-    [["stage", "nowhere"], ["--owner", "a/b"], ["--owner", ""], ["dry-run", "nowhere"], ["dry-run", "src"]],
+    [
+        ["stage", "nowhere"],
+        ["--owner", "a/b"],
+        ["--owner", ""],
+        ["dry-run", "nowhere"],
+        ["dry-run", "src"],
+        ["refresh-image", "nowhere"],
+    ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2

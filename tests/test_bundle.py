@@ -127,16 +127,16 @@ def test_a_user_s_mistake_is_a_failure_to_kaggle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "import flask",
-        "import flask.views as views",
-        "from flask import Flask",
-        "from flask import (\n    Flask as F,\n)",
-        "def f():\n    import flask",
-        "try:\n    import flask\nexcept ImportError:\n    pass",
+        "import onnxruntime",
+        "import onnxruntime.capi as capi",
+        "from onnxruntime import InferenceSession",
+        "from onnxruntime import (\n    InferenceSession as S,\n)",
+        "def f():\n    import onnxruntime",
+        "try:\n    import onnxruntime\nexcept ImportError:\n    pass",
     ],
 )
 def test_an_import_that_kaggle_lacks_fails_the_build_with_file_and_line(tmp_path: Path, statement: str) -> None:
-    with pytest.raises(BundlerError, match=r"multihead/extra\.py, line [23]: flask\S* is not in Kaggle's image"):
+    with pytest.raises(BundlerError, match=r"multihead/extra\.py, line [23]: onnxruntime\S* is not in Kaggle's image"):
         build(tmp_path, extra="import os\n" + statement + "\n")
 
 

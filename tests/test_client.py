@@ -12,7 +12,7 @@ import pytest
 import build_kernel
 from bundler import client
 from bundler.errors import BundlerError
-from bundler.metadata import METADATA_FILES, NO_OWNER, read_metadata, set_owner
+from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
 from tests.conftest import HOUSE
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
 from tests.test_build_kernel import clone
@@ -336,7 +336,7 @@ def test_nothing_is_asked_of_kaggle_without_an_owner(
     house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setattr(client, "run_client", lambda *_: pytest.fail("Kaggle was asked"))
-    set_owner(house, NO_OWNER)
+    set_owner(house, PLACEHOLDER)
     assert build_kernel.main(command.split()) == 2
     told = capsys.readouterr().err
     assert told.startswith(

@@ -1,0 +1,464 @@
+"""What Kaggle would refuse, ignore or punish, found before the push.
+
+The rules of single keys stand in metadata.py; here are those of what several files say together, and of the dataset
+folder. Nothing doubtful is a finding: each would fail on Kaggle, or be passed over in silence.
+"""
+
+import ast
+import difflib
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bundler.bundle import build_script
+from bundler.errors import BundlerError
+from bundler.metadata import (
+    DATASET_FILE,
+    DATASET_KEYS,
+    KERNEL_KEYS,
+    METADATA_FILES,
+    PLACEHOLDER,
+    PREDICT_FILE,
+    TRAIN_FILE,
+    Key,
+    read_object,
+)
+from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
+
+PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
+ACTIONS = ("build", *PUSHES)
+KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
+DATASET_FOLDER = DATASET_FILE.split("/", maxsplit=1)[0]
+
+SESSION_MINUTES = {"GPU": 12 * 60, "CPU": 12 * 60, "TPU": 9 * 60}
+SUBMISSION_MINUTES = {"GPU": 2 * 60, "CPU": 9 * 60, "TPU": 9 * 60}  # the competition's own limits
+MAX_ENTRIES = 50
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that Kaggle would not take: the file below the repository, key and value in it, and the rule.
+
+    Without a key, the rule is another tool's message that says all of it.
+    """
+
+    file: str
+    key: str
+    value: str
+    rule: str
+
+    def __str__(self) -> str:
+        if not self.key:
+            return f"{self.file}: {self.rule}"
+        return f"{self.file}: {self.key} = {self.value}: {self.rule}"
+
+
+class Project(NamedTuple):
+    """What the rules look at: metadata by file and settings by kernel, as far as they could be read."""
+
+    repository: Path
+    action: str
+    metadata: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+    def value(self, file: str, key: str, default: Any = None) -> Any:
+        return self.metadata.get(file, {}).get(key, default)
+
+    def kernels_with_settings(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        """Yield name, settings file and [run] settings of each kernel whose settings could be read."""
+        for name, settings in self.settings.items():
+            yield name, _settings_file(name), settings["run"]
+
+
+def preflight(repository: Path, action: str = "build") -> list[Finding]:
+    """Return all that Kaggle would not take of the kernels and the dataset in a repository folder.
+
+    action: what is about to be done, one of ACTIONS. A build needs neither a real owner nor weights nor built
+    scripts; a push needs those of what it sends.
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"action {action!r}; one of {', '.join(ACTIONS)}")
+    findings: list[Finding] = []
+    metadata = {file: _read_metadata(repository, file, findings) for file in METADATA_FILES}
+    settings = {name: _read_settings(repository, name, findings) for name in KERNEL_FILES}
+    known = {name: values for name, values in settings.items() if values}
+    project = Project(repository, action, metadata, known)
+    for rule in RULES:
+        findings += rule(project)
+    return list(dict.fromkeys(findings))
+
+
+def require_preflight(repository: Path, action: str = "build") -> None:
+    """Raise BundlerError, with all findings, where there is one."""
+    findings = preflight(repository, action)
+    if len(findings) == 1:
+        raise BundlerError(str(findings[0]))
+    if findings:
+        raise BundlerError("\n  ".join([f"{len(findings)} things that Kaggle would not take:", *map(str, findings)]))
+
+
+def slug_of(title: str) -> str:
+    """Return the slug that Kaggle makes of a title."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+
+
+def key_findings(file: str, metadata: Mapping[str, Any]) -> list[Finding]:
+    """Return what is wrong with single keys of one of METADATA_FILES: unknown, missing, of a wrong type or value."""
+    keys = DATASET_KEYS if file == DATASET_FILE else KERNEL_KEYS
+    faults = [fault for key in keys if key in metadata for fault in _faults(file, key, metadata[key], keys[key])]
+    return [*_unknown_keys(file, metadata, keys), *_missing_keys(file, metadata, keys), *faults]
+
+
+def _read_metadata(repository: Path, file: str, findings: list[Finding]) -> dict[str, Any]:
+    """Return what a metadata file says, without the keys that are findings."""
+    try:
+        metadata = read_object(repository / file)
+    except BundlerError as error:
+        findings.append(_told(repository, file, error))
+        return {}
+    found = key_findings(file, metadata)
+    findings += found
+    return {key: value for key, value in metadata.items() if key not in {finding.key for finding in found}}
+
+
+def _unknown_keys(file: str, metadata: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[Finding]:
+    for key, value in metadata.items():
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield Finding(file, _one_line(key), _shown(value), f"no key of this file, silently ignored{hint}")
+
+
+def _missing_keys(file: str, metadata: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[Finding]:
+    for key, of in keys.items():
+        if of.is_needed and key not in metadata:
+            yield Finding(file, key, MISSING, (of.rules or (of.kind,))[0].text)
+
+
+def _faults(file: str, key: str, value: Any, of: Key) -> Iterator[Finding]:
+    """Yield what is wrong with one value: its type, or else the first rule that it breaks, or that each item breaks."""
+    if not of.kind.holds(value):
+        yield Finding(file, key, _shown(value), of.kind.text)
+        return
+    checks = [(value, of.rules), *((item, of.item_rules) for item in (value if of.item_rules else []))]
+    for part, rules in checks:
+        broken = next((rule for rule in rules if not rule.holds(part)), None)
+        if broken:
+            yield Finding(file, key, _shown(part), broken.text)
+
+
+def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
+    """Return all [model] and [run] settings of a kernel, defaults included; None where the package refuses them."""
+    path = repository / _settings_file(kernel)
+    command = [sys.executable, "-B", "-m", "multihead.app", "settings", "--settings", str(path.resolve())]
+    told = subprocess.run(command, cwd=repository / "src", capture_output=True, text=True, check=False)
+    if told.returncode == 0:
+        return tomllib.loads(told.stdout)
+    last = (told.stderr.strip().splitlines() or [f"exit code {told.returncode}"])[-1]
+    file = _settings_file(kernel) if last.startswith("error: ") else "src/multihead"  # which does not even start
+    rule = last.removeprefix("error: ").removeprefix(f"{path.name}: ").removeprefix(f"{path.resolve()}: ")
+    findings.append(Finding(file, "", "", rule))
+    return None
+
+
+def _settings_file(kernel: str) -> str:
+    return f"kernel/{kernel}/settings.toml"
+
+
+def _build_in_memory(project: Project) -> Iterator[Finding]:
+    """Yield why a script could not be built: an import that Kaggle lacks, a damaged wheel, a size over the limit."""
+    told = set()
+    for kernel in KERNEL_FILES:
+        settings = project.repository / _settings_file(kernel)
+        if not settings.is_file():
+            continue
+        try:
+            build_script(project.repository / "src" / "multihead", settings, kernel)
+        except BundlerError as error:
+            if str(error) not in told:
+                yield _told(project.repository, f"kernel/{kernel}/{kernel}_kernel.py", error)
+            told.add(str(error))
+
+
+def _title_and_slug(project: Project) -> Iterator[Finding]:
+    for file in KERNEL_FILES.values():
+        title, reference = project.value(file, "title"), project.value(file, "id")
+        if title and reference and slug_of(title) != reference.split("/")[1].lower():
+            yield Finding(file, "title", _shown(title), f"Kaggle makes {slug_of(title)} of it, which is not id's slug")
+
+
+def _code_file(project: Project) -> Iterator[Finding]:
+    for kernel, file in KERNEL_FILES.items():
+        code_file, expected = project.value(file, "code_file"), f"{kernel}_kernel.py"
+        if code_file is None:
+            continue
+        if code_file != expected:
+            yield Finding(file, "code_file", _shown(code_file), f"expected {expected}, which is what is built")
+        elif PUSHES.get(project.action) == file and not (project.repository / file).with_name(code_file).is_file():
+            yield Finding(file, "code_file", _shown(code_file), "not built yet; build_kernel.py builds it")
+
+
+def _owners(project: Project) -> Iterator[Finding]:
+    ids = {file: project.value(file, "id") for file in METADATA_FILES if project.value(file, "id")}
+    if not ids:
+        return
+    first = next(iter(ids))
+    for file, reference in ids.items():
+        if reference.split("/")[0] != ids[first].split("/")[0]:
+            yield Finding(
+                file, "id", _shown(reference), f"another owner than in {first}; build_kernel.py --owner NAME writes one"
+            )
+
+
+def _same_id(project: Project) -> Iterator[Finding]:
+    train = project.value(TRAIN_FILE, "id")
+    if train and project.value(PREDICT_FILE, "id") == train:
+        yield Finding(
+            PREDICT_FILE, "id", _shown(train), f"the id in {TRAIN_FILE} too: one push would replace the other"
+        )
+
+
+def _placeholder(project: Project) -> Iterator[Finding]:
+    file = PUSHES.get(project.action, "")
+    reference = project.value(file, "id", "")
+    if reference.startswith(f"{PLACEHOLDER}/"):
+        yield Finding(file, "id", _shown(reference), "no owner yet; build_kernel.py --owner NAME writes it")
+
+
+def _competition(project: Project) -> Iterator[Finding]:
+    if "train" not in project.settings:
+        return
+    task = project.settings["train"]["model"]["task"]
+    wanted = competitions(project.repository / "src" / "multihead" / "tasks.py").get(task)
+    for file in KERNEL_FILES.values():
+        sources = project.value(file, "competition_sources")
+        if wanted and sources is not None and wanted not in sources:
+            yield Finding(
+                file,
+                "competition_sources",
+                _shown(sources),
+                f"expected {wanted} among them, where task {task} comes from",
+            )
+
+
+def competitions(tasks: Path) -> dict[str, str]:
+    """Return {task: competition} as the package's tasks.py says, read as text."""
+    calls = [node for node in ast.walk(ast.parse(tasks.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    keywords = [{k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} for call in calls]
+    return {str(of["name"]): str(of["competition"]) for of in keywords if {"name", "competition"} <= of.keys()}
+
+
+def _dataset_attached(project: Project) -> Iterator[Finding]:
+    sources, dataset = project.value(PREDICT_FILE, "dataset_sources"), project.value(DATASET_FILE, "id")
+    if sources is not None and dataset and dataset not in [_without_version(source) for source in sources]:
+        yield Finding(
+            PREDICT_FILE, "dataset_sources", _shown(sources), f"expected {dataset} among them, the id in {DATASET_FILE}"
+        )
+
+
+def _machine(project: Project) -> Iterator[Finding]:
+    for file in KERNEL_FILES.values():
+        gpu, tpu = project.value(file, "enable_gpu"), project.value(file, "enable_tpu", False)
+        machine = project.value(file, "machine_shape", "")
+        if gpu and tpu:
+            yield Finding(file, "enable_tpu", "true", "enable_gpu is true as well; a session has one of them")
+        elif machine.startswith("Nvidia") and gpu is False:
+            yield Finding(file, "machine_shape", _shown(machine), "a GPU, but enable_gpu is false")
+        elif machine.startswith("Tpu") and not tpu:
+            yield Finding(file, "machine_shape", _shown(machine), "a TPU, but enable_tpu is not true")
+
+
+def _required_gpu(project: Project) -> Iterator[Finding]:
+    for kernel, file, run in project.kernels_with_settings():
+        if run["require_gpu"] and project.value(KERNEL_FILES[kernel], "enable_gpu") is False:
+            yield Finding(file, "require_gpu", "true", f"enable_gpu is false in {KERNEL_FILES[kernel]}")
+
+
+def _time_budget(project: Project) -> Iterator[Finding]:
+    for kernel, file, run in project.kernels_with_settings():
+        limits, what = (SUBMISSION_MINUTES, "submission") if kernel == "predict" else (SESSION_MINUTES, "session")
+        device = _device(project, KERNEL_FILES[kernel])
+        if run["time_budget_minutes"] > limits[device]:
+            value = f"{run['time_budget_minutes']:g}"
+            rule = f"Kaggle ends a {device} {what} after {limits[device]} minutes"
+            yield Finding(file, "time_budget_minutes", value, rule)
+
+
+def _device(project: Project, file: str) -> str:
+    if project.value(file, "enable_gpu"):
+        return "GPU"
+    return "TPU" if project.value(file, "enable_tpu") else "CPU"
+
+
+def _paths_of_home(project: Project) -> Iterator[Finding]:
+    for _, file, run in project.kernels_with_settings():
+        for key in ("data", "weights", "working"):
+            if run[key].startswith(("/", "~")) and not run[key].startswith("/kaggle/"):
+                rule = "no folder of Kaggle's; leave it out, and it is found where Kaggle mounts it"
+                yield Finding(file, key, _shown(run[key]), rule)
+
+
+def _model(project: Project) -> Iterator[Finding]:
+    """Yield model settings of the predict kernel that its weights, or else the train kernel's settings, contradict."""
+    file = project.repository / _settings_file("predict")
+    if "predict" not in project.settings:
+        return
+    given = tomllib.loads(file.read_text(encoding="utf-8")).get("model", {})
+    for source, model in _models_to_predict_with(project).items():
+        for key in given:
+            value = project.settings["predict"]["model"][key]
+            if key in model and model[key] != value:
+                rule = f"{source} has {_shown(model[key])}; leave it out, predicting takes it from the weights"
+                yield Finding(_settings_file("predict"), key, _shown(value), rule)
+
+
+def _models_to_predict_with(project: Project) -> dict[str, Mapping[str, Any]]:
+    """Return {where it stands: model settings} of the weights in the dataset, or of what the train kernel will make."""
+    folder = project.repository / DATASET_FOLDER
+    manifests = {name: _manifest(folder / _named(MANIFEST_FILE, name)) for name in _members(project)}
+    models = {
+        f"{DATASET_FOLDER}/{_named(MANIFEST_FILE, name)}": manifest["model"]
+        for name, manifest in manifests.items()
+        if isinstance(manifest.get("model"), dict)
+    }
+    if not models and "train" in project.settings:
+        models[_settings_file("train")] = project.settings["train"]["model"]
+    return models
+
+
+def _members(project: Project) -> list[str]:
+    """Return the names of the weights that the predict kernel looks for; "" is the one without a name."""
+    return project.settings["predict"]["run"]["ensemble"] or [""]
+
+
+def _files_named_in_settings(project: Project) -> Iterator[Finding]:
+    """Yield weights that the settings name and that no input of their kernel can hold."""
+    if "train" in project.settings and (name := project.settings["train"]["run"]["pretrained"]):
+        yield from _not_attached(project, "train", "pretrained", name, [name], "fetch-weights")
+    if "predict" in project.settings:
+        for name in project.settings["predict"]["run"]["ensemble"]:
+            files = [_named(MANIFEST_FILE, name), _named(WEIGHTS_FILE, name)]
+            yield from _not_attached(project, "predict", "ensemble", name, files, f"stage FOLDER --name {name}")
+
+
+def _not_attached(
+    project: Project, kernel: str, key: str, name: str, files: list[str], command: str
+) -> Iterator[Finding]:
+    file, metadata = _settings_file(kernel), KERNEL_FILES[kernel]
+    if project.value(metadata, "dataset_sources") is None:
+        return
+    sources = [
+        _without_version(source)
+        for kind in ("dataset_sources", "kernel_sources", "model_sources")
+        for source in project.value(metadata, kind, [])
+    ]
+    missing = [of for of in files if not (project.repository / DATASET_FOLDER / of).is_file()]
+    if not sources:
+        yield Finding(file, key, _shown(name), f"{metadata} attaches no dataset that could hold it")
+    elif missing and set(sources) == {project.value(DATASET_FILE, "id")}:
+        rule = (
+            f"no {' and no '.join(missing)} in {DATASET_FOLDER}, the only dataset attached; build_kernel.py {command}"
+        )
+        yield Finding(file, key, _shown(name), rule)
+
+
+def _entries(project: Project) -> Iterator[Finding]:
+    folder = project.repository / DATASET_FOLDER
+    entries = sorted(f for f in folder.iterdir() if f.name != Path(DATASET_FILE).name) if folder.is_dir() else []
+    if len(entries) > MAX_ENTRIES:
+        yield Finding(DATASET_FOLDER, "entries", str(len(entries)), f"Kaggle takes at most {MAX_ENTRIES}")
+    for entry in entries:
+        file = f"{DATASET_FOLDER}/{entry.name}"
+        if not entry.is_file():
+            kind = "folder" if entry.is_dir() else "broken link"
+            yield Finding(file, "kind", kind, "not uploaded; the client takes only the files beside its metadata")
+        elif entry.name.startswith("."):
+            yield Finding(file, "bytes", f"{entry.stat().st_size:,}", "hidden files are uploaded too; remove it")
+        elif entry.suffix.lower() in ARCHIVES:
+            yield Finding(file, "bytes", f"{entry.stat().st_size:,}", "Kaggle unpacks archives; put in what it holds")
+
+
+def _pairs(project: Project) -> Iterator[Finding]:
+    """Yield weights without their manifest, manifests without their weights, and pairs that do not belong together."""
+    folder = project.repository / DATASET_FOLDER
+    names = {f.name.removesuffix(of) for of in (MANIFEST_FILE, WEIGHTS_FILE) for f in folder.glob(f"*{of}")}
+    for name in sorted(names):
+        manifest, weights = folder / f"{name}{MANIFEST_FILE}", folder / f"{name}{WEIGHTS_FILE}"
+        missing = [f for f in (manifest, weights) if not f.is_file()]
+        if missing:
+            there = weights if missing[0] == manifest else manifest
+            yield Finding(f"{DATASET_FOLDER}/{missing[0].name}", "file", MISSING, f"{there.name} is nothing without it")
+            continue
+        expected = _manifest(manifest).get("sha256")
+        with weights.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found != expected:
+            rule = f"not the file that {manifest.name} tells of; stage both again"
+            yield Finding(f"{DATASET_FOLDER}/{weights.name}", "SHA-256", f"{found[:16]}...", rule)
+
+
+def _weights_to_push(project: Project) -> Iterator[Finding]:
+    if project.action == "push weights" and not any((project.repository / DATASET_FOLDER).glob(f"*{WEIGHTS_FILE}")):
+        yield Finding(DATASET_FOLDER, WEIGHTS_FILE, MISSING, "no weights to push; build_kernel.py stage FOLDER")
+
+
+def _manifest(path: Path) -> Mapping[str, Any]:
+    """Return what a manifest says, or nothing where it says nothing that could be read."""
+    try:
+        return read_object(path)
+    except BundlerError:
+        return {}
+
+
+# In the order in which it is told
+RULES: tuple[Callable[[Project], Iterable[Finding]], ...] = (
+    _build_in_memory,
+    _owners,
+    _placeholder,
+    _same_id,
+    _title_and_slug,
+    _code_file,
+    _competition,
+    _dataset_attached,
+    _machine,
+    _required_gpu,
+    _time_budget,
+    _paths_of_home,
+    _model,
+    _files_named_in_settings,
+    _entries,
+    _pairs,
+    _weights_to_push,
+)
+
+
+def _told(repository: Path, file: str, error: BundlerError) -> Finding:
+    return Finding(file, "", "", str(error).removeprefix(f"{repository / file}: "))
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _one_line(key: str) -> str:
+    return key if re.fullmatch(r"[\w.-]+", key) else json.dumps(key)
+
+
+def _named(file: str, name: str) -> str:
+    return f"{name}.{file}" if name else file
+
+
+def _without_version(source: str) -> str:
+    return "/".join(source.split("/")[:2])

@@ -1,0 +1,549 @@
+"""Each rule with one file broken for it, and the line that names it."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler import bundle, preflight
+from bundler.errors import BundlerError
+from bundler.metadata import (
+    DATASET_FILE,
+    DATASET_KEYS,
+    KERNEL_KEYS,
+    LICENCES,
+    MACHINES,
+    METADATA_FILES,
+    PREDICT_FILE,
+    TRAIN_FILE,
+)
+from bundler.preflight import ACTIONS, PUSHES, Finding, competitions, key_findings, require_preflight, slug_of
+from multihead.tasks import TASKS
+from tests.conftest import HOUSE
+
+ABSENT = object()
+SETTINGS = {name: f"kernel/{name}/settings.toml" for name in ("train", "predict")}
+DATASET = "OWNER/multihead-weights"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of all that the preflight looks at, without weights and built scripts."""
+    for file in (*METADATA_FILES, *SETTINGS.values()):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HOUSE / file, tmp_path / file)
+    (tmp_path / "src").symlink_to(HOUSE / "src")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def committed() -> dict[str, Any]:
+    return {name: preflight._read_settings(HOUSE, name, []) for name in SETTINGS}
+
+
+@pytest.fixture
+def quick(committed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without building the scripts in memory, and without asking the package again about the committed settings."""
+
+    def read(house: Path, name: str, findings: list[Finding]) -> Any:
+        is_changed = (house / SETTINGS[name]).read_bytes() != (HOUSE / SETTINGS[name]).read_bytes()
+        return read_anew(house, name, findings) if is_changed else committed[name]
+
+    read_anew = preflight._read_settings
+    monkeypatch.setattr(preflight, "build_script", lambda *_: b"")
+    monkeypatch.setattr(preflight, "_read_settings", read)
+
+
+def change(house: Path, file: str, **values: Any) -> None:
+    metadata = json.loads((house / file).read_text()) | values
+    (house / file).write_text(json.dumps({key: value for key, value in metadata.items() if value is not ABSENT}))
+
+
+def lines(house: Path, action: str = "build") -> list[str]:
+    return [str(finding) for finding in preflight.preflight(house, action)]
+
+
+def stage(house: Path, name: str = "", model: Mapping[str, Any] | None = None) -> None:
+    """Put weights and a manifest that belong together into the dataset."""
+    start = f"{name}." if name else ""
+    manifest = {"sha256": hashlib.sha256(b"weights").hexdigest(), "model": model or {}}
+    (house / "dataset_meta" / f"{start}model.weights.h5").write_bytes(b"weights")
+    (house / "dataset_meta" / f"{start}manifest.json").write_text(json.dumps(manifest))
+
+
+def test_nothing_is_reported_for_the_project_as_it_stands(house: Path) -> None:
+    assert lines(HOUSE) == []
+    assert lines(house) == []
+
+
+def test_a_build_needs_no_owner_no_weights_and_no_built_script_but_a_push_does(house: Path) -> None:
+    owner = "no owner yet; build_kernel.py --owner NAME writes it"
+    built = "not built yet; build_kernel.py builds it"
+    assert [lines(house, action) for action in ACTIONS] == [
+        [],
+        [
+            f'{TRAIN_FILE}: id = "OWNER/multihead-train": {owner}',
+            f'{TRAIN_FILE}: code_file = "train_kernel.py": {built}',
+        ],
+        [
+            f'{DATASET_FILE}: id = "{DATASET}": {owner}',
+            "dataset_meta: model.weights.h5 = (missing): no weights to push; build_kernel.py stage FOLDER",
+        ],
+        [
+            f'{PREDICT_FILE}: id = "OWNER/multihead-predict": {owner}',
+            f'{PREDICT_FILE}: code_file = "predict_kernel.py": {built}',
+        ],
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_nothing_is_reported_where_all_is_ready_for_a_push(house: Path) -> None:
+    for file in METADATA_FILES:
+        (house / file).write_text((house / file).read_text().replace("OWNER", "some-body"))
+    for name in SETTINGS:
+        (house / "kernel" / name / f"{name}_kernel.py").touch()
+    stage(house)
+    assert [lines(house, action) for action in ACTIONS] == [[]] * 4
+
+
+MACHINE_NAMES = ", ".join(MACHINES)
+NO_REFERENCE = "expected <owner>/<slug>"
+TITLE_50 = "expected 5 to 50 characters; over 50 Kaggle's server fails"
+NO_INTERNET = "expected false: the competition allows no internet, the default is true"
+FLAG = "expected true or false, without quotes"
+NO_MODEL = "expected <owner>/<model>/<framework>/<variation>/<version>"
+COMPETITION = "expected bengaliai-cv19 among them, where task bengali comes from"
+ATTACHED = f"expected {DATASET} among them, the id in {DATASET_FILE}"
+
+# the key, what is written there, and the rule; then what is shown of it, where that is not all of it
+KERNEL_FAULTS: list[tuple[Any, ...]] = [
+    ("id", ABSENT, NO_REFERENCE),
+    ("id", "multihead-train", NO_REFERENCE),
+    ("id", "OWNER/", NO_REFERENCE),
+    ("id", "OWNER/multihead-train/2", NO_REFERENCE),
+    ("id", 7, "expected a text"),
+    ("id", "OWNER/mult", "expected a slug of 5 to 50 characters"),
+    ("id", "OWNER/" + "m" * 51, "expected a slug of 5 to 50 characters"),
+    ("title", ABSENT, TITLE_50),
+    ("title", "mult", TITLE_50),
+    ("title", "m" * 51, TITLE_50),
+    ("title", None, "expected a text"),
+    ("title", "multihead train 2", "Kaggle makes multihead-train-2 of it, which is not id's slug"),
+    ("code_file", ABSENT, "expected a text"),
+    ("code_file", "kernel.py", "expected train_kernel.py, which is what is built"),
+    ("language", ABSENT, "expected python, which the built script is"),
+    ("language", "r", "expected python, which the built script is"),
+    ("kernel_type", ABSENT, "expected script, which the built script is"),
+    ("kernel_type", "notebook", "expected script, which the built script is"),
+    ("is_private", "true", FLAG),
+    ("enable_gpu", ABSENT, FLAG),
+    ("enable_gpu", 1, FLAG),
+    ("enable_tpu", "false", FLAG),
+    ("enable_tpu", True, "enable_gpu is true as well; a session has one of them"),
+    ("enable_internet", ABSENT, NO_INTERNET),
+    ("enable_internet", True, NO_INTERNET),
+    ("enable_internet", "false", FLAG),
+    ("machine_shape", "NvidiaTeslaP100", "retired by Kaggle; NvidiaTeslaT4 is two T4s"),
+    ("machine_shape", "Gpu T4 x2", f"no machine of Kaggle's; one of {MACHINE_NAMES}"),
+    ("machine_shape", "TpuV5E8", "a TPU, but enable_tpu is not true"),
+    ("docker_image_pinning_type", "newest", "expected original or latest"),
+    ("competition_sources", ABSENT, "expected a list of texts"),
+    ("competition_sources", "bengaliai-cv19", "expected a list of texts"),
+    ("competition_sources", [], COMPETITION),
+    ("competition_sources", ["bengali-cv19"], COMPETITION),
+    (
+        "competition_sources",
+        ["bengaliai-cv19", "c/bengaliai-cv19"],
+        "expected the slug in the competition's address",
+        '"c/bengaliai-cv19"',
+    ),
+    ("dataset_sources", ABSENT, "expected a list of texts"),
+    ("dataset_sources", [7], "expected a list of texts"),
+    ("dataset_sources", ["weights"], NO_REFERENCE, '"weights"'),
+    ("dataset_sources", [DATASET, "datasets/a/b"], NO_REFERENCE, '"datasets/a/b"'),
+    ("kernel_sources", ["multihead-train"], NO_REFERENCE, '"multihead-train"'),
+    ("model_sources", ["google/vit/keras/base"], NO_MODEL, '"google/vit/keras/base"'),
+    ("keywords", "graphemes", "expected a list of texts"),
+    ("id_no", "12", "expected a whole number"),
+    ("enable_intenet", False, "no key of this file, silently ignored; did you mean enable_internet?"),
+    ("gpu", True, "no key of this file, silently ignored"),
+]
+DATASET_FAULTS: list[tuple[Any, ...]] = [
+    ("id", ABSENT, NO_REFERENCE),
+    ("title", ABSENT, "expected 6 to 50 characters"),
+    ("title", "multi", "expected 6 to 50 characters"),
+    ("title", "m" * 51, "expected 6 to 50 characters"),
+    ("subtitle", "Weights", "expected 20 to 80 characters"),
+    ("subtitle", "W" * 78 + "xyz", "expected 20 to 80 characters", '"' + "W" * 76 + "..."),
+    ("licenses", ABSENT, 'expected exactly one, as [{"name": "CC0-1.0"}]'),
+    ("licenses", [], 'expected exactly one, as [{"name": "CC0-1.0"}]'),
+    ("licenses", [{"name": "CC0-1.0"}, {"name": "other"}], 'expected exactly one, as [{"name": "CC0-1.0"}]'),
+    ("licenses", ["CC0-1.0"], "expected a list of objects"),
+    ("licenses", [{"name": "CC0"}], f"no licence of Kaggle's; one of {', '.join(LICENCES)}", '{"name": "CC0"}'),
+    ("licences", [], "no key of this file, silently ignored; did you mean licenses?"),
+    ("is_private", True, "no key of this file, silently ignored"),
+]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("file", "fault"),
+    [*((TRAIN_FILE, fault) for fault in KERNEL_FAULTS), *((DATASET_FILE, fault) for fault in DATASET_FAULTS)],
+)
+def test_a_key_that_kaggle_would_not_take_is_named_with_its_rule(
+    house: Path, file: str, fault: tuple[Any, ...]
+) -> None:
+    key, value, rule, *shown = fault
+    change(house, file, **{key: value})
+    told = shown[0] if shown else "(missing)" if value is ABSENT else json.dumps(value)
+    assert lines(house) == [f"{file}: {key} = {told}: {rule}"]
+
+
+def test_every_key_has_its_fault_here_or_is_only_asked_for_its_type() -> None:
+    for keys, faults in ((KERNEL_KEYS, KERNEL_FAULTS), (DATASET_KEYS, DATASET_FAULTS)):
+        broken = {fault[0] for fault in faults}
+        assert {key for key, of in keys.items() if of.rules or of.item_rules or of.is_needed} <= broken
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        (TRAIN_FILE, {"kernel_sources": ["OWNER/multihead-train"], "dataset_sources": ["some_body/their-weights/3"]}),
+        (TRAIN_FILE, {"model_sources": ["google/vit/keras/base/1"], "docker_image_pinning_type": "latest"}),
+        (TRAIN_FILE, {"machine_shape": "NvidiaL4", "keywords": [], "is_private": False}),
+        (TRAIN_FILE, {"machine_shape": "", "id_no": 12}),
+        (TRAIN_FILE, {"enable_tpu": ABSENT, "kernel_sources": ABSENT, "machine_shape": ABSENT}),
+        (TRAIN_FILE, {"id": "OWNER/bengali-1st-try", "title": "Bengali: 1st try!"}),
+        (PREDICT_FILE, {"dataset_sources": [f"{DATASET}/2"]}),
+        (DATASET_FILE, {"subtitle": ABSENT, "description": "", "licenses": [{"name": "apache-2.0"}]}),
+    ],
+)
+def test_what_kaggle_takes_is_no_finding(house: Path, file: str, values: dict[str, Any]) -> None:
+    change(house, file, **values)
+    assert lines(house) == []
+
+
+@given(
+    st.sampled_from(METADATA_FILES),
+    st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()),
+)
+def test_any_unknown_key_is_named_in_one_line(file: str, key: str, value: Any) -> None:
+    known = DATASET_KEYS if file == DATASET_FILE else KERNEL_KEYS
+    metadata = json.loads((HOUSE / file).read_text()) | {key: value}
+    if key in known:
+        return
+    (told,) = map(str, key_findings(file, metadata))
+    assert told.startswith((f"{file}: {key} = ", f"{file}: {json.dumps(key)} = "))
+    assert "no key of this file" in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("title", "slug"),
+    [
+        ("multihead train", "multihead-train"),
+        ("  Multi--Head: TRAIN (2)! ", "multi-head-train-2"),
+        ("graphème", "grapheme"),
+        ("under_score", "under-score"),
+        ("!!!", ""),
+    ],
+)
+def test_a_slug_is_the_title_s_letters_and_digits_with_single_dashes(title: str, slug: str) -> None:
+    assert slug_of(title) == slug
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("file", "values", "told"),
+    [
+        (
+            PREDICT_FILE,
+            {"id": "some-body/multihead-predict"},
+            f'{PREDICT_FILE}: id = "some-body/multihead-predict": another owner than in {TRAIN_FILE}; '
+            "build_kernel.py --owner NAME writes one",
+        ),
+        (
+            PREDICT_FILE,
+            {"id": "OWNER/multihead-train", "title": "multihead train"},
+            f'{PREDICT_FILE}: id = "OWNER/multihead-train": the id in {TRAIN_FILE} too: '
+            "one push would replace the other",
+        ),
+        (PREDICT_FILE, {"dataset_sources": []}, f"{PREDICT_FILE}: dataset_sources = []: {ATTACHED}"),
+        (
+            PREDICT_FILE,
+            {"dataset_sources": ["some-body/multihead-weights"]},
+            f'{PREDICT_FILE}: dataset_sources = ["some-body/multihead-weights"]: {ATTACHED}',
+        ),
+        (
+            TRAIN_FILE,
+            {"enable_gpu": False, "machine_shape": ""},
+            f"{SETTINGS['train']}: require_gpu = true: enable_gpu is false in {TRAIN_FILE}",
+        ),
+    ],
+)
+def test_what_two_files_contradict_is_named(house: Path, file: str, values: dict[str, Any], told: str) -> None:
+    change(house, file, **values)
+    assert lines(house) == [told]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_gpu_that_is_not_enabled_is_named(house: Path) -> None:
+    (house / SETTINGS["train"]).write_text("")
+    change(house, TRAIN_FILE, enable_gpu=False)
+    assert lines(house) == [f'{TRAIN_FILE}: machine_shape = "NvidiaTeslaT4": a GPU, but enable_gpu is false']
+
+
+NOWHERE = "no folder of Kaggle's; leave it out, and it is found where Kaggle mounts it"
+IN_DATASET = "in dataset_meta, the only dataset attached; build_kernel.py"
+TAKEN = "leave it out, predicting takes it from the weights"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("kernel", "text", "told"),
+    [
+        ("train", "[run]\nepoch = 3\n", "epoch is not known; one of data, weights"),
+        ("train", "[run\n", "not TOML ("),
+        ("predict", "[run]\nbatch_size = 0\n", "batch_size = 0; expected at least 1"),
+        (
+            "train",
+            "[run]\ntime_budget_minutes = 721\n",
+            "time_budget_minutes = 721: Kaggle ends a GPU session after 720",
+        ),
+        (
+            "predict",
+            "[run]\ntime_budget_minutes = 120.5\n",
+            "time_budget_minutes = 120.5: Kaggle ends a GPU submission after 120 minutes",
+        ),
+        ("train", '[run]\ndata = "/data/bengali"\n', f'data = "/data/bengali": {NOWHERE}'),
+        ("predict", '[run]\nweights = "~/weights"\n', f'weights = "~/weights": {NOWHERE}'),
+        (
+            "predict",
+            '[model]\nbackbone = "efficientnet-b3"\n',
+            f'backbone = "efficientnet-b3": {SETTINGS["train"]} has "efficientnet-b1"; {TAKEN}',
+        ),
+        ("predict", '[model]\ncrop = "none"\n', f'crop = "none": {SETTINGS["train"]} has "ink"; {TAKEN}'),
+        (
+            "train",
+            '[run]\npretrained = "b1.h5"\n',
+            f'pretrained = "b1.h5": {TRAIN_FILE} attaches no dataset that could hold it',
+        ),
+        (
+            "predict",
+            '[run]\nensemble = ["b1"]\n',
+            f'ensemble = "b1": no b1.manifest.json and no b1.model.weights.h5 {IN_DATASET} stage FOLDER --name b1',
+        ),
+    ],
+)
+def test_settings_that_cannot_go_well_are_named(house: Path, kernel: str, text: str, told: str) -> None:
+    (house / SETTINGS[kernel]).write_text(text)
+    (found,) = lines(house)
+    assert found.startswith(f"{SETTINGS[kernel]}: {told}")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_submission_without_a_gpu_has_nine_hours(house: Path) -> None:
+    change(house, PREDICT_FILE, enable_gpu=False, machine_shape="")
+    settings = house / SETTINGS["predict"]
+    settings.write_text("[run]\ntime_budget_minutes = 540\n")
+    assert lines(house) == []
+    settings.write_text("[run]\ntime_budget_minutes = 541\n")
+    assert lines(house)[0].endswith("541: Kaggle ends a CPU submission after 540 minutes")
+
+
+@pytest.mark.usefixtures("quick")
+def test_pretrained_weights_are_in_the_dataset_or_may_be_in_another_s(house: Path) -> None:
+    (house / SETTINGS["train"]).write_text('[run]\npretrained = "b1.h5"\n')
+    change(house, TRAIN_FILE, dataset_sources=[DATASET])
+    told = f'{SETTINGS["train"]}: pretrained = "b1.h5": no b1.h5 {IN_DATASET} fetch-weights'
+    assert lines(house) == [told]
+    change(house, TRAIN_FILE, dataset_sources=[DATASET, "some-body/their-weights"])
+    assert lines(house) == []
+    change(house, TRAIN_FILE, dataset_sources=[DATASET])
+    (house / "dataset_meta" / "b1.h5").touch()
+    assert lines(house) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_ensemble_that_is_staged_is_no_finding_and_its_weights_say_what_the_model_is(house: Path) -> None:
+    stage(house, "b3", {"backbone": "efficientnet-b3"})
+    text = '[model]\nbackbone = "efficientnet-b3"\n[run]\nensemble = ["b3"]\n'
+    (house / SETTINGS["predict"]).write_text(text)
+    assert lines(house) == []
+    (house / SETTINGS["predict"]).write_text(text.replace("-b3", "-b1"))
+    assert lines(house) == [
+        f'{SETTINGS["predict"]}: backbone = "efficientnet-b1": '
+        f'dataset_meta/b3.manifest.json has "efficientnet-b3"; {TAKEN}'
+    ]
+
+
+def write(name: str, content: bytes = b"") -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def fifty_one_files(folder: Path) -> None:
+    for number in range(51):
+        (folder / f"{number}.h5").touch()
+
+
+def weights_of_another_training(folder: Path) -> None:
+    stage(folder.parent)
+    (folder / "model.weights.h5").write_bytes(b"other")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (fifty_one_files, ["dataset_meta: entries = 51: Kaggle takes at most 50"]),
+        (
+            write(".DS_Store", b"x" * 6148),
+            ["dataset_meta/.DS_Store: bytes = 6,148: hidden files are uploaded too; remove it"],
+        ),
+        (
+            lambda folder: (folder / "more").mkdir(),
+            ["dataset_meta/more: kind = folder: not uploaded; the client takes only the files beside its metadata"],
+        ),
+        (
+            lambda folder: (folder / "gone.h5").symlink_to("nowhere"),
+            [
+                "dataset_meta/gone.h5: kind = broken link: not uploaded; "
+                "the client takes only the files beside its metadata"
+            ],
+        ),
+        (
+            write("weights.ZIP", b"PK"),
+            ["dataset_meta/weights.ZIP: bytes = 2: Kaggle unpacks archives; put in what it holds"],
+        ),
+        (
+            write("weights.tar.gz"),
+            ["dataset_meta/weights.tar.gz: bytes = 0: Kaggle unpacks archives; put in what it holds"],
+        ),
+        (
+            write("b1.manifest.json", b"{}"),
+            ["dataset_meta/b1.model.weights.h5: file = (missing): b1.manifest.json is nothing without it"],
+        ),
+        (
+            write("model.weights.h5"),
+            ["dataset_meta/manifest.json: file = (missing): model.weights.h5 is nothing without it"],
+        ),
+        (
+            weights_of_another_training,
+            [
+                f"dataset_meta/model.weights.h5: SHA-256 = {hashlib.sha256(b'other').hexdigest()[:16]}...: "
+                "not the file that manifest.json tells of; stage both again"
+            ],
+        ),
+    ],
+)
+def test_a_dataset_that_would_not_arrive_as_meant_is_named(
+    house: Path, fault: Callable[[Path], object], told: list[str]
+) -> None:
+    fault(house / "dataset_meta")
+    assert lines(house) == told
+
+
+@pytest.mark.usefixtures("quick")
+def test_fifty_files_are_taken(house: Path) -> None:
+    fifty_one_files(house / "dataset_meta")
+    (house / "dataset_meta" / "0.h5").unlink()
+    assert lines(house) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file or directory"),
+        (b"{", "not JSON (Expecting property name"),
+        (b"\xff", "not JSON ("),
+        (b"[]", "expected a JSON object, with keys and values"),
+    ],
+)
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("file", METADATA_FILES)
+def test_a_file_that_is_no_metadata_is_named(house: Path, file: str, content: bytes | None, told: str) -> None:
+    (house / file).unlink()
+    if content is not None:
+        (house / file).write_bytes(content)
+    (found,) = lines(house)
+    assert found.startswith(f"{file}: {told}")
+
+
+def test_a_script_over_the_limit_is_named_with_what_is_large(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "MAX_SCRIPT_BYTES", 200_000)
+    train, predict = lines(house)
+    for name, told in (("train", train), ("predict", predict)):
+        assert told.startswith(f"kernel/{name}/{name}_kernel.py: the script has 2")
+        assert "bytes, Kaggle takes fewer than 200,000; largest: Keras_Applications-1.0.8-py3-none-any.whl" in told
+
+
+def test_a_module_that_kaggle_lacks_is_named_once_for_both_kernels(house: Path) -> None:
+    (house / "src").unlink()
+    shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (house / "src" / "multihead" / "metrics.py").open("a") as file:
+        file.write("import onnxruntime\n")
+    (told,) = lines(house)
+    assert told.startswith("kernel/train/train_kernel.py: multihead/metrics.py, line ")
+    assert "onnxruntime is not in Kaggle's image" in told
+
+
+def test_a_module_that_is_no_python_is_named_with_its_line(house: Path) -> None:
+    (house / "src").unlink()
+    shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (house / "src" / "multihead" / "settings.py").open("a") as file:
+        file.write("if\n")
+    package, script = lines(house)
+    assert package.startswith("src/multihead: SyntaxError: invalid syntax")
+    assert script.startswith("kernel/train/train_kernel.py: multihead/settings.py, line ")
+
+
+@pytest.mark.usefixtures("quick")
+def test_all_findings_are_told_together_in_one_error(house: Path) -> None:
+    change(house, TRAIN_FILE, enable_internet=True, machine_shape="NvidiaTeslaP100", colour="blue")
+    change(house, PREDICT_FILE, dataset_sources=[])
+    change(house, DATASET_FILE, subtitle="Weights")
+    (house / SETTINGS["predict"]).write_text('[run]\nworking = "/tmp"\n')
+    (house / "dataset_meta" / ".DS_Store").touch()
+    found = lines(house)
+    assert [line.split(" = ")[0] for line in found] == [
+        f"{TRAIN_FILE}: colour",
+        f"{TRAIN_FILE}: enable_internet",
+        f"{TRAIN_FILE}: machine_shape",
+        f"{DATASET_FILE}: subtitle",
+        f"{PREDICT_FILE}: dataset_sources",
+        f"{SETTINGS['predict']}: working",
+        "dataset_meta/.DS_Store: bytes",
+    ]
+    with pytest.raises(BundlerError) as error:
+        require_preflight(house)
+    assert str(error.value).splitlines() == [
+        "7 things that Kaggle would not take:",
+        *(f"  {line}" for line in found),
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_finding_is_one_line(house: Path) -> None:
+    change(house, TRAIN_FILE, enable_internet=True)
+    with pytest.raises(BundlerError) as error:
+        require_preflight(house)
+    assert [str(error.value)] == lines(house)
+
+
+def test_what_is_about_to_be_done_is_a_build_or_one_of_the_pushes(house: Path) -> None:
+    assert ("build", *PUSHES) == ACTIONS
+    with pytest.raises(ValueError, match="action 'push'; one of build, push train"):
+        preflight.preflight(house, "push")
+
+
+def test_the_competition_of_each_task_is_read_off_the_package() -> None:
+    found = competitions(HOUSE / "src" / "multihead" / "tasks.py")
+    assert found == {name: task.competition for name, task in TASKS.items()}
