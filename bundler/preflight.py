@@ -83,8 +83,8 @@ class Project(NamedTuple):
 def preflight(repository: Path, action: str = "build") -> list[Finding]:
     """Return all that Kaggle would not take of the kernels and the dataset in a repository folder.
 
-    action: what is about to be done, one of ACTIONS. A build needs neither a real owner nor weights nor built
-    scripts; a push needs those of what it sends.
+    action: what is about to be done, one of ACTIONS. A build needs neither a real owner nor weights; a push needs those
+    of what it sends.
     """
     if action not in ACTIONS:
         raise ValueError(f"action {action!r}; one of {', '.join(ACTIONS)}")
@@ -201,12 +201,8 @@ def _title_and_slug(project: Project) -> Iterator[Finding]:
 def _code_file(project: Project) -> Iterator[Finding]:
     for kernel, file in KERNEL_FILES.items():
         code_file, expected = project.value(file, "code_file"), f"{kernel}_kernel.py"
-        if code_file is None:
-            continue
-        if code_file != expected:
+        if code_file not in (None, expected):
             yield Finding(file, "code_file", _shown(code_file), f"expected {expected}, which is what is built")
-        elif PUSHES.get(project.action) == file and not (project.repository / file).with_name(code_file).is_file():
-            yield Finding(file, "code_file", _shown(code_file), "not built yet; build_kernel.py builds it")
 
 
 def _owners(project: Project) -> Iterator[Finding]:

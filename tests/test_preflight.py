@@ -82,23 +82,16 @@ def test_nothing_is_reported_for_the_project_as_it_stands(house: Path) -> None:
     assert lines(house) == []
 
 
-def test_a_build_needs_no_owner_no_weights_and_no_built_script_but_a_push_does(house: Path) -> None:
+def test_a_build_needs_no_owner_and_no_weights_but_a_push_does(house: Path) -> None:
     owner = "no owner yet; build_kernel.py --owner NAME writes it"
-    built = "not built yet; build_kernel.py builds it"
     assert [lines(house, action) for action in ACTIONS] == [
         [],
-        [
-            f'{TRAIN_FILE}: id = "OWNER/multihead-train": {owner}',
-            f'{TRAIN_FILE}: code_file = "train_kernel.py": {built}',
-        ],
+        [f'{TRAIN_FILE}: id = "OWNER/multihead-train": {owner}'],
         [
             f'{DATASET_FILE}: id = "{DATASET}": {owner}',
             "dataset_meta: model.weights.h5 = (missing): no weights to push; build_kernel.py stage FOLDER",
         ],
-        [
-            f'{PREDICT_FILE}: id = "OWNER/multihead-predict": {owner}',
-            f'{PREDICT_FILE}: code_file = "predict_kernel.py": {built}',
-        ],
+        [f'{PREDICT_FILE}: id = "OWNER/multihead-predict": {owner}'],
     ]
 
 
@@ -106,8 +99,6 @@ def test_a_build_needs_no_owner_no_weights_and_no_built_script_but_a_push_does(h
 def test_nothing_is_reported_where_all_is_ready_for_a_push(house: Path) -> None:
     for file in METADATA_FILES:
         (house / file).write_text((house / file).read_text().replace("OWNER", "some-body"))
-    for name in SETTINGS:
-        (house / "kernel" / name / f"{name}_kernel.py").touch()
     stage(house)
     assert [lines(house, action) for action in ACTIONS] == [[]] * 4
 
