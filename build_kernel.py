@@ -4,7 +4,7 @@
 python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
 python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
 python build_kernel.py stage FOLDER       put a training's weights into dataset_meta/
-python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
+python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine; --rows 211042: as long
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
 """
 
@@ -12,14 +12,17 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
 from bundler.metadata import read_metadata, set_owner
 from bundler.pretrained import KINDS, fetch, published
-from bundler.rehearsal import MOUNTS, Inputs, Rehearsed, check_submission, rehearse
+from bundler.projection import IMAGE_BYTES, check_growth, check_time, projection, read_stages
+from bundler.rehearsal import MEMORY_GB, MOUNTS, Inputs, Rehearsed, check_outputs, check_submission, claim, rehearse
 from bundler.staging import stage
 
 HOUSE = Path(__file__).resolve().parent
@@ -28,7 +31,20 @@ DATASET = HOUSE / "dataset_meta"
 DRY_RUN = HOUSE / "dry-run"
 SUBMISSION = "submission.csv"
 SAMPLE = "sample_submission.csv"
+# what a kernel may leave in its working folder
+OUTPUTS = {
+    "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz"),
+    "predict": (SUBMISSION,),
+}
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
+
+
+class Machine(NamedTuple):
+    """How a rehearsal stands in for Kaggle's machine: the form of its mounts, its memory, how many test images."""
+
+    mounts: str = "new"
+    memory_gb: float = MEMORY_GB
+    rows: int = 0  # as many as the competition folder has
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.owner is not None and arguments.command:
         parser.error(f"--owner goes without a command, not with {arguments.command}")
+    if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
+        parser.error("--rows repeats the test files, and --kernel train reads none")
     try:
         if arguments.command == "stage":
             print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
@@ -44,15 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(fetch_weights(arguments.kind, arguments.backbone))
         elif arguments.command == "rehearse":
             build()
-            name, data = arguments.kernel, arguments.data
-            out = (arguments.out or DRY_RUN / f"rehearsal-{name}").resolve()
-            of = arguments
-            result = rehearse_kernel(name, data, of.weights, out, of.mounts, of.set, of.settings)
-            print(result)
+            name, of = arguments.kernel, arguments
+            out = (of.out or DRY_RUN / f"rehearsal-{name}").resolve()
             if name == "predict":
-                print(checked_submission(result, data))
+                print(rehearse_predict(of.data, of.weights, out, _machine(of), of.set, of.settings))
+            else:
+                print(rehearse_kernel(name, of.data, of.weights, out, _machine(of), of.set, of.settings))
         elif arguments.command == "dry-run":
-            dry_run(arguments.data, arguments.mounts)
+            dry_run(arguments.data, _machine(arguments))
         else:
             build(arguments.owner)
     except (BundlerError, RehearsalError, OSError) as error:
@@ -107,7 +124,13 @@ def check_settings(path: Path) -> None:
 
 
 def rehearse_kernel(
-    name: str, data: Path, weights: Path, out: Path, mounts: str, settings: Sequence[str] = (), file: Path | None = None
+    name: str,
+    data: Path,
+    weights: Path,
+    out: Path,
+    machine: Machine,
+    settings: Sequence[str] = (),
+    file: Path | None = None,
 ) -> Rehearsed:
     """Rehearse one built kernel on a competition folder, with `out` as its /kaggle."""
     check_competition(data)
@@ -121,19 +144,42 @@ def rehearse_kernel(
     arguments = [*AT_HOME, *(part for setting in settings for part in ("--set", setting))]
     if file:
         arguments = ["--settings", str(file.resolve()), *arguments]
-    print(f"{_script(name).relative_to(HOUSE)}, mounts in the {mounts} form:", flush=True)
-    return rehearse(_script(name), inputs, out, mounts, arguments)
+    print(f"{_script(name).relative_to(HOUSE)}, mounts in the {machine.mounts} form:", flush=True)
+    result = rehearse(_script(name), inputs, out, machine.mounts, arguments, machine.memory_gb)
+    check_outputs(result.working, OUTPUTS[name])
+    return result
 
 
-def checked_submission(predicted: Rehearsed, data: Path) -> str:
-    """Check what the predict kernel left against sample_submission.csv, and return where it is, with its rows."""
+def rehearse_predict(
+    data: Path,
+    weights: Path,
+    out: Path,
+    machine: Machine,
+    settings: Sequence[str] = (),
+    file: Path | None = None,
+) -> str:
+    """Rehearse the predict kernel, print what it took and what the hidden test set would take, and check both.
+
+    Returns where its submission is, once that has proved to match sample_submission.csv.
+    """
+    if machine.rows:
+        check_competition(data)
+        data = _repeated_competition(data, out, machine.rows)
+    predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
+    stages = read_stages(predicted.log)
+    budget = _time_budget(settings, file or HOUSE / "kernel" / "predict" / "settings.toml")
+    print(f"{predicted}\n{projection(stages, budget)}", flush=True)
     submission = predicted.working / SUBMISSION
     rows = check_submission(submission, data / SAMPLE)
+    check_time(stages, budget)
+    if machine.rows:
+        check_growth(predicted.ended.file_bytes, machine.rows / stages.files)
+        shutil.rmtree(data)
     shown = submission.relative_to(HOUSE) if submission.is_relative_to(HOUSE) else submission
     return f"submission: {shown} ({rows} rows)"
 
 
-def dry_run(data: Path | None, mounts: str) -> None:
+def dry_run(data: Path | None, machine: Machine) -> None:
     """Go the whole way once on small shards, everything that it leaves in dry-run/."""
     if data:
         check_competition(data)
@@ -142,15 +188,13 @@ def dry_run(data: Path | None, mounts: str) -> None:
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
     dataset = DRY_RUN / "dataset_meta"
     dataset.mkdir(parents=True, exist_ok=True)
-    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", mounts, file=dry_settings)
+    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", machine, file=dry_settings)
     print(trained)
     shutil.copyfile(DATASET / "dataset-metadata.json", dataset / "dataset-metadata.json")
     print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
-    predicted = rehearse_kernel("predict", data, dataset, DRY_RUN / "predict", mounts)
-    print(predicted)
-    told = checked_submission(predicted, data)
-    if (data / "truth.csv").is_file():
-        submission = predicted.working / SUBMISSION
+    told = rehearse_predict(data, dataset, DRY_RUN / "predict", machine)
+    if (data / "truth.csv").is_file() and not machine.rows:
+        submission = DRY_RUN / "predict" / "working" / SUBMISSION
         _run_python(["-m", "multihead.app", "evaluate", str(submission), str(data / "truth.csv")])
     print(told)
 
@@ -163,6 +207,32 @@ def _drawn_competition() -> Path:
     return folder
 
 
+def _repeated_competition(data: Path, out: Path, rows: int) -> Path:
+    """Lay out so many test images in a folder of `out`, repeated from those of the data, where there is room."""
+    claim(out)
+    folder = out / "repeated"
+    if folder.exists():
+        shutil.rmtree(folder)
+    needed, free = rows * IMAGE_BYTES, shutil.disk_usage(out).free
+    if needed > free:
+        raise BundlerError(
+            f"--rows {rows}: may take {needed / 1e9:.1f} GB in {out}, where {free / 1e9:.1f} GB are free"
+        )
+    _run_python([str(HOUSE / "demo" / "repeat_test_files.py"), str(data.resolve()), str(folder), "--rows", str(rows)])
+    return folder
+
+
+def _time_budget(overrides: Sequence[str], file: Path) -> float:
+    """Return the predict kernel's time budget in minutes, 0 for none; its settings have been checked."""
+    budget = tomllib.loads(file.read_text(encoding="utf-8")).get("run", {}).get("time_budget_minutes", 0)
+    given = [of.partition("=")[2] for of in overrides if of.partition("=")[0].strip() == "time_budget_minutes"]
+    return float(given[-1] if given else budget)
+
+
+def _machine(arguments: argparse.Namespace) -> Machine:
+    return Machine(arguments.mounts, arguments.memory, arguments.rows)
+
+
 def _run_python(arguments: Sequence[str]) -> None:
     sys.stdout.flush()
     code = subprocess.run([sys.executable, *arguments], cwd=HOUSE / "src", check=False).returncode
@@ -172,6 +242,20 @@ def _run_python(arguments: Sequence[str]) -> None:
 
 def _script(name: str) -> Path:
     return HOUSE / "kernel" / name / f"{name}_kernel.py"
+
+
+def _gigabytes(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of gigabytes over 0")
+    return number
+
+
+def _rows(text: str) -> int:
+    number = int(text)
+    if number < 4:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of images, 4 or more")
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -195,6 +279,20 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("data", type=Path, nargs="?", help="a competition folder (default: one is drawn)")
     for command in (one, whole):
         command.add_argument("--mounts", choices=MOUNTS, default="new", help="where inputs are mounted")
+        command.add_argument(
+            "--memory",
+            type=_gigabytes,
+            default=MEMORY_GB,
+            metavar="GB",
+            help="end the run above it (default: Kaggle's %(default)g)",
+        )
+        command.add_argument(
+            "--rows",
+            type=_rows,
+            default=0,
+            metavar="N",
+            help="repeat the test images up to so many; the hidden test: 211042",
+        )
     return parser
 
 
