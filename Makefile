@@ -16,7 +16,7 @@ test: lint
 
 # half an hour, and 7 GB of disk in the temporary folder
 bench: $(VENV)/ready-dev
-	PYTHONPATH=src $(PY) -m benchmarks.bench $(if $(DATA),--data "$(DATA)") --out benchmarks/RESULTS.md
+	PYTHONPATH=src:demo $(PY) -m benchmarks.bench $(if $(DATA),--data "$(DATA)") --out benchmarks/RESULTS.md
 
 lint: $(VENV)/ready-dev
 	$(PY) -m ruff check .

@@ -4,7 +4,7 @@
 python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
 python build_kernel.py check              all that Kaggle would not take; every build does this first
 python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
-python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine
+python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine; --rows 211042: as long
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
 python build_kernel.py refresh-image FREEZE    renew what Kaggle's image can import, from its package listing
 
@@ -22,9 +22,11 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from bundler import client
 from bundler.bundle import IMAGE_FILE, build_script
@@ -33,7 +35,8 @@ from bundler.image import age_in_words, refresh_image
 from bundler.metadata import check_owner, read_metadata, set_owner
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
-from bundler.rehearsal import MOUNTS, Inputs, Rehearsed, check_submission, rehearse
+from bundler.projection import IMAGE_BYTES, check_growth, check_time, projection, read_stages
+from bundler.rehearsal import MEMORY_GB, MOUNTS, Inputs, Rehearsed, check_outputs, check_submission, claim, rehearse
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
 
 HOUSE = Path(__file__).resolve().parent
@@ -43,6 +46,11 @@ DRY_RUN = HOUSE / "dry-run"
 TRAINED = HOUSE / "trained"
 SUBMISSION = "submission.csv"
 SAMPLE = "sample_submission.csv"
+# what a kernel may leave in its working folder
+OUTPUTS = {
+    "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz"),
+    "predict": (SUBMISSION,),
+}
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
 NEXT = {
     "push train": "status train --wait",
@@ -58,12 +66,22 @@ NEXT = {
 HOURS = 13  # a kernel's run ends after 12; --wait gives it one in the queue
 
 
+class Machine(NamedTuple):
+    """How a rehearsal stands in for Kaggle's machine: the form of its mounts, its memory, how many test images."""
+
+    mounts: str = "new"
+    memory_gb: float = MEMORY_GB
+    rows: int = 0  # as many as the competition folder has
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 where a rehearsal or a check failed, or 2 after one line about a mistake."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.owner is not None and arguments.command:
         parser.error(f"--owner goes without a command, not with {arguments.command}")
+    if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
+        parser.error("--rows repeats the test files, and --kernel train reads none")
     try:
         if arguments.command == "check":
             return check()
@@ -75,16 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             told = refresh_image(arguments.freeze, IMAGE_FILE, arguments.date, arguments.python)
             print(f"{IMAGE_FILE.relative_to(HOUSE)}: {told}")
         elif arguments.command == "rehearse":
-            build()
-            name, data = arguments.kernel, arguments.data
-            out = (arguments.out or DRY_RUN / f"rehearsal-{name}").resolve()
-            of = arguments
-            result = rehearse_kernel(name, data, of.weights, out, of.mounts, of.set, of.settings)
-            print(result)
-            if name == "predict":
-                print(checked_submission(result, data))
+            print(rehearse_built(arguments))
         elif arguments.command == "dry-run":
-            dry_run(arguments.data, arguments.mounts)
+            dry_run(arguments.data, _machine(arguments))
         else:
             build(arguments.owner)
     except (BundlerError, RehearsalError, OSError) as error:
@@ -193,8 +204,23 @@ def check_competition(data: Path) -> None:
         raise BundlerError(f"{data}: not a competition's folder, it holds no {SAMPLE} or no parquet files")
 
 
+def rehearse_built(of: argparse.Namespace) -> str | Rehearsed:
+    """Build both kernels, rehearse one, and return what came of it."""
+    build()
+    out = (of.out or DRY_RUN / f"rehearsal-{of.kernel}").resolve()
+    if of.kernel == "predict":
+        return rehearse_predict(of.data, of.weights, out, _machine(of), of.set, of.settings)
+    return rehearse_kernel(of.kernel, of.data, of.weights, out, _machine(of), of.set, of.settings)
+
+
 def rehearse_kernel(
-    name: str, data: Path, weights: Path, out: Path, mounts: str, settings: Sequence[str] = (), file: Path | None = None
+    name: str,
+    data: Path,
+    weights: Path,
+    out: Path,
+    machine: Machine,
+    settings: Sequence[str] = (),
+    file: Path | None = None,
 ) -> Rehearsed:
     """Rehearse one built kernel on a competition folder, with `out` as its /kaggle."""
     check_competition(data)
@@ -208,19 +234,42 @@ def rehearse_kernel(
     arguments = [*AT_HOME, *(part for setting in settings for part in ("--set", setting))]
     if file:
         arguments = ["--settings", str(file.resolve()), *arguments]
-    print(f"{_script(name).relative_to(HOUSE)}, mounts in the {mounts} form:", flush=True)
-    return rehearse(_script(name), inputs, out, mounts, arguments)
+    print(f"{_script(name).relative_to(HOUSE)}, mounts in the {machine.mounts} form:", flush=True)
+    result = rehearse(_script(name), inputs, out, machine.mounts, arguments, machine.memory_gb)
+    check_outputs(result.working, OUTPUTS[name])
+    return result
 
 
-def checked_submission(predicted: Rehearsed, data: Path) -> str:
-    """Check what the predict kernel left against sample_submission.csv, and return where it is, with its rows."""
+def rehearse_predict(
+    data: Path,
+    weights: Path,
+    out: Path,
+    machine: Machine,
+    settings: Sequence[str] = (),
+    file: Path | None = None,
+) -> str:
+    """Rehearse the predict kernel, print what it took and what the hidden test set would take, and check both.
+
+    Returns where its submission is, once that has proved to match sample_submission.csv.
+    """
+    if machine.rows:
+        check_competition(data)
+        data = _repeated_competition(data, out, machine.rows)
+    predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
+    stages = read_stages(predicted.log)
+    budget = _time_budget(settings, file or HOUSE / "kernel" / "predict" / "settings.toml")
+    print(f"{predicted}\n{projection(stages, budget)}", flush=True)
     submission = predicted.working / SUBMISSION
     rows = check_submission(submission, data / SAMPLE)
+    check_time(stages, budget)
+    if machine.rows:
+        check_growth(predicted.ended.file_bytes, machine.rows / stages.files)
+        shutil.rmtree(data)
     shown = submission.relative_to(HOUSE) if submission.is_relative_to(HOUSE) else submission
     return f"submission: {shown} ({rows} rows)"
 
 
-def dry_run(data: Path | None, mounts: str) -> None:
+def dry_run(data: Path | None, machine: Machine) -> None:
     """Go the whole way once on small shards, everything that it leaves in dry-run/."""
     if data:
         check_competition(data)
@@ -229,15 +278,13 @@ def dry_run(data: Path | None, mounts: str) -> None:
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
     dataset = DRY_RUN / "dataset_meta"
     dataset.mkdir(parents=True, exist_ok=True)
-    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", mounts, file=dry_settings)
+    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", machine, file=dry_settings)
     print(trained)
     shutil.copyfile(DATASET / "dataset-metadata.json", dataset / "dataset-metadata.json")
     print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
-    predicted = rehearse_kernel("predict", data, dataset, DRY_RUN / "predict", mounts)
-    print(predicted)
-    told = checked_submission(predicted, data)
-    if (data / "truth.csv").is_file():
-        submission = predicted.working / SUBMISSION
+    told = rehearse_predict(data, dataset, DRY_RUN / "predict", machine)
+    if (data / "truth.csv").is_file() and not machine.rows:
+        submission = DRY_RUN / "predict" / "working" / SUBMISSION
         _run_python(["-m", "multihead.app", "evaluate", str(submission), str(data / "truth.csv")])
     print(told)
 
@@ -248,6 +295,32 @@ def _drawn_competition() -> Path:
         shutil.rmtree(folder)
     _run_python([str(HOUSE / "demo" / "sample_competition.py"), str(folder)])
     return folder
+
+
+def _repeated_competition(data: Path, out: Path, rows: int) -> Path:
+    """Lay out so many test images in a folder of `out`, repeated from those of the data, where there is room."""
+    claim(out)
+    folder = out / "repeated"
+    if folder.exists():
+        shutil.rmtree(folder)
+    needed, free = rows * IMAGE_BYTES, shutil.disk_usage(out).free
+    if needed > free:
+        raise BundlerError(
+            f"--rows {rows}: may take {needed / 1e9:.1f} GB in {out}, where {free / 1e9:.1f} GB are free"
+        )
+    _run_python([str(HOUSE / "demo" / "repeat_test_files.py"), str(data.resolve()), str(folder), "--rows", str(rows)])
+    return folder
+
+
+def _time_budget(overrides: Sequence[str], file: Path) -> float:
+    """Return the predict kernel's time budget in minutes, 0 for none; its settings have been checked."""
+    budget = tomllib.loads(file.read_text(encoding="utf-8")).get("run", {}).get("time_budget_minutes", 0)
+    given = [of.partition("=")[2] for of in overrides if of.partition("=")[0].strip() == "time_budget_minutes"]
+    return float(given[-1] if given else budget)
+
+
+def _machine(arguments: argparse.Namespace) -> Machine:
+    return Machine(arguments.mounts, arguments.memory, arguments.rows)
 
 
 def _run_python(arguments: Sequence[str]) -> None:
@@ -272,6 +345,20 @@ def _id(what: str) -> str:
 
 def _script(name: str) -> Path:
     return HOUSE / "kernel" / name / f"{name}_kernel.py"
+
+
+def _gigabytes(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of gigabytes over 0")
+    return number
+
+
+def _rows(text: str) -> int:
+    number = int(text)
+    if number < 4:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of images, 4 or more")
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -300,6 +387,20 @@ def _parser() -> argparse.ArgumentParser:
     image.add_argument("--python", metavar="VERSION", help="of the image (default: as before)")
     for command in (one, whole):
         command.add_argument("--mounts", choices=MOUNTS, default="new", help="where inputs are mounted")
+        command.add_argument(
+            "--memory",
+            type=_gigabytes,
+            default=MEMORY_GB,
+            metavar="GB",
+            help="end the run above it (default: Kaggle's %(default)g)",
+        )
+        command.add_argument(
+            "--rows",
+            type=_rows,
+            default=0,
+            metavar="N",
+            help="repeat the test images up to so many; the hidden test: 211042",
+        )
     return parser
 
 

@@ -5,17 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import competition_files
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from multihead.shards import find_shards, read_shard
 from multihead.tasks import BENGALI
 
 TOOL = Path(__file__).resolve().parents[2] / "shared" / "data" / "make_competition.py"
-COMPONENTS = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
 
 
 def lay_out(folder: Path) -> Path:
@@ -45,9 +42,7 @@ def write_shard(path: Path, images: NDArray[np.uint8], ids: Sequence[str], seed:
     rounds = -(-len(ids) // len(images))
     rows = np.concatenate([rng.permutation(len(images)) for _ in range(rounds)])[: len(ids)]
     pixels = np.ascontiguousarray(images[rows].reshape(len(rows), -1).T)
-    columns = [pa.array(ids), *(pa.array(column) for column in pixels)]
-    names = ["image_id", *map(str, range(len(pixels)))]
-    pq.write_table(pa.table(columns, names=names), path, row_group_size=len(ids))
+    competition_files.write_shard(path, ids, pixels)
 
 
 def write_test_set(folder: Path, images: NDArray[np.uint8], shards: int, rows: int) -> None:
@@ -56,13 +51,7 @@ def write_test_set(folder: Path, images: NDArray[np.uint8], shards: int, rows: i
     for shard in range(shards):
         ids = [f"Test_{shard * rows + i}" for i in range(rows)]
         write_shard(folder / f"test_image_data_{shard}.parquet", images, ids, seed=shard)
-    write_sample(folder, shards * rows)
-
-
-def write_sample(folder: Path, images: int) -> None:
-    """Write sample_submission.csv for so many test images."""
-    row_ids = [f"Test_{i}_{head}" for i in range(images) for head in COMPONENTS]
-    pd.DataFrame({"row_id": row_ids, "target": 0}).to_csv(folder / "sample_submission.csv", index=False)
+    competition_files.write_test_tables(folder, [f"Test_{i}" for i in range(shards * rows)])
 
 
 def link_first(source: Path, folder: Path, shards: int, rows: int) -> None:
@@ -71,4 +60,4 @@ def link_first(source: Path, folder: Path, shards: int, rows: int) -> None:
     for shard in range(shards):
         name = f"test_image_data_{shard}.parquet"
         (folder / name).symlink_to(source / name)
-    write_sample(folder, shards * rows)
+    competition_files.write_test_tables(folder, [f"Test_{i}" for i in range(shards * rows)])

@@ -1,11 +1,11 @@
 """Run a built script in a stand-in of Kaggle's machine.
 
 The script gets a process of its own that can import only what Kaggle's image has and what it carries,
-no network, an empty working folder, its inputs under $KAGGLE_ROOT/input in the old or the new mount form,
-and Kaggle's environment variables. Afterwards its exit code, what it left, and what it touched are checked.
+no network, nothing of the person's home, an empty working folder, its inputs under $KAGGLE_ROOT/input in the
+old or the new mount form, Kaggle's environment variables, and so much memory. Afterwards its exit code, what
+it left, and what it touched are checked.
 """
 
-import contextlib
 import csv
 import json
 import os
@@ -14,18 +14,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler import sandbox
+from bundler import sandbox, watched_run
 from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
 
 MOUNTS = ("old", "new")
 NEVER_LINKED = ("truth.csv",)
+MEMORY_GB = 29.0  # that Kaggle's machine has
+HOUSE = Path(__file__).resolve().parent.parent
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")
 
@@ -41,49 +42,68 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """A run that went well: its working folder, seconds, peak memory in bytes, and how it was kept offline."""
+    """A run that went well: its working folder, how it ended, its log, and how it was kept offline."""
 
     working: Path
-    seconds: float
-    peak_bytes: int
-    network: str
+    ended: watched_run.Ended
+    log: str
+    offline: str
 
     def __str__(self) -> str:
         left = ", ".join(f"{f.name} {f.stat().st_size:,} bytes" for f in sorted(self.working.iterdir()))
         return "\n".join(
             [
-                f"  wall time     {self.seconds:.0f} s",
-                f"  peak memory   {self.peak_bytes / 2**30:.2f} GiB (largest process)",
-                f"  network       {self.network}",
-                f"  left behind   {left or 'nothing'}",
+                f"  wall time       {self.ended.seconds:.0f} s",
+                f"  peak memory     {self.ended.peak_bytes / 1e9:.2f} GB ({self.ended.measured})",
+                f"  internet        {self.offline}",
+                f"  left behind     {left or 'nothing'}",
             ]
         )
 
 
-def rehearse(script: Path, inputs: Inputs, root: Path, mounts: str = "new", arguments: Sequence[str] = ()) -> Rehearsed:
+def rehearse(
+    script: Path,
+    inputs: Inputs,
+    root: Path,
+    mounts: str = "new",
+    arguments: Sequence[str] = (),
+    memory_gb: float = MEMORY_GB,
+) -> Rehearsed:
     """Run the script with `root` as Kaggle's /kaggle, its output passed on line by line and kept in root/log.txt.
 
-    root is emptied first, if a rehearsal made it. arguments: handed to the script. Raises RehearsalError where
-    Kaggle would have failed the run, or where it did what the run on Kaggle could not: reached for the network,
-    changed its inputs.
+    root is emptied first, if a rehearsal made it, but for inputs that lie in it. arguments: handed to the script.
+    memory_gb: above it the run is ended, in 1e9 bytes. Raises RehearsalError where Kaggle would have failed the run, or
+    where it did what the run on Kaggle could not: reached for the network or for a path of home, changed its inputs.
     """
+    _refuse_paths_of_home(script)
     _lay_out(script, inputs, root, mounts)
     before = _state_of(inputs, root)
-    attempts = root / "network-attempts"
-    network, wrapper = _isolation([root / "input", inputs.data, *inputs.datasets.values()])
+    refused, log = root / "refused.txt", root / "log.txt"
+    offline, wrapper = _isolation([root / "input", inputs.data, *inputs.datasets.values()])
     command = [*wrapper, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
-    started = time.monotonic()
-    code, peak_bytes = _run(command, _environment(root, attempts, bool(wrapper)), root)
-    seconds = time.monotonic() - started
-    if attempts.exists():
-        first = attempts.read_text(encoding="utf-8").splitlines()[0]
-        raise RehearsalError(f"{script.name} reached for the network ({first}); Kaggle's kernels have none")
-    if code:
-        raise RehearsalError(f"{script.name} ended with exit code {code}: {_last_words(root / 'log.txt')}")
+    environment = _environment(root, inputs, arguments, refused, bool(wrapper))
+    try:
+        ended = watched_run.run(command, environment, root / "working", log, memory_gb * 1e9)
+    except RehearsalError as error:
+        raise RehearsalError(f"{script.name} had {error}") from error
+    if refused.exists():
+        raise RehearsalError(f"{script.name} {refused.read_text(encoding='utf-8').splitlines()[0]}")
+    if ended.code:
+        raise RehearsalError(f"{script.name} {_told_end(ended, log)}")
     if _state_of(inputs, root) != before:
         raise RehearsalError(f"{script.name} changed its inputs; Kaggle mounts them read-only")
     shutil.rmtree(root / "tmp")
-    return Rehearsed(root / "working", seconds, peak_bytes, network)
+    return Rehearsed(root / "working", ended, log.read_text(encoding="utf-8", errors="replace"), offline)
+
+
+def check_outputs(working: Path, expected: Collection[str]) -> None:
+    """Raise RehearsalError for whatever a kernel left in its working folder beside the files that it should leave."""
+    more = sorted(entry.name for entry in working.iterdir() if entry.name not in expected)
+    if more:
+        raise RehearsalError(
+            f"{', '.join(more)} in the working folder, where everything left becomes the kernel's output; "
+            f"expected only {', '.join(sorted(expected))}"
+        )
 
 
 def check_submission(submission: Path, sample: Path) -> int:
@@ -106,6 +126,14 @@ def check_submission(submission: Path, sample: Path) -> int:
     return len(told) - 1
 
 
+def claim(root: Path) -> None:
+    """Make a folder, or take one that an earlier rehearsal made, to be emptied; BundlerError for any other."""
+    if root.exists() and any(root.iterdir()) and not (root / MARKER).exists():
+        raise BundlerError(f"{root}: holds files that no rehearsal made; name a folder that may be emptied")
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARKER).touch()
+
+
 def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
     if mounts not in MOUNTS:
         raise BundlerError(f"mounts: {mounts!r} is not known; one of {', '.join(MOUNTS)}")
@@ -114,12 +142,10 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
     for name, folder in inputs.datasets.items():
         if not folder.is_dir():
             raise BundlerError(f"{folder}: not a folder to mount as {name}")
-    if root.exists() and any(root.iterdir()) and not (root / MARKER).exists():
-        raise BundlerError(f"{root}: holds files that no rehearsal made; name a folder that may be emptied")
-    if root.exists():
-        shutil.rmtree(root)
-    root.mkdir(parents=True)
-    (root / MARKER).touch()
+    claim(root)
+    for entry in root.iterdir():
+        if entry.name != MARKER and not inputs.data.is_relative_to(entry):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for name in ("input", "working", "src", "tmp", "home", "site"):
         (root / name).mkdir(parents=True)
     shutil.copyfile(script, root / "src" / "script.py")
@@ -144,7 +170,31 @@ def _state_of(inputs: Inputs, root: Path) -> list[tuple[str, int, int]]:
     return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
 
 
-def _environment(root: Path, attempts: Path, own_network: bool) -> dict[str, str]:
+def _refuse_paths_of_home(script: Path) -> None:
+    """Raise RehearsalError for a script that names a folder of this machine, as settings or sources may."""
+    named = "|".join(re.escape(home) for home in _homes())
+    for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
+        found = re.search(rf"(?<![\w.~/-])(?:{named})(?![\w.-])", line) if named else None
+        if found:
+            raise RehearsalError(
+                f"{script.name}, line {number}: names {found[0]}, a folder of this machine only ({line.strip()[:100]})"
+            )
+
+
+def _homes() -> list[str]:
+    """Return the person's home folder and the repository's."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # nobody's
+        return [str(HOUSE)]
+    return [str(folder) for folder in (home, HOUSE) if folder != Path(folder.anchor)]
+
+
+def _environment(
+    root: Path, inputs: Inputs, arguments: Sequence[str], refused: Path, own_network: bool
+) -> dict[str, str]:
+    inputs_real = [str(f.resolve()) for f in (root / "input").rglob("*") if f.is_symlink()]
+    is_open = [str(root), str(inputs.data), *map(str, inputs.datasets.values()), *inputs_real]
     return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {
         "KAGGLE_ROOT": str(root),
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
@@ -153,7 +203,9 @@ def _environment(root: Path, attempts: Path, own_network: bool) -> dict[str, str
         "PYTHONPATH": str(root / "site"),
         "PYTHONNOUSERSITE": "1",
         sandbox.ALLOWED_VARIABLE: json.dumps(_image_imports()),
-        sandbox.ATTEMPTS_VARIABLE: str(attempts),
+        sandbox.HOMES_VARIABLE: json.dumps(_homes()),
+        sandbox.OPEN_VARIABLE: json.dumps([*is_open, *(of for of in arguments if Path(of).is_absolute())]),
+        sandbox.REFUSED_VARIABLE: str(refused),
         sandbox.LOOPBACK_VARIABLE: "1" if own_network else "",
     }
 
@@ -188,37 +240,12 @@ def _works(command: Sequence[str]) -> bool:
         return False
 
 
-def _run(command: Sequence[str], environment: dict[str, str], root: Path) -> tuple[int, int]:
-    """Run a command in the working folder, its output into the log and from there to the terminal.
-
-    Returns its exit code (below 0: the signal that ended it) and the peak memory of its largest process in bytes.
-    Whatever it started and left running is ended with it.
-    """
-    path = root / "log.txt"
-    with path.open("wb") as log, path.open(encoding="utf-8", errors="replace") as shown:
-        process = subprocess.Popen(
-            command,
-            cwd=root / "working",
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            while True:
-                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-                for line in shown:
-                    sys.stdout.write("  " + line)
-                sys.stdout.flush()
-                if ended:
-                    break
-                time.sleep(0.1)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _told_end(ended: watched_run.Ended, log: Path) -> str:
+    """Return how a run failed, in words."""
+    if ended.code == -signal.SIGKILL:
+        why = "this machine's memory was full" if ended.was_oom else "as the OOM killer of a full machine does"
+        return f"was killed (SIGKILL, {why}) {ended.end}; its peak was {ended.peak_bytes / 1e9:.2f} GB"
+    return f"ended with exit code {ended.code}: {_last_words(log)}"
 
 
 def _last_words(log: Path) -> str:

@@ -36,6 +36,8 @@ def verified(trained: Path) -> str:
         told = (
             f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, validation R {manifest['score']['total']:.4f}"
         )
+        if manifest["images_per_second"]:
+            told += f", {manifest['images_per_second']:,.0f} images/s on {manifest['device']}"
         expected = manifest["sha256"]
     except OSError as error:
         raise BundlerError(f"{error.filename}: {error.strerror}; expected the output of the train kernel") from error

@@ -15,14 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from competition_files import COMPONENTS, HEIGHT, SHARDS, WIDTH, write_shard, write_test_tables
 from numpy.typing import NDArray
 
-HEIGHT, WIDTH = 137, 236
-SHARDS = 4
 CLASSES = {"grapheme_root": 168, "vowel_diacritic": 11, "consonant_diacritic": 7}
-COMPONENTS_OF_ROW_ID = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
 PAPER, INK = 250, 40
 # where each part is drawn: left, top, right, bottom
 ROOT_BOX, VOWEL_BOX, CONSONANT_BOX = (68, 40, 168, 98), (68, 8, 168, 34), (68, 104, 168, 130)
@@ -67,14 +63,11 @@ def draw_labels(count: int, rng: np.random.Generator) -> pd.DataFrame:
 
 def write_shards(folder: Path, part: str, labels: pd.DataFrame, rng: np.random.Generator) -> None:
     """Draw the images and write them as wide parquet files: image_id and one uint8 column per pixel."""
-    names = [str(i) for i in range(HEIGHT * WIDTH)]
     for number, rows in enumerate(np.array_split(np.arange(len(labels)), SHARDS)):
         shard = labels.iloc[rows]
         images = [draw(row, rng) for row in shard[list(CLASSES)].to_numpy().tolist()]
-        pixels = np.stack(images).reshape(len(images), -1).T
-        columns = [pa.array(shard["image_id"]), *(pa.array(np.ascontiguousarray(column)) for column in pixels)]
         path = folder / f"{part}_image_data_{number}.parquet"
-        pq.write_table(pa.table(columns, names=["image_id", *names]), path, row_group_size=max(1, len(rows)))
+        write_shard(path, shard["image_id"].tolist(), np.ascontiguousarray(np.stack(images).reshape(len(images), -1).T))
         print(f"{path.name}: {len(rows)} images drawn", flush=True)
 
 
@@ -89,24 +82,22 @@ def draw_competition(folder: Path, rows: int, test_rows: int, seed: int) -> None
         if part == "train":
             labels.to_csv(folder / "train.csv", index=False)
         else:
-            write_test_tables(folder, labels)
+            write_test_tables(folder, labels["image_id"].tolist())
+            write_truth(folder, labels)
     classes = [(head, label, f"{head} {label}") for head, count in CLASSES.items() for label in range(count)]
     pd.DataFrame(classes, columns=["component_type", "label", "component"]).to_csv(
         folder / "class_map.csv", index=False
     )
 
 
-def write_test_tables(folder: Path, labels: pd.DataFrame) -> None:
-    """Write test.csv, sample_submission.csv and truth.csv, their rows in the competition's order."""
+def write_truth(folder: Path, labels: pd.DataFrame) -> None:
+    """Write truth.csv, its rows in the competition's order."""
     rows = [
-        (f"{image['image_id']}_{component}", image["image_id"], component, image[component])
+        (f"{image['image_id']}_{component}", image[component])
         for image in labels.to_dict("records")
-        for component in COMPONENTS_OF_ROW_ID
+        for component in COMPONENTS
     ]
-    table = pd.DataFrame(rows, columns=["row_id", "image_id", "component", "target"])
-    table[["row_id", "image_id", "component"]].to_csv(folder / "test.csv", index=False)
-    table[["row_id", "target"]].to_csv(folder / "truth.csv", index=False)
-    table[["row_id"]].assign(target=0).to_csv(folder / "sample_submission.csv", index=False)
+    pd.DataFrame(rows, columns=["row_id", "target"]).to_csv(folder / "truth.csv", index=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 import build_kernel
-from build_kernel import main
-from bundler.errors import BundlerError
+from build_kernel import OUTPUTS, SUBMISSION, main
+from bundler.errors import BundlerError, RehearsalError
+from bundler.rehearsal import Inputs, Rehearsed
+from bundler.watched_run import Ended
+from multihead import app, checkpoint, schedule, weights
 from tests.conftest import HOUSE
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
@@ -178,7 +181,8 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / name).touch()
     seen: list[list[str]] = []
 
-    def stop(script: Path, inputs: object, out: Path, mounts: str, arguments: list[str]) -> None:
+    def stop(script: Path, inputs: object, out: Path, mounts: str, arguments: list[str], memory_gb: float) -> None:
+        assert memory_gb == 29
         seen.append(arguments)
         raise BundlerError("enough")
 
@@ -205,3 +209,147 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
     told = capsys.readouterr().err
     assert told.startswith("error: ")
     assert told.count("\n") == 1
+
+
+def test_the_files_that_a_kernel_may_leave_are_those_that_the_package_writes() -> None:
+    written = (weights.WEIGHTS_FILE, weights.MANIFEST_FILE, schedule.HISTORY_FILE, checkpoint.CHECKPOINT_FILE)
+    assert OUTPUTS["train"] == written
+    assert OUTPUTS["predict"] == (app.SUBMISSION_FILE,)
+    assert app.SUBMISSION_FILE == SUBMISSION
+
+
+class Kernel:
+    """Stands in for the rehearsed predict kernel: what it would be given, and what it would leave and say."""
+
+    def __init__(self) -> None:
+        self.seconds, self.file_bytes, self.left = 5.0, [1e9, 1e9, 1e9], [SUBMISSION]
+        self.inputs: Inputs | None = None
+        self.memory_gb: object = None
+
+    def rehearse(self, _: Path, inputs: Inputs, out: Path, *others: object) -> Rehearsed:
+        self.inputs, self.memory_gb = inputs, others[-1]
+        working = out / "working"
+        working.mkdir(parents=True)
+        sample = (inputs.data / "sample_submission.csv").read_text()
+        images = sample.count("\n") // 3
+        for name in self.left:
+            (working / name).write_text(sample)
+        log = (
+            f"[ 9.0 s] stages: read and crop {images} images of 4 files in {self.seconds:.2f} s; "
+            f"network {images} images in 8.00 s; trained on Tesla T4, where it answers 3000 images a second\n"
+        )
+        return Rehearsed(working, Ended(0, 9.0, 10**9, "all", self.file_bytes, "at second 9.0", None), log, "none")
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    stand_in = Kernel()
+    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    monkeypatch.setattr(build_kernel, "rehearse", stand_in.rehearse)
+    return stand_in
+
+
+def rehearsed(data: Path, folder: Path, *arguments: str) -> int:
+    return main(["rehearse", str(data), "--weights", str(folder), "--out", str(folder / "out"), *arguments])
+
+
+def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
+    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rehearsed(drawn, tmp_path, "--rows", "3000", "--memory", "13.5") == 0
+    assert kernel.memory_gb == 13.5
+    assert kernel.inputs
+    assert kernel.inputs.data == tmp_path / "out" / "repeated"
+    told = capsys.readouterr()
+    assert not told.err
+    assert told.out.splitlines()[-8:] == [
+        "  wall time       9 s",
+        "  peak memory     1.00 GB (all)",
+        "  internet        none",
+        "  left behind     submission.csv 77,815 bytes",
+        "  read and crop   3,000 images in 5.0 s here, 600 a second; 211,042 take 5.9 minutes",
+        "  network         3,000 images in 8.0 s here, 375 a second; "
+        "211,042 take 1.2 minutes on the Tesla T4 that it was trained on",
+        "  hidden test     5.9 of 115 minutes",
+        f"submission: {tmp_path / 'out' / 'working' / SUBMISSION} (9000 rows)",
+    ]
+    assert not (tmp_path / "out" / "repeated").exists()
+
+
+def test_the_competition_s_own_test_files_are_taken_without_rows(drawn: Path, tmp_path: Path, kernel: Kernel) -> None:
+    assert rehearsed(drawn, tmp_path) == 0
+    assert kernel.inputs
+    assert kernel.inputs.data == drawn
+    assert kernel.memory_gb == 29
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"seconds": 120.0}, "reading and cropping is too slow: 25 images a second, so 141 minutes"),
+        ({"file_bytes": [1e9, 1.1e9, 1.1e9]}, "memory grows with the rows: 1.00, 1.10 GB"),
+        ({"left": [SUBMISSION, "crops.npy"]}, "crops.npy in the working folder"),
+        ({"left": []}, "no submission.csv in the working folder"),
+    ],
+)
+def test_a_fault_of_the_rehearsal_is_one_line_and_exit_code_1(
+    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str], fault: dict[str, object], told: str
+) -> None:
+    for name, value in fault.items():
+        setattr(kernel, name, value)
+    assert rehearsed(drawn, tmp_path, "--rows", "3000") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {told}")
+    assert error.count("\n") == 1
+
+
+def test_the_time_budget_is_that_of_the_settings_and_of_set(
+    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernel.seconds = 60.0  # 70 minutes for the hidden test
+    assert rehearsed(drawn, tmp_path, "--rows", "3000", "--set", "time_budget_minutes=60") == 1
+    assert "so 70 minutes for the hidden test's 211,042; time_budget_minutes is 60" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "out" / "working")
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[run]\ntime_budget_minutes = 90\n")
+    assert rehearsed(drawn, tmp_path, "--rows", "3000", "--settings", str(mine)) == 0
+    assert "  hidden test     70.3 of 90 minutes" in capsys.readouterr().out
+
+
+def test_rows_that_the_disk_has_no_room_for_are_a_mistake_of_one_line(
+    drawn: Path, tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9e9, 4e9, 5e9))  # type: ignore[attr-defined]
+    assert rehearsed(drawn, tmp_path, "--rows", "211042") == 2
+    told = f"error: --rows 211042: may take 6.8 GB in {tmp_path / 'out'}, where 5.0 GB are free\n"
+    assert capsys.readouterr().err == told
+
+
+def test_rows_are_never_laid_out_in_a_folder_that_no_rehearsal_made(
+    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "out" / "repeated" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    assert rehearsed(drawn, tmp_path, "--rows", "3000") == 2
+    assert "holds files that no rehearsal made" in capsys.readouterr().err
+    assert mine.exists()
+
+
+@pytest.mark.parametrize("arguments", [["--kernel", "train", "--rows", "8"], ["--rows", "3"], ["--memory", "0"]])
+def test_options_that_make_no_sense_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["rehearse", ".", *arguments])
+    assert "error: " in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_ends_the_command_with_exit_code_1(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rehearse(*_: object) -> None:
+        raise RehearsalError("predict_kernel.py had 29.10 GB of memory at second 3.0")
+
+    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    monkeypatch.setattr(build_kernel, "rehearse", rehearse)
+    assert rehearsed(drawn, tmp_path) == 1
+    assert capsys.readouterr().err == "error: predict_kernel.py had 29.10 GB of memory at second 3.0\n"

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundler.bundle import build_script
+from bundler.projection import read_stages
 from multihead import shards, tasks, training, weights
 from multihead.app import main
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
@@ -33,6 +34,7 @@ from tests.conftest import HOUSE
 TINY = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
 PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
 FILES, IMAGES = 6, 4  # test files, and images in each
+LOAD_MODEL = weights.load_model
 ORDER = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
 
 
@@ -70,7 +72,7 @@ class Kaggle:
         (self.data / "sample_submission.csv").write_text("\n".join(["row_id,target", *rows]) + "\n")
         counts = {head: tuple(int(i == PRIOR[head]) for i in range(len(c))) for head, c in TINY.heads.items()}
         model = ModelSettings(backbone="narrow", image_size=(32, 32))
-        save_weights(self.weights, _small_model(), model, train_counts=counts, score=None, epoch=1)
+        save_weights(self.weights, tiny_network(model, TINY), model, train_counts=counts, score=None, epoch=1)
         labels = pd.DataFrame({"image_id": [f"Train_{i}" for i in range(8)]} | dict.fromkeys(TINY.heads, 1))
         labels.to_csv(self.data / "train.csv", index=False)
         for number in range(2):
@@ -114,13 +116,6 @@ def _built_script(settings: Path, text: str, command: str) -> Any:
     return SCRIPTS[command, text]
 
 
-def _small_model() -> Any:
-    import keras
-
-    inputs = keras.Input((2,))
-    return keras.Model(inputs, keras.layers.Dense(1)(inputs))
-
-
 def tiny_network(model: ModelSettings, _: Any) -> Any:
     import keras
 
@@ -135,7 +130,8 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     monkeypatch.setitem(tasks.TASKS, "bengali", TINY)
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
     monkeypatch.setattr(weights, "load_model", lambda *_: StandIn())
-    monkeypatch.setattr(training, "build_model", tiny_network)
+    for module in (training, weights):
+        monkeypatch.setattr(module, "build_model", tiny_network)
     monkeypatch.setattr(os, "_exit", sys.exit)  # a reader that is left behind ends the process so
     made = Kaggle(tmp_path)
     yield made
@@ -245,6 +241,13 @@ def other_task(k: Kaggle, _: Any) -> None:
     (k.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
 
 
+def other_answer(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(weights, "load_model", LOAD_MODEL)
+    manifest = json.loads((k.weights / MANIFEST_FILE).read_text())
+    manifest["probe"]["vowel_diacritic"][1][4] += 0.002
+    (k.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
+
+
 def label(row: str) -> Fault:
     def apply(k: Kaggle, _: Any) -> None:
         lines = (k.data / "train.csv").read_text().splitlines()
@@ -332,6 +335,7 @@ PREDICTING: dict[str, Fault] = {
     "the network has no finite answer for an image": no_finite_answer,
     "the weights are damaged": lambda k, _: (k.weights / WEIGHTS_FILE).write_bytes(b"other"),
     "the weights are of another task": other_task,
+    "the network answers otherwise than where it was trained": other_answer,
     "the weights are not there": lambda k, _: remove(k.weights, "*"),
     "the test files are not there": lambda k, _: remove(k.data, "test_*"),
     "a setting is not known": lambda k, _: setattr(k, "toml", k.toml + "[run]\nepoch = 3\n"),
@@ -432,6 +436,22 @@ def test_predicting(
     else:
         told = re.search(r"(\d+) images? ha(s|ve) the prior", left)
         assert images_with_prior(submission) == (int(told[1]) if told else 0)
+
+
+def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", "public", kaggle, monkeypatch) == 0
+    unknown = read_stages(capsys.readouterr().out)
+    assert (unknown.read_images, unknown.files, unknown.network_images) == (24, 6, 24)
+    assert (unknown.device, unknown.rate) == ("", 0)
+    manifest = json.loads((kaggle.weights / MANIFEST_FILE).read_text())
+    manifest |= {"device": "Tesla T4", "images_per_second": 3000.4}
+    (kaggle.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
+    kaggle.settings.append("test_time_copies=2")
+    assert run("predict", "public", kaggle, monkeypatch) == 0
+    known = read_stages(capsys.readouterr().out)
+    assert (known.read_images, known.network_images, known.device, known.rate) == (24, 72, "Tesla T4", 3000)
 
 
 def test_a_training_stopped_between_two_shards_that_are_drawn_from_together_goes_on_as_if_unbroken(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead import inference
-from multihead.inference import Member, Predictor, predict_probabilities
+from multihead.inference import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
 from multihead.settings import ModelSettings, RunSettings
 from multihead.shards import Shard
 from multihead.tasks import BENGALI
@@ -239,3 +239,34 @@ def test_an_image_is_answered_by_whoever_has_a_finite_answer() -> None:
         (table,) = predictor.predict_files([Path("a")])
     grey = shard.images.mean(axis=(1, 2, 3)).astype(int)
     assert table["vowel_diacritic"].tolist() == (grey % 11).tolist()
+
+
+def test_the_network_s_speed_is_measured_on_whole_batches_after_the_one_that_compiles_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (shard,) = shards(1, 3)
+    clock = [0.0]
+    network = Network(clock)  # a second per batch but for the first
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0] / 100)
+    assert images_per_second(network, shard.images, BATCH) == pytest.approx(100 * BATCH)
+    assert network.calls == 1 + MEASURED_BATCHES
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0])
+    assert images_per_second(network, shard.images, BATCH) == pytest.approx(BATCH)
+    assert network.calls == 1 + MEASURED_BATCHES + 1 + 2  # two seconds of it are enough
+
+
+def test_the_stages_say_what_reading_and_the_network_took() -> None:
+    clock = [0.0]
+    of = shards(2, 6)
+
+    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[Shard, float]]:
+        yield from ((shard, 3.0) for shard in of)
+
+    run = RunSettings(batch_size=BATCH, test_time_copies=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", crops_ahead)
+        patch.setattr(inference, "elapsed", lambda: clock[0])
+        members = [Member(Network(clock), lambda of: of)]
+        predictor = Predictor(members, BENGALI, MODEL, run, total_images=12, on_problem=no_problem)
+        list(predictor.predict_files([Path("a"), Path("b")]))
+    assert predictor.stages == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"

@@ -3,14 +3,16 @@
 import json
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bundler import rehearsal
+from bundler import rehearsal, watched_run
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
-from bundler.rehearsal import Inputs, Rehearsed, check_submission, rehearse
+from bundler.projection import check_growth, check_time, read_stages
+from bundler.rehearsal import Inputs, Rehearsed, check_outputs, check_submission, rehearse
 
 GOOD = "print('working in', __import__('os').getcwd())"
 
@@ -40,8 +42,11 @@ def script_of(folder: Path, body: str, **modules: str) -> Path:
     return script
 
 
-def rehearsed(folder: Path, inputs: Inputs, body: str, mounts: str = "new", **modules: str) -> Rehearsed:
-    return rehearse(script_of(folder, body, **modules), inputs, folder / "root", mounts)
+def rehearsed(
+    folder: Path, inputs: Inputs, body: str, mounts: str = "new", memory_gb: float = 29.0, **modules: str
+) -> Rehearsed:
+    script = script_of(folder, body, **modules)
+    return rehearse(script, inputs, folder / "root", mounts, memory_gb=memory_gb)
 
 
 def log_of(folder: Path) -> str:
@@ -66,7 +71,7 @@ def test_inputs_are_mounted_without_the_truth_and_working_is_empty(
         "pathlib.Path('left.txt').write_text('x')"
     )
     result = rehearsed(tmp_path, inputs, body, mounts)
-    assert log_of(tmp_path).splitlines() == [str(expected), "True [] Batch"]
+    assert log_of(tmp_path).splitlines() == result.log.splitlines() == [str(expected), "True [] Batch"]
     assert [f.name for f in result.working.iterdir()] == ["left.txt"]
     assert "left.txt 1 bytes" in str(result)
 
@@ -129,7 +134,7 @@ def test_a_network_namespace_keeps_out_what_python_cannot_see(tmp_path: Path, in
     result = rehearsed(
         tmp_path, inputs, "import os\nprint(sorted(os.listdir('/proc/self/net')) and open('/proc/self/net/dev').read())"
     )
-    if "namespace with loopback" not in result.network:
+    if "namespace with loopback" not in result.offline:
         pytest.skip("this machine allows no network namespace")
     interfaces = [line.split(":")[0].strip() for line in log_of(tmp_path).splitlines() if ":" in line]
     assert interfaces == ["lo"]
@@ -148,9 +153,195 @@ def test_an_exception_is_a_failure_that_shows_module_and_line(tmp_path: Path, in
     assert "log.txt" in str(error.value)
 
 
-def test_a_killed_process_is_a_failure(tmp_path: Path, inputs: Inputs) -> None:
-    with pytest.raises(RehearsalError, match="exit code -9"):
-        rehearsed(tmp_path, inputs, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+@pytest.mark.parametrize(
+    ("kills", "why"),
+    [([3, 4], "this machine's memory was full"), ([3, 3], "as the OOM killer"), ([None] * 2, "as the")],
+)
+def test_a_kill_is_told_as_one(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, kills: list[int | None], why: str
+) -> None:
+    monkeypatch.setattr(watched_run, "oom_kills", iter(kills).__next__)
+    body = "import os, signal\nprint('begun')\nos.kill(os.getpid(), signal.SIGKILL)"
+    told = rf"was killed \(SIGKILL, {why}.*at second [\d.]+, line 1 of its log \(begun\); its peak was [\d.]+ GB"
+    with pytest.raises(RehearsalError, match=told):
+        rehearsed(tmp_path, inputs, body)
+
+
+HOLD = "kept = bytearray(b'x') * 400_000_000\ntime.sleep(60)"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        HOLD,
+        f"subprocess.run([sys.executable, '-c', {'import time' + chr(10) + HOLD!r}])",
+        f"subprocess.Popen([sys.executable, '-c', {'import time' + chr(10) + HOLD!r}], start_new_session=True).wait()",
+    ],
+    ids=["itself", "its child", "its child in a session of its own"],
+)
+def test_a_kernel_with_more_memory_than_kaggle_has_is_ended_at_once(tmp_path: Path, inputs: Inputs, where: str) -> None:
+    body = f"import subprocess, sys, time\nprint('reading')\n{where}"
+    started = time.monotonic()
+    told = (
+        r"some_kernel\.py had 0\.\d+ GB of memory at second [\d.]+, line 1 of its log \(reading\); "
+        r"at most 0\.3 GB \(--memory\)"
+    )
+    with pytest.raises(RehearsalError, match=told):
+        rehearsed(tmp_path, inputs, body, memory_gb=0.3)
+    while [of for of in Path("/proc").glob("[0-9]*/cmdline") if "400_000_000" in _text_of(of)]:
+        assert time.monotonic() - started < 30
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def test_the_peak_is_that_of_all_processes_together(tmp_path: Path, inputs: Inputs) -> None:
+    hold = "kept = bytearray(b'x') * 100_000_000; import time; time.sleep(1.5)"
+    body = f"import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', {hold!r}])\n{hold}\nchild.wait()"
+    result = rehearsed(tmp_path, inputs, body)
+    assert 200e6 < result.ended.peak_bytes < 400e6
+    assert "peak memory     0.2" in str(result)
+    assert "GB (all its processes" in str(result)
+
+
+def test_a_path_of_home_that_the_script_names_is_found_before_it_runs(tmp_path: Path, inputs: Inputs) -> None:
+    body = f"DATA = {str(Path.home() / 'data')!r}\nprint('ran')"
+    told = rf"some_kernel\.py, line \d+: names {Path.home()}, a folder of this machine only \(DATA = "
+    with pytest.raises(RehearsalError, match=told):
+        rehearsed(tmp_path, inputs, body)
+    assert not (tmp_path / "root").exists()
+
+
+HOMES = "import pathlib\nhome = pathlib.Path('/'.join(['', *{parts!r}]))\n"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "(home / 'data.csv').read_text()",
+        "import os; os.listdir(home)",
+        "(home / 'new.csv').write_text('x')",
+        "(home / 'new').mkdir()",
+        "import pandas; pandas.read_csv(home / 'data.csv')",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', f'open(r\"{home}/data.csv\")'], check=True)",
+    ],
+)
+def test_a_module_that_opens_a_path_of_home_fails_even_if_it_does_without(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    home = tmp_path / "person"
+    home.mkdir()
+    (home / "data.csv").write_text("a\n1\n")
+    monkeypatch.setenv("HOME", str(home))
+    reader = f"{HOMES.format(parts=home.parts[1:])}try:\n    {act}\nexcept Exception as error:\n    print(error)\n"
+    line = "" if "subprocess" in act else r" in .*/src/multihead/reader\.py, line 4"
+    told = rf"reached for a path of this machine only \({home}[^ ]*{line}\); Kaggle has no such file"
+    with pytest.raises(RehearsalError, match=told):
+        rehearsed(tmp_path, inputs, "import multihead.reader", reader=reader)
+    assert sorted(f.name for f in home.iterdir()) == ["data.csv"]
+    if "subprocess" not in act:
+        assert "No such file or directory" in log_of(tmp_path)
+
+
+def test_inputs_rehearsal_and_python_may_lie_at_home(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text("linked")
+    (inputs.data / "linked.csv").symlink_to(elsewhere)
+    body = (
+        "import os, pathlib, tempfile\n"
+        "files = [f for f in pathlib.Path(os.environ['KAGGLE_ROOT'], 'input').rglob('*') if f.is_file()]\n"
+        "assert sorted(f.read_text() for f in files) == ['data', 'linked', 'weights']\n"
+        "assert [f.resolve().read_text() for f in files]\n"
+        "tempfile.TemporaryFile().close()\n"
+        "pathlib.Path(os.environ['KAGGLE_ROOT']).parent.joinpath('not there').exists()\n"
+        "import numpy, pandas, polars, cv2"
+    )
+    rehearsed(tmp_path, inputs, body)
+
+
+def test_what_is_nowhere_is_only_not_found(tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "person"))
+    parts = (tmp_path / "person" / ".config").parts[1:]
+    rehearsed(tmp_path, inputs, f"{HOMES.format(parts=parts)}try:\n    home.read_text()\nexcept OSError:\n    pass")
+
+
+STAGES = "stages: read and crop 2000 images of 4 files in {seconds:.2f} s; network 2000 images in 9.00 s"
+LEAK = (
+    "import time\nkept = []\n"
+    "for file in range(4):\n"
+    "    kept.append(bytearray(b'x') * {bytes})\n"
+    "    print('[  3.0 s] 7 of 7 images predicted in 1.0 s')\n"
+    "    time.sleep(1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "check", "told"),
+    [
+        (
+            "open('submission.csv', 'w').close()\nopen('crops.npy', 'w').close()\nimport os; os.mkdir('cache')",
+            lambda result: check_outputs(result.working, ["submission.csv"]),
+            r"^cache, crops\.npy in the working folder, where everything .*; expected only submission\.csv$",
+        ),
+        (
+            f"print({STAGES.format(seconds=100)!r})",
+            lambda result: check_time(read_stages(result.log), 115),
+            r"^reading and cropping is too slow: 20 images a second, so 176 minutes .*; time_budget_minutes is 115$",
+        ),
+        (
+            LEAK.format(bytes=100_000_000),
+            lambda result: check_growth(result.ended.file_bytes, 750),
+            r"^memory grows with the rows: 0\.1\d, 0\.2\d, 0\.3\d GB after one file of 750 images and the next",
+        ),
+        (
+            "open('submission.csv', 'w').write('row_id,target\\nTest_1,0\\n')",
+            lambda result: check_submission(
+                result.working / "submission.csv", result.working.parent.parent / "sample.csv"
+            ),
+            r"submission\.csv, line 2: Test_1,0; expected Test_0,<class>$",
+        ),
+    ],
+    ids=["files left", "slow reading", "memory that grows", "a submission that does not match"],
+)
+def test_what_a_run_left_and_said_is_checked(
+    tmp_path: Path, inputs: Inputs, body: str, check: Callable[[Rehearsed], object], told: str
+) -> None:
+    (tmp_path / "sample.csv").write_text("row_id,target\nTest_0,0\n")
+    result = rehearsed(tmp_path, inputs, body)
+    with pytest.raises(RehearsalError, match=told):
+        check(result)
+
+
+def test_a_kernel_without_any_of_these_faults_passes(tmp_path: Path, inputs: Inputs) -> None:
+    (tmp_path / "sample.csv").write_text("row_id,target\nTest_0,0\n")
+    body = (
+        f"{LEAK.format(bytes=0)}\nprint({STAGES.format(seconds=1)!r})\n"
+        "open('submission.csv', 'w').write('row_id,target\\nTest_0,0\\n')"
+    )
+    result = rehearsed(tmp_path, inputs, body)
+    check_outputs(result.working, ["submission.csv"])
+    check_time(read_stages(result.log), 115)
+    assert len(result.ended.file_bytes) == 4
+    check_growth(result.ended.file_bytes, 750)
+    assert check_submission(result.working / "submission.csv", tmp_path / "sample.csv") == 1
+
+
+def test_a_line_printed_in_parts_is_one_line(
+    tmp_path: Path, inputs: Inputs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rehearsed(
+        tmp_path,
+        inputs,
+        "import time\nprint('one', end='', flush=True)\ntime.sleep(0.5)\nprint(' line')\nprint('x', end='')",
+    )
+    assert "  one line\n  x\n" in capsys.readouterr().out
 
 
 def test_writing_into_the_inputs_is_a_failure(tmp_path: Path, inputs: Inputs) -> None:

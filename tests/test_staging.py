@@ -22,6 +22,8 @@ def trained(tmp_path: Path) -> Path:
         "model": {"backbone": "narrow"},
         "epoch": 3,
         "score": {"total": 0.5},
+        "device": "Tesla T4",
+        "images_per_second": 3141.6,
         "sha256": hashlib.sha256(b"weights").hexdigest(),
     }
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
@@ -38,7 +40,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_weights_and_manifest_go_into_the_dataset_and_nothing_else(trained: Path, dataset: Path) -> None:
-    assert stage(trained, dataset) == "narrow, epoch 3, validation R 0.5000"
+    assert stage(trained, dataset) == "narrow, epoch 3, validation R 0.5000, 3,142 images/s on Tesla T4"
     assert sorted(f.name for f in dataset.iterdir()) == [MANIFEST_FILE, WEIGHTS_FILE]
     assert (dataset / WEIGHTS_FILE).read_bytes() == b"weights"
 

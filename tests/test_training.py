@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead.backbones import build_backbone
-from multihead.devices import prepare_devices
+from multihead.devices import device_name, prepare_devices
 from multihead.errors import UserError
 from multihead.metrics import is_seen
 from multihead.schedule import TrainingState
@@ -129,6 +129,9 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
     manifest = read_manifest(tmp_path)
     assert manifest.model == NARROW
     assert manifest.score is not None
+    assert manifest.device == device_name()
+    assert manifest.images_per_second
+    assert manifest.images_per_second > 100
     assert manifest.score["total"] == state.best_score == max(float(row["score"]) for row in history)
     train = pd.read_csv(drawn / "train.csv")
     for head, counts in manifest.train_counts.items():

@@ -1,4 +1,7 @@
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -10,7 +13,16 @@ from multihead.inference import predict_probabilities
 from multihead.model import build_model
 from multihead.settings import ModelSettings
 from multihead.tasks import BENGALI
-from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest, save_weights
+from multihead.weights import (
+    MANIFEST_FILE,
+    PROBE_IMAGES,
+    WEIGHTS_FILE,
+    answer_probe,
+    load_model,
+    probe_images,
+    read_manifest,
+    save_weights,
+)
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
 COUNTS = {head: tuple(range(len(classes))) for head, classes in BENGALI.heads.items()}
@@ -79,8 +91,9 @@ def test_a_damaged_manifest_is_named(folder: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"format": 1}, "format 1; this version reads format 2"),
+        ({"format": 2}, "format 2; this version reads format 3"),
         ({"heads": {"grapheme_root": [0, 1]}}, "heads are not those of task bengali"),
+        ({"probe": {"grapheme_root": [[0.5]]}}, "its probe is not 2 rows of a number per class for each of its heads"),
         ({"model": {"task": "mnist"}}, "task = 'mnist'; expected one of bengali"),
     ],
 )
@@ -88,3 +101,81 @@ def test_a_manifest_of_something_else_is_refused(folder: Path, values: dict[str,
     change(folder, **values)
     with pytest.raises(UserError, match=told):
         read_manifest(folder)
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_the_manifest_says_with_what_and_on_what_it_was_trained(tmp_path: Path) -> None:
+    network = build_model(NARROW, BENGALI)
+    speed = {"device": "Tesla T4", "images_per_second": 3141.6}
+    save_weights(tmp_path, network, NARROW, train_counts=COUNTS, score=None, epoch=1, **speed)  # type: ignore[arg-type]
+    manifest = read_manifest(tmp_path)
+    assert (manifest.device, manifest.images_per_second) == ("Tesla T4", 3141.6)
+    assert list(manifest.versions) == ["python", "keras", keras.config.backend(), "efficientnet"]
+    assert manifest.versions["keras"] == keras.__version__
+
+
+def test_an_answer_to_the_probe_that_is_off_names_head_and_both_values(folder: Path) -> None:
+    probe = json.loads((folder / MANIFEST_FILE).read_text())["probe"]
+    said = probe["consonant_diacritic"][1][3]
+    probe["consonant_diacritic"][1][3] = said + 0.0009
+    change(folder, probe=probe)
+    load_model(folder, read_manifest(folder))
+    probe["consonant_diacritic"][1][3] = said + 0.002
+    change(folder, probe=probe)
+    told = (
+        rf"model\.weights\.h5: probe of consonant_diacritic: the network says {said:.4f} for class 3 of image 1, "
+        rf"the manifest says {said + 0.002:.4f}; it was trained with python 3.*, keras {keras.__version__}"
+    )
+    with pytest.raises(UserError, match=told):
+        load_model(folder, read_manifest(folder))
+
+
+def test_other_weights_under_their_own_sha256_are_found_by_the_probe(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    save_weights(other, build_model(NARROW, BENGALI), NARROW, train_counts=COUNTS, score=None, epoch=1)
+    (other / WEIGHTS_FILE).replace(folder / WEIGHTS_FILE)
+    change(folder, sha256=hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest())
+    with pytest.raises(UserError, match="probe of grapheme_root: the network says"):
+        load_model(folder, read_manifest(folder))
+
+
+def test_an_answer_that_is_no_number_is_off(folder: Path) -> None:
+    network = load_model(folder, read_manifest(folder))
+    network.get_layer("vowel_diacritic").bias.assign(np.full(11, np.nan))
+    network.save_weights(folder / WEIGHTS_FILE)
+    change(folder, sha256=hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest())
+    with pytest.raises(UserError, match="probe of vowel_diacritic: the network says nan"):
+        load_model(folder, read_manifest(folder))
+
+
+@pytest.mark.parametrize("policies", [("mixed_float16", "float32"), ("float32", "mixed_float16")])
+def test_the_probe_does_not_depend_on_the_precision_that_the_network_computes_in(
+    tmp_path: Path, policies: tuple[str, str]
+) -> None:
+    saving, loading = policies
+    with precision(saving):
+        network = build_model(NARROW, BENGALI)
+        save_weights(tmp_path, network, NARROW, train_counts=COUNTS, score=None, epoch=1)
+    with precision(loading):
+        loaded = load_model(tmp_path, read_manifest(tmp_path))
+        answers = answer_probe(loaded, NARROW)
+    with precision("float32"):
+        for head, of in answer_probe(network, NARROW).items():
+            assert np.abs(answers[head] - of).max() < 1e-6
+
+
+def test_the_probe_is_the_same_images_everywhere() -> None:
+    images = probe_images(NARROW)
+    assert (images.shape, images.dtype) == ((PROBE_IMAGES, 32, 32, 1), np.uint8)
+    assert images[0, 3, 7, 0] == 3 * 3 + 5 * 7
+    assert images[1, 31, 31, 0] == (4 * 31 + 3 * 31) % 256

@@ -11,6 +11,7 @@ import pytest
 
 from build_kernel import AT_HOME, build
 from bundler.errors import RehearsalError
+from bundler.projection import read_stages
 from bundler.rehearsal import Inputs, check_submission, rehearse
 from bundler.staging import stage
 from tests.conftest import HOUSE
@@ -55,6 +56,8 @@ def test_training_leaves_weights_manifest_history_and_checkpoint_only(weights: P
 def test_the_submission_has_the_sample_s_rows(predicted: Path, drawn: Path) -> None:
     assert check_submission(predicted / "working" / "submission.csv", drawn / "sample_submission.csv") == 36
     assert [f.name for f in (predicted / "working").iterdir()] == ["submission.csv"]
+    stages = read_stages((predicted / "log.txt").read_text())
+    assert (stages.read_images, stages.files, stages.network_images, stages.device) == (12, 4, 12, "CPU")
 
 
 def test_the_bundle_predicts_the_same_bytes_as_the_package_in_place(predicted: Path, tmp_path: Path) -> None:

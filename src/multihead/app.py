@@ -109,21 +109,25 @@ def predict(settings: Settings) -> None:
         f"{folder / name}, epoch {of.epoch}" for (folder, name), of in zip(weights, manifests, strict=True)
     )
     say(f"predict: {data} with {told}")
+    members = [_member(folder, of, name) for (folder, name), of in zip(weights, manifests, strict=True)]
     submission = Submission(working / SUBMISSION_FILE, data / task.sample_submission, task, manifest.prior)
     if is_rerun():
         submission.write()
     on_problem = _warn if is_rerun() else _refuse
-    predictor = Predictor(
-        [_member(folder, of, name) for (folder, name), of in zip(weights, manifests, strict=True)],
-        task,
-        manifest.model,
-        run,
-        total_images=submission.images,
-        on_problem=on_problem,
-    )
+    predictor = Predictor(members, task, manifest.model, run, total_images=submission.images, on_problem=on_problem)
     tables = predictor.predict_files(find_shards(data, task.test_files))
     rows = _fill(submission, predictor, tables, run, on_problem)
+    say(f"stages: {predictor.stages}{_trained_speed(manifests)}")
     say(f"submission: {working / SUBMISSION_FILE} ({rows} rows)")
+
+
+def _trained_speed(manifests: "Sequence[Manifest]") -> str:
+    """Return how fast the networks together were where they were trained, or nothing where that is not known."""
+    seconds = [1 / of.images_per_second for of in manifests if of.images_per_second]
+    devices = {of.device for of in manifests}
+    if len(seconds) < len(manifests) or len(devices) > 1:
+        return ""
+    return f"; trained on {devices.pop()}, where it answers {1 / sum(seconds):.0f} images a second"
 
 
 def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":

@@ -20,7 +20,11 @@ def prepare_devices(run: RunSettings) -> None:
 
     keras.utils.set_random_seed(run.seed)
     backend = keras.config.backend()
-    gpus = _tensorflow_gpus(run) if backend == "tensorflow" else _jax_gpus()
+    if run.deterministic and backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    gpus = _gpus(backend)
     if run.require_gpu and not gpus:
         raise UserError(
             "require_gpu = true, but no GPU is visible; "
@@ -30,16 +34,19 @@ def prepare_devices(run: RunSettings) -> None:
     say(f"Keras {keras.__version__} on {backend}: {', '.join(gpus) if gpus else 'no GPU, the CPU'}")
 
 
-def _tensorflow_gpus(run: RunSettings) -> list[str]:
-    import tensorflow as tf
+def device_name() -> str:
+    """Return the name of the device that the network runs on, the first GPU or "CPU"."""
+    import keras
 
-    if run.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    gpus = tf.config.list_physical_devices("GPU")
-    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return next(iter(_gpus(keras.config.backend())), "CPU")
 
 
-def _jax_gpus() -> list[str]:
+def _gpus(backend: str) -> list[str]:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     import jax
 
     return [device.device_kind for device in jax.devices() if device.platform == "gpu"]

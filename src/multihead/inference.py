@@ -1,6 +1,7 @@
 """Test files to class labels, one shard at a time."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from multihead.crop_store import crops_ahead
 from multihead.errors import OutOfTimeError
 from multihead.generator import Draw, affine_jitter, random_for
-from multihead.progress import Pace, elapsed, say
+from multihead.progress import Pace, Stage, elapsed, say
 from multihead.settings import ModelSettings, RunSettings
 from multihead.shards import Shard
 from multihead.tasks import Task
+
+MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
 
 Images = NDArray[np.uint8]
 Probabilities = dict[str, NDArray[np.float32]]
@@ -50,6 +53,22 @@ def predict_probabilities(
         if pace.is_due():
             say(f"  {start + len(batch)} of {len(images)} images predicted")
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
+
+
+def images_per_second(network: Any, images: Images, batch_size: int) -> float:
+    """Return how many crops the network answers in a second, measured on batches of some of `images` (n, ...), n >= 1.
+
+    The first batch, which may have to compile it, does not count; the others are MEASURED_BATCHES, fewer where they
+    take more than MEASURED_SECONDS.
+    """
+    batch = np.asarray(images)[np.arange(batch_size) % len(images)]
+    network.predict_on_batch(batch)
+    started, batches, seconds = time.perf_counter(), 0, 0.0
+    while batches < MEASURED_BATCHES and seconds < MEASURED_SECONDS:
+        network.predict_on_batch(batch)
+        batches += 1
+        seconds = time.perf_counter() - started
+    return batches * batch_size / seconds
 
 
 def jitter(run: RunSettings, task: Task, copy: int, file: int = 0) -> Callable[[Images, int], Images]:
@@ -96,17 +115,26 @@ class Predictor:
         self._on_problem = on_problem
         self._deadline = run.deadline()
         self._total_images = self._images_left = total_images
-        self._images_done = 0
-        self._seconds = 0.0  # that those took without copies, reading and network one after the other
+        self._reading, self._first_pass, self._more_passes = Stage(), Stage(), Stage()
         self._last_pass: dict[Member, tuple[float, int]] = {}  # its seconds and images
         self._has_warned = False
-        self._files, self._files_lost, self._images_lost = 1, 0, 0
+        self._files, self._files_read, self._files_lost, self._images_lost = 1, 0, 0, 0
         self.is_late = False  # whether the time budget ended before the images
 
     @property
     def lost_share(self) -> float:
         """About what share of the images has no prediction for another reason than the time budget."""
         return self._files_lost / self._files + self._images_lost / max(1, self._total_images)
+
+    @property
+    def stages(self) -> str:
+        """What each stage has been through; a rehearsal reads it."""
+        reading, network = self._reading, self._first_pass
+        network = Stage(network.images + self._more_passes.images, network.seconds + self._more_passes.seconds)
+        return (
+            f"read and crop {reading.images} images of {self._files_read} files in {reading.seconds:.2f} s; "
+            f"network {network.images} images in {network.seconds:.2f} s"
+        )
 
     def predict_files(self, files: Sequence[Path]) -> Iterator[pd.DataFrame]:
         """Yield each file's class labels: index image id, one int64 column per head.
@@ -121,7 +149,8 @@ class Predictor:
             predict_probabilities(member.network, nothing, self._run.batch_size)
         try:
             for number, (shard, seconds) in enumerate(crops):
-                self._seconds += seconds
+                self._reading.add(len(shard.ids), seconds)
+                self._files_read += 1
                 yield self._predict(shard, number)
         except OutOfTimeError:
             self.is_late = True
@@ -139,8 +168,7 @@ class Predictor:
         ids = np.asarray(shard.ids, dtype=object)[~is_blank]
         started = elapsed()
         probabilities = self._answer(self._members[0], images, self._deadline)
-        self._seconds += elapsed() - started
-        self._images_done += len(shard.ids)
+        self._first_pass.add(len(shard.ids), elapsed() - started)
         self._images_left -= len(shard.ids)
         added = self._add_passes(probabilities, images, number, elapsed() - started)
         done = len(probabilities[next(iter(probabilities))])
@@ -172,7 +200,8 @@ class Predictor:
         passes: list[tuple[Member, int | None]] = [(member, None) for member in self._members[1:]]
         passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in self._members]
         for added, (member, copy) in enumerate(passes):
-            to_come = max(0, self._images_left) * self._seconds / max(1, self._images_done)
+            once = (self._reading.seconds + self._first_pass.seconds) / max(1, self._first_pass.images)
+            to_come = max(0, self._images_left) * once
             started = elapsed()
             took, images_of = self._last_pass.get(member, (seconds, len(images)))
             if started + took * (len(images) / images_of) + to_come > self._deadline:
@@ -185,6 +214,7 @@ class Predictor:
             answers = self._answer(member, images, self._deadline - to_come, change)
             is_finite = _is_finite(answers)
             self._last_pass[member] = elapsed() - started, len(is_finite)
+            self._more_passes.add(len(is_finite), elapsed() - started)
             had_none = ~_is_finite(probabilities)[: len(is_finite)]
             for head, of in probabilities.items():
                 done = of[: len(is_finite)]

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, restore, save_checkpoint
 from multihead.crop_store import CropStore, crops_ahead
+from multihead.devices import device_name
 from multihead.errors import OutOfTimeError, UserError
 from multihead.generator import Draw, TrainBatches, random_for
-from multihead.inference import predict_probabilities
+from multihead.inference import images_per_second, predict_probabilities
 from multihead.kaggle_paths import find_everywhere
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import Score, is_seen, weighted_macro_recall
@@ -93,6 +94,7 @@ class Trainer:
         self.average = self._new_average()
         self.state = TrainingState()
         self._images_per_second = 0.0  # of this epoch, as far as this process fitted it
+        self._answers_per_second: float | None = None  # of the network alone, on this device
         self.deadline = run.deadline()
 
     def train(self) -> TrainingState:
@@ -360,6 +362,8 @@ class Trainer:
             rows = np.flatnonzero(self._is_held_out(shard.ids))
             parts.append(predict_probabilities(self.network, shard.images[rows], self.run.batch_size))
             truth.append({head: (shard.labels or {})[head][rows] for head in self.task.heads})
+            if len(rows) and not self._answers_per_second:
+                self._answers_per_second = images_per_second(self.network, shard.images[rows], self.run.batch_size)
         if not sum(len(of[next(iter(of))]) for of in truth):
             raise UserError("none of the images to validate with is in the train files; are some files missing?")
         return (
@@ -388,6 +392,8 @@ class Trainer:
             score=validated.score.as_dict() if validated else None,
             epoch=self.state.epoch + 1,
             prior_exponents=validated.exponents if validated else None,
+            device=device_name(),
+            images_per_second=self._answers_per_second and round(self._answers_per_second, 1),
         )
 
 

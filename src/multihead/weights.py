@@ -1,28 +1,37 @@
 """Weights and their manifest: everything that predicting needs, in two files of one folder.
 
-The folder that training leaves is ready to become a Kaggle dataset.
+The folder that training leaves is ready to become a Kaggle dataset. The manifest holds what the network says of two
+fixed images, its probe: a network that says something else is not the one that was trained. A probe is always taken
+of a float32 copy on the CPU, so that no device and no precision makes a difference.
 """
 
 import hashlib
 import json
+import platform
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import efficientnet
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from multihead.errors import UserError
 from multihead.model import build_model
-from multihead.settings import ModelSettings, settings_dict, settings_from
+from multihead.settings import EFFICIENTNETS, ModelSettings, settings_dict, settings_from
 from multihead.tasks import task_by_name
 from multihead.whole_files import whole_file
 
 WEIGHTS_FILE = "model.weights.h5"
 MANIFEST_FILE = "manifest.json"  # those of an ensemble have their name before it: NAME.model.weights.h5
-FORMAT = 2
+FORMAT = 3
+PROBE_IMAGES = 2
+PROBE_TOLERANCE = 1e-3  # of a probability: CPUs and versions of the backend round differently, and by far less
+PROBE_DECIMALS = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,10 @@ class Manifest:
 
     heads: each head's class labels. train_counts: for each head, the images of each class in the train part.
     prior_exponents: for each head, the power of these counts that its probabilities are divided by
-    (logit_adjustment.py). score: of the validation part, or None. sha256: of the weights file.
+    (logit_adjustment.py). score: of the validation part, or None. sha256: of the weights file. versions: of Python and
+    of the packages that the network was trained with. probe: for each head, PROBE_IMAGES rows of a probability per
+    class. device, images_per_second: what it was trained on, and how many images it answered there; None where no image
+    was held out to measure it with.
     """
 
     model: ModelSettings
@@ -41,6 +53,10 @@ class Manifest:
     score: Mapping[str, Any] | None
     epoch: int
     sha256: str
+    versions: Mapping[str, str]
+    probe: Mapping[str, NDArray[np.float64]]
+    device: str
+    images_per_second: float | None
 
     @property
     def prior(self) -> dict[str, int]:
@@ -57,6 +73,8 @@ def save_weights(
     score: Mapping[str, Any] | None,
     epoch: int,
     prior_exponents: Mapping[str, float] | None = None,
+    device: str = "",
+    images_per_second: float | None = None,
 ) -> None:
     """Write weights and manifest; a failure leaves the pair before, a kill just between the two is named by reading."""
     with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
@@ -70,7 +88,10 @@ def save_weights(
             "prior_exponents": dict(prior_exponents or dict.fromkeys(train_counts, 0.0)),
             "score": score,
             "epoch": epoch,
-            "keras": keras.__version__,
+            "device": device,
+            "images_per_second": images_per_second,
+            "versions": _versions(model),
+            "probe": {head: of.round(PROBE_DECIMALS).tolist() for head, of in answer_probe(network, model).items()},
             "sha256": _sha256(new),
         }
         new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -109,6 +130,10 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
             raw["score"],
             raw["epoch"],
             raw["sha256"],
+            raw["versions"],
+            {head: np.array(rows, np.float64) for head, rows in raw["probe"].items()},
+            raw["device"],
+            raw["images_per_second"],
         )
         found = _sha256(weights)
     except OSError as error:
@@ -121,14 +146,63 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
         raise UserError(f"{path}: its heads are not those of task {manifest.model.task}")
     if not manifest.train_counts.keys() == manifest.prior_exponents.keys() == manifest.heads.keys():
         raise UserError(f"{path}: its train_counts or prior_exponents are not of each of its heads")
+    answers = {head: (PROBE_IMAGES, len(classes)) for head, classes in manifest.heads.items()}
+    if {head: rows.shape for head, rows in manifest.probe.items()} != answers:
+        raise UserError(f"{path}: its probe is not {PROBE_IMAGES} rows of a number per class for each of its heads")
     return manifest
 
 
 def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
-    """Return the Keras model of a manifest from read_manifest, with its weights."""
+    """Return the Keras model of a manifest from read_manifest, with its weights.
+
+    Raises UserError where its answer to the probe is off by more than PROBE_TOLERANCE, with both values.
+    """
+    path = folder / named(WEIGHTS_FILE, name)
     network = build_model(manifest.model, task_by_name(manifest.model.task))
-    network.load_weights(folder / named(WEIGHTS_FILE, name))
+    network.load_weights(path)
+    for head, found in answer_probe(network, manifest.model).items():
+        expected = manifest.probe[head]
+        off = np.abs(found - expected)
+        place = image, label = np.unravel_index(off.argmax(), off.shape)  # the first that is no number, if there is one
+        if not off[place] <= PROBE_TOLERANCE:
+            versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+            raise UserError(
+                f"{path}: probe of {head}: the network says {found[place]:.4f} for class {label} of image {image}, "
+                f"the manifest says {expected[place]:.4f}; it was trained with {versions}"
+            )
     return network
+
+
+def answer_probe(network: Any, model: ModelSettings) -> dict[str, NDArray[np.float64]]:
+    """Return what a float32 copy of a network of these settings says on the CPU of probe_images: {head: (n, classes)}.
+
+    Under mixed precision, or on a GPU that rounds float32 for its convolutions, the network itself would answer
+    otherwise than at the place where it is compared.
+    """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        with keras.device("cpu:0"):
+            copy = build_model(model, task_by_name(model.task))
+            copy.set_weights(network.get_weights())
+            answers = copy(probe_images(model), training=False)  # not compiled, which would take longer
+            return {head: np.array(of, np.float64) for head, of in answers.items()}
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def probe_images(model: ModelSettings) -> NDArray[np.uint8]:
+    """Return stripes as uint8 (PROBE_IMAGES, height, width, c): whole numbers only, so the same on every machine."""
+    channels = task_by_name(model.task).image_shape[2]
+    image, row, column, channel = np.indices((PROBE_IMAGES, *model.image_size, channels))
+    return ((3 + image) * row + (5 - 2 * image) * column + 64 * channel).astype(np.uint8)
+
+
+def _versions(model: ModelSettings) -> dict[str, str]:
+    backend = keras.config.backend()
+    versions = {"python": platform.python_version(), "keras": keras.__version__}
+    versions[backend] = sys.modules[backend].__version__
+    return versions | ({"efficientnet": efficientnet.__version__} if model.backbone in EFFICIENTNETS else {})
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,105 @@
+"""The memory of a process and of all that it started, while it runs."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+PROC = Path("/proc")
+OF_THE_TREE = "all its processes, what they share counted once"
+OF_THE_TREE_RESIDENT = "all its processes, what they share counted in each"
+OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
+
+
+class TreeMemory:
+    """Samples the memory of a process, of its descendants, and of whatever else is in its session.
+
+    peak: the most that a sample found, in bytes. how: what a sample is the memory of.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.peak = pid, 0
+        self.how = OF_THE_TREE if (PROC / "self" / "smaps_rollup").is_file() else OF_THE_TREE_RESIDENT
+
+    def sample(self) -> int:
+        """Return the bytes of memory that the tree has now; 0 where the machine does not tell."""
+        found = self._proportional() if self.how == OF_THE_TREE else self._resident()
+        self.peak = max(self.peak, found)
+        return found
+
+    def processes(self) -> set[int]:
+        """Return the ids of the tree's processes."""
+        if self.how == OF_THE_TREE:
+            return tree(self.pid, _parents_from_proc())
+        return tree(self.pid, {of: parents for of, (parents, _) in _told_by_ps().items()})
+
+    def _proportional(self) -> int:
+        """Sum up the processes' proportional set sizes; of a single process its resident one, which costs no time."""
+        processes = self.processes()
+        return sum(map(_resident_size if len(processes) == 1 else _proportional_size, processes))
+
+    def _resident(self) -> int:
+        told = _told_by_ps()
+        if not told:
+            self.how = OF_THE_LARGEST
+        members = tree(self.pid, {of: parents for of, (parents, _) in told.items()})
+        return sum(told[of][1] for of in members if of in told)
+
+
+def tree(pid: int, parents: Mapping[int, Iterable[int]]) -> set[int]:
+    """Return those that descend from `pid`, and itself; parents: for each process, what it belongs to."""
+    members, before = {pid}, 0
+    while len(members) > before:
+        before = len(members)
+        members |= {of for of, belongs_to in parents.items() if not members.isdisjoint(belongs_to)}
+    return members
+
+
+def oom_kills() -> int | None:
+    """Return how many processes this machine's OOM killer has ended since it started, or None where it doesn't tell."""
+    try:
+        counters = (PROC / "vmstat").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in counters.splitlines() if line.startswith("oom_kill "))
+    except (OSError, StopIteration):
+        return None
+
+
+def _parents_from_proc() -> dict[int, tuple[int, int]]:
+    """Return the parent and the session of every process."""
+    found = {}
+    for name in os.listdir(PROC):  # noqa: PTH208 - ten times a second, and a Path for each takes longer than the rest
+        if name.isdecimal():
+            try:
+                status = (PROC / name / "stat").read_bytes()
+            except OSError:  # it has ended
+                continue
+            _, parent, _, session = status.rpartition(b")")[2].split()[:4]  # a name may hold spaces and brackets
+            found[int(name)] = int(parent), int(session)
+    return found
+
+
+def _proportional_size(pid: int) -> int:
+    """Return a process's memory with its share of what it has in common with others."""
+    try:
+        told = (PROC / str(pid) / "smaps_rollup").read_bytes()
+        return next(int(line.split()[1]) * 1024 for line in told.splitlines() if line.startswith(b"Pss:"))
+    except (OSError, StopIteration):  # another user's, an old kernel, or it has ended
+        return _resident_size(pid)
+
+
+def _resident_size(pid: int) -> int:
+    try:
+        return int((PROC / str(pid) / "statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _told_by_ps() -> dict[int, tuple[tuple[int, int], int]]:
+    """Return parent, group and resident bytes of every process, as macOS's and Linux's ps tell them."""
+    try:
+        command = ["ps", "-A", "-o", "pid=,ppid=,pgid=,rss="]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    rows = [tuple(map(int, line.split())) for line in told.splitlines()]
+    return {pid: ((parent, group), kilobytes * 1024) for pid, parent, group, kilobytes in rows}

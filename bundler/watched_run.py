@@ -1,0 +1,129 @@
+"""Run a command with its log passed on, and its memory sampled and bounded."""
+
+import contextlib
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from bundler.errors import RehearsalError
+from bundler.process_memory import OF_THE_LARGEST, TreeMemory, oom_kills
+
+SECONDS_BETWEEN_SAMPLES = 0.2
+LEAST_SAMPLES = 3  # for their median to say something
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+FILE_DONE = re.compile(r"\d+ of \d+ images predicted.* in [\d.]+ s$")  # what the predict kernel says after each file
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    code: its exit code; below 0, the signal that ended it. peak_bytes: the most memory that it had, as `measured` says
+    it was found. file_bytes: its usual memory between one test file and the next. end: when that was, in words.
+    was_oom: whether the kernel's OOM killer was at work meanwhile, if that is known.
+    """
+
+    code: int
+    seconds: float
+    peak_bytes: int
+    measured: str
+    file_bytes: Sequence[float]
+    end: str
+    was_oom: bool | None
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], working: Path, log: Path, max_bytes: float) -> Ended:
+    """Run a command in the working folder, its output into the log and from there to the terminal.
+
+    Whatever it started and left running is ended with it. Raises RehearsalError as soon as it has more memory than
+    max_bytes.
+    """
+    kills_before = oom_kills()
+    with log.open("wb") as out, log.open(encoding="utf-8", errors="replace") as shown:
+        process = subprocess.Popen(
+            command,
+            cwd=working,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        watch = _Watch(process.pid, shown)
+        try:
+            while True:
+                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+                watch.look(is_running=not ended)
+                if ended:
+                    break
+                if watch.memory.peak > max_bytes:
+                    had, allowed = watch.memory.peak / 1e9, max_bytes / 1e9
+                    raise RehearsalError(f"{had:.2f} GB of memory {watch.now()}; at most {allowed:g} GB (--memory)")
+                time.sleep(SECONDS_BETWEEN_SAMPLES)
+        finally:
+            _end(process, watch.memory)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    kills = oom_kills()
+    return Ended(
+        code=process.returncode,
+        seconds=watch.seconds,
+        peak_bytes=watch.memory.peak if watch.memory.how != OF_THE_LARGEST else usage.ru_maxrss * MAXRSS_UNIT,
+        measured=watch.memory.how,
+        file_bytes=watch.file_bytes,
+        end=watch.now(),
+        was_oom=None if kills is None or kills_before is None else kills > kills_before,
+    )
+
+
+class _Watch:
+    """Follows a run's log and its memory, and so knows how far it was when."""
+
+    def __init__(self, pid: int, log: TextIO) -> None:
+        self.memory = TreeMemory(pid)
+        self._log, self._started = log, time.monotonic()
+        self._lines, self._last, self._begun = 0, "", ""
+        self._samples: list[list[int]] = [[]]  # between one file's end and the next one's
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def file_bytes(self) -> list[float]:
+        """The median of the memory from each file's end to the next one's; before the first, it is still growing."""
+        return [statistics.median(of) for of in self._samples[1:] if len(of) >= LEAST_SAMPLES]
+
+    def look(self, *, is_running: bool) -> None:
+        """Pass on what the log has got, line by line, and sample the memory."""
+        *lines, self._begun = (self._begun + self._log.read()).split("\n")
+        for line in lines if is_running or not self._begun else [*lines, self._begun]:
+            self._lines, self._last = self._lines + 1, line.strip() or self._last
+            sys.stdout.write(f"  {line}\n")
+            if FILE_DONE.search(line):
+                self._samples.append([])
+        sys.stdout.flush()
+        if is_running:
+            self._samples[-1].append(self.memory.sample())
+
+    def now(self) -> str:
+        """Return at which second and line of the log it is."""
+        return f"at second {self.seconds:.1f}, line {self._lines} of its log ({self._last or 'it has said nothing'})"
+
+
+def _end(process: "subprocess.Popen[bytes]", memory: TreeMemory) -> None:
+    """Kill whatever is left of a run, what has a session of its own too."""
+    left = memory.processes() - {process.pid}
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,121 @@
+import pytest
+
+from bundler.errors import RehearsalError
+from bundler.projection import (
+    HIDDEN_IMAGES,
+    LEAST_IMAGES_PER_FILE,
+    Stages,
+    check_growth,
+    check_time,
+    projection,
+    read_stages,
+)
+
+LOG = (
+    "[   1.0 s] Keras\n"
+    "[  31.0 s] stages: read and crop 8000 images of 4 files in 4.00 s; network 16000 images in 40.00 s"
+    "; trained on Tesla T4, where it answers 3000 images a second\n"
+    "[  31.2 s] submission: /kaggle/working/submission.csv (24000 rows)\n"
+)
+T4 = Stages(8000, 4, 4.0, 16000, 40.0, "Tesla T4", 3000.0)
+
+
+def stages(**changes: object) -> Stages:
+    return Stages(**(T4.__dict__ | changes))
+
+
+def test_the_stages_are_what_the_kernel_says() -> None:
+    assert read_stages(LOG) == T4
+    assert read_stages(LOG.replace("; trained on Tesla T4, where it answers 3000 images a second", "")) == stages(
+        device="", rate=0.0
+    )
+    with pytest.raises(RehearsalError, match="no line that begins with stages:"):
+        read_stages("submission: here\n")
+
+
+def test_each_stage_is_projected_at_its_own_pace() -> None:
+    assert T4.reading_minutes == pytest.approx(HIDDEN_IMAGES / 2000 / 60)
+    assert T4.network_minutes == pytest.approx(HIDDEN_IMAGES / 3000 / 60)
+    assert projection(T4, 115).splitlines() == [
+        "  read and crop   8,000 images in 4.0 s here, 2,000 a second; 211,042 take 1.8 minutes",
+        "  network         16,000 images in 40.0 s here, 400 a second; "
+        "211,042 take 1.2 minutes on the Tesla T4 that it was trained on",
+        "  hidden test     1.8 of 115 minutes",
+    ]
+    assert projection(stages(rate=100.0), 0).endswith("  hidden test     35.2 of 120 minutes")
+
+
+@pytest.mark.parametrize(
+    ("device", "rate", "told"),
+    [
+        ("", 0.0, "network time unknown: not measured in training"),
+        ("CPU", 50.0, "network time unknown: trained on a CPU"),
+    ],
+)
+def test_without_a_figure_from_a_gpu_the_network_neither_passes_nor_fails(device: str, rate: float, told: str) -> None:
+    unknown = stages(device=device, rate=rate)
+    text = projection(unknown, 115)
+    assert told in text
+    assert text.endswith("  hidden test     1.8 for reading, network time unknown, of 115 minutes")
+    check_time(unknown, 115)
+
+
+@pytest.mark.parametrize(
+    ("slow", "budget", "told"),
+    [
+        (
+            {"read_seconds": 300.0},
+            115,
+            r"cropping is too slow: 27 images a second, so 132 minutes .*budget_minutes is 115",
+        ),
+        ({"read_seconds": 300.0}, 0, r"cropping is too slow: 27 .* 132 minutes .* 211,042; Kaggle allows 120$"),
+        ({"read_seconds": 300.0}, 600, r"cropping is too slow: .*; Kaggle allows 120$"),
+        ({"rate": 29.0}, 115, r"network is too slow: 29 images a second on Tesla T4, so 121 minutes .*minutes is 115"),
+    ],
+)
+def test_a_stage_too_slow_for_the_limit_is_a_failure(slow: dict[str, float], budget: float, told: str) -> None:
+    with pytest.raises(RehearsalError, match=told):
+        check_time(stages(**slow), budget)
+
+
+def test_a_stage_within_the_limit_passes() -> None:
+    check_time(T4, 115)
+    check_time(stages(read_seconds=4 * 65.0), 115)
+    check_time(stages(rate=31.0), 115)
+
+
+def test_small_files_give_a_bound_and_no_failure() -> None:
+    small = stages(read_images=12, read_seconds=2.0)
+    assert small.reading_minutes > 115
+    check_time(small, 115)
+    text = projection(small, 115)
+    assert "211,042 take at most 586.2 minutes (so few images in a file say no more: --rows 3000 does)" in text
+    assert stages(read_images=4 * LEAST_IMAGES_PER_FILE - 1).has_small_files
+    assert not stages(read_images=4 * LEAST_IMAGES_PER_FILE).has_small_files
+
+
+@pytest.mark.parametrize("file_bytes", [[1e9, 2.7e9, 2.7e9], [1e9, 2.7e9], [1e9, 1.3e9, 1.6e9, 1.9e9]])
+def test_a_file_s_content_that_is_kept_is_found(file_bytes: list[float]) -> None:
+    with pytest.raises(
+        RehearsalError, match=r"memory grows with the rows: 1\.00, .* GB after one file of 52,760 images"
+    ):
+        check_growth(file_bytes, 52_760)
+
+
+@pytest.mark.parametrize(
+    "file_bytes",
+    [
+        [],
+        [1e9],
+        [2.5e9, 2.5e9, 0.9e9],
+        [2.5e9, 2.6e9, 0.9e9],  # less than a tenth of the file
+        [1e9, 2.7e9, 2.7e9, 2.7e9],  # once, as when something is loaded late
+        [2.7e9, 1e9, 2.7e9, 1e9],
+    ],
+)
+def test_what_does_not_grow_from_file_to_file_is_no_leak(file_bytes: list[float]) -> None:
+    check_growth(file_bytes, 52_760)
+
+
+def test_what_an_allocator_keeps_of_small_files_is_no_leak() -> None:
+    check_growth([1e9, 1.03e9, 1.06e9, 1.09e9], 750)

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from repeat_test_files import main
+
+from multihead.shards import find_shards, read_shard
+from multihead.submission import Submission
+from multihead.tasks import BENGALI
+
+
+@pytest.fixture(scope="module")
+def repeated(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 12 drawn test images, 50 times in all."""
+    folder = tmp_path_factory.mktemp("repeated") / "competition"
+    assert main([str(drawn), str(folder), "--rows", "50"]) == 0
+    return folder
+
+
+def test_ids_count_through_four_files_of_about_the_same_size(repeated: Path) -> None:
+    files = find_shards(repeated, BENGALI.test_files)
+    ids = [pq.read_table(file, columns=["image_id"])["image_id"].to_pylist() for file in files]
+    assert [len(of) for of in ids] == [13, 13, 12, 12]
+    assert [i for of in ids for i in of] == [f"Test_{i}" for i in range(50)]
+    assert all(pq.ParquetFile(file).metadata.num_row_groups == 1 for file in files)
+
+
+def test_every_image_is_one_of_the_competition_s_and_comes_about_as_often(repeated: Path, drawn: Path) -> None:
+    originals, copies = (
+        [
+            image.tobytes()
+            for file in find_shards(folder, BENGALI.test_files)
+            for image in read_shard(file, BENGALI).images
+        ]
+        for folder in (drawn, repeated)
+    )
+    counts = [copies.count(image) for image in originals]
+    assert sum(counts) == 50
+    assert set(counts) <= {4, 5, 6}
+    assert copies[:12] != copies[13:25]
+
+
+def test_a_submission_of_all_images_matches_the_sample(repeated: Path, tmp_path: Path) -> None:
+    sample = repeated / "sample_submission.csv"
+    submission = Submission(tmp_path / "submission.csv", sample, BENGALI, dict.fromkeys(BENGALI.heads, 0))
+    for file in find_shards(repeated, BENGALI.test_files):
+        ids = pd.Index(read_shard(file, BENGALI).ids)
+        submission.add(pd.DataFrame(dict.fromkeys(BENGALI.heads, 1), index=ids))
+    assert not submission.problems()
+    assert submission.write() == 150
+    assert pd.read_csv(sample).row_id.tolist()[:3] == [
+        "Test_0_consonant_diacritic",
+        "Test_0_grapheme_root",
+        "Test_0_vowel_diacritic",
+    ]
+
+
+def test_other_files_are_linked_but_for_the_truth(repeated: Path, drawn: Path) -> None:
+    assert {f.name for f in drawn.iterdir()} - {f.name for f in repeated.iterdir()} == {"truth.csv"}
+    assert (repeated / "train.csv").resolve() == (drawn / "train.csv").resolve()
+    assert pd.read_csv(repeated / "test.csv").columns.tolist() == pd.read_csv(drawn / "test.csv").columns.tolist()
+
+
+def test_a_competition_without_test_images_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no test images to repeat"):
+        main([str(tmp_path), str(tmp_path / "new"), "--rows", "50"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_fewer_rows_than_there_are_images_are_laid_out_as_asked(drawn: Path, tmp_path: Path) -> None:
+    main([str(drawn), str(tmp_path / "new"), "--rows", "5"])
+    sizes = [len(read_shard(file, BENGALI).ids) for file in find_shards(tmp_path / "new", BENGALI.test_files)]
+    assert sizes == [2, 1, 1, 1]
