@@ -196,7 +196,8 @@ def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     from multihead.settings import ModelSettings, RunSettings, Settings
 
     network = _network(kind)
-    weights.load_model = weights.build_model = lambda *_: network
+    for built in ("load_model", "build_model"):
+        setattr(weights, built, lambda *_: network)
     for name in ("weights", "working"):
         (folder / name).mkdir(exist_ok=True)
     model = ModelSettings(backbone="efficientnet-b0", image_size=SIZE)

@@ -1,4 +1,5 @@
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -247,10 +248,10 @@ def test_the_network_s_speed_is_measured_on_whole_batches_after_the_one_that_com
     (shard,) = shards(1, 3)
     clock = [0.0]
     network = Network(clock)  # a second per batch but for the first
-    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0] / 100)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0] / 100)
     assert images_per_second(network, shard.images, BATCH) == pytest.approx(100 * BATCH)
     assert network.calls == 1 + MEASURED_BATCHES
-    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     assert images_per_second(network, shard.images, BATCH) == pytest.approx(BATCH)
     assert network.calls == 1 + MEASURED_BATCHES + 1 + 2  # two seconds of it are enough
 

@@ -195,7 +195,7 @@ def probe_images(model: ModelSettings) -> NDArray[np.uint8]:
     """Return stripes as uint8 (PROBE_IMAGES, height, width, c): whole numbers only, so the same on every machine."""
     channels = task_by_name(model.task).image_shape[2]
     image, row, column, channel = np.indices((PROBE_IMAGES, *model.image_size, channels))
-    return ((3 + image) * row + (5 - 2 * image) * column + 64 * channel).astype(np.uint8)
+    return np.asarray((3 + image) * row + (5 - 2 * image) * column + 64 * channel).astype(np.uint8)
 
 
 def _versions(model: ModelSettings) -> dict[str, str]:
