@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bundler.errors import BundlerError
+from bundler.errors import BundlerError, ClientError
 from bundler.metadata import read_metadata
 
 QUICK_SECONDS, TRANSFER_SECONDS = 180, 3600  # the client itself waits for an answer without end
 PAUSE_SECONDS = 30.0  # between two questions
+MAX_FAILURES = 10  # of questions, one after the other
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
 PUSHED_FILE = "pushed.json"  # beside the kernel: Kaggle cannot be asked for its newest version
 SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
@@ -43,7 +44,7 @@ class Status(NamedTuple):
 def run_client(arguments: Sequence[str], seconds: float = QUICK_SECONDS) -> str:
     """Run the kaggle command and return what it printed.
 
-    Raises BundlerError with Kaggle's own words where it fails, or does not end within so many seconds.
+    Raises ClientError with Kaggle's own words where it fails, or does not end within so many seconds.
     """
     named = f"kaggle {' '.join(arguments[:2])}"
     try:
@@ -57,29 +58,30 @@ def run_client(arguments: Sequence[str], seconds: float = QUICK_SECONDS) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BundlerError(f"{named}: no answer within {seconds:g} seconds") from error
+        raise ClientError(f"{named}: no answer within {seconds:g} seconds") from error
     if done.returncode:
         printed = "\n".join([done.stdout, done.stderr])
-        raise BundlerError(f"{named}: {_words(printed)}")
+        raise ClientError(f"{named}: {_words(printed)}")
     return done.stdout
 
 
 def push_kernel(folder: Path) -> str:
     """Push a kernel, and return what it became, in words; its version is kept for `pushed_version`.
 
-    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources.
+    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources, and then keeps no version.
     """
     metadata = read_metadata(folder / KERNEL_METADATA)
     printed = run_client(["kernels", "push", "-p", str(folder)])
     version = int(_proof(r"Kernel version (\d+) successfully pushed", printed, "kernels push")[1])
     told = f"{metadata['id']}: version {version}"
-    (folder / PUSHED_FILE).unlink(missing_ok=True)
-    if refused := re.search(r"The following are not valid \w+ sources.*", printed):
-        raise BundlerError(f"{told} was pushed, but: {refused[0]}")
-    if missing := _missing_sources(metadata):
-        raise BundlerError(f"{told} was pushed, but Kaggle has it without {missing}")
+    print(f"{told}: Kaggle runs it", flush=True)  # whatever becomes of the questions after it
     pushed = {"id": metadata["id"], "version": version}
     (folder / PUSHED_FILE).write_text(json.dumps(pushed) + "\n", encoding="utf-8")
+    refused = re.search(r"The following are not valid \w+ sources.*", printed)
+    missing = "" if refused else _missing_sources(metadata)
+    if refused or missing:
+        (folder / PUSHED_FILE).unlink()
+        raise BundlerError(f"{told} was pushed, but {refused[0] if refused else f'Kaggle has it without {missing}'}")
     return f"{told} pushed"
 
 
@@ -131,12 +133,14 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
     files = [f for f in sorted(folder.iterdir()) if f.is_file() and not f.name.startswith(".")]
     names = [f.name for f in files if f.name != DATASET_METADATA]
     if not names:
-        raise BundlerError(f"{folder}: holds no weights; expected what build_kernel.py stage puts there")
+        raise BundlerError(
+            f"{folder}: holds nothing to push; expected what build_kernel.py stage or fetch-weights puts there"
+        )
     before = _dataset_version(dataset) if _exists(dataset) else None
     action = ["create"] if before is None else ["version", f"--message={notes}"]
     print(f"{dataset}: a new {'dataset' if before is None else 'version'} of {', '.join(names)}", flush=True)
     printed = run_client(["datasets", *action, "-p", str(folder), "--ignore-patterns", ".*"], TRANSFER_SECONDS)
-    _proof("is being created", printed, f"datasets {action[0]}")
+    _proof("is being created|not valid tags", printed, f"datasets {action[0]}")  # made, though without those tags
     lost = [name for name in names if f"Upload successful: {name} (" not in printed]
     if lost:
         raise BundlerError(f"{dataset}: Upload unsuccessful: {', '.join(lost)}; Kaggle may have a version without it")
@@ -159,17 +163,16 @@ def dataset_status(dataset: str) -> Status:
 
 
 def submit(kernel: str, version: int, competition: str, message: str) -> str:
-    """Submit a kernel's version, and return what Kaggle says and lists.
+    """Submit a kernel's version, and return what Kaggle says of it.
 
-    Raises BundlerError where the competition lists no new submission afterwards.
+    Raises BundlerError where Kaggle neither says that it was submitted nor lists a new submission.
     """
     known = {submission["ref"] for submission in submissions(competition)}
     chosen = ["-k", kernel, "--version", str(version), "-f", "submission.csv", f"--message={message}"]
     printed = run_client(["competitions", "submit", competition, *chosen])
-    new = [submission for submission in submissions(competition) if submission["ref"] not in known]
-    if not new:
+    if "Successfully submitted" not in printed and known.issuperset(of["ref"] for of in submissions(competition)):
         raise BundlerError(f"kaggle competitions submit: {_words(printed)}; {competition} lists no new submission")
-    return f"{printed.strip()}\n{_in_words(new[0])}"
+    return _words(printed)
 
 
 def submissions(competition: str) -> list[dict[str, Any]]:
@@ -194,11 +197,20 @@ def submission_status(competition: str) -> Status:
 
 
 def wait_for(name: str, ask: Callable[[], Status], hours: float) -> None:
-    """Ask until it is done, each new answer a line; raises BundlerError where it is not after so many hours."""
+    """Ask until it is done, each new answer a line; raises BundlerError where it is not after so many hours.
+
+    A question that fails after another had its answer is asked again: in hours, a connection fails now and then.
+    """
     end = time.monotonic() + 3600 * hours
-    told = ""
+    told, failures = "", 0
     while True:
-        now = ask()
+        try:
+            now, failures = ask(), 0
+        except ClientError as error:
+            failures += 1
+            if not told or failures == MAX_FAILURES:
+                raise
+            now = Status(False, str(error))
         if now.words != told:
             print(f"{name}: {now.words}", flush=True)
         if now.done:
@@ -265,8 +277,9 @@ def _missing_sources(metadata: dict[str, Any]) -> str:
 
 
 def _has(metadata: dict[str, Any], key: str, source: str) -> bool:
-    """Tell whether a source is among those that Kaggle lists, some of them as code/OWNER/SLUG."""
-    return any(f"/{source}/".lower() in f"/{listed}/".lower() for listed in metadata.get(key) or [])
+    """Tell whether a source is among those that Kaggle lists: some as code/OWNER/SLUG, some without their version."""
+    wanted = source if key == "model_sources" else "/".join(source.split("/")[:2])
+    return any(f"/{wanted}/".lower() in f"/{listed}/".lower() for listed in metadata.get(key) or [])
 
 
 def _exists(dataset: str) -> bool:

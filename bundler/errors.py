@@ -5,5 +5,9 @@ class BundlerError(Exception):
     """A mistake that can be mended at home: what was wrong, where (file, line or key), what was expected."""
 
 
+class ClientError(BundlerError):
+    """The kaggle client failed: Kaggle refused, or could not be asked."""
+
+
 class RehearsalError(Exception):
     """A kernel ran and did what Kaggle would have refused or punished."""

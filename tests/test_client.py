@@ -11,7 +11,7 @@ import pytest
 
 import build_kernel
 from bundler import client
-from bundler.errors import BundlerError
+from bundler.errors import BundlerError, ClientError
 from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
 from tests.conftest import HOUSE
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
@@ -31,6 +31,8 @@ WAY = [
     "status submission --wait",
 ]
 MANIFEST = {
+    "images_per_second": 1234.5,
+    "device": "Tesla T4",
     "model": {"backbone": "narrow"},
     "epoch": 3,
     "score": {"total": 0.5},
@@ -102,7 +104,7 @@ def test_the_whole_way_to_a_score(
         assert KEY not in told
         command = told.partition("next: build_kernel.py ")[2].strip().rpartition("then ")[2]
     assert walked == WAY
-    assert told == f"{COMPETITION}: {PREDICT} version 1: complete, public 0.9370, private 0.9041\n"
+    assert told.splitlines()[-1] == f"{COMPETITION}: {PREDICT} version 1: complete, public 0.9370, private 0.9041"
 
     for name, saved, sources in zip(
         ("train", "predict"), kaggle.sent("SaveKernel"), ({}, {"datasetDataSources": [WEIGHTS]}), strict=True
@@ -142,7 +144,7 @@ def test_the_whole_way_to_a_score(
 def test_the_readme_goes_the_same_way() -> None:
     section = (HOUSE / "README.md").read_text().partition("## From the competition to a score")[2].partition("\n## ")[0]
     commands = re.findall(r"^\.venv/bin/python build_kernel\.py (\w.*?)(?: -m .*)?$", section, re.MULTILINE)
-    assert [command for command in commands if command != "rehearse data/bengali"] == WAY
+    assert [command for command in commands if not command.startswith("rehearse data/bengali")] == WAY
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,53 @@ def test_a_push_that_loses_a_source_fails(kernel: Path, kaggle: Kaggle, source: 
     with pytest.raises(BundlerError, match=f"^{TRAIN}: version 1 was pushed, but.* {told}"):
         client.push_kernel(kernel)
     assert not (kernel / client.PUSHED_FILE).exists()
+
+
+def test_a_push_is_remembered_though_kaggle_could_not_be_asked_afterwards(
+    kernel: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.answers["GetKernel"] = refusal(502, "Bad gateway")
+    with pytest.raises(ClientError, match=r"^kaggle kernels pull: .*Bad gateway"):
+        client.push_kernel(kernel)
+    assert capsys.readouterr().out == f"{TRAIN}: version 1: Kaggle runs it\n"
+    assert client.pushed_version(kernel) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "source", "listed", "is_there"),
+    [
+        ("dataset_sources", "me/weights/2", "me/weights", True),
+        ("dataset_sources", "me/weights", "me/weights/2", True),
+        ("dataset_sources", "me/weights", "me/weights-2", False),
+        ("kernel_sources", "me/train", "code/me/train", True),
+        ("model_sources", "me/model/keras/small/1", "me/model/keras/small/2", False),
+        ("competition_sources", "bengaliai-cv19", "bengaliai-cv19", True),
+    ],
+)
+def test_a_source_is_found_however_kaggle_lists_it(key: str, source: str, listed: str, is_there: bool) -> None:
+    assert client._has({key: [listed]}, key, source) is is_there
+
+
+def test_waiting_outlives_a_question_that_fails_but_not_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0)
+    answers: list[client.Status | ClientError] = []
+
+    def ask() -> client.Status:
+        answer = answers.pop(0)
+        if isinstance(answer, ClientError):
+            raise answer
+        return answer
+
+    running, lost = client.Status(False, "running"), ClientError("no connection")
+    answers += [running, lost, lost, running, client.Status(True, "complete")]
+    client.wait_for(TRAIN, ask, 1)
+    told = ["running", "no connection", "running", "complete"]
+    assert capsys.readouterr().out.splitlines() == [f"{TRAIN}: {words}" for words in told]
+    for answers[:] in ([lost], [running, *[lost] * client.MAX_FAILURES]):
+        with pytest.raises(ClientError, match="no connection"):
+            client.wait_for(TRAIN, ask, 1)
 
 
 def test_a_push_is_remembered_for_its_own_kernel(kernel: Path, kaggle: Kaggle) -> None:
@@ -244,7 +293,7 @@ def test_a_dataset_that_does_not_become_ready_fails(dataset: Path, kaggle: Kaggl
 def test_a_dataset_folder_without_files_is_not_pushed(dataset: Path) -> None:
     for name in TRAINED:
         (dataset / name).unlink()
-    with pytest.raises(BundlerError, match="dataset_meta: holds no weights"):
+    with pytest.raises(BundlerError, match="dataset_meta: holds nothing to push"):
         client.push_dataset(dataset, "")
 
 

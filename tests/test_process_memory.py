@@ -15,7 +15,7 @@ def test_a_tree_is_all_that_descends_or_shares_the_session() -> None:
     assert tree(99, parents) == {99}
 
 
-HOLD = "print(flush=True); input(); kept = bytearray(b'x') * 50_000_000; print(flush=True); input()"
+HOLD = "print(flush=True); input(); kept = bytearray(b'x') * 200_000_000; print(flush=True); input()"
 
 
 @pytest.mark.parametrize("how", [OF_THE_TREE, OF_THE_TREE_RESIDENT])
@@ -36,7 +36,7 @@ def test_memory_of_a_child_counts(how: str) -> None:
         child.stdout.readline()
         after = memory.sample()
         child.communicate("\n")
-    assert 49e6 < after - before < 60e6
+    assert 150e6 < after - before < 250e6  # what the tests share with others changes meanwhile
     assert memory.peak == after
 
 

@@ -66,9 +66,3 @@ def test_a_competition_without_test_images_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no test images to repeat"):
         main([str(tmp_path), str(tmp_path / "new"), "--rows", "50"])
     assert not (tmp_path / "new").exists()
-
-
-def test_fewer_rows_than_there_are_images_are_laid_out_as_asked(drawn: Path, tmp_path: Path) -> None:
-    main([str(drawn), str(tmp_path / "new"), "--rows", "5"])
-    sizes = [len(read_shard(file, BENGALI).ids) for file in find_shards(tmp_path / "new", BENGALI.test_files)]
-    assert sizes == [2, 1, 1, 1]
