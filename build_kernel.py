@@ -35,7 +35,15 @@ from bundler.image import age_in_words, refresh_image
 from bundler.metadata import check_owner, read_metadata, set_owner
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
-from bundler.projection import IMAGE_BYTES, check_growth, check_time, projection, read_stages
+from bundler.projection import (
+    IMAGE_BYTES,
+    check_growth,
+    check_time,
+    growth_in_words,
+    growth_per_file,
+    projection,
+    read_stages,
+)
 from bundler.rehearsal import MEMORY_GB, MOUNTS, Inputs, Rehearsed, check_outputs, check_submission, claim, rehearse
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
 
@@ -52,6 +60,8 @@ OUTPUTS = {
     "predict": (SUBMISSION,),
 }
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
+# A CPU's pace says nothing of Kaggle's GPU: the predict kernel's budget is judged by what the rehearsal projects
+NO_BUDGET = ("--set", "time_budget_minutes=0")
 NEXT = {
     "push train": "status train --wait",
     "status train": "pull train",
@@ -231,7 +241,8 @@ def rehearse_kernel(
         inputs = Inputs(metadata["competition_sources"][0], data.resolve(), datasets)
     except (KeyError, IndexError, TypeError) as error:
         raise BundlerError(f"{path}: expected lists of dataset_sources and competition_sources") from error
-    arguments = [*AT_HOME, *(part for setting in settings for part in ("--set", setting))]
+    given = [part for setting in settings for part in ("--set", setting)]
+    arguments = [*AT_HOME, *(NO_BUDGET if name == "predict" else ()), *given]
     if file:
         arguments = ["--settings", str(file.resolve()), *arguments]
     print(f"{_script(name).relative_to(HOUSE)}, mounts in the {machine.mounts} form:", flush=True)
@@ -258,12 +269,13 @@ def rehearse_predict(
     predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
     stages = read_stages(predicted.log)
     budget = _time_budget(settings, file or HOUSE / "kernel" / "predict" / "settings.toml")
-    print(f"{predicted}\n{projection(stages, budget)}", flush=True)
+    growth = growth_per_file(predicted.ended.file_bytes, stages)
+    print(f"{predicted}\n{growth_in_words(growth)}\n{projection(stages, budget)}", flush=True)
     submission = predicted.working / SUBMISSION
     rows = check_submission(submission, data / SAMPLE)
     check_time(stages, budget)
+    check_growth(growth, stages)
     if machine.rows:
-        check_growth(predicted.ended.file_bytes, machine.rows / stages.files)
         shutil.rmtree(data)
     shown = submission.relative_to(HOUSE) if submission.is_relative_to(HOUSE) else submission
     return f"submission: {shown} ({rows} rows)"

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 PROC = Path("/proc")
 OF_THE_TREE = "all its processes, what they share counted once"
@@ -11,14 +12,25 @@ OF_THE_TREE_RESIDENT = "all its processes, what they share counted in each"
 OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
 
 
+class Process(NamedTuple):
+    """What a process belongs to, its parent and its session, and when it was started, in ticks."""
+
+    parent: int
+    session: int
+    started: int
+
+
 class TreeMemory:
     """Samples the memory of a process, of its descendants, and of whatever else is in its session.
+
+    What was once seen to belong to the tree does so for good, though its parent ends and it has a session of its own.
 
     peak: the most that a sample found, in bytes. how: what a sample is the memory of.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid, self.peak = pid, 0
+        self._seen: dict[int, int] = {}  # when each was started: another may get its number later
         self.how = OF_THE_TREE if (PROC / "self" / "smaps_rollup").is_file() else OF_THE_TREE_RESIDENT
 
     def sample(self) -> int:
@@ -29,9 +41,13 @@ class TreeMemory:
 
     def processes(self) -> set[int]:
         """Return the ids of the tree's processes."""
-        if self.how == OF_THE_TREE:
-            return tree(self.pid, _parents_from_proc())
-        return tree(self.pid, {of: parents for of, (parents, _) in _told_by_ps().items()})
+        if self.how != OF_THE_TREE:
+            return tree({self.pid}, {of: parents for of, (parents, _) in _told_by_ps().items()})
+        now = _told_by_proc()
+        seen = {of for of, started in self._seen.items() if of in now and now[of].started == started}
+        members = tree({self.pid} | seen, {pid: (of.parent, of.session) for pid, of in now.items()})
+        self._seen = {pid: now[pid].started for pid in members if pid in now}
+        return members
 
     def _proportional(self) -> int:
         """Sum up the processes' proportional set sizes; of a single process its resident one, which costs no time."""
@@ -42,13 +58,13 @@ class TreeMemory:
         told = _told_by_ps()
         if not told:
             self.how = OF_THE_LARGEST
-        members = tree(self.pid, {of: parents for of, (parents, _) in told.items()})
+        members = tree({self.pid}, {of: parents for of, (parents, _) in told.items()})
         return sum(told[of][1] for of in members if of in told)
 
 
-def tree(pid: int, parents: Mapping[int, Iterable[int]]) -> set[int]:
-    """Return those that descend from `pid`, and itself; parents: for each process, what it belongs to."""
-    members, before = {pid}, 0
+def tree(roots: set[int], parents: Mapping[int, Iterable[int]]) -> set[int]:
+    """Return the roots and those that descend from them; parents: for each process, what it belongs to."""
+    members, before = set(roots), 0
     while len(members) > before:
         before = len(members)
         members |= {of for of, belongs_to in parents.items() if not members.isdisjoint(belongs_to)}
@@ -64,8 +80,7 @@ def oom_kills() -> int | None:
         return None
 
 
-def _parents_from_proc() -> dict[int, tuple[int, int]]:
-    """Return the parent and the session of every process."""
+def _told_by_proc() -> dict[int, Process]:
     found = {}
     for name in os.listdir(PROC):  # noqa: PTH208 - ten times a second, and a Path for each takes longer than the rest
         if name.isdecimal():
@@ -73,8 +88,8 @@ def _parents_from_proc() -> dict[int, tuple[int, int]]:
                 status = (PROC / name / "stat").read_bytes()
             except OSError:  # it has ended
                 continue
-            _, parent, _, session = status.rpartition(b")")[2].split()[:4]  # a name may hold spaces and brackets
-            found[int(name)] = int(parent), int(session)
+            fields = status.rpartition(b")")[2].split()  # a name may hold spaces and brackets
+            found[int(name)] = Process(int(fields[1]), int(fields[3]), int(fields[19]))
     return found
 
 

@@ -1,17 +1,19 @@
 """What the hidden test set would take, from what a rehearsal of the predict kernel took."""
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bundler.errors import RehearsalError
 
-HIDDEN_IMAGES, HIDDEN_FILES = 211_042, 4
+HIDDEN_IMAGES = 211_042
 IMAGE_BYTES = 137 * 236
 KAGGLE_MINUTES = 120.0  # that the competition allows a GPU kernel
 LEAST_IMAGES_PER_FILE = 500  # below, a file's 32,332 columns take longer than its images: the figure is a bound only
 LEAST_GROWTH = 32e6  # bytes from one file to the next, which allocators never need
+ENOUGH_ROWS = "--rows 8000 does"  # four files large enough for both
 
 # What the predict kernel says at its end (app.py)
 STAGES = re.compile(
@@ -72,7 +74,7 @@ def projection(stages: Stages, budget_minutes: float) -> str:
     """
     reading, network = stages.reading_minutes, stages.network_minutes
     bound = "at most " if stages.has_small_files else ""
-    hint = " (so few images in a file say no more: --rows 3000 does)" if stages.has_small_files else ""
+    hint = f" (so few images in a file say no more: {ENOUGH_ROWS})" if stages.has_small_files else ""
     if network is not None:
         projected = f"{HIDDEN_IMAGES:,} take {network:.1f} minutes on the {stages.device} that it was trained on"
         both = f"{max(reading, network):.1f}"
@@ -106,21 +108,36 @@ def check_time(stages: Stages, budget_minutes: float) -> None:
         )
 
 
-def check_growth(file_bytes: Sequence[float], images_per_file: float) -> None:
-    """Raise RehearsalError where memory grows from each test file to the next.
+def growth_per_file(file_bytes: Sequence[float], stages: Stages) -> float | None:
+    """Return by how many bytes memory grows from one test file to the next, at least; None where that can't be told.
 
-    file_bytes: the usual memory between the ends of files of about the same size. Growth is what each step adds, and no
-    less than a tenth of the file's pixels; the last file is left out where there are three, for nothing is read beside
-    it.
+    file_bytes: the usual memory from the end of each file to that of the next one. Those count beside which a file was
+    read: the last two were not, and have the less. Of small files an allocator keeps as much as a leak would.
     """
-    steady = file_bytes[:-1] if len(file_bytes) > 2 else file_bytes
-    steps = [after - before for before, after in itertools.pairwise(steady)]
-    if steps and min(steps) > max(LEAST_GROWTH, 0.1 * images_per_file * IMAGE_BYTES):
-        told = ", ".join(f"{of / 1e9:.2f}" for of in steady)
+    steady = file_bytes[: max(0, stages.files - 2)]
+    if len(steady) < 2 or not all(map(math.isfinite, steady)) or _pixel_bytes(stages) < 2 * LEAST_GROWTH:
+        return None
+    return min(after - before for before, after in itertools.pairwise(steady))
+
+
+def check_growth(growth: float | None, stages: Stages) -> None:
+    """Raise RehearsalError where memory grows with each test file by a tenth of its pixels, and by LEAST_GROWTH."""
+    if growth is not None and growth > max(LEAST_GROWTH, 0.1 * _pixel_bytes(stages)):
+        images = stages.read_images / stages.files
         raise RehearsalError(
-            f"memory grows with the rows: {told} GB after one file of {images_per_file:,.0f} images and the next; "
+            f"memory grows with the rows: by {growth / 1e9:.2f} GB with each file of {images:,.0f} images; "
             "is a file's content kept?"
         )
+
+
+def growth_in_words(growth: float | None) -> str:
+    """Return the row of the table that tells whether memory grows from one test file to the next."""
+    told = f"not judged of so few images ({ENOUGH_ROWS})" if growth is None else f"{growth / 1e6:+,.0f} MB"
+    return f"  with each file  {told}"
+
+
+def _pixel_bytes(stages: Stages) -> float:
+    return IMAGE_BYTES * stages.read_images / max(1, stages.files)
 
 
 def _pace(images: int, seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Run a command with its log passed on, and its memory sampled and bounded."""
 
 import contextlib
+import math
 import os
 import re
 import signal
@@ -17,7 +18,6 @@ from bundler.errors import RehearsalError
 from bundler.process_memory import OF_THE_LARGEST, TreeMemory, oom_kills
 
 SECONDS_BETWEEN_SAMPLES = 0.2
-LEAST_SAMPLES = 3  # for their median to say something
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 FILE_DONE = re.compile(r"\d+ of \d+ images predicted.* in [\d.]+ s$")  # what the predict kernel says after each file
 
@@ -27,7 +27,8 @@ class Ended:
     """How a run ended.
 
     code: its exit code; below 0, the signal that ended it. peak_bytes: the most memory that it had, as `measured` says
-    it was found. file_bytes: its usual memory between one test file and the next. end: when that was, in words.
+    it was found. file_bytes: its usual memory from each test file's end to the next one's, nan where there was no time
+    for a sample. end: when that was, in words.
     was_oom: whether the kernel's OOM killer was at work meanwhile, if that is known.
     """
 
@@ -99,7 +100,7 @@ class _Watch:
     @property
     def file_bytes(self) -> list[float]:
         """The median of the memory from each file's end to the next one's; before the first, it is still growing."""
-        return [statistics.median(of) for of in self._samples[1:] if len(of) >= LEAST_SAMPLES]
+        return [statistics.median(of) if of else math.nan for of in self._samples[1:]]
 
     def look(self, *, is_running: bool) -> None:
         """Pass on what the log has got, line by line, and sample the memory."""

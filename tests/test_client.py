@@ -229,7 +229,8 @@ def test_waiting_outlives_a_question_that_fails_but_not_the_first(
     client.wait_for(TRAIN, ask, 1)
     told = ["running", "no connection", "running", "complete"]
     assert capsys.readouterr().out.splitlines() == [f"{TRAIN}: {words}" for words in told]
-    for answers[:] in ([lost], [running, *[lost] * client.MAX_FAILURES]):
+    failing: list[list[client.Status | ClientError]] = [[lost], [running, *[lost] * client.MAX_FAILURES]]
+    for answers[:] in failing:
         with pytest.raises(ClientError, match="no connection"):
             client.wait_for(TRAIN, ask, 1)
 

@@ -11,8 +11,8 @@ from bundler.process_memory import OF_THE_LARGEST, OF_THE_TREE, OF_THE_TREE_RESI
 
 def test_a_tree_is_all_that_descends_or_shares_the_session() -> None:
     parents = {1: (0, 1), 10: (1, 10), 30: (20, 10), 20: (10, 20), 25: (20, 25), 40: (1, 10), 50: (1, 50), 60: (50, 50)}
-    assert tree(10, parents) == {10, 20, 25, 30, 40}
-    assert tree(99, parents) == {99}
+    assert tree({10}, parents) == {10, 20, 25, 30, 40}
+    assert tree({99}, parents) == {99}
 
 
 HOLD = "print(flush=True); input(); kept = bytearray(b'x') * 200_000_000; print(flush=True); input()"

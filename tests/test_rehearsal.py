@@ -11,7 +11,7 @@ import pytest
 from bundler import rehearsal, watched_run
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
-from bundler.projection import check_growth, check_time, read_stages
+from bundler.projection import check_growth, check_time, growth_per_file, read_stages
 from bundler.rehearsal import Inputs, Rehearsed, check_outputs, check_submission, rehearse
 
 GOOD = "print('working in', __import__('os').getcwd())"
@@ -272,7 +272,7 @@ def test_what_is_nowhere_is_only_not_found(tmp_path: Path, inputs: Inputs, monke
     rehearsed(tmp_path, inputs, f"{HOMES.format(parts=parts)}try:\n    home.read_text()\nexcept OSError:\n    pass")
 
 
-STAGES = "stages: read and crop 2000 images of 4 files in {seconds:.2f} s; network 2000 images in 9.00 s"
+STAGES = "stages: read and crop 8000 images of 4 files in {seconds:.2f} s; network 8000 images in 9.00 s"
 LEAK = (
     "import time\nkept = []\n"
     "for file in range(4):\n"
@@ -280,6 +280,11 @@ LEAK = (
     "    print('[  3.0 s] 7 of 7 images predicted in 1.0 s')\n"
     "    time.sleep(1)"
 )
+
+
+def check_memory(result: Rehearsed) -> None:
+    stages = read_stages(result.log)
+    check_growth(growth_per_file(result.ended.file_bytes, stages), stages)
 
 
 @pytest.mark.parametrize(
@@ -291,14 +296,14 @@ LEAK = (
             r"^cache, crops\.npy in the working folder, where everything .*; expected only submission\.csv$",
         ),
         (
-            f"print({STAGES.format(seconds=100)!r})",
+            f"print({STAGES.format(seconds=400)!r})",
             lambda result: check_time(read_stages(result.log), 115),
             r"^reading and cropping is too slow: 20 images a second, so 176 minutes .*; time_budget_minutes is 115$",
         ),
         (
-            LEAK.format(bytes=100_000_000),
-            lambda result: check_growth(result.ended.file_bytes, 750),
-            r"^memory grows with the rows: 0\.1\d, 0\.2\d, 0\.3\d GB after one file of 750 images and the next",
+            f"{LEAK.format(bytes=2000 * 137 * 236)}\nprint({STAGES.format(seconds=1)!r})",
+            check_memory,
+            r"^memory grows with the rows: by 0\.0[67] GB with each file of 2,000 images; is a file's content kept\?$",
         ),
         (
             "open('submission.csv', 'w').write('row_id,target\\nTest_1,0\\n')",
@@ -329,7 +334,10 @@ def test_a_kernel_without_any_of_these_faults_passes(tmp_path: Path, inputs: Inp
     check_outputs(result.working, ["submission.csv"])
     check_time(read_stages(result.log), 115)
     assert len(result.ended.file_bytes) == 4
-    check_growth(result.ended.file_bytes, 750)
+    growth = growth_per_file(result.ended.file_bytes, read_stages(result.log))
+    assert growth is not None
+    assert abs(growth) < 5e6
+    check_memory(result)
     assert check_submission(result.working / "submission.csv", tmp_path / "sample.csv") == 1
 
 
@@ -391,6 +399,18 @@ def test_what_the_kernel_leaves_running_does_not_hold_the_rehearsal_up(tmp_path:
     started = time.monotonic()
     rehearsed(tmp_path, inputs, "import subprocess\nsubprocess.Popen(['sleep', '60'])")
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="an orphan can be followed where there is /proc")
+def test_what_the_kernel_leaves_in_a_session_of_its_own_is_ended_too(tmp_path: Path, inputs: Inputs) -> None:
+    body = (
+        "import subprocess, time\n"
+        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid)\n"
+        "time.sleep(1)"
+    )
+    rehearsed(tmp_path, inputs, body)
+    stat = Path("/proc", log_of(tmp_path).strip(), "stat")
+    assert not stat.is_file() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_this_machine_s_own_name_may_be_looked_up(tmp_path: Path, inputs: Inputs) -> None:
