@@ -124,7 +124,7 @@ def test_a_file_s_content_that_is_kept_is_found(file_bytes: list[float], of: Sta
         ([2.5e9, 2.5e9, 0.9e9, 0.9e9], FULL),
         ([2.5e9, 2.6e9, 0.9e9, 0.9e9], FULL),  # less than a tenth of the file
         ([1e9, 1.02e9, 1.04e9, 1.06e9], T4),  # an allocator's habit
-        ([1e9, 2.7e9, 2.7e9, 2.7e9, 2.7e9], stages(files=5, read_images=50_000)),  # once, as when something is loaded late
+        ([1e9, 2.7e9, 2.7e9, 2.7e9, 2.7e9], stages(files=5, read_images=50_000)),  # once: something was loaded late
     ],
 )
 def test_what_does_not_grow_from_file_to_file_is_no_leak(file_bytes: list[float], of: Stages) -> None:
