@@ -132,7 +132,7 @@ def build(owner: str | None = None) -> None:
 
 
 def check() -> int:
-    """Print all that Kaggle would not take, or else what a push still asks for; return 1 where there is a finding."""
+    """Print all that Kaggle would not take, or else what each push asks for on top; return 1 if a build is refused."""
     findings = preflight(HOUSE)
     for finding in findings:
         print(finding)

@@ -50,7 +50,10 @@ def refresh_image(listing: Path, image: Path, listed: date | None = None, python
 
 
 def read_listing(listing: Path) -> dict[str, str]:
-    """Return {distribution: version} of a listing as pip freeze prints it, NAME==VERSION or NAME @ ADDRESS a line."""
+    """Return {distribution: version} of a listing as pip freeze prints it, NAME==VERSION or NAME @ ADDRESS a line.
+
+    An editable install says what it is only with #egg=NAME; without, it is passed over.
+    """
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -59,9 +62,9 @@ def read_listing(listing: Path) -> dict[str, str]:
         raise BundlerError(f"{listing}: not UTF-8 ({error.reason} at byte {error.start})") from error
     versions = {}
     for number, line in enumerate(map(str.strip, lines), 1):
-        if not line or line.startswith("#"):
+        if not line or line.startswith("#") or (line.startswith("-e ") and "#egg=" not in line):
             continue
-        found = re.fullmatch(r"([A-Za-z0-9][\w.-]*)\s*(?:==\s*([\w.!+-]+)|@\s*\S+)", line) or re.fullmatch(
+        found = re.fullmatch(r"([A-Za-z0-9][\w.-]*)\s*(?:={2,3}\s*([\w.!+-]+)|@\s*\S+)", line) or re.fullmatch(
             r"-e\s+\S+#egg=([A-Za-z0-9][\w.-]*)()\S*", line
         )
         if not found:

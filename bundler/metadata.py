@@ -98,14 +98,14 @@ KERNEL_KEYS: Mapping[str, Key] = {
         TEXT,
         (
             Rule(lambda value: value not in RETIRED_MACHINES, f"retired by Kaggle; {MACHINES[0]} is two T4s"),
-            _one_of(("", *MACHINES), f"no machine of Kaggle's; one of {', '.join(MACHINES)}"),
+            _one_of(("", "None", *MACHINES), f"no machine of Kaggle's; one of {', '.join(MACHINES)}"),
         ),
     ),
     "docker_image": Key(TEXT),
     "docker_image_pinning_type": Key(TEXT, (_one_of(["original", "latest"], "expected original or latest"),)),
     "keywords": Key(TEXTS),
     "competition_sources": Key(
-        TEXTS, item_rules=(_like("[a-z0-9-]+", "expected the slug in the competition's address"),), is_needed=True
+        TEXTS, item_rules=(_like(SLUG, "expected the slug in the competition's address"),), is_needed=True
     ),
     "dataset_sources": Key(TEXTS, item_rules=(SOURCE,), is_needed=True),
     "kernel_sources": Key(TEXTS, item_rules=(SOURCE,)),

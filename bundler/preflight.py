@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tomllib
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +33,15 @@ from bundler.metadata import (
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
-ACTIONS = ("build", *PUSHES)
 KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
 DATASET_FOLDER = DATASET_FILE.split("/", maxsplit=1)[0]
 
 SESSION_MINUTES = {"GPU": 12 * 60, "CPU": 12 * 60, "TPU": 9 * 60}
 SUBMISSION_MINUTES = {"GPU": 2 * 60, "CPU": 9 * 60, "TPU": 9 * 60}  # the competition's own limits
-MAX_ENTRIES = 50
+MAX_FILES = 50
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
 MISSING = "(missing)"
+PLAIN_TITLE = "[A-Za-z0-9 ._-]+"  # of other characters Kaggle makes what only its own tables know
 
 
 @dataclass(frozen=True)
@@ -81,25 +80,26 @@ class Project(NamedTuple):
 
 
 def preflight(repository: Path, action: str = "build") -> list[Finding]:
-    """Return all that Kaggle would not take of the kernels and the dataset in a repository folder.
+    """Return what Kaggle would not take of the kernels and the dataset in a repository folder.
 
-    action: what is about to be done, one of ACTIONS. A build needs neither a real owner nor weights; a push needs those
-    of what it sends.
+    action: what is about to be done, one of RULES. A build is held to what always holds; a push, which comes after a
+    build, only to what it asks for on top: an owner, and weights that arrive and are found.
     """
-    if action not in ACTIONS:
-        raise ValueError(f"action {action!r}; one of {', '.join(ACTIONS)}")
+    if action not in RULES:
+        raise ValueError(f"action {action!r}; one of {', '.join(RULES)}")
     findings: list[Finding] = []
     metadata = {file: _read_metadata(repository, file, findings) for file in METADATA_FILES}
-    settings = {name: _read_settings(repository, name, findings) for name in KERNEL_FILES}
+    names = KERNEL_FILES if action == "build" else ("predict",)
+    settings = {name: _read_settings(repository, name, findings) for name in names}
     known = {name: values for name, values in settings.items() if values}
     project = Project(repository, action, metadata, known)
-    for rule in RULES:
+    for rule in RULES[action]:
         findings += rule(project)
     return list(dict.fromkeys(findings))
 
 
 def require_preflight(repository: Path, action: str = "build") -> None:
-    """Raise BundlerError, with all findings, where there is one."""
+    """Raise BundlerError, with all findings of the preflight for an action, where there is one."""
     findings = preflight(repository, action)
     if len(findings) == 1:
         raise BundlerError(str(findings[0]))
@@ -108,9 +108,8 @@ def require_preflight(repository: Path, action: str = "build") -> None:
 
 
 def slug_of(title: str) -> str:
-    """Return the slug that Kaggle makes of a title."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode("ascii")
-    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
+    """Return the slug that Kaggle makes of a title, which must be like PLAIN_TITLE."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def key_findings(file: str, metadata: Mapping[str, Any]) -> list[Finding]:
@@ -194,7 +193,9 @@ def _build_in_memory(project: Project) -> Iterator[Finding]:
 def _title_and_slug(project: Project) -> Iterator[Finding]:
     for file in KERNEL_FILES.values():
         title, reference = project.value(file, "title"), project.value(file, "id")
-        if title and reference and slug_of(title) != reference.split("/")[1].lower():
+        if not title or not reference or not re.fullmatch(PLAIN_TITLE, title):
+            continue
+        if slug_of(title) != reference.split("/")[1].lower():
             yield Finding(file, "title", _shown(title), f"Kaggle makes {slug_of(title)} of it, which is not id's slug")
 
 
@@ -256,11 +257,10 @@ def competitions(tasks: Path) -> dict[str, str]:
 
 
 def _dataset_attached(project: Project) -> Iterator[Finding]:
-    sources, dataset = project.value(PREDICT_FILE, "dataset_sources"), project.value(DATASET_FILE, "id")
-    if sources is not None and dataset and dataset not in [_without_version(source) for source in sources]:
-        yield Finding(
-            PREDICT_FILE, "dataset_sources", _shown(sources), f"expected {dataset} among them, the id in {DATASET_FILE}"
-        )
+    """Yield that the predict kernel attaches nothing at all that could hold weights: no dataset, kernel or model."""
+    if _sources(project, PREDICT_FILE) == set():
+        rule = f"nothing attached that could hold weights; put in the id in {DATASET_FILE}"
+        yield Finding(PREDICT_FILE, "dataset_sources", "[]", rule)
 
 
 def _machine(project: Project) -> Iterator[Finding]:
@@ -352,43 +352,64 @@ def _not_attached(
     project: Project, kernel: str, key: str, name: str, files: list[str], command: str
 ) -> Iterator[Finding]:
     file, metadata = _settings_file(kernel), KERNEL_FILES[kernel]
-    if project.value(metadata, "dataset_sources") is None:
+    sources = _sources(project, metadata)
+    if sources is None:
         return
-    sources = [
-        _without_version(source)
-        for kind in ("dataset_sources", "kernel_sources", "model_sources")
-        for source in project.value(metadata, kind, [])
-    ]
     missing = [of for of in files if not (project.repository / DATASET_FOLDER / of).is_file()]
     if not sources:
         yield Finding(file, key, _shown(name), f"{metadata} attaches no dataset that could hold it")
-    elif missing and set(sources) == {project.value(DATASET_FILE, "id")}:
+    elif missing and sources == {project.value(DATASET_FILE, "id")}:
         rule = (
             f"no {' and no '.join(missing)} in {DATASET_FOLDER}, the only dataset attached; build_kernel.py {command}"
         )
         yield Finding(file, key, _shown(name), rule)
 
 
-def _entries(project: Project) -> Iterator[Finding]:
+def _sources(project: Project, file: str) -> set[str] | None:
+    """Return all that a kernel attaches but competitions, without versions; None where what it says is a finding."""
+    if project.value(file, "dataset_sources") is None:
+        return None
+    kinds = ("dataset_sources", "kernel_sources", "model_sources")
+    return {_without_version(source) for kind in kinds for source in project.value(file, kind, [])}
+
+
+def _entries(project: Project) -> list[Path]:
+    """Return what lies in the dataset folder beside its metadata."""
     folder = project.repository / DATASET_FOLDER
-    entries = sorted(f for f in folder.iterdir() if f.name != Path(DATASET_FILE).name) if folder.is_dir() else []
-    if len(entries) > MAX_ENTRIES:
-        yield Finding(DATASET_FOLDER, "entries", str(len(entries)), f"Kaggle takes at most {MAX_ENTRIES}")
-    for entry in entries:
+    return sorted(f for f in folder.iterdir() if f.name != Path(DATASET_FILE).name) if folder.is_dir() else []
+
+
+def _files(project: Project) -> list[Path]:
+    """Return the dataset's own files; what is hidden, a folder or a broken link is none, and binds only its push."""
+    return [entry for entry in _entries(project) if entry.is_file() and not entry.name.startswith(".")]
+
+
+def _files_to_upload(project: Project) -> Iterator[Finding]:
+    files = _files(project)
+    if len(files) > MAX_FILES:
+        yield Finding(DATASET_FOLDER, "files", str(len(files)), f"Kaggle takes at most {MAX_FILES}")
+    for file in files:
+        if file.suffix.lower() in ARCHIVES:
+            rule = "Kaggle unpacks archives; put in what it holds"
+            yield Finding(f"{DATASET_FOLDER}/{file.name}", "bytes", f"{file.stat().st_size:,}", rule)
+
+
+def _stray_entries(project: Project) -> Iterator[Finding]:
+    for entry in _entries(project):
         file = f"{DATASET_FOLDER}/{entry.name}"
         if not entry.is_file():
             kind = "folder" if entry.is_dir() else "broken link"
             yield Finding(file, "kind", kind, "not uploaded; the client takes only the files beside its metadata")
         elif entry.name.startswith("."):
-            yield Finding(file, "bytes", f"{entry.stat().st_size:,}", "hidden files are uploaded too; remove it")
-        elif entry.suffix.lower() in ARCHIVES:
-            yield Finding(file, "bytes", f"{entry.stat().st_size:,}", "Kaggle unpacks archives; put in what it holds")
+            rule = "no part of the weights, and plain kaggle uploads it; remove it"
+            yield Finding(file, "bytes", f"{entry.stat().st_size:,}", rule)
 
 
 def _pairs(project: Project) -> Iterator[Finding]:
-    """Yield weights without their manifest, manifests without their weights, and pairs that do not belong together."""
-    folder = project.repository / DATASET_FOLDER
-    names = {f.name.removesuffix(of) for of in (MANIFEST_FILE, WEIGHTS_FILE) for f in folder.glob(f"*{of}")}
+    """Yield weights and manifests without each other, pairs that do not belong together, and those of an old format."""
+    folder, files = project.repository / DATASET_FOLDER, [f.name for f in _files(project)]
+    names = {f.removesuffix(of) for of in (MANIFEST_FILE, WEIGHTS_FILE) for f in files if f.endswith(of)}
+    readable = manifest_format(project.repository / "src" / "multihead" / "weights.py")
     for name in sorted(names):
         manifest, weights = folder / f"{name}{MANIFEST_FILE}", folder / f"{name}{WEIGHTS_FILE}"
         missing = [f for f in (manifest, weights) if not f.is_file()]
@@ -396,17 +417,42 @@ def _pairs(project: Project) -> Iterator[Finding]:
             there = weights if missing[0] == manifest else manifest
             yield Finding(f"{DATASET_FOLDER}/{missing[0].name}", "file", MISSING, f"{there.name} is nothing without it")
             continue
-        expected = _manifest(manifest).get("sha256")
+        told = _manifest(manifest)
         with weights.open("rb") as opened:
             found = hashlib.file_digest(opened, "sha256").hexdigest()
-        if found != expected:
+        if found != told.get("sha256"):
             rule = f"not the file that {manifest.name} tells of; stage both again"
             yield Finding(f"{DATASET_FOLDER}/{weights.name}", "SHA-256", f"{found[:16]}...", rule)
+        elif told.get("format") != readable:
+            value = _shown(told["format"]) if "format" in told else MISSING
+            rule = f"this version reads {readable}; train again"
+            yield Finding(f"{DATASET_FOLDER}/{manifest.name}", "format", value, rule)
 
 
-def _weights_to_push(project: Project) -> Iterator[Finding]:
-    if project.action == "push weights" and not any((project.repository / DATASET_FOLDER).glob(f"*{WEIGHTS_FILE}")):
-        yield Finding(DATASET_FOLDER, WEIGHTS_FILE, MISSING, "no weights to push; build_kernel.py stage FOLDER")
+def manifest_format(weights: Path) -> int:
+    """Return the manifests' format that the package's weights.py reads, itself read as text."""
+    found = re.search(r"^FORMAT = (\d+)$", weights.read_text(encoding="utf-8"), re.MULTILINE)
+    if not found:
+        raise BundlerError(f"{weights}: expected a line FORMAT = NUMBER")
+    return int(found[1])
+
+
+def _nothing_to_push(project: Project) -> Iterator[Finding]:
+    if not _files(project):
+        rule = "nothing to push; build_kernel.py stage or fetch-weights puts it there"
+        yield Finding(DATASET_FOLDER, "files", MISSING, rule)
+
+
+def _weights_of_another_name(project: Project) -> Iterator[Finding]:
+    """Yield that the dataset, all that the predict kernel attaches, holds weights but not those that it looks for."""
+    if "predict" not in project.settings or _sources(project, PREDICT_FILE) != {project.value(DATASET_FILE, "id")}:
+        return
+    there = [f.name for f in _files(project) if f.name.endswith(WEIGHTS_FILE)]
+    missing = [of for name in _members(project) if (of := _named(WEIGHTS_FILE, name)) not in there]
+    if there and missing:
+        ensemble = f"ensemble of {_settings_file('predict')}"
+        rule = f"predicting looks for {', '.join(missing)}; name in {ensemble} what is there, or stage it again"
+        yield Finding(DATASET_FOLDER, "weights", ", ".join(there), rule)
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:
@@ -417,26 +463,29 @@ def _manifest(path: Path) -> Mapping[str, Any]:
         return {}
 
 
-# In the order in which it is told
-RULES: tuple[Callable[[Project], Iterable[Finding]], ...] = (
-    _build_in_memory,
-    _owners,
-    _placeholder,
-    _same_id,
-    _title_and_slug,
-    _code_file,
-    _competition,
-    _dataset_attached,
-    _machine,
-    _required_gpu,
-    _time_budget,
-    _paths_of_home,
-    _model,
-    _files_named_in_settings,
-    _entries,
-    _pairs,
-    _weights_to_push,
-)
+# What each action is held to, in the order in which it is told. A push comes after a build, whose rules have held.
+RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
+    "build": (
+        _build_in_memory,
+        _owners,
+        _same_id,
+        _title_and_slug,
+        _code_file,
+        _competition,
+        _dataset_attached,
+        _machine,
+        _required_gpu,
+        _time_budget,
+        _paths_of_home,
+        _model,
+        _files_named_in_settings,
+        _files_to_upload,
+        _pairs,
+    ),
+    "push train": (_placeholder,),
+    "push weights": (_placeholder, _stray_entries, _nothing_to_push, _weights_of_another_name),
+    "push predict": (_placeholder, _weights_of_another_name),
+}
 
 
 def _told(repository: Path, file: str, error: BundlerError) -> Finding:

@@ -32,7 +32,8 @@ def verified(trained: Path) -> str:
     """Return what the weights in a folder are, in words; raises BundlerError where they are not the manifest's."""
     try:
         manifest = json.loads((trained / MANIFEST_FILE).read_text(encoding="utf-8"))
-        sha256 = hashlib.sha256((trained / WEIGHTS_FILE).read_bytes()).hexdigest()
+        with (trained / WEIGHTS_FILE).open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         told = (
             f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, validation R {manifest['score']['total']:.4f}"
         )

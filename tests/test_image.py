@@ -122,8 +122,10 @@ def test_all_that_pip_freeze_prints_is_read(file: Path) -> None:
         "# a comment\n\nnumpy==2.4.6\r\n"
         "learntools @ file:///tmp/learntools-0.3.5.tar.gz\n"
         "-e git+https://127.0.0.1/some/where@abc#egg=mine&subdirectory=python\n"
+        "odd===2.0-a\n"
+        "-e /some/where else\n"
     )
-    assert read_listing(file) == {"numpy": "2.4.6", "learntools": "unknown", "mine": "unknown"}
+    assert read_listing(file) == {"numpy": "2.4.6", "learntools": "unknown", "mine": "unknown", "odd": "2.0-a"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slugify import slugify
 
 from bundler import bundle, preflight
 from bundler.errors import BundlerError
@@ -23,8 +24,19 @@ from bundler.metadata import (
     PREDICT_FILE,
     TRAIN_FILE,
 )
-from bundler.preflight import ACTIONS, PUSHES, Finding, competitions, key_findings, require_preflight, slug_of
+from bundler.preflight import (
+    PLAIN_TITLE,
+    PUSHES,
+    RULES,
+    Finding,
+    competitions,
+    key_findings,
+    manifest_format,
+    require_preflight,
+    slug_of,
+)
 from multihead.tasks import TASKS
+from multihead.weights import FORMAT
 from tests.conftest import HOUSE
 
 ABSENT = object()
@@ -40,6 +52,14 @@ def house(tmp_path: Path) -> Path:
         shutil.copy(HOUSE / file, tmp_path / file)
     (tmp_path / "src").symlink_to(HOUSE / "src")
     return tmp_path
+
+
+@pytest.fixture
+def owned(house: Path) -> Path:
+    """The same with an owner's name."""
+    for file in METADATA_FILES:
+        (house / file).write_text((house / file).read_text().replace("OWNER", "some-body"))
+    return house
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +92,7 @@ def lines(house: Path, action: str = "build") -> list[str]:
 def stage(house: Path, name: str = "", model: Mapping[str, Any] | None = None) -> None:
     """Put weights and a manifest that belong together into the dataset."""
     start = f"{name}." if name else ""
-    manifest = {"sha256": hashlib.sha256(b"weights").hexdigest(), "model": model or {}}
+    manifest = {"format": FORMAT, "sha256": hashlib.sha256(b"weights").hexdigest(), "model": model or {}}
     (house / "dataset_meta" / f"{start}model.weights.h5").write_bytes(b"weights")
     (house / "dataset_meta" / f"{start}manifest.json").write_text(json.dumps(manifest))
 
@@ -84,23 +104,66 @@ def test_nothing_is_reported_for_the_project_as_it_stands(house: Path) -> None:
 
 def test_a_build_needs_no_owner_and_no_weights_but_a_push_does(house: Path) -> None:
     owner = "no owner yet; build_kernel.py --owner NAME writes it"
-    assert [lines(house, action) for action in ACTIONS] == [
+    assert [lines(house, action) for action in RULES] == [
         [],
         [f'{TRAIN_FILE}: id = "OWNER/multihead-train": {owner}'],
         [
             f'{DATASET_FILE}: id = "{DATASET}": {owner}',
-            "dataset_meta: model.weights.h5 = (missing): no weights to push; build_kernel.py stage FOLDER",
+            "dataset_meta: files = (missing): nothing to push; build_kernel.py stage or fetch-weights puts it there",
         ],
         [f'{PREDICT_FILE}: id = "OWNER/multihead-predict": {owner}'],
     ]
 
 
 @pytest.mark.usefixtures("quick")
-def test_nothing_is_reported_where_all_is_ready_for_a_push(house: Path) -> None:
-    for file in METADATA_FILES:
-        (house / file).write_text((house / file).read_text().replace("OWNER", "some-body"))
-    stage(house)
-    assert [lines(house, action) for action in ACTIONS] == [[]] * 4
+def test_nothing_is_reported_where_all_is_ready_for_a_push(owned: Path) -> None:
+    stage(owned)
+    assert [lines(owned, action) for action in RULES] == [[]] * 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_pretrained_weights_can_be_pushed_before_any_training(owned: Path) -> None:
+    (owned / "dataset_meta" / "b1.h5").touch()
+    assert [lines(owned, action) for action in RULES] == [[]] * 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_hidden_files_alone_are_nothing_to_push(owned: Path) -> None:
+    (owned / "dataset_meta" / ".DS_Store").touch()
+    assert [line.split(" = ")[0] for line in lines(owned, "push weights")] == [
+        "dataset_meta/.DS_Store: bytes",
+        "dataset_meta: files",
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("there", "looked_for", "told"),
+    [
+        (["b1", "b3"], [], "b1.model.weights.h5, b3.model.weights.h5: predicting looks for model.weights.h5"),
+        ([""], ["b1"], "model.weights.h5: predicting looks for b1.model.weights.h5"),
+        (["b1"], ["b1", "b3"], "b1.model.weights.h5: predicting looks for b3.model.weights.h5"),
+    ],
+)
+def test_weights_that_predicting_does_not_look_for_are_named_before_a_push(
+    owned: Path, there: list[str], looked_for: list[str], told: str
+) -> None:
+    for name in there:
+        stage(owned, name)
+    (owned / SETTINGS["predict"]).write_text(f"[run]\nensemble = {json.dumps(looked_for)}\n")
+    line = f"dataset_meta: weights = {told}; name in ensemble of {SETTINGS['predict']} what is there, or stage it again"
+    assert [lines(owned, push) for push in PUSHES] == [[], [line], [line]]
+    change(owned, PREDICT_FILE, kernel_sources=["some-body/multihead-train"])
+    assert [lines(owned, push) for push in PUSHES] == [[], [], []]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_push_is_not_held_again_to_what_its_build_was(owned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(owned)
+    (owned / "dataset_meta" / "model.weights.h5").write_bytes(b"other")
+    change(owned, PREDICT_FILE, title="another title")
+    monkeypatch.setattr(preflight, "build_script", lambda *_: pytest.fail("built again"))
+    assert [lines(owned, push) for push in PUSHES] == [[], [], []]
 
 
 MACHINE_NAMES = ", ".join(MACHINES)
@@ -110,7 +173,7 @@ NO_INTERNET = "expected false: the competition allows no internet, the default i
 FLAG = "expected true or false, without quotes"
 NO_MODEL = "expected <owner>/<model>/<framework>/<variation>/<version>"
 COMPETITION = "expected bengaliai-cv19 among them, where task bengali comes from"
-ATTACHED = f"expected {DATASET} among them, the id in {DATASET_FILE}"
+ATTACHED = f"nothing attached that could hold weights; put in the id in {DATASET_FILE}"
 
 # the key, what is written there, and the rule; then what is shown of it, where that is not all of it
 KERNEL_FAULTS: list[tuple[Any, ...]] = [
@@ -210,9 +273,15 @@ def test_every_key_has_its_fault_here_or_is_only_asked_for_its_type() -> None:
         (TRAIN_FILE, {"model_sources": ["google/vit/keras/base/1"], "docker_image_pinning_type": "latest"}),
         (TRAIN_FILE, {"machine_shape": "NvidiaL4", "keywords": [], "is_private": False}),
         (TRAIN_FILE, {"machine_shape": "", "id_no": 12}),
+        (TRAIN_FILE, {"machine_shape": "None"}),
+        (TRAIN_FILE, {"competition_sources": ["bengaliai-cv19", "LANL-Earthquake-Prediction", "a_b"]}),
         (TRAIN_FILE, {"enable_tpu": ABSENT, "kernel_sources": ABSENT, "machine_shape": ABSENT}),
-        (TRAIN_FILE, {"id": "OWNER/bengali-1st-try", "title": "Bengali: 1st try!"}),
+        (TRAIN_FILE, {"id": "OWNER/bengali-1st-try", "title": "Bengali_1st.try-"}),
+        (TRAIN_FILE, {"title": "only Kaggle knows its slug: graphèmes & co."}),
         (PREDICT_FILE, {"dataset_sources": [f"{DATASET}/2"]}),
+        (PREDICT_FILE, {"dataset_sources": ["some-body/their-weights"]}),
+        (PREDICT_FILE, {"dataset_sources": [], "kernel_sources": ["OWNER/multihead-train"]}),
+        (PREDICT_FILE, {"dataset_sources": [], "model_sources": ["google/vit/keras/base/1"]}),
         (DATASET_FILE, {"subtitle": ABSENT, "description": "", "licenses": [{"name": "apache-2.0"}]}),
     ],
 )
@@ -237,18 +306,9 @@ def test_any_unknown_key_is_named_in_one_line(file: str, key: str, value: Any) -
     assert len(told.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("title", "slug"),
-    [
-        ("multihead train", "multihead-train"),
-        ("  Multi--Head: TRAIN (2)! ", "multi-head-train-2"),
-        ("graphème", "grapheme"),
-        ("under_score", "under-score"),
-        ("!!!", ""),
-    ],
-)
-def test_a_slug_is_the_title_s_letters_and_digits_with_single_dashes(title: str, slug: str) -> None:
-    assert slug_of(title) == slug
+@given(st.from_regex(PLAIN_TITLE, fullmatch=True))
+def test_a_plain_title_s_slug_is_what_the_client_makes_of_it(title: str) -> None:
+    assert slug_of(title) == slugify(title)
 
 
 @pytest.mark.usefixtures("quick")
@@ -268,11 +328,6 @@ def test_a_slug_is_the_title_s_letters_and_digits_with_single_dashes(title: str,
             "one push would replace the other",
         ),
         (PREDICT_FILE, {"dataset_sources": []}, f"{PREDICT_FILE}: dataset_sources = []: {ATTACHED}"),
-        (
-            PREDICT_FILE,
-            {"dataset_sources": ["some-body/multihead-weights"]},
-            f'{PREDICT_FILE}: dataset_sources = ["some-body/multihead-weights"]: {ATTACHED}',
-        ),
         (
             TRAIN_FILE,
             {"enable_gpu": False, "machine_shape": ""},
@@ -385,6 +440,12 @@ def fifty_one_files(folder: Path) -> None:
         (folder / f"{number}.h5").touch()
 
 
+def weights_of_an_older_version(folder: Path) -> None:
+    stage(folder.parent)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+
+
 def weights_of_another_training(folder: Path) -> None:
     stage(folder.parent)
     (folder / "model.weights.h5").write_bytes(b"other")
@@ -394,22 +455,7 @@ def weights_of_another_training(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (fifty_one_files, ["dataset_meta: entries = 51: Kaggle takes at most 50"]),
-        (
-            write(".DS_Store", b"x" * 6148),
-            ["dataset_meta/.DS_Store: bytes = 6,148: hidden files are uploaded too; remove it"],
-        ),
-        (
-            lambda folder: (folder / "more").mkdir(),
-            ["dataset_meta/more: kind = folder: not uploaded; the client takes only the files beside its metadata"],
-        ),
-        (
-            lambda folder: (folder / "gone.h5").symlink_to("nowhere"),
-            [
-                "dataset_meta/gone.h5: kind = broken link: not uploaded; "
-                "the client takes only the files beside its metadata"
-            ],
-        ),
+        (fifty_one_files, ["dataset_meta: files = 51: Kaggle takes at most 50"]),
         (
             write("weights.ZIP", b"PK"),
             ["dataset_meta/weights.ZIP: bytes = 2: Kaggle unpacks archives; put in what it holds"],
@@ -433,6 +479,10 @@ def weights_of_another_training(folder: Path) -> None:
                 "not the file that manifest.json tells of; stage both again"
             ],
         ),
+        (
+            weights_of_an_older_version,
+            [f"dataset_meta/manifest.json: format = 2: this version reads {FORMAT}; train again"],
+        ),
     ],
 )
 def test_a_dataset_that_would_not_arrive_as_meant_is_named(
@@ -443,9 +493,39 @@ def test_a_dataset_that_would_not_arrive_as_meant_is_named(
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            write(".DS_Store", b"x" * 6148),
+            ".DS_Store: bytes = 6,148: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            write(".new-model.weights.h5"),
+            ".new-model.weights.h5: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            lambda folder: (folder / "more").mkdir(),
+            "more: kind = folder: not uploaded; the client takes only the files beside its metadata",
+        ),
+        (
+            lambda folder: (folder / "gone.h5").symlink_to("nowhere"),
+            "gone.h5: kind = broken link: not uploaded; the client takes only the files beside its metadata",
+        ),
+    ],
+)
+def test_what_is_no_part_of_the_dataset_stands_only_in_the_way_of_its_push(
+    owned: Path, fault: Callable[[Path], object], told: str
+) -> None:
+    stage(owned)
+    fault(owned / "dataset_meta")
+    assert [lines(owned, action) for action in RULES] == [[], [], [f"dataset_meta/{told}"], []]
+
+
+@pytest.mark.usefixtures("quick")
 def test_fifty_files_are_taken(house: Path) -> None:
     fifty_one_files(house / "dataset_meta")
-    (house / "dataset_meta" / "0.h5").unlink()
+    (house / "dataset_meta" / "0.h5").rename(house / "dataset_meta" / ".hidden")
     assert lines(house) == []
 
 
@@ -502,7 +582,7 @@ def test_all_findings_are_told_together_in_one_error(house: Path) -> None:
     change(house, PREDICT_FILE, dataset_sources=[])
     change(house, DATASET_FILE, subtitle="Weights")
     (house / SETTINGS["predict"]).write_text('[run]\nworking = "/tmp"\n')
-    (house / "dataset_meta" / ".DS_Store").touch()
+    (house / "dataset_meta" / "weights.zip").touch()
     found = lines(house)
     assert [line.split(" = ")[0] for line in found] == [
         f"{TRAIN_FILE}: colour",
@@ -511,7 +591,7 @@ def test_all_findings_are_told_together_in_one_error(house: Path) -> None:
         f"{DATASET_FILE}: subtitle",
         f"{PREDICT_FILE}: dataset_sources",
         f"{SETTINGS['predict']}: working",
-        "dataset_meta/.DS_Store: bytes",
+        "dataset_meta/weights.zip: bytes",
     ]
     with pytest.raises(BundlerError) as error:
         require_preflight(house)
@@ -530,7 +610,7 @@ def test_one_finding_is_one_line(house: Path) -> None:
 
 
 def test_what_is_about_to_be_done_is_a_build_or_one_of_the_pushes(house: Path) -> None:
-    assert ("build", *PUSHES) == ACTIONS
+    assert tuple(RULES) == ("build", *PUSHES)
     with pytest.raises(ValueError, match="action 'push'; one of build, push train"):
         preflight.preflight(house, "push")
 
@@ -538,3 +618,7 @@ def test_what_is_about_to_be_done_is_a_build_or_one_of_the_pushes(house: Path) -
 def test_the_competition_of_each_task_is_read_off_the_package() -> None:
     found = competitions(HOUSE / "src" / "multihead" / "tasks.py")
     assert found == {name: task.competition for name, task in TASKS.items()}
+
+
+def test_the_format_of_manifests_is_read_off_the_package() -> None:
+    assert manifest_format(HOUSE / "src" / "multihead" / "weights.py") == FORMAT
