@@ -272,7 +272,7 @@ def test_what_is_nowhere_is_only_not_found(tmp_path: Path, inputs: Inputs, monke
     rehearsed(tmp_path, inputs, f"{HOMES.format(parts=parts)}try:\n    home.read_text()\nexcept OSError:\n    pass")
 
 
-STAGES = "stages: read and crop 8000 images of 4 files in {seconds:.2f} s; network 8000 images in 9.00 s"
+STAGES = "stages: read and crop 16000 images of 4 files in {seconds:.2f} s; network 16000 images in 9.00 s"
 LEAK = (
     "import time\nkept = []\n"
     "for file in range(4):\n"
@@ -296,14 +296,14 @@ def check_memory(result: Rehearsed) -> None:
             r"^cache, crops\.npy in the working folder, where everything .*; expected only submission\.csv$",
         ),
         (
-            f"print({STAGES.format(seconds=400)!r})",
+            f"print({STAGES.format(seconds=800)!r})",
             lambda result: check_time(read_stages(result.log), 115),
             r"^reading and cropping is too slow: 20 images a second, so 176 minutes .*; time_budget_minutes is 115$",
         ),
         (
-            f"{LEAK.format(bytes=2000 * 137 * 236)}\nprint({STAGES.format(seconds=1)!r})",
+            f"{LEAK.format(bytes=4000 * 137 * 236)}\nprint({STAGES.format(seconds=1)!r})",
             check_memory,
-            r"^memory grows with the rows: by 0\.0[67] GB with each file of 2,000 images; is a file's content kept\?$",
+            r"^memory grows with the rows: by 0\.1[23] GB with each file of 4,000 images; is a file's content kept\?$",
         ),
         (
             "open('submission.csv', 'w').write('row_id,target\\nTest_1,0\\n')",
@@ -404,9 +404,7 @@ def test_what_the_kernel_leaves_running_does_not_hold_the_rehearsal_up(tmp_path:
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="an orphan can be followed where there is /proc")
 def test_what_the_kernel_leaves_in_a_session_of_its_own_is_ended_too(tmp_path: Path, inputs: Inputs) -> None:
     body = (
-        "import subprocess, time\n"
-        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid)\n"
-        "time.sleep(1)"
+        "import subprocess, time\nprint(subprocess.Popen(['sleep', '60'], start_new_session=True).pid)\ntime.sleep(1)"
     )
     rehearsed(tmp_path, inputs, body)
     stat = Path("/proc", log_of(tmp_path).strip(), "stat")
