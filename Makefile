@@ -14,7 +14,7 @@ dry-run: $(VENV)/ready
 test: lint
 	$(PY) -m pytest $(if $(SLOW),-m "slow or not slow")
 
-# half an hour, and 7 GB of disk in the temporary folder
+# half an hour to an hour, and 7 GB of disk in the temporary folder
 bench: $(VENV)/ready-dev
 	PYTHONPATH=src:demo $(PY) -m benchmarks.bench $(if $(DATA),--data "$(DATA)") --out benchmarks/RESULTS.md
 
