@@ -214,6 +214,12 @@ def check_competition(data: Path) -> None:
         raise BundlerError(f"{data}: not a competition's folder, it holds no {SAMPLE} or no parquet files")
 
 
+def check_weights(folder: Path) -> None:
+    """Raise BundlerError for a folder without any weights, before anything is laid out for them."""
+    if not any(folder.glob(f"*{WEIGHTS_FILE}")):
+        raise BundlerError(f"{folder}: no weights there; build_kernel.py stage FOLDER, or --weights FOLDER")
+
+
 def rehearse_built(of: argparse.Namespace) -> str | Rehearsed:
     """Build both kernels, rehearse one, and return what came of it."""
     build()
@@ -263,8 +269,9 @@ def rehearse_predict(
 
     Returns where its submission is, once that has proved to match sample_submission.csv.
     """
+    check_competition(data)
+    check_weights(weights)
     if machine.rows:
-        check_competition(data)
         data = _repeated_competition(data, out, machine.rows)
     predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
     stages = read_stages(predicted.log)

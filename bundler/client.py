@@ -94,7 +94,7 @@ def pushed_version(folder: Path) -> int:
             return int(pushed["version"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise BundlerError(f"{folder / PUSHED_FILE}: tells of no push of {kernel}; expected that, or --version N")
+    raise BundlerError(f"{kernel}: not pushed from here; build_kernel.py push {folder.name}, or submit --version N")
 
 
 def kernel_status(kernel: str) -> Status:

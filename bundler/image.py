@@ -30,12 +30,21 @@ def refresh_image(listing: Path, image: Path, listed: date | None = None, python
 
     listed: the day of the listing; the day on which its file was last changed where it is not given.
     python: the image's Python version; as the image file had it where it is not given.
-    Raises BundlerError for a line that names no distribution, with the image file left as it was.
+    Raises BundlerError for a line that names no distribution, a listing less than half as long as the one before, or a
+    date to come, with the image file left as it was.
     """
     before = _read(image)
     versions = read_listing(listing) | before["overrides"]
     names = _import_names(versions, before["imports"])
     listed = listed or datetime.fromtimestamp(listing.stat().st_mtime).date()
+    distributions = {distribution for distribution, _ in before["imports"].values()}
+    if len(versions) < len(distributions) / 2:
+        raise BundlerError(
+            f"{listing}: {len(versions)} distributions, where {image.name} has {len(distributions)}; "
+            "expected what pip freeze prints in a Kaggle notebook"
+        )
+    if listed > date.today():
+        raise BundlerError(f"--date {listed}: is yet to come")
     lines = [
         HEADER,
         f"listed = {listed}",

@@ -41,7 +41,9 @@ def verified(trained: Path) -> str:
             told += f", {manifest['images_per_second']:,.0f} images/s on {manifest['device']}"
         expected = manifest["sha256"]
     except OSError as error:
-        raise BundlerError(f"{error.filename}: {error.strerror}; expected the output of the train kernel") from error
+        raise BundlerError(
+            f"{error.filename}: {error.strerror}; expected what build_kernel.py pull train brings"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BundlerError(f"{trained / MANIFEST_FILE}: not a manifest of weights ({error!r})") from error
     if sha256 != expected:

@@ -136,12 +136,12 @@ def test_the_age_of_the_image_is_told_and_changes_no_byte(
 
 def test_the_image_is_refreshed_from_a_listing(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
-    (tmp_path / "freeze.txt").write_text("numpy==3.0.0\n")
-    done = run(folder, "refresh-image", str(tmp_path / "freeze.txt"), "--date", "2027-01-02", "--python", "3.13")
+    (tmp_path / "freeze.txt").write_text("\n".join(["numpy==3.0.0", *(f"package{i}==1" for i in range(500))]))
+    done = run(folder, "refresh-image", str(tmp_path / "freeze.txt"), "--date", "2026-11-02", "--python", "3.13")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "bundler/kaggle_image.toml: 3 import names of 3 distributions, listed on 2027-01-02\n"
+    assert done.stdout == "bundler/kaggle_image.toml: 503 import names of 503 distributions, listed on 2026-11-02\n"
     image = tomllib.loads((folder / "bundler" / "kaggle_image.toml").read_text())
-    assert (image["listed"], image["python"]) == (date(2027, 1, 2), "3.13")
+    assert (image["listed"], image["python"]) == (date(2026, 11, 2), "3.13")
     assert image["imports"]["numpy"] == ["numpy", "3.0.0"]
 
 
@@ -262,6 +262,7 @@ def lay_out_tables(arguments: Sequence[str]) -> None:
 
 
 def rehearsed(data: Path, folder: Path, *arguments: str) -> int:
+    (folder / "model.weights.h5").touch()
     return main(["rehearse", str(data), "--weights", str(folder), "--out", str(folder / "out"), *arguments])
 
 
@@ -292,6 +293,17 @@ def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
         f"submission: {tmp_path / 'out' / 'working' / SUBMISSION} (48000 rows)",
     ]
     assert not (tmp_path / "out" / "repeated").exists()
+
+
+def test_without_weights_nothing_is_laid_out_nor_rehearsed(
+    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["rehearse", str(drawn), "--weights", str(tmp_path), "--out", str(tmp_path / "out"), "--rows", "16000"]
+    assert main(command) == 2
+    told = f"error: {tmp_path}: no weights there; build_kernel.py stage FOLDER, or --weights FOLDER\n"
+    assert capsys.readouterr().err == told
+    assert not (tmp_path / "out").exists()
+    assert kernel.inputs is None
 
 
 def test_the_competition_s_own_test_files_are_taken_without_rows(drawn: Path, tmp_path: Path, kernel: Kernel) -> None:

@@ -13,6 +13,7 @@ import build_kernel
 from bundler import client
 from bundler.errors import BundlerError, ClientError
 from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
+from bundler.preflight import manifest_format
 from tests.conftest import HOUSE
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
 from tests.test_build_kernel import clone
@@ -31,6 +32,7 @@ WAY = [
     "status submission --wait",
 ]
 MANIFEST = {
+    "format": manifest_format(HOUSE / "src" / "multihead" / "weights.py"),
     "images_per_second": 1234.5,
     "device": "Tesla T4",
     "model": {"backbone": "narrow"},
@@ -241,7 +243,10 @@ def test_a_push_is_remembered_for_its_own_kernel(kernel: Path, kaggle: Kaggle) -
     assert client.pushed_version(kernel) == 3
     metadata = read_metadata(kernel / "kernel-metadata.json") | {"id": "another/multihead-train"}
     (kernel / "kernel-metadata.json").write_text(json.dumps(metadata))
-    with pytest.raises(BundlerError, match=r"pushed\.json: tells of no push of another/multihead-train"):
+    with pytest.raises(
+        BundlerError,
+        match=r"^another/multihead-train: not pushed from here; build_kernel\.py push",
+    ):
         client.pushed_version(kernel)
 
 
@@ -376,7 +381,7 @@ def test_a_submission_that_failed_is_told_with_where_kaggle_says_why(
 
 def test_what_was_never_pushed_is_not_submitted(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build_kernel.main(["submit"]) == 2
-    assert "pushed.json: tells of no push of some-body/multihead-predict; expected that, or --version N" in (
+    assert "some-body/multihead-predict: not pushed from here; build_kernel.py push predict, or submit --version N" in (
         capsys.readouterr().err
     )
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import tomllib
 from datetime import date, timedelta
 from pathlib import Path
@@ -160,3 +161,16 @@ def test_an_old_listing_is_a_warning(file: Path) -> None:
     assert age_in_words(file, listed + timedelta(181)) == (
         "warning: Kaggle's image as listed 181 days ago; build_kernel.py refresh-image FREEZE renews it"
     )
+
+
+def test_another_machine_s_listing_and_a_date_to_come_are_refused(tmp_path: Path) -> None:
+    file, listing = tmp_path / "image.toml", tmp_path / "freeze.txt"
+    shutil.copy(IMAGE_FILE, file)
+    before = file.read_bytes()
+    listing.write_text("numpy==3.0.0\npandas==3.0.0\n")
+    with pytest.raises(BundlerError, match=r"freeze\.txt: 4 distributions, where image\.toml has \d+; expected"):
+        refresh_image(listing, file)
+    listing.write_text("\n".join(f"package{i}==1" for i in range(900)))
+    with pytest.raises(BundlerError, match=r"^--date 9999-12-31: is yet to come$"):
+        refresh_image(listing, file, date(9999, 12, 31))
+    assert file.read_bytes() == before

@@ -49,8 +49,8 @@ def test_weights_and_manifest_go_into_the_dataset_and_nothing_else(trained: Path
     ("name", "content", "told"),
     [
         (WEIGHTS_FILE, b"weight", "not the file that manifest.json tells of; download both again"),
-        (WEIGHTS_FILE, None, "No such file.*expected the output of the train kernel"),
-        (MANIFEST_FILE, None, "No such file.*expected the output of the train kernel"),
+        (WEIGHTS_FILE, None, "No such file.*expected what build_kernel.py pull train brings"),
+        (MANIFEST_FILE, None, "No such file.*expected what build_kernel.py pull train brings"),
         (MANIFEST_FILE, b"{}", "not a manifest of weights"),
         (MANIFEST_FILE, b"[1]", "not a manifest of weights"),
     ],
