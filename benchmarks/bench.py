@@ -1,4 +1,4 @@
-"""Measure all rows and print the table: make bench, or python -m benchmarks.bench for some of them.
+"""Measure all rows and print the table: make bench, or PYTHONPATH=src:demo python -m benchmarks.bench for some of them.
 
 Whatever is compared runs in turns, each time in a process of its own, three times; a figure is the median of
 the three ratios.
@@ -65,7 +65,7 @@ def _memory(of: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
     return lambda run: run[of]["peak_gb"] / run[over]["peak_gb"]
 
 
-AREA = "OpenCV's INTER_AREA, the same for both, is two thirds of our cropping"
+AREA = "OpenCV's INTER_AREA, the same for both, takes most of our cropping"
 NOT_MEASURED = "\nNot measured: anything on a GPU (images/s of B0 and B3, the share of time that the device waits).\n"
 
 HEADER = """# How fast, and how much memory
