@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.backbones import jit_compile
 from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, restore, save_checkpoint
 from multihead.crop_store import CropStore, crops_ahead
 from multihead.devices import device_name
@@ -90,6 +91,7 @@ class Trainer:
                 head: keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing) for head in task.heads
             },
             loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
+            jit_compile="auto" if run.deterministic else jit_compile(model.backbone),
         )
         self.average = self._new_average()
         self.state = TrainingState()
