@@ -1,4 +1,4 @@
-# make dry-run [DATA=folder]: the main job. make test [SLOW=1]: lint, types, tests. make bench [DATA=folder]: how fast.
+# make dry-run [DATA=folder] [TASK=name]: the main job. make test [SLOW=1]: lint, types, tests. make bench [DATA=folder]: how fast.
 # Each sets itself up in .venv.
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DELETE_ON_ERROR:
 
 dry-run: $(VENV)/ready
-	$(PY) build_kernel.py dry-run $(if $(DATA),"$(DATA)")
+	$(PY) build_kernel.py dry-run $(if $(TASK),--task "$(TASK)") $(if $(DATA),"$(DATA)")
 
 test: lint
 	$(PY) -m pytest $(if $(SLOW),-m "slow or not slow")

@@ -44,20 +44,31 @@ from bundler.projection import (
     projection,
     read_stages,
 )
-from bundler.rehearsal import MEMORY_GB, MOUNTS, Inputs, Rehearsed, check_outputs, check_submission, claim, rehearse
+from bundler.rehearsal import (
+    MEMORY_GB,
+    MOUNTS,
+    Inputs,
+    Rehearsed,
+    check_outputs,
+    check_predictions,
+    check_submission,
+    claim,
+    rehearse,
+)
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
+from bundler.tasks import TASK_FILE, TaskFacts, has_truth, own_task, predicted_task, task_named, trained_task
 
 HOUSE = Path(__file__).resolve().parent
+PACKAGE = HOUSE / "src" / "multihead"
 KERNELS = ("train", "predict")
 DATASET = HOUSE / "dataset_meta"
 DRY_RUN = HOUSE / "dry-run"
 TRAINED = HOUSE / "trained"
-SUBMISSION = "submission.csv"
-SAMPLE = "sample_submission.csv"
+SUBMISSION, PREDICTIONS = "submission.csv", "predictions.csv"
 # what a kernel may leave in its working folder
 OUTPUTS = {
     "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz"),
-    "predict": (SUBMISSION,),
+    "predict": (SUBMISSION, PREDICTIONS),
 }
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
 # A CPU's pace says nothing of Kaggle's GPU: the predict kernel's budget is judged by what the rehearsal projects
@@ -105,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif arguments.command == "rehearse":
             print(rehearse_built(arguments))
         elif arguments.command == "dry-run":
-            dry_run(arguments.data, _machine(arguments))
+            dry_run(arguments.data, _machine(arguments), arguments.task)
         else:
             build(arguments.owner)
     except (BundlerError, RehearsalError, OSError) as error:
@@ -125,7 +136,7 @@ def build(owner: str | None = None) -> None:
             print(f"{path.relative_to(HOUSE)}: owner {owner}")
     require_preflight(HOUSE)
     for name in KERNELS:
-        script = build_script(HOUSE / "src" / "multihead", HOUSE / "kernel" / name / "settings.toml", name)
+        script = build_script(PACKAGE, HOUSE / "kernel" / name / "settings.toml", name)
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
     print(age_in_words(IMAGE_FILE, date.today()))
@@ -208,12 +219,6 @@ def fetch_weights(kind: str, backbone: str) -> str:
     )
 
 
-def check_competition(data: Path) -> None:
-    """Raise BundlerError for a folder that holds no competition, before anything is emptied for it."""
-    if not (data / SAMPLE).is_file() or not any(data.glob("*.parquet")):
-        raise BundlerError(f"{data}: not a competition's folder, it holds no {SAMPLE} or no parquet files")
-
-
 def check_weights(folder: Path) -> None:
     """Raise BundlerError for a folder without any weights, before anything is laid out for them."""
     if not any(folder.glob(f"*{WEIGHTS_FILE}")):
@@ -238,15 +243,15 @@ def rehearse_kernel(
     settings: Sequence[str] = (),
     file: Path | None = None,
 ) -> Rehearsed:
-    """Rehearse one built kernel on a competition folder, with `out` as its /kaggle."""
-    check_competition(data)
+    """Rehearse one built kernel on a folder of its task's files, with `out` as its /kaggle."""
+    task = _task(name, weights, file, settings)
+    task.check_data(data, name)
     path = _script(name).with_name("kernel-metadata.json")
-    metadata = read_metadata(path)
-    try:
-        datasets = dict.fromkeys(metadata["dataset_sources"], weights.resolve())
-        inputs = Inputs(metadata["competition_sources"][0], data.resolve(), datasets)
-    except (KeyError, IndexError, TypeError) as error:
-        raise BundlerError(f"{path}: expected lists of dataset_sources and competition_sources") from error
+    sources = read_metadata(path).get("dataset_sources")
+    if not isinstance(sources, list):
+        raise BundlerError(f"{path}: expected a list of dataset_sources")
+    datasets = {of: weights.resolve() for of in sources if of != task.dataset}
+    inputs = Inputs(task.source, data.resolve(), datasets)
     given = [part for setting in settings for part in ("--set", setting)]
     arguments = [*AT_HOME, *(NO_BUDGET if name == "predict" else ()), *given]
     if file:
@@ -267,53 +272,80 @@ def rehearse_predict(
 ) -> str:
     """Rehearse the predict kernel, print what it took and what the hidden test set would take, and check both.
 
-    Returns where its submission is, once that has proved to match sample_submission.csv.
+    Returns where its submission is, once that has proved to match sample_submission.csv, where the task has one.
     """
-    check_competition(data)
+    task = _task("predict", weights)
+    task.check_data(data, "predict")
     check_weights(weights)
     if machine.rows:
+        if not task.test_files.endswith(".parquet"):
+            raise BundlerError(f"--rows: repeats wide parquet files, which {task.name} has none of")
         data = _repeated_competition(data, out, machine.rows)
     predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
-    stages = read_stages(predicted.log)
+    stages = read_stages(predicted.log, task.hidden_images)
     budget = _time_budget(settings, file or HOUSE / "kernel" / "predict" / "settings.toml")
     growth = growth_per_file(predicted.ended.file_bytes, stages)
-    print(f"{predicted}\n{growth_in_words(growth)}\n{projection(stages, budget)}", flush=True)
-    submission = predicted.working / SUBMISSION
-    rows = check_submission(submission, data / SAMPLE)
-    check_time(stages, budget)
-    check_growth(growth, stages)
+    told = [str(predicted)]
+    if task.hidden_images:
+        told += [growth_in_words(growth), projection(stages, budget)]
+    print("\n".join(told), flush=True)
+    if task.sample_submission:
+        submission = predicted.working / SUBMISSION
+        rows = check_submission(submission, data / task.sample_submission)
+    else:
+        submission = predicted.working / PREDICTIONS
+        rows = check_predictions(submission)
+    if task.hidden_images:
+        check_time(stages, budget)
+        check_growth(growth, stages)
     if machine.rows:
         shutil.rmtree(data)
     shown = submission.relative_to(HOUSE) if submission.is_relative_to(HOUSE) else submission
     return f"submission: {shown} ({rows} rows)"
 
 
-def dry_run(data: Path | None, machine: Machine) -> None:
-    """Go the whole way once on small shards, everything that it leaves in dry-run/."""
-    if data:
-        check_competition(data)
-    build()
-    data = data.resolve() if data else _drawn_competition()
+def dry_run(data: Path | None, machine: Machine, name: str = "") -> None:
+    """Go the whole way once on small shards, everything that it leaves in dry-run/.
+
+    name: of the task; without one that of kernel/train/task.toml, or else the first that is built in.
+    """
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
+    task = task_named(PACKAGE, dry_settings, name)
+    if data:
+        task.check_data(data, "train")
+        task.check_data(data, "predict")
+    build()
+    data = data.resolve() if data else _drawn_data(task)
     dataset = DRY_RUN / "dataset_meta"
     dataset.mkdir(parents=True, exist_ok=True)
-    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", machine, file=dry_settings)
+    chosen = [f"task={task.name}"]
+    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", machine, chosen, dry_settings)
     print(trained)
     shutil.copyfile(DATASET / "dataset-metadata.json", dataset / "dataset-metadata.json")
     print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
     told = rehearse_predict(data, dataset, DRY_RUN / "predict", machine)
-    if (data / "truth.csv").is_file() and not machine.rows:
-        submission = DRY_RUN / "predict" / "working" / SUBMISSION
-        _run_python(["-m", "multihead.app", "evaluate", str(submission), str(data / "truth.csv")])
+    if has_truth(data, task) and not machine.rows:
+        answers = DRY_RUN / "predict" / "working" / (SUBMISSION if task.sample_submission else PREDICTIONS)
+        own = own_task(dry_settings.parent)
+        of_task = str(dry_settings.with_name(TASK_FILE)) if own and own.name == task.name else task.name
+        _run_python(["-m", "multihead.app", "evaluate", str(answers), str(data), "--task", of_task])
     print(told)
 
 
-def _drawn_competition() -> Path:
+def _drawn_data(task: TaskFacts) -> Path:
     folder = DRY_RUN / "competition"
     if folder.exists():
         shutil.rmtree(folder)
-    _run_python([str(HOUSE / "demo" / "sample_competition.py"), str(folder)])
+    _run_python([str(HOUSE / "demo" / "sample_competition.py"), str(folder), "--task", task.name])
     return folder
+
+
+def _task(kernel: str, weights: Path, settings: Path | None = None, overrides: Sequence[str] = ()) -> TaskFacts:
+    """Return the task that a kernel is rehearsed on: that of the weights to predict with, or of the training."""
+    of_train = HOUSE / "kernel" / "train" / "settings.toml"
+    if kernel == "predict":
+        return predicted_task(weights) or trained_task(PACKAGE, of_train)
+    return trained_task(PACKAGE, settings or of_train, overrides)
 
 
 def _repeated_competition(data: Path, out: Path, rows: int) -> Path:
@@ -397,7 +429,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--settings", type=Path, help="a TOML file instead of the kernel's own settings")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     whole = commands.add_parser("dry-run", help="build, train, stage, predict, check")
-    whole.add_argument("data", type=Path, nargs="?", help="a competition folder (default: one is drawn)")
+    whole.add_argument("data", type=Path, nargs="?", help="a folder of the task's files (default: drawn)")
+    whole.add_argument("--task", default="", help="of the images (default: that of kernel/train/task.toml, or bengali)")
     image = commands.add_parser("refresh-image", help="renew what Kaggle's image can import")
     image.add_argument("freeze", type=Path, help="its package listing, as pip freeze prints it")
     image.add_argument(

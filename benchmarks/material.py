@@ -9,7 +9,7 @@ import competition_files
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.shards import find_shards, read_shard
+from multihead.shards import read_shard, shards_to_train
 from multihead.tasks import BENGALI
 
 TOOL = Path(__file__).resolve().parents[2] / "shared" / "data" / "make_competition.py"
@@ -26,7 +26,7 @@ def lay_out(folder: Path) -> Path:
 def read_images(competition: Path) -> NDArray[np.uint8]:
     """Return uint8 (n, 137, 236, 1) of at most the first 50,000 train images."""
     images: list[NDArray[np.uint8]] = []
-    for file in find_shards(competition, BENGALI.train_files):
+    for file in shards_to_train(competition, BENGALI):
         images.append(read_shard(file, BENGALI).images)
         if sum(map(len, images)) >= 50_000:
             break

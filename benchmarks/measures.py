@@ -26,7 +26,7 @@ def shard_ours(folder: Path) -> Callable[[], Any]:
     from multihead.shards import read_labels
     from multihead.tasks import BENGALI
 
-    labels = read_labels(folder / "train.csv", BENGALI)
+    labels = read_labels(folder, BENGALI)
     return lambda: read_crops(folder / "train_image_data_0.parquet", BENGALI, ModelSettings(image_size=SIZE), labels)
 
 
@@ -35,7 +35,7 @@ def shard_baseline(folder: Path) -> Callable[[], Any]:
     from multihead.shards import read_labels
     from multihead.tasks import BENGALI
 
-    labels = read_labels(folder / "train.csv", BENGALI)
+    labels = read_labels(folder, BENGALI)
     file = folder / "train_image_data_0.parquet"
     return lambda: baseline_crops(baseline_read(file, labels), SIZE)
 
@@ -204,11 +204,11 @@ def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     from multihead.tasks import BENGALI
 
     counts = {head: (1,) * len(of) for head, of in BENGALI.heads.items()}
-    weights.save_weights(folder / "weights", network, model, train_counts=counts, score=None, epoch=1)
+    weights.save_weights(folder / "weights", network, model, BENGALI, train_counts=counts, score=None, epoch=1)
     run = RunSettings(
         data=str(folder), weights=str(folder / "weights"), working=str(folder / "working"), batch_size=BATCH
     )
-    return lambda: app.predict(Settings(model, run, frozenset()))
+    return lambda: app.predict(Settings(model, run, frozenset(), BENGALI))
 
 
 def predict_ours(folder: Path) -> Callable[[], Any]:
@@ -221,9 +221,10 @@ def predict_ours_b0(folder: Path) -> Callable[[], Any]:
 
 def _predict_baseline(folder: Path, kind: str) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_predict
-    from multihead.shards import find_shards
+    from multihead.shards import shards_to_predict
+    from multihead.tasks import BENGALI
 
-    network, files = _network(kind), find_shards(folder, "test_image_data_*.parquet")
+    network, files = _network(kind), [file for file in shards_to_predict(folder, BENGALI) if isinstance(file, Path)]
     network.predict(np.zeros((BATCH, *SIZE, 1), np.float32), batch_size=BATCH, verbose=0)
     return lambda: baseline_predict(network, files, SIZE, BATCH).to_csv(folder / "baseline.csv")
 
@@ -239,10 +240,11 @@ def predict_baseline_b0(folder: Path) -> Callable[[], Any]:
 def _predict_network(folder: Path, kind: str) -> Callable[[], Any]:
     """The limit: the network alone on as many ready crops."""
     from multihead.inference import predict_probabilities
-    from multihead.shards import count_rows, find_shards
+    from multihead.shards import count_rows, shards_to_predict
+    from multihead.tasks import BENGALI
 
     network = _network(kind)
-    images = sum(map(count_rows, find_shards(folder, "test_image_data_*.parquet")))
+    images = sum(map(count_rows, shards_to_predict(folder, BENGALI)))
     crops = np.random.default_rng(0).integers(0, 256, (images, *SIZE, 1), np.uint8)
     return lambda: predict_probabilities(network, crops, BATCH)
 

@@ -31,10 +31,10 @@ from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
 from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
-from multihead.metrics import weighted_macro_recall
+from multihead.metrics import macro_recall, task_score
 from multihead.schedule import HISTORY_FILE
 from multihead.settings import Settings, read_settings
-from multihead.shards import find_shards, read_labels
+from multihead.shards import read_labels, shards_to_train
 from multihead.tasks import BENGALI, Task
 from multihead.validation import choose_validation
 from multihead.weights import load_model, read_manifest
@@ -163,10 +163,10 @@ def _cpu_seconds() -> float:
 
 def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Truth]:
     """Return the crops of the images that a training with these settings holds out, and their class indices."""
-    labels = read_labels(data / task.labels_file, task)
+    labels = read_labels(data, task)
     is_held_out = choose_validation(labels, settings.run)
     images, truth = [], []
-    for shard, _ in crops_ahead(find_shards(data, task.train_files), task, settings.model):
+    for shard, _ in crops_ahead(shards_to_train(data, task), task, settings.model):
         rows = np.flatnonzero(is_held_out.loc[list(shard.ids)].to_numpy()).tolist()
         images.append(shard.images[rows])
         truth.append(labels.loc[[shard.ids[row] for row in rows]])
@@ -198,7 +198,7 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
         answers = {head: stored[head] for head in BENGALI.heads}
     if not RUNGS[name].has_prior:
         counts = json.loads((folder / "told.json").read_text())["counts"]
-        answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
+        answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts, macro_recall))
     return truth, {head: of.argmax(axis=1) for head, of in answers.items()}
 
 
@@ -227,7 +227,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     def classes(answers: Probabilities, *, has_prior: bool) -> Truth:
         if not has_prior:
             counts = manifest.train_counts
-            answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
+            answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts, macro_recall))
         return {head: of.argmax(axis=1) for head, of in answers.items()}
 
     plain = answered(last_step, 0)
@@ -248,7 +248,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
 def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:
     """Return R over some of the rows; classes that they lack are left out."""
     parts = [{head: of[head][rows] for head in BENGALI.heads} for of in (truth, told)]
-    return weighted_macro_recall(parts[0], parts[1], BENGALI).total
+    return task_score(parts[0], parts[1], BENGALI).total
 
 
 def gain_interval(truth: Truth, before: Truth, after: Truth) -> tuple[float, float, float]:

@@ -4,7 +4,6 @@ The rules of single keys stand in metadata.py; here are those of what several fi
 folder. Nothing doubtful is a finding: each would fail on Kaggle, or be passed over in silence.
 """
 
-import ast
 import difflib
 import hashlib
 import json
@@ -31,6 +30,7 @@ from bundler.metadata import (
     read_object,
 )
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
+from bundler.tasks import TaskFacts, task_named
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
 KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
@@ -233,27 +233,22 @@ def _placeholder(project: Project) -> Iterator[Finding]:
         yield Finding(file, "id", _shown(reference), "no owner yet; build_kernel.py --owner NAME writes it")
 
 
+def _task(project: Project) -> TaskFacts:
+    """Return the task of the train kernel's settings, which could be read."""
+    settings = project.repository / _settings_file("train")
+    return task_named(project.repository / "src" / "multihead", settings, project.settings["train"]["model"]["task"])
+
+
 def _competition(project: Project) -> Iterator[Finding]:
     if "train" not in project.settings:
         return
-    task = project.settings["train"]["model"]["task"]
-    wanted = competitions(project.repository / "src" / "multihead" / "tasks.py").get(task)
+    task = _task(project)
+    key = "competition_sources" if task.competition else "dataset_sources"
     for file in KERNEL_FILES.values():
-        sources = project.value(file, "competition_sources")
-        if wanted and sources is not None and wanted not in sources:
-            yield Finding(
-                file,
-                "competition_sources",
-                _shown(sources),
-                f"expected {wanted} among them, where task {task} comes from",
-            )
-
-
-def competitions(tasks: Path) -> dict[str, str]:
-    """Return {task: competition} as the package's tasks.py says, read as text."""
-    calls = [node for node in ast.walk(ast.parse(tasks.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-    keywords = [{k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} for call in calls]
-    return {str(of["name"]): str(of["competition"]) for of in keywords if {"name", "competition"} <= of.keys()}
+        sources = project.value(file, key)
+        if sources is not None and task.source not in map(_without_version, sources):
+            rule = f"expected {task.source} among them, where task {task.name} comes from"
+            yield Finding(file, key, _shown(sources), rule)
 
 
 def _dataset_attached(project: Project) -> Iterator[Finding]:
@@ -366,11 +361,15 @@ def _not_attached(
 
 
 def _sources(project: Project, file: str) -> set[str] | None:
-    """Return all that a kernel attaches but competitions, without versions; None where what it says is a finding."""
+    """Return what a kernel attaches beside competitions and its task's data, without versions.
+
+    None where what it says is a finding.
+    """
     if project.value(file, "dataset_sources") is None:
         return None
     kinds = ("dataset_sources", "kernel_sources", "model_sources")
-    return {_without_version(source) for kind in kinds for source in project.value(file, kind, [])}
+    data = {_task(project).source} if "train" in project.settings else set()
+    return {_without_version(source) for kind in kinds for source in project.value(file, kind, [])} - data
 
 
 def _entries(project: Project) -> list[Path]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from bundler.errors import RehearsalError
 
-HIDDEN_IMAGES = 211_042
 IMAGE_BYTES = 137 * 236
 KAGGLE_MINUTES = 120.0  # that the competition allows a GPU kernel
 LEAST_IMAGES_PER_FILE = 500  # below, a file's 32,332 columns take longer than its images: the figure is a bound only
@@ -25,7 +24,10 @@ STAGES = re.compile(
 
 @dataclass(frozen=True)
 class Stages:
-    """What went through each stage: images and seconds. device, rate: where the network was trained, its images/s."""
+    """What went through each stage: images and seconds. device, rate: where the network was trained, its images/s.
+
+    hidden_images: how many the hidden test set has.
+    """
 
     read_images: int
     files: int
@@ -34,6 +36,7 @@ class Stages:
     network_seconds: float
     device: str
     rate: float
+    hidden_images: int
 
     @property
     def has_small_files(self) -> bool:
@@ -42,15 +45,15 @@ class Stages:
     @property
     def reading_minutes(self) -> float:
         """What reading and cropping the hidden test set would take, at the pace of this machine."""
-        return HIDDEN_IMAGES * self.read_seconds / max(1, self.read_images) / 60
+        return self.hidden_images * self.read_seconds / max(1, self.read_images) / 60
 
     @property
     def network_minutes(self) -> float | None:
         """What the network would take at the pace of the GPU that it was trained on; None where there was none."""
-        return HIDDEN_IMAGES / self.rate / 60 if self.rate and self.device != "CPU" else None
+        return self.hidden_images / self.rate / 60 if self.rate and self.device != "CPU" else None
 
 
-def read_stages(log: str) -> Stages:
+def read_stages(log: str, hidden_images: int) -> Stages:
     """Return what a predict kernel said of its stages; RehearsalError where it said nothing."""
     found = STAGES.search(log)
     if found is None:
@@ -63,6 +66,7 @@ def read_stages(log: str) -> Stages:
         float(found["answering"]),
         found["device"] or "",
         float(found["rate"] or 0),
+        hidden_images,
     )
 
 
@@ -76,7 +80,7 @@ def projection(stages: Stages, budget_minutes: float) -> str:
     bound = "at most " if stages.has_small_files else ""
     hint = f" (so few images in a file say no more: {ENOUGH_ROWS})" if stages.has_small_files else ""
     if network is not None:
-        projected = f"{HIDDEN_IMAGES:,} take {network:.1f} minutes on the {stages.device} that it was trained on"
+        projected = f"{stages.hidden_images:,} take {network:.1f} minutes on the {stages.device} that it was trained on"
         both = f"{max(reading, network):.1f}"
     else:
         why = "trained on a CPU" if stages.device else "not measured in training"
@@ -84,7 +88,7 @@ def projection(stages: Stages, budget_minutes: float) -> str:
     return "\n".join(
         [
             f"  read and crop   {_pace(stages.read_images, stages.read_seconds)}; "
-            f"{HIDDEN_IMAGES:,} take {bound}{reading:.1f} minutes{hint}",
+            f"{stages.hidden_images:,} take {bound}{reading:.1f} minutes{hint}",
             f"  network         {_pace(stages.network_images, stages.network_seconds)}; {projected}",
             f"  hidden test     {both} of {_limit(budget_minutes):g} minutes",
         ]
@@ -99,12 +103,12 @@ def check_time(stages: Stages, budget_minutes: float) -> None:
         rate = stages.read_images / stages.read_seconds
         raise RehearsalError(
             f"reading and cropping is too slow: {rate:.0f} images a second, so "
-            f"{stages.reading_minutes:.0f} minutes for the hidden test's {HIDDEN_IMAGES:,}; {whose} {limit:g}"
+            f"{stages.reading_minutes:.0f} minutes for the hidden test's {stages.hidden_images:,}; {whose} {limit:g}"
         )
     if stages.network_minutes is not None and stages.network_minutes > limit:
         raise RehearsalError(
             f"the network is too slow: {stages.rate:.0f} images a second on {stages.device}, so "
-            f"{stages.network_minutes:.0f} minutes for the hidden test's {HIDDEN_IMAGES:,}; {whose} {limit:g}"
+            f"{stages.network_minutes:.0f} minutes for the hidden test's {stages.hidden_images:,}; {whose} {limit:g}"
         )
 
 

@@ -22,9 +22,10 @@ from pathlib import Path
 from bundler import sandbox, watched_run
 from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
+from bundler.tasks import TASK_FILE, TRUTH_FILE
 
 MOUNTS = ("old", "new")
-NEVER_LINKED = ("truth.csv",)
+NEVER_LINKED = (TRUTH_FILE,)
 MEMORY_GB = 29.0  # that Kaggle's machine has
 HOUSE = Path(__file__).resolve().parent.parent
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
@@ -33,9 +34,9 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TF_CPP_MIN_LOG_LEVEL", "KERAS
 
 @dataclass(frozen=True)
 class Inputs:
-    """What Kaggle would mount: a competition's files, and datasets by "owner/slug"."""
+    """What Kaggle would mount: a competition's or data set's files, by slug or "owner/slug", and other datasets."""
 
-    competition: str
+    source: str
     data: Path
     datasets: dict[str, Path]
 
@@ -106,10 +107,23 @@ def check_outputs(working: Path, expected: Collection[str]) -> None:
         )
 
 
+def check_predictions(predictions: Path) -> int:
+    """Return the number of rows of predictions that no sample asks for; RehearsalError where they are none."""
+    if not predictions.is_file():
+        raise RehearsalError(f"no {predictions.name} in the working folder")
+    told = _rows(predictions)
+    for line, row in enumerate(told[1:], 2):
+        if len(row) != len(told[0]) or not all(row):
+            raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(told[0])}")
+    if len(told) < 2:
+        raise RehearsalError(f"{predictions}: no rows")
+    return len(told) - 1
+
+
 def check_submission(submission: Path, sample: Path) -> int:
     """Return the number of rows of a submission that has sample_submission's header, rows and order.
 
-    Raises RehearsalError, naming the first line that differs or holds no whole number.
+    Raises RehearsalError, naming the first line that differs or lacks an answer.
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
@@ -121,8 +135,9 @@ def check_submission(submission: Path, sample: Path) -> int:
     if told[0] != wanted[0]:
         raise RehearsalError(f"{submission}: header {','.join(told[0])}; {sample.name} has {','.join(wanted[0])}")
     for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
-        if row[:1] != sample_row[:1] or len(row) != 2 or not row[1].isdecimal():
-            raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {sample_row[0]},<class>")
+        if row[:1] != sample_row[:1] or len(row) != len(told[0]) or not all(row):
+            expected = ",".join([sample_row[0], *("<class>" for _ in told[0][1:])])
+            raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
     return len(told) - 1
 
 
@@ -138,7 +153,7 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
     if mounts not in MOUNTS:
         raise BundlerError(f"mounts: {mounts!r} is not known; one of {', '.join(MOUNTS)}")
     if not inputs.data.is_dir():
-        raise BundlerError(f"{inputs.data}: not a folder with a competition's files")
+        raise BundlerError(f"{inputs.data}: not a folder")
     for name, folder in inputs.datasets.items():
         if not folder.is_dir():
             raise BundlerError(f"{folder}: not a folder to mount as {name}")
@@ -150,10 +165,15 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
         (root / name).mkdir(parents=True)
     shutil.copyfile(script, root / "src" / "script.py")
     shutil.copyfile(sandbox.__file__, root / "site" / "sitecustomize.py")
-    prefix = {"old": ("", ""), "new": ("competitions/", "datasets/")}[mounts]
-    _link(inputs.data, root / "input" / (prefix[0] + inputs.competition))
-    for name, folder in inputs.datasets.items():
-        _link(folder, root / "input" / (prefix[1] + (name if mounts == "new" else name.split("/")[1])))
+    for name, folder in {inputs.source: inputs.data, **inputs.datasets}.items():
+        _link(folder, root / "input" / _mount(name, mounts))
+
+
+def _mount(source: str, mounts: str) -> str:
+    """Return where a competition, or a dataset of an owner, is mounted below input/."""
+    if mounts == "old":
+        return source.rpartition("/")[2]
+    return f"datasets/{source}" if "/" in source else f"competitions/{source}"
 
 
 def _link(folder: Path, mount: Path) -> None:
@@ -204,10 +224,16 @@ def _environment(
         "PYTHONNOUSERSITE": "1",
         sandbox.ALLOWED_VARIABLE: json.dumps(_image_imports()),
         sandbox.HOMES_VARIABLE: json.dumps(_homes()),
-        sandbox.OPEN_VARIABLE: json.dumps([*is_open, *(of for of in arguments if Path(of).is_absolute())]),
+        sandbox.OPEN_VARIABLE: json.dumps([*is_open, *_settings_files(arguments)]),
         sandbox.REFUSED_VARIABLE: str(refused),
         sandbox.LOOPBACK_VARIABLE: "1" if own_network else "",
     }
+
+
+def _settings_files(arguments: Sequence[str]) -> list[str]:
+    """Return the settings file that the script is given instead of its own, and where a task beside it would be."""
+    given = [Path(of) for of in arguments if Path(of).is_absolute()]
+    return [str(path) for of in given for path in (of, of.with_name(TASK_FILE))]
 
 
 # Bind each folder over itself read-only, then become the command.

@@ -35,7 +35,8 @@ def verified(trained: Path) -> str:
         with (trained / WEIGHTS_FILE).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         told = (
-            f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, validation R {manifest['score']['total']:.4f}"
+            f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, "
+            f"validation {manifest['score']['name']} {manifest['score']['total']:.4f}"
         )
         if manifest["images_per_second"]:
             told += f", {manifest['images_per_second']:,.0f} images/s on {manifest['device']}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draw a small competition in exactly the files of Bengali.AI's, for a machine that has no data.
+"""Draw a small competition in exactly the files of Bengali.AI's, or of another task, for a machine that has no data.
 
-    python sample_competition.py FOLDER [--rows 800] [--test-rows 100] [--seed 0]
+    python sample_competition.py FOLDER [--task bengali] [--rows 800] [--test-rows 100] [--seed 0]
 
 Each image is a root shape of seeded strokes, a vowel mark above it and a consonant mark below it, with
 jitter, thickness and noise. The same arguments always draw the same images. Besides the competition's
@@ -9,6 +9,7 @@ files it writes truth.csv (row_id, target), which Kaggle keeps to itself.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,23 +18,13 @@ import numpy as np
 import pandas as pd
 from competition_files import COMPONENTS, HEIGHT, SHARDS, WIDTH, write_shard, write_test_tables
 from numpy.typing import NDArray
+from sample_images import DRAWN
+from stroke_shapes import strokes_of
 
 CLASSES = {"grapheme_root": 168, "vowel_diacritic": 11, "consonant_diacritic": 7}
 PAPER, INK = 250, 40
 # where each part is drawn: left, top, right, bottom
 ROOT_BOX, VOWEL_BOX, CONSONANT_BOX = (68, 40, 168, 98), (68, 8, 168, 34), (68, 104, 168, 130)
-
-
-def strokes_of(kind: int, label: int, box: tuple[int, int, int, int]) -> list[NDArray[np.float64]]:
-    """Return the strokes of one class, float (points, 2) in pixels, always the same for (kind, label)."""
-    rng = np.random.default_rng([kind, label])
-    left, top, right, bottom = box
-    strokes = []
-    for _ in range(3 if kind == 0 else 2):
-        corners = rng.uniform((left, top), (right, bottom), (3, 2))
-        t = np.linspace(0, 1, 12)[:, None]
-        strokes.append((1 - t) ** 2 * corners[0] + 2 * t * (1 - t) * corners[1] + t**2 * corners[2])
-    return strokes
 
 
 def draw(labels: Sequence[int], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -104,11 +95,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw a competition; return 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--task", default="bengali", help=f"bengali, {', '.join(DRAWN)}")
     parser.add_argument("--rows", type=int, default=800, help="train images in each of 4 shards")
     parser.add_argument("--test-rows", type=int, default=100, help="test images in each of 4 shards")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
-    draw_competition(arguments.folder, arguments.rows, arguments.test_rows, arguments.seed)
+    if arguments.task == "bengali":
+        draw_competition(arguments.folder, arguments.rows, arguments.test_rows, arguments.seed)
+        return 0
+    if arguments.task not in DRAWN:
+        print(f"error: no images can be drawn for {arguments.task}; name a folder that holds some", file=sys.stderr)
+        return 2
+    arguments.folder.mkdir(parents=True)
+    DRAWN[arguments.task](arguments.folder, arguments.rows * SHARDS, arguments.test_rows * SHARDS, arguments.seed)
     return 0
 
 

@@ -14,11 +14,12 @@ import pytest
 from competition_files import write_test_tables
 
 import build_kernel
-from build_kernel import OUTPUTS, SUBMISSION, main
+from build_kernel import OUTPUTS, main
 from bundler.errors import BundlerError, RehearsalError
 from bundler.rehearsal import Inputs, Rehearsed
 from bundler.watched_run import Ended
-from multihead import app, checkpoint, schedule, weights
+from multihead import checkpoint, schedule, submission, weights
+from multihead.submission import SUBMISSION_FILE as SUBMISSION
 from tests.conftest import HOUSE
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
@@ -77,7 +78,8 @@ def test_a_folder_without_a_competition_is_a_mistake_before_anything_is_emptied(
     done = run(folder, "rehearse", str(tmp_path), "--weights", str(tmp_path), "--out", str(out))
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {tmp_path}: not a competition's folder, it holds no sample_submission.csv or no parquet files\n"
+        f"error: {tmp_path}: not the files of bengali, it holds no test_image_data_*.parquet "
+        "and no sample_submission.csv\n"
     )
     assert (out / "working").is_dir()
 
@@ -216,8 +218,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
 def test_the_files_that_a_kernel_may_leave_are_those_that_the_package_writes() -> None:
     written = (weights.WEIGHTS_FILE, weights.MANIFEST_FILE, schedule.HISTORY_FILE, checkpoint.CHECKPOINT_FILE)
     assert OUTPUTS["train"] == written
-    assert OUTPUTS["predict"] == (app.SUBMISSION_FILE,)
-    assert app.SUBMISSION_FILE == SUBMISSION
+    assert OUTPUTS["predict"] == (submission.SUBMISSION_FILE, submission.PREDICTIONS_FILE)
 
 
 class Kernel:

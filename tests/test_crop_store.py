@@ -10,7 +10,7 @@ from multihead.crop_resize import crop_resize
 from multihead.crop_store import CropStore, crops_ahead
 from multihead.errors import UserError
 from multihead.settings import ModelSettings
-from multihead.shards import Shard, find_shards, read_labels, read_shard
+from multihead.shards import Shard, read_labels, read_shard, shards_to_train
 from multihead.tasks import BENGALI
 from tests.conftest import HOUSE
 
@@ -18,8 +18,8 @@ MODEL = ModelSettings(image_size=(40, 48))
 
 
 def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:
-    files = find_shards(drawn, BENGALI.train_files)
-    labels = read_labels(drawn / "train.csv", BENGALI)
+    files = shards_to_train(drawn, BENGALI)
+    labels = read_labels(drawn, BENGALI)
     shards = [shard for shard, _ in crops_ahead(files, BENGALI, MODEL, labels)]
     assert [shard.ids for shard in shards] == [read_shard(f, BENGALI).ids for f in files]
     whole = read_shard(files[2], BENGALI, labels)

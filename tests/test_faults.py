@@ -72,7 +72,7 @@ class Kaggle:
         (self.data / "sample_submission.csv").write_text("\n".join(["row_id,target", *rows]) + "\n")
         counts = {head: tuple(int(i == PRIOR[head]) for i in range(len(c))) for head, c in TINY.heads.items()}
         model = ModelSettings(backbone="narrow", image_size=(32, 32))
-        save_weights(self.weights, tiny_network(model, TINY), model, train_counts=counts, score=None, epoch=1)
+        save_weights(self.weights, tiny_network(model, TINY), model, TINY, train_counts=counts, score=None, epoch=1)
         labels = pd.DataFrame({"image_id": [f"Train_{i}" for i in range(8)]} | dict.fromkeys(TINY.heads, 1))
         labels.to_csv(self.data / "train.csv", index=False)
         for number in range(2):
@@ -442,7 +442,7 @@ def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
     kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("predict", "public", kaggle, monkeypatch) == 0
-    unknown = read_stages(capsys.readouterr().out)
+    unknown = read_stages(capsys.readouterr().out, TINY.hidden_images)
     assert (unknown.read_images, unknown.files, unknown.network_images) == (24, 6, 24)
     assert (unknown.device, unknown.rate) == ("", 0)
     manifest = json.loads((kaggle.weights / MANIFEST_FILE).read_text())
@@ -450,7 +450,7 @@ def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
     (kaggle.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
     kaggle.settings.append("test_time_copies=2")
     assert run("predict", "public", kaggle, monkeypatch) == 0
-    known = read_stages(capsys.readouterr().out)
+    known = read_stages(capsys.readouterr().out, TINY.hidden_images)
     assert (known.read_images, known.network_images, known.device, known.rate) == (24, 72, "Tesla T4", 3000)
 
 

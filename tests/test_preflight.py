@@ -29,12 +29,12 @@ from bundler.preflight import (
     PUSHES,
     RULES,
     Finding,
-    competitions,
     key_findings,
     manifest_format,
     require_preflight,
     slug_of,
 )
+from bundler.tasks import TaskFacts, built_in_tasks
 from multihead.tasks import TASKS
 from multihead.weights import FORMAT
 from tests.conftest import HOUSE
@@ -615,9 +615,11 @@ def test_what_is_about_to_be_done_is_a_build_or_one_of_the_pushes(house: Path) -
         preflight.preflight(house, "push")
 
 
-def test_the_competition_of_each_task_is_read_off_the_package() -> None:
-    found = competitions(HOUSE / "src" / "multihead" / "tasks.py")
-    assert found == {name: task.competition for name, task in TASKS.items()}
+def test_where_each_task_s_files_come_from_is_read_off_the_package() -> None:
+    found = built_in_tasks(HOUSE / "src" / "multihead")
+    assert list(found) == list(TASKS)
+    for name, task in TASKS.items():
+        assert found[name]._asdict() == {key: getattr(task, key) for key in TaskFacts._fields}
 
 
 def test_the_format_of_manifests_is_read_off_the_package() -> None:

@@ -4,7 +4,6 @@ import pytest
 
 from bundler.errors import RehearsalError
 from bundler.projection import (
-    HIDDEN_IMAGES,
     LEAST_IMAGES_PER_FILE,
     Stages,
     check_growth,
@@ -15,13 +14,14 @@ from bundler.projection import (
     read_stages,
 )
 
+HIDDEN_IMAGES = 211_042
 LOG = (
     "[   1.0 s] Keras\n"
     "[  31.0 s] stages: read and crop 8000 images of 4 files in 4.00 s; network 16000 images in 40.00 s"
     "; trained on Tesla T4, where it answers 3000 images a second\n"
     "[  31.2 s] submission: /kaggle/working/submission.csv (24000 rows)\n"
 )
-T4 = Stages(8000, 4, 4.0, 16000, 40.0, "Tesla T4", 3000.0)
+T4 = Stages(8000, 4, 4.0, 16000, 40.0, "Tesla T4", 3000.0, HIDDEN_IMAGES)
 
 
 def stages(**changes: object) -> Stages:
@@ -29,12 +29,12 @@ def stages(**changes: object) -> Stages:
 
 
 def test_the_stages_are_what_the_kernel_says() -> None:
-    assert read_stages(LOG) == T4
-    assert read_stages(LOG.replace("; trained on Tesla T4, where it answers 3000 images a second", "")) == stages(
-        device="", rate=0.0
-    )
+    assert read_stages(LOG, HIDDEN_IMAGES) == T4
+    assert read_stages(
+        LOG.replace("; trained on Tesla T4, where it answers 3000 images a second", ""), HIDDEN_IMAGES
+    ) == stages(device="", rate=0.0)
     with pytest.raises(RehearsalError, match="no line that begins with stages:"):
-        read_stages("submission: here\n")
+        read_stages("submission: here\n", HIDDEN_IMAGES)
 
 
 def test_each_stage_is_projected_at_its_own_pace() -> None:

@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 from repeat_test_files import main
 
-from multihead.shards import find_shards, read_shard
-from multihead.submission import Submission
+from multihead.shards import read_shard, shards_to_predict
+from multihead.submission import submission_of_sample
 from multihead.tasks import BENGALI
 
 
@@ -18,8 +18,12 @@ def repeated(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def parquet_files(folder: Path) -> list[Path]:
+    return [file for file in shards_to_predict(folder, BENGALI) if isinstance(file, Path)]
+
+
 def test_ids_count_through_four_files_of_about_the_same_size(repeated: Path) -> None:
-    files = find_shards(repeated, BENGALI.test_files)
+    files = parquet_files(repeated)
     ids = [pq.read_table(file, columns=["image_id"])["image_id"].to_pylist() for file in files]
     assert [len(of) for of in ids] == [13, 13, 12, 12]
     assert [i for of in ids for i in of] == [f"Test_{i}" for i in range(50)]
@@ -28,11 +32,7 @@ def test_ids_count_through_four_files_of_about_the_same_size(repeated: Path) -> 
 
 def test_every_image_is_one_of_the_competition_s_and_comes_about_as_often(repeated: Path, drawn: Path) -> None:
     originals, copies = (
-        [
-            image.tobytes()
-            for file in find_shards(folder, BENGALI.test_files)
-            for image in read_shard(file, BENGALI).images
-        ]
+        [image.tobytes() for file in parquet_files(folder) for image in read_shard(file, BENGALI).images]
         for folder in (drawn, repeated)
     )
     counts = [copies.count(image) for image in originals]
@@ -43,8 +43,8 @@ def test_every_image_is_one_of_the_competition_s_and_comes_about_as_often(repeat
 
 def test_a_submission_of_all_images_matches_the_sample(repeated: Path, tmp_path: Path) -> None:
     sample = repeated / "sample_submission.csv"
-    submission = Submission(tmp_path / "submission.csv", sample, BENGALI, dict.fromkeys(BENGALI.heads, 0))
-    for file in find_shards(repeated, BENGALI.test_files):
+    submission = submission_of_sample(tmp_path / "submission.csv", sample, BENGALI, dict.fromkeys(BENGALI.heads, 0))
+    for file in parquet_files(repeated):
         ids = pd.Index(read_shard(file, BENGALI).ids)
         submission.add(pd.DataFrame(dict.fromkeys(BENGALI.heads, 1), index=ids))
     assert not submission.problems()

@@ -48,7 +48,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[model]\nimage_size = [64]", "image_size = [64]; expected 2 whole numbers"),
         ("[model]\nimage_size = [64, 16]", "image_size = 16; expected at least 32"),
         ('[model]\nbackbone = "resnet"', "backbone = 'resnet'; expected one of narrow, efficientnet-b0"),
-        ('[model]\ncrop = "square"', "crop = 'square'; expected one of ink, none"),
+        ('[model]\ncrop = "square"', "crop = 'square'; expected one of task, ink, none"),
         ("[run]\nfrozen_up_to = 'stem_bn'", "frozen_up_to without pretrained"),
         ("[run]\nensemble = 'b1'", "ensemble = 'b1'; expected a list of texts"),
         ("[run]\nensemble = [1, 2]", "ensemble = [1, 2]; expected a list of texts"),

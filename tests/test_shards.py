@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from multihead.errors import UserError
-from multihead.shards import count_rows, find_shards, read_labels, read_shard
+from multihead.shards import count_rows, read_labels, read_shard, shards_to_predict
 from multihead.tasks import BENGALI
 
 PIXELS = 137 * 236
@@ -141,7 +141,7 @@ def test_whatever_is_damaged_the_file_is_read_or_named(tmp_path: Path, data: st.
 
 
 def test_labels_follow_the_ids(drawn: Path) -> None:
-    labels = read_labels(drawn / "train.csv", BENGALI)
+    labels = read_labels(drawn, BENGALI)
     shard = read_shard(drawn / "train_image_data_1.parquet", BENGALI, labels.sample(frac=1, random_state=0))
     table = pd.read_csv(drawn / "train.csv").set_index("image_id").loc[list(shard.ids)]
     assert shard.labels is not None
@@ -151,7 +151,7 @@ def test_labels_follow_the_ids(drawn: Path) -> None:
 
 
 def test_an_image_without_labels_is_named(drawn: Path) -> None:
-    labels = read_labels(drawn / "train.csv", BENGALI).drop("Train_0")
+    labels = read_labels(drawn, BENGALI).drop("Train_0")
     with pytest.raises(UserError, match="Train_0 and 0 other images have no labels"):
         read_shard(drawn / "train_image_data_0.parquet", BENGALI, labels)
 
@@ -170,22 +170,22 @@ def test_a_wrong_label_is_named(tmp_path: Path, row: str, told: str) -> None:
     path = tmp_path / "train.csv"
     path.write_text(f"image_id,grapheme_root,vowel_diacritic,consonant_diacritic\na,0,0,0\n{row}\n")
     with pytest.raises(UserError, match=told):
-        read_labels(path, BENGALI)
+        read_labels(tmp_path, BENGALI)
 
 
 def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
     path.write_text("image_id,grapheme_root\na,0\n")
     with pytest.raises(UserError, match="no column vowel_diacritic, consonant_diacritic; it has image_id"):
-        read_labels(path, BENGALI)
+        read_labels(tmp_path, BENGALI)
 
 
 def test_shards_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (10, 2, 0):
         (tmp_path / f"test_image_data_{number}.parquet").touch()
-    files = find_shards(tmp_path, BENGALI.test_files)
-    assert [f.stem[-2:] for f in files] == ["_0", "_2", "10"]
+    files = shards_to_predict(tmp_path, BENGALI)
+    assert [Path(f.name).stem[-2:] for f in files] == ["_0", "_2", "10"]
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     with pytest.raises(UserError, match=r"no test_image_data_\*\.parquet in"):
-        find_shards(tmp_path, BENGALI.test_files)
+        shards_to_predict(tmp_path, BENGALI)

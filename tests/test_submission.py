@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead.errors import UserError
-from multihead.submission import Submission
+from multihead.submission import Submission, submission_of_sample
 from multihead.tasks import BENGALI
 
 PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
@@ -29,7 +29,7 @@ def sample(folder: Path, count: int) -> Path:
 
 
 def write(folder: Path, images: int, tables: list[pd.DataFrame], name: str = "submission.csv") -> Submission:
-    submission = Submission(folder / name, sample(folder, images), BENGALI, PRIOR)
+    submission = submission_of_sample(folder / name, sample(folder, images), BENGALI, PRIOR)
     for table in tables:
         submission.add(table)
     assert submission.write() == 3 * images
@@ -86,4 +86,4 @@ def test_a_sample_of_another_task_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sample_submission.csv"
     path.write_text("row_id,target\nTest_0_grapheme_root,0\nTest_0_letter,0\n")
     with pytest.raises(UserError, match="Test_0_letter ends in none of grapheme_root"):
-        Submission(tmp_path / "submission.csv", path, BENGALI, PRIOR)
+        submission_of_sample(tmp_path / "submission.csv", path, BENGALI, PRIOR)

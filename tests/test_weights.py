@@ -12,7 +12,7 @@ from multihead.errors import UserError
 from multihead.inference import predict_probabilities
 from multihead.model import build_model
 from multihead.settings import ModelSettings
-from multihead.tasks import BENGALI
+from multihead.tasks import BENGALI, task_dict
 from multihead.weights import (
     MANIFEST_FILE,
     PROBE_IMAGES,
@@ -31,7 +31,9 @@ COUNTS = {head: tuple(range(len(classes))) for head, classes in BENGALI.heads.it
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     keras.utils.set_random_seed(3)
-    save_weights(tmp_path, build_model(NARROW, BENGALI), NARROW, train_counts=COUNTS, score={"total": 0.5}, epoch=4)
+    save_weights(
+        tmp_path, build_model(NARROW, BENGALI), NARROW, BENGALI, train_counts=COUNTS, score={"total": 0.5}, epoch=4
+    )
     return tmp_path
 
 
@@ -58,7 +60,7 @@ def test_the_optimizer_is_not_shipped(tmp_path: Path) -> None:
     size = 4 * network.count_params()
     network.compile(optimizer="adamw", loss="categorical_crossentropy")
     network.optimizer.build(network.trainable_variables)
-    save_weights(tmp_path, network, NARROW, train_counts=COUNTS, score=None, epoch=1)
+    save_weights(tmp_path, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=1)
     assert size < (tmp_path / WEIGHTS_FILE).stat().st_size < 2 * size
     load_model(tmp_path, read_manifest(tmp_path))
 
@@ -81,7 +83,7 @@ def test_missing_weights_are_named(folder: Path) -> None:
         read_manifest(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"format": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "not json", '{"format": 4}'])
 def test_a_damaged_manifest_is_named(folder: Path, text: str) -> None:
     (folder / MANIFEST_FILE).write_text(text)
     with pytest.raises(UserError, match=r"manifest\.json: not a manifest"):
@@ -91,10 +93,11 @@ def test_a_damaged_manifest_is_named(folder: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"format": 2}, "format 2; this version reads format 3"),
-        ({"heads": {"grapheme_root": [0, 1]}}, "heads are not those of task bengali"),
+        ({"format": 3}, "format 3; this version reads format 4"),
+        ({"task": {"name": "bengali"}}, "no reader; expected one of wide parquet"),
+        ({"task": task_dict(BENGALI) | {"dark_ink": False}}, "its task bengali is not what this version calls so"),
         ({"probe": {"grapheme_root": [[0.5]]}}, "its probe is not 2 rows of a number per class for each of its heads"),
-        ({"model": {"task": "mnist"}}, "task = 'mnist'; expected one of bengali"),
+        ({"model": {"task": "mnist"}}, "its model is of mnist, its task bengali"),
     ],
 )
 def test_a_manifest_of_something_else_is_refused(folder: Path, values: dict[str, object], told: str) -> None:
@@ -116,7 +119,7 @@ def precision(policy: str) -> Iterator[None]:
 def test_the_manifest_says_with_what_and_on_what_it_was_trained(tmp_path: Path) -> None:
     network = build_model(NARROW, BENGALI)
     speed = {"device": "Tesla T4", "images_per_second": 3141.6}
-    save_weights(tmp_path, network, NARROW, train_counts=COUNTS, score=None, epoch=1, **speed)  # type: ignore[arg-type]
+    save_weights(tmp_path, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=1, **speed)  # type: ignore[arg-type]
     manifest = read_manifest(tmp_path)
     assert (manifest.device, manifest.images_per_second) == ("Tesla T4", 3141.6)
     assert list(manifest.versions) == ["python", "keras", keras.config.backend(), "efficientnet"]
@@ -144,7 +147,7 @@ def test_other_weights_under_their_own_sha256_are_found_by_the_probe(folder: Pat
     other.mkdir()
     network = build_model(NARROW, BENGALI)
     network.get_layer("grapheme_root").bias.assign(np.arange(168) / 84)
-    save_weights(other, network, NARROW, train_counts=COUNTS, score=None, epoch=1)
+    save_weights(other, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=1)
     (other / WEIGHTS_FILE).replace(folder / WEIGHTS_FILE)
     change(folder, sha256=hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest())
     with pytest.raises(UserError, match="probe of grapheme_root: the network says"):
@@ -167,17 +170,17 @@ def test_the_probe_does_not_depend_on_the_precision_that_the_network_computes_in
     saving, loading = policies
     with precision(saving):
         network = build_model(NARROW, BENGALI)
-        save_weights(tmp_path, network, NARROW, train_counts=COUNTS, score=None, epoch=1)
+        save_weights(tmp_path, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=1)
     with precision(loading):
         loaded = load_model(tmp_path, read_manifest(tmp_path))
-        answers = answer_probe(loaded, NARROW)
+        answers = answer_probe(loaded, NARROW, BENGALI)
     with precision("float32"):
-        for head, of in answer_probe(network, NARROW).items():
+        for head, of in answer_probe(network, NARROW, BENGALI).items():
             assert np.abs(answers[head] - of).max() < 1e-6
 
 
 def test_the_probe_is_the_same_images_everywhere() -> None:
-    images = probe_images(NARROW)
+    images = probe_images(NARROW, BENGALI)
     assert images.shape == (PROBE_IMAGES, 32, 32, 1)
     assert images.dtype == np.uint8
     assert images[0, 3, 7, 0] == 3 * 3 + 5 * 7

@@ -14,6 +14,7 @@ from bundler.errors import RehearsalError
 from bundler.projection import read_stages
 from bundler.rehearsal import Inputs, check_submission, rehearse
 from bundler.staging import stage
+from multihead.tasks import BENGALI
 from tests.conftest import HOUSE
 
 pytestmark = pytest.mark.slow
@@ -56,7 +57,7 @@ def test_training_leaves_weights_manifest_history_and_checkpoint_only(weights: P
 def test_the_submission_has_the_sample_s_rows(predicted: Path, drawn: Path) -> None:
     assert check_submission(predicted / "working" / "submission.csv", drawn / "sample_submission.csv") == 36
     assert [f.name for f in (predicted / "working").iterdir()] == ["submission.csv"]
-    stages = read_stages((predicted / "log.txt").read_text())
+    stages = read_stages((predicted / "log.txt").read_text(), BENGALI.hidden_images)
     assert (stages.read_images, stages.files, stages.network_images, stages.device) == (12, 4, 12, "CPU")
 
 

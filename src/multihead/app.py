@@ -13,16 +13,17 @@ from multihead.errors import UserError
 from multihead.kaggle_paths import find_input, is_kernel, is_rerun, working_folder
 from multihead.progress import say
 from multihead.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
-from multihead.tasks import TASKS, Task, task_by_name
+from multihead.tasks import TASKS, Task, read_task, task_by_name
 
 if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not wait for it
     import pandas as pd
 
     from multihead.inference import Member, Predictor, Probabilities
-    from multihead.submission import Submission
+    from multihead.submission import (
+        Submission,
+    )
     from multihead.weights import Manifest
 
-SUBMISSION_FILE = "submission.csv"
 MAX_PRIOR_SHARE = 0.2  # of rows with the most frequent class; above it a score would mislead
 
 
@@ -46,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.command == "evaluate":
             of = arguments
-            evaluate(of.submission, of.truth, task_by_name(of.task), of.train, of.classes)
+            evaluate(of.submission, of.truth, _task_named(of.task), of.train, of.classes)
         else:
             command = {"train": train, "predict": predict, "settings": show_settings}[arguments.command]
             command(read_settings(arguments.settings, arguments.set))
@@ -63,17 +64,18 @@ def train(settings: Settings) -> None:
     """Train on the competition's shards; leave weights, manifest, history and checkpoint in the working folder."""
     from multihead.devices import prepare_devices
 
-    model, run = settings.model, settings.run
-    task = task_by_name(model.task)
+    model, run, task = settings.model, settings.run, settings.task
     working = working_folder(run.working)
-    data = find_input("competition", [task.train_files, task.labels_file], run.data, task.competition)
+    data = find_input("competition", task.files_to_train, run.data, task.slug)
     say(f"train: {data}")
     prepare_devices(run)
     from multihead.training import Trainer
 
     state = Trainer(task, model, run, data, working).train()
     told = (
-        f"epoch {state.best_epoch}, validation R {state.best_score:.4f}" if state.best_epoch else "unfinished epoch 1"
+        f"epoch {state.best_epoch}, validation score {state.best_score:.4f}"
+        if state.best_epoch
+        else "unfinished epoch 1"
     )
     say(f"weights: {working}, {told}")
 
@@ -90,8 +92,8 @@ def predict(settings: Settings) -> None:
     working = working_folder(run.working)
     prepare_devices(run)
     from multihead.inference import Predictor
-    from multihead.shards import find_shards
-    from multihead.submission import Submission
+    from multihead.shards import part_ids, shards_to_predict
+    from multihead.submission import PREDICTIONS_FILE, SUBMISSION_FILE, submission_of_images, submission_of_sample
     from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, named, read_manifest
 
     weights = [
@@ -103,22 +105,29 @@ def predict(settings: Settings) -> None:
     for of in manifests:
         _refuse_other_model(settings, of.model)
     _refuse_other_crops(run.ensemble, [of.model for of in manifests])
-    task = task_by_name(manifest.model.task)
-    data = find_input("competition", [task.test_files, task.sample_submission], run.data, task.competition)
+    task = manifest.task
+    data = find_input("competition", task.files_to_predict, run.data, task.slug)
+    parts = shards_to_predict(data, task, manifest.model.fold)
     told = ", ".join(
         f"{folder / name}, epoch {of.epoch}" for (folder, name), of in zip(weights, manifests, strict=True)
     )
     say(f"predict: {data} with {told}")
     members = [_member(folder, of, name) for (folder, name), of in zip(weights, manifests, strict=True)]
-    submission = Submission(working / SUBMISSION_FILE, data / task.sample_submission, task, manifest.prior)
+    if task.sample_submission:
+        path = working / SUBMISSION_FILE
+        submission = submission_of_sample(path, data / task.sample_submission, task, manifest.prior)
+    else:
+        path = working / PREDICTIONS_FILE
+        ids = [image for part in parts for image in part_ids(part, task)]
+        submission = submission_of_images(path, ids, task, manifest.prior)
     if is_rerun():
         submission.write()
     on_problem = _warn if is_rerun() else _refuse
     predictor = Predictor(members, task, manifest.model, run, total_images=submission.images, on_problem=on_problem)
-    tables = predictor.predict_files(find_shards(data, task.test_files))
+    tables = predictor.predict_files(parts)
     rows = _fill(submission, predictor, tables, run, on_problem)
     say(f"stages: {predictor.stages}{_trained_speed(manifests)}")
-    say(f"submission: {working / SUBMISSION_FILE} ({rows} rows)")
+    say(f"submission: {path} ({rows} rows)")
 
 
 def _trained_speed(manifests: "Sequence[Manifest]") -> str:
@@ -184,23 +193,27 @@ def show_settings(settings: Settings) -> None:
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:
     """Print the score of a submission, each head's macro recall, and the worst classes."""
-    from multihead.evaluation import classes_table, read_answers, report
-    from multihead.shards import read_labels
+    from multihead.evaluation import classes_table, read_both, report
+    from multihead.labels import read_label_table
 
-    told, true = read_answers(submission, truth, task)
+    told, true = read_both(submission, truth, task)
     table = classes_table(told, true, task)
-    for line in report(told, true, task, read_labels(train, task) if train else None, table):
+    for line in report(told, true, task, read_label_table(train, task) if train else None, table):
         print(line)
     if classes:
         table.to_csv(classes, index=False, lineterminator="\n")
         print(f"recall per class: {classes}")
 
 
+def _task_named(name: str) -> Task:
+    return read_task(Path(name)) if name.endswith(".toml") else task_by_name(name)
+
+
 def _refuse_other_crops(names: Sequence[str], models: Sequence[ModelSettings]) -> None:
     first = models[0]
     for name, model in zip(names, models, strict=False):
-        if (model.task, model.image_size, model.crop) != (first.task, first.image_size, first.crop):
-            raise UserError(f"ensemble: {name} has another task, image_size or crop than {names[0]}")
+        if any(getattr(model, key) != getattr(first, key) for key in ("task", "fold", "image_size", "crop")):
+            raise UserError(f"ensemble: {name} has another task, fold, image_size or crop than {names[0]}")
 
 
 def _refuse_other_model(settings: Settings, of_weights: ModelSettings) -> None:
@@ -221,10 +234,12 @@ def _parser() -> argparse.ArgumentParser:
         run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     score = commands.add_parser("evaluate", help=evaluate.__doc__)
     score.add_argument("submission", type=Path)
-    score.add_argument("truth", type=Path)
+    score.add_argument(
+        "truth", type=Path, help="a file in the submission's form, labelled test images, or their folder"
+    )
     score.add_argument("--train", type=Path, help="the table of train labels, to score seen and unseen apart")
     score.add_argument("--classes", type=Path, help="a CSV file to write, with the recall of each class")
-    score.add_argument("--task", default="bengali", choices=TASKS)
+    score.add_argument("--task", default="bengali", help=f"one of {', '.join(TASKS)}, or a task.toml")
     return parser
 
 

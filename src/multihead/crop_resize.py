@@ -14,22 +14,22 @@ Images = NDArray[np.uint8]
 
 
 def crop_resize(images: Images, size: tuple[int, int], crop: str, dark_ink: bool) -> Images:
-    """Return uint8 (n, height, width, 1) of uint8 (n, H, W, 1), with one thread per core.
+    """Return uint8 (n, height, width, c) of uint8 (n, H, W, c), with one thread per core.
 
-    crop "ink" cuts the smallest box that holds all ink; "none" takes the whole image. Both stretch it to
-    `size` (height, width) with INTER_AREA. Ink is what Otsu's threshold separates from the paper
+    crop "ink", of gray images only, cuts the smallest box that holds all ink; "none" takes the whole image. Both
+    stretch it to `size` (height, width) with INTER_AREA. Ink is what Otsu's threshold separates from the paper
     (N. Otsu, A Threshold Selection Method from Gray-Level Histograms, 1979). An image without ink is
     taken whole.
     """
     height, width = size
-    crops = np.empty((len(images), height, width, 1), np.uint8)
+    crops = np.empty((len(images), height, width, images.shape[3]), np.uint8)
 
     def fill(start: int, stop: int) -> None:
         use_opencv_alone()
         for i in range(start, stop):
-            image = images[i, :, :, 0]
-            box = ink_box(image, dark_ink) if crop == "ink" else np.s_[:, :]
-            cv2.resize(image[box], (width, height), dst=crops[i, :, :, 0], interpolation=cv2.INTER_AREA)
+            image = images[i]
+            box = ink_box(image[:, :, 0], dark_ink) if crop == "ink" else np.s_[:, :]
+            cv2.resize(image[box], (width, height), dst=crops[i], interpolation=cv2.INTER_AREA)
 
     threads = os.cpu_count() or 1
     bounds = np.linspace(0, len(images), threads + 1).astype(int)

@@ -15,36 +15,37 @@ from multihead.crop_resize import crop_resize
 from multihead.errors import OutOfTimeError
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
-from multihead.shards import PixelMemory, Shard, read_shard
+from multihead.shards import Part, Shard, read_shard
 from multihead.tasks import Task
+from multihead.wide_parquet import PixelMemory
 
 LARGE_FILE = 5e8  # bytes, above which somebody would wonder what goes on
 
 
 def read_crops(
-    path: Path,
+    part: Part,
     task: Task,
     model: ModelSettings,
     labels: pd.DataFrame | None = None,
     memory: PixelMemory | None = None,
 ) -> tuple[Shard, float]:
-    """Return one file as a Shard of crops, uint8 (n, height, width, c), and the seconds that it took.
+    """Return one part as a Shard of crops, uint8 (n, height, width, c), and the seconds that it took.
 
     memory: where its full images may be meanwhile.
     """
     started = elapsed()
-    size = path.stat().st_size if path.is_file() else 0
+    size = part.stat().st_size if isinstance(part, Path) and part.is_file() else 0
     if size > LARGE_FILE:
-        say(f"{path.name}: reading {size / 1e6:.0f} MB")
-    shard = read_shard(path, task, labels, memory)
-    crops = crop_resize(shard.images, model.image_size, model.crop, task.dark_ink)
+        say(f"{part.name}: reading {size / 1e6:.0f} MB")
+    shard = read_shard(part, task, labels, memory)
+    crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
     seconds = elapsed() - started
-    say(f"{path.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
+    say(f"{part.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
     return Shard(shard.ids, crops, shard.labels), seconds
 
 
 def crops_ahead(
-    files: Sequence[Path],
+    files: Sequence[Part],
     task: Task,
     model: ModelSettings,
     labels: pd.DataFrame | None = None,

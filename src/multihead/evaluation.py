@@ -7,42 +7,48 @@ import numpy as np
 import pandas as pd
 
 from multihead.errors import UserError
-from multihead.metrics import Score, is_seen, recall_per_class, weighted_macro_recall
-from multihead.shards import class_indices
-from multihead.submission import ROW_ID, TARGET, read_column
-from multihead.tasks import Task
+from multihead.labels import label_indices, read_label_table
+from multihead.metrics import Score, is_seen, recall_per_class, task_score
+from multihead.shards import part_labels, shards_to_predict
+from multihead.submission import read_answers
+from multihead.tasks import FOLDS, Label, Task
 
 WORST = 10
+TRUTH_FILE = "truth.csv"
 
 
-def read_answers(submission: Path, truth: Path, task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_both(submission: Path, truth: Path, task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what a submission says and what is true: class indices, index image id, a column per head.
 
-    Raises UserError where their rows differ, a row belongs to no head, or a label is no class of its head.
+    truth: a table in the submission's form, a labelled file of test images, or the data folder that holds either.
+    Raises UserError where their images differ, a row belongs to no head, or a label is no class of its head.
     """
-    told, true = _read_targets(submission), _read_targets(truth)
-    if len(told) != len(true) or not told.index.isin(true.index).all():
-        raise UserError(f"{submission}: its {len(told)} rows are not the {len(true)} rows of {truth}")
-    if not len(true):
-        raise UserError(f"{truth}: no rows")
-    told = told[true.index]
-    columns: dict[str, list[pd.Series[int]]] = {"told": [], "true": []}
-    for head, classes in task.heads.items():
-        ending = task.row_id("", head)
-        of_head = true.index.str.endswith(ending)
-        images = true.index[of_head].str.removesuffix(ending)
-        for name, labels, path in (("told", told, submission), ("true", true, truth)):
-            columns[name].append(pd.Series(class_indices(labels[of_head], classes, path), images, name=head))
-    images = columns["true"][0].index
-    if len(images) * len(task.heads) != len(true) or not all(of.index.isin(images).all() for of in columns["true"]):
-        raise UserError(f"{truth}: row ids are not <image>_<head> with the heads {', '.join(task.heads)}")
-    return pd.concat(columns["told"], axis=1), pd.concat(columns["true"], axis=1)
+    told = label_indices(read_answers(submission, task), task, submission)
+    for true in _truths(truth, task):
+        if not len(true):
+            raise UserError(f"{truth}: no rows")
+        if len(told) == len(true) and told.index.isin(true.index).all():
+            return told.loc[true.index], true
+    raise UserError(f"{submission}: its {len(told)} images are not the {len(true)} images of {truth}")
+
+
+def _truths(path: Path, task: Task) -> Iterator[pd.DataFrame]:
+    """Yield the class indices of the images to predict; of a task without test files, those of each fold."""
+    if (path / TRUTH_FILE).is_file():
+        path = path / TRUTH_FILE
+    if path.is_dir():
+        for fold in range(1 if task.test_files else FOLDS):
+            yield pd.concat([part_labels(part, task, path) for part in shards_to_predict(path, task, fold)])
+    elif task.reader == "pixel csv" and path.match(task.test_files):
+        yield read_label_table(path, task)
+    else:
+        yield label_indices(read_answers(path, task), task, path)
 
 
 def score(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> Score:
     """Return the score of class indices, a column per head, against others with the same rows."""
     columns = [{head: table[head].to_numpy() for head in task.heads} for table in (true, told)]
-    return weighted_macro_recall(columns[0], columns[1], task)
+    return task_score(columns[0], columns[1], task)
 
 
 def classes_table(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> pd.DataFrame:
@@ -65,28 +71,24 @@ def report(
     classes: of classes_table.
     """
     whole = score(told, true, task)
-    yield f"R = {whole.total:.4f}"
-    for head, recall in whole.recall.items():
+    yield f"{whole.name} = {whole.total:.4f}"
+    constant = {head: true[head].mode()[:1].repeat(len(true)).to_numpy() for head in task.heads}
+    constants = task_score({head: true[head].to_numpy() for head in task.heads}, constant, task).heads
+    for head, value in whole.heads.items():
         absent = whole.absent[head]
         present = len(task.heads[head]) - len(absent)
         note = f"; averaged over the {present} classes present, absent: {_listed(absent)}" if absent else ""
-        yield f"  {head:<20} {recall:.4f} (a constant answer: {1 / present:.4f}{note})"
+        yield f"  {head:<20} {value:.4f} (a constant answer: {constants[head]:.4f}{note})"
     if train is not None:
         seen = is_seen(true, train)
         for name, rows in (("seen", seen), ("unseen", ~seen)):
-            value = f"R = {score(told[rows], true[rows], task).total:.4f}, over the classes that these show"
-            yield f"{name} label combinations: {rows.sum()} images{', ' + value if rows.any() else ''}"
+            reached = f", {whole.name} = {score(told[rows], true[rows], task).total:.4f}" if rows.any() else ""
+            classes_told = ", over the classes that these show" if reached else ""
+            yield f"{name} label combinations: {rows.sum()} images{reached}{classes_told}"
     yield f"the {min(WORST, len(classes))} classes with the least recall:"
     for row in classes.head(WORST).itertuples(index=False):
         yield f"  {row[0]:<20} {row[1]:>3}: {row[3]:.4f} of {row[2]} images"
 
 
-def _read_targets(path: Path) -> "pd.Series[int]":
-    ids = pd.Index(read_column(path, ROW_ID))
-    if ids.has_duplicates:
-        raise UserError(f"{path}: {ids[ids.duplicated()][0]} stands in it more than once")
-    return pd.Series(read_column(path, TARGET).to_numpy(), ids, name=TARGET)
-
-
-def _listed(classes: Sequence[int]) -> str:
+def _listed(classes: Sequence[Label]) -> str:
     return ", ".join(map(str, classes))

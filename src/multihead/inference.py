@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from multihead.errors import OutOfTimeError
 from multihead.generator import Draw, affine_jitter, random_for
 from multihead.progress import Pace, Stage, elapsed, say
 from multihead.settings import ModelSettings, RunSettings
-from multihead.shards import Shard
+from multihead.shards import Part, Shard
 from multihead.tasks import Task
 
 MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
@@ -136,7 +135,7 @@ class Predictor:
             f"network {network.images} images in {network.seconds:.2f} s"
         )
 
-    def predict_files(self, files: Sequence[Path]) -> Iterator[pd.DataFrame]:
+    def predict_files(self, files: Sequence[Part]) -> Iterator[pd.DataFrame]:
         """Yield each file's class labels: index image id, one int64 column per head.
 
         The next file is read and cropped while the network works on this one. Where the time budget ends
@@ -178,7 +177,7 @@ class Predictor:
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
         labels = {
-            head: np.asarray(self._task.heads[head])[of.argmax(axis=1)[is_answered]]
+            head: np.asarray(self._task.heads[head], object)[of.argmax(axis=1)[is_answered]]
             for head, of in probabilities.items()
         }
         return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))

@@ -6,14 +6,13 @@ probability by its class's train count to the power e, before argmax, takes the 
 A. K. Menon et al., Long-tail Learning via Logit Adjustment, 2021 (post-hoc).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.metrics import recall_per_class
-
 Probabilities = Mapping[str, NDArray[np.float32]]
+Measure = Callable[[NDArray[np.int64], NDArray[np.int64], int], float]
 EXPONENTS = tuple(round(0.1 * step, 1) for step in range(13))  # 0 to 1.2
 
 
@@ -36,20 +35,20 @@ def adjusted_heads(
 
 
 def choose_exponents(
-    probabilities: Probabilities, truth: Mapping[str, NDArray[np.int64]], counts: Mapping[str, Sequence[int]]
+    probabilities: Probabilities,
+    truth: Mapping[str, NDArray[np.int64]],
+    counts: Mapping[str, Sequence[int]],
+    measure: Measure,
 ) -> dict[str, float]:
-    """Return for each head the exponent with the best macro recall on images that the network was not trained on.
+    """Return for each head the exponent with the best score on images that the network was not trained on.
 
-    The recall is averaged with that of the neighbouring exponents, which few images cannot tell apart; of equal ones
-    the smallest is taken.
+    measure: of a head's truth and answers, int64 (n,), and its number of classes. What it says is averaged with that of
+    the neighbouring exponents, which few images cannot tell apart; of equal ones the smallest is taken.
     """
     chosen = {}
     for head, of in probabilities.items():
-        recalls = [_macro_recall(adjusted(of, counts[head], e), truth[head]) for e in EXPONENTS]
-        padded = np.pad(recalls, 1, mode="edge")
+        answers = [adjusted(of, counts[head], e).argmax(axis=1) for e in EXPONENTS]
+        scores = [measure(truth[head], told, of.shape[1]) for told in answers]
+        padded = np.pad(scores, 1, mode="edge")
         chosen[head] = EXPONENTS[int(np.argmax(np.round((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 9)))]
     return chosen
-
-
-def _macro_recall(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
-    return float(np.nanmean(recall_per_class(truth, probabilities.argmax(axis=1), probabilities.shape[1])))

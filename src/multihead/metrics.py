@@ -1,6 +1,6 @@
-"""The competition's score: a weighted mean of each head's macro-averaged recall."""
+"""A task's score: the weighted mean of what each head reaches, in macro-averaged recall or in accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,28 +8,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.tasks import Task
+from multihead.tasks import Label, Task
 
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Score:
-    """total: the weighted mean of `recall`, each head's macro recall over the classes present in the truth.
+    """total: the weighted mean of `heads`, what each head reaches. name: what it is called: R, as the competition calls
+    its weighted macro recall, or accuracy.
 
     absent: for each head, the class labels that the truth never shows; they count for nothing.
     """
 
+    name: str
     total: float
-    recall: Mapping[str, float]
-    absent: Mapping[str, tuple[int, ...]]
+    heads: Mapping[str, float]
+    absent: Mapping[str, tuple[Label, ...]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"total": self.total, "recall": dict(self.recall)}
+        return {"name": self.name, "total": self.total, "heads": dict(self.heads)}
 
     def __str__(self) -> str:
-        return f"R {self.total:.4f} ({', '.join(f'{head} {value:.4f}' for head, value in self.recall.items())})"
+        told = f"{self.name} {self.total:.4f}"
+        if len(self.heads) == 1:
+            return told
+        return f"{told} ({', '.join(f'{head} {value:.4f}' for head, value in self.heads.items())})"
 
 
 def recall_per_class(truth: Indices, predicted: Indices, classes: int) -> NDArray[np.float64]:
@@ -41,23 +46,41 @@ def recall_per_class(truth: Indices, predicted: Indices, classes: int) -> NDArra
     return recall
 
 
+def macro_recall(truth: Indices, predicted: Indices, classes: int) -> float:
+    """Return the mean recall of the classes that the truth shows."""
+    return float(np.nanmean(recall_per_class(truth, predicted, classes)))
+
+
+def accuracy(truth: Indices, predicted: Indices, _classes: int) -> float:
+    """Return the share of the images whose class was predicted."""
+    return float((truth == predicted).mean())
+
+
+# For each of tasks.SCORES: its name, and what it is of one head's truth, answers and number of classes
+MEASURES: Mapping[str, tuple[str, Callable[[Indices, Indices, int], float]]] = {
+    "macro recall": ("R", macro_recall),
+    "accuracy": ("accuracy", accuracy),
+}
+
+
 def is_seen(labels: pd.DataFrame, train: pd.DataFrame) -> NDArray[np.bool_]:
     """Tell of each row of labels, a column per head, whether a train image has the same labels in all heads."""
     heads = list(labels.columns)
     return np.asarray(pd.MultiIndex.from_frame(labels).isin(pd.MultiIndex.from_frame(train[heads])), np.bool_)
 
 
-def weighted_macro_recall(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], task: Task) -> Score:
+def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], task: Task) -> Score:
     """Return the score of predicted class indices, int64 (n,) per head.
 
-    A class that the truth lacks is left out of its head's mean. Raises ValueError for an empty truth.
+    A class that the truth lacks is left out of a macro recall. Raises ValueError for an empty truth.
     """
-    recall, absent = {}, {}
+    name, measure = MEASURES[task.score]
+    values, absent = {}, {}
     for head, classes in task.heads.items():
         if not len(truth[head]):
             raise ValueError(f"{head}: no images to score")
-        each = recall_per_class(truth[head], predicted[head], len(classes))
-        recall[head] = float(np.nanmean(each))
-        absent[head] = tuple(classes[i] for i in np.flatnonzero(np.isnan(each)))
-    weights = [task.score_weights[head] for head in task.heads]
-    return Score(float(np.average(list(recall.values()), weights=weights)), recall, absent)
+        values[head] = measure(truth[head], predicted[head], len(classes))
+        images = np.bincount(truth[head], minlength=len(classes))
+        absent[head] = tuple(classes[i] for i in np.flatnonzero(images == 0))
+    total = np.average(list(values.values()), weights=[task.weight(head) for head in task.heads])
+    return Score(name, float(total), values, absent)

@@ -8,12 +8,12 @@ allowed.
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from multihead.errors import UserError
-from multihead.tasks import TASKS
+from multihead.tasks import CROPS, FOLDS, TASK_FILE, Task, read_task, task_by_name
 
 # Width and depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
 EFFICIENTNETS = {
@@ -46,16 +46,24 @@ def _setting(default: Any, *, low: float | None = None, high: float | None = Non
 class ModelSettings:
     """What the weights belong to; predicting takes these from the manifest.
 
+    task: one of tasks.py, or that of the task.toml beside the settings file, the default where there is one.
+    fold: of a task without test files, the fifth of its images, 0 to 4, that is not trained on but predicted.
     image_size: (height, width) in pixels of what the network sees.
-    crop: "ink" cuts the box of the ink out and stretches it to image_size; "none" resizes the whole image.
+    crop: "ink" cuts the box of the ink out and stretches it to image_size; "none" resizes the whole image; "task" does
+        what the task says.
     dropout: share of the pooled features dropped before the heads.
     """
 
-    task: str = _setting("bengali", one_of=TASKS)
+    task: str = _setting("bengali")
+    fold: int = _setting(0, low=0, high=FOLDS - 1)
     backbone: str = _setting("efficientnet-b0", one_of=BACKBONES)
     image_size: tuple[int, int] = _setting((64, 64), low=32, high=1024)
-    crop: str = _setting("ink", one_of=("ink", "none"))
+    crop: str = _setting("task", one_of=("task", *CROPS))
     dropout: float = _setting(0.0, low=0, high=0.9)
+
+    def crop_of(self, task: Task) -> str:
+        """Return how the images of a task are cropped, "ink" or "none"."""
+        return task.crop if self.crop == "task" else self.crop
 
 
 @dataclass(frozen=True)
@@ -137,18 +145,19 @@ class RunSettings:
 
 
 class Settings(NamedTuple):
-    """Both halves, and the names of the model settings that were given rather than defaulted."""
+    """Both halves, the names of the model settings that were given rather than defaulted, and the task."""
 
     model: ModelSettings
     run: RunSettings
     given_model_keys: frozenset[str]
+    task: Task
 
 
 T = TypeVar("T", ModelSettings, RunSettings)
 
 
 def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
-    """Return the settings of a TOML file, with `key=value` overrides applied on top."""
+    """Return the settings of a TOML file, with `key=value` overrides applied on top; a task.toml beside it counts."""
     tables = _read_tables(path) if path else {}
     source = path.name if path else "defaults"
     for name in tables:
@@ -164,9 +173,16 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
             model |= _checked_values(ModelSettings, {key: value}, f"--set {override}")
         else:
             run |= _checked_values(RunSettings, {key: value}, f"--set {override}")
-    return Settings(
-        settings_from(ModelSettings, model, source), settings_from(RunSettings, run, source), frozenset(model)
-    )
+    settings = settings_from(ModelSettings, model, source)
+    own = path.with_name(TASK_FILE) if path else None
+    task = read_task(own) if own and own.is_file() else None
+    if task and "task" not in model:
+        settings = replace(settings, task=task.name)
+    if not task or settings.task != task.name:
+        task = task_by_name(settings.task)
+    if settings.crop_of(task) == "ink" and task.image_shape[2] != 1:
+        raise UserError(f"{source}: crop = 'ink' is for gray images; those of {task.name} have three channels")
+    return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
 
 
 def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:

@@ -1,31 +1,22 @@
-"""Files to shards: (ids, uint8 images, labels), one file at a time.
+"""Files to shards: (ids, uint8 images, labels), one at a time, whatever the files are."""
 
-A shard is a wide parquet file: one column of ids and one uint8 column per pixel, named "0", "1", ...
-in row-major order. It has tens of thousands of columns and a single row group, so it is read in
-chunks of columns, each transposed into its place in one array while the next is decoded.
-"""
-
-import math
-import mmap
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-import polars as pl
 from numpy.typing import NDArray
 
-from multihead.background import in_background
+from multihead import image_files, pixel_csv, wide_parquet
 from multihead.errors import UserError
+from multihead.image_files import ImageFiles
+from multihead.labels import labels_of, read_label_table
 from multihead.tasks import Task
+from multihead.wide_parquet import PixelMemory
 
-BYTES_PER_CHUNK = 40_000_000  # that are decoded at a time: fewer cost time, more cost memory
-COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each page of the images too often
-# a damaged file can make polars panic, and that is no Exception
-READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+Part = Path | ImageFiles  # what one shard is read from
 
 
 @dataclass(frozen=True)
@@ -41,183 +32,78 @@ class Shard:
     labels: Mapping[str, NDArray[np.int64]] | None
 
 
-def find_shards(folder: Path, pattern: str) -> list[Path]:
-    """Return the files that match, ordered by the numbers in their names; UserError if there are none."""
+def shards_to_train(folder: Path, task: Task, fold: int = 0) -> list[Part]:
+    """Return what the train images are read from, a part per shard; UserError if there is nothing.
+
+    fold: of a task without test files, the fifth that is left out.
+    """
+    return _find_shards(folder, task, task.train_files, None if task.test_files else (fold, False))
+
+
+def shards_to_predict(folder: Path, task: Task, fold: int = 0) -> list[Part]:
+    """Return what the images to predict are read from; of a task without test files, the fifth that is left out."""
+    return _find_shards(folder, task, task.test_files or task.train_files, None if task.test_files else (fold, True))
+
+
+def _find_shards(folder: Path, task: Task, pattern: str, fold: tuple[int, bool] | None) -> list[Part]:
+    if task.reader == "image files":
+        paths = image_files.find_images(folder, pattern)
+        if fold is not None:
+            is_in_fold = image_files.fold_of(paths) == fold[0]
+            paths = [path for path, inside in zip(paths, is_in_fold.tolist(), strict=True) if inside == fold[1]]
+        if not paths:
+            raise UserError(f"too few images {pattern} in {folder} for fold {(fold or (0,))[0]}")
+        return list(image_files.in_shards(folder, paths))
     files = sorted(folder.glob(pattern), key=lambda f: [int(n) for n in re.findall(r"\d+", f.name)])
     if not files:
         raise UserError(f"no {pattern} in {folder}")
-    return files
+    if len(files) > 1 and not task.id_column:
+        raise UserError(f"{pattern}: {len(files)} files in {folder}; without an id_column there may be one")
+    return list(files)
 
 
-def read_labels(path: Path, task: Task) -> pd.DataFrame:
+def read_labels(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
     """Return the train labels: index image id (str), one int64 column of class indices per head.
 
     Raises UserError for a missing column, a repeated id, or a label outside Task.heads, with its row.
     """
-    try:
-        table = pd.read_csv(path, dtype={task.id_column: str})
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error})") from error
-    missing = [name for name in (task.id_column, *task.heads) if name not in table]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    repeated = table[task.id_column].duplicated()
-    if repeated.any():
-        row = int(repeated.argmax())
-        raise UserError(f"{path}, row {row + 2}: {table[task.id_column][row]} stands here for the second time")
-    table = table.set_index(task.id_column)
-    indices = {head: class_indices(table[head], classes, path) for head, classes in task.heads.items()}
-    return pd.DataFrame(indices, index=table.index)
+    if task.labels_file:
+        return read_label_table(folder / task.labels_file, task)
+    return pd.concat([part_labels(part, task, folder) for part in shards_to_train(folder, task, fold)])
 
 
-def class_indices(labels: "pd.Series[int]", classes: tuple[int, ...], path: Path) -> NDArray[np.int64]:
-    """Return int64 (n,) positions in `classes` of n class labels.
+def part_labels(part: Part, task: Task, folder: Path) -> pd.DataFrame:
+    """Return the labels that the files of one shard hold themselves, as read_labels does."""
+    if isinstance(part, ImageFiles):
+        return image_files.labels_by_folder(part.paths, task, folder)
+    return read_label_table(part, task)
 
-    Raises UserError for a label that is none of them, naming the file and the label's index (its row).
+
+def count_rows(part: Part) -> int:
+    """Return the number of images in a shard, reading as little as tells it."""
+    if isinstance(part, ImageFiles):
+        return len(part.paths)
+    return pixel_csv.count_rows(part) if part.suffix == ".csv" else wide_parquet.count_rows(part)
+
+
+def read_shard(part: Part, task: Task, labels: pd.DataFrame | None = None, memory: PixelMemory | None = None) -> Shard:
+    """Return one part as a Shard of full images, labelled from the table of read_labels if given.
+
+    memory: where the images of a parquet file are put, over those of the shard before. Raises UserError for what is
+    damaged, or an id without a label.
     """
-    indices = pd.Index(classes).get_indexer(pd.Index(pd.to_numeric(labels, errors="coerce")))
-    outside = np.flatnonzero(indices < 0)
-    if len(outside):
-        row, label = labels.index[outside[0]], labels.iloc[outside[0]]
-        raise UserError(f"{path}, {row}: {labels.name} is {label}; expected {classes[0]} to {classes[-1]}")
-    return indices.astype(np.int64)
+    if isinstance(part, ImageFiles):
+        ids, images = image_files.read_images(part, task, is_train=labels is not None)
+    elif task.reader == "pixel csv":
+        ids, images = pixel_csv.read_images(part, task)
+    else:
+        ids, images = wide_parquet.read_images(part, task, memory or PixelMemory())
+    path = part.folder if isinstance(part, ImageFiles) else part
+    return Shard(ids, images, None if labels is None else labels_of(ids, labels, path))
 
 
-def count_rows(path: Path) -> int:
-    """Return the number of images in a shard, from the file's footer alone."""
-    try:
-        return int(_open(path).select(pl.len()).collect().item())
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: damaged: {_first_line(error)}") from error
-
-
-class PixelMemory:
-    """Memory for the full images of one shard, used for one after the other: most of reading was finding new pages.
-
-    The pages are of the usual size: NumPy asks for large ones, and a virtual machine takes seconds to find 1.6 GB.
-    They are found all at once where the system can: one by one, as they are first used, costs half as much again.
-    """
-
-    _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 1)
-
-    def array(self, rows: int, columns: int) -> NDArray[np.uint8]:
-        """Return uint8 (rows, columns) of any content; it is the same memory each time, or more of it."""
-        if len(self._memory) < rows * columns:
-            self.release()  # or both would be there at once
-            self._memory = mmap.mmap(-1, rows * columns, flags=self._FLAGS)
-        return np.frombuffer(self._memory, np.uint8, rows * columns).reshape(rows, columns)
-
-    def release(self) -> None:
-        """Let go of the memory; what array returned stays valid."""
-        self._memory = mmap.mmap(-1, 1)
-
-
-def read_shard(path: Path, task: Task, labels: pd.DataFrame | None = None, memory: PixelMemory | None = None) -> Shard:
-    """Return one file as a Shard of full images, labelled from the table of read_labels if given.
-
-    Columns are taken by name: whatever else a copy of the file holds is left alone. memory: where the images are
-    put, over those of the shard before. Raises UserError for a damaged file, missing pixel columns, pixels that
-    are no whole numbers from 0 to 255, or an id without a label.
-    """
-    file = _open(path)
-    pixels, dtypes = _pixel_columns(file, task, path)
-    try:
-        ids = [str(i) for i in file.select(task.id_column).collect()[task.id_column]]
-        images = (memory or PixelMemory()).array(len(ids), len(pixels))
-        start = 0
-        bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
-        for table in _chunks_ahead(file, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
-            if table.height != len(ids):
-                raise _PixelError(f"columns of {table.height} values for {len(ids)} ids")
-            _transpose_into(images[:, start : start + table.width], _as_uint8(table))
-            start += table.width
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: damaged: {_first_line(error)}") from error
-    except _PixelError as error:
-        raise UserError(f"{path}: {error}") from error
-    return Shard(ids, images.reshape(-1, *task.image_shape), _labels_of(ids, labels, path))
-
-
-class _PixelError(ValueError):
-    """A column holds something that is no pixel."""
-
-
-def _open(path: Path) -> pl.LazyFrame:
-    """Return the file with its footer read, which all selections from it share."""
-    try:
-        file = pl.scan_parquet(path, glob=False)
-        file.collect_schema()
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: not a readable parquet file ({_first_line(error)})") from error
-    return file
-
-
-def _pixel_columns(file: pl.LazyFrame, task: Task, path: Path) -> tuple[list[str], set[pl.DataType]]:
-    """Return the names of the pixel columns, in order, and their types."""
-    schema = file.collect_schema()
-    expected = [str(i) for i in range(math.prod(task.image_shape))]
-    for name in (task.id_column, *expected):
-        if name not in schema:
-            raise UserError(f"{path}: no column {name!r}; expected {task.id_column!r} and '0' to {expected[-1]!r}")
-    if str(len(expected)) in schema:
-        raise UserError(f"{path}: has a column '{len(expected)}'; expected pixels '0' to {expected[-1]!r} only")
-    for name in expected:
-        if not schema[name].is_numeric():
-            raise UserError(f"{path}: column {name!r} is {schema[name]}; expected UInt8")
-    return expected, {schema[name] for name in expected}
-
-
-def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str], at_a_time: int) -> Iterator[pl.DataFrame]:
-    """Yield the columns, so many at a time, decoding the next ones while the caller works on these."""
-    chunks = [names[start : start + at_a_time] for start in range(0, len(names), at_a_time)]
-    coming = in_background(file.select(chunks[0]).collect)
-    for following in (*chunks[1:], None):
-        table = coming.result()
-        if following is not None:
-            coming = in_background(file.select(following).collect)
-        yield table
-
-
-def _as_uint8(table: pl.DataFrame) -> NDArray[np.uint8]:
-    """Return k columns of n rows as (k, n), converted where that loses nothing: some copies of the data hold floats."""
-    for name, (missing,) in table.null_count().to_dict(as_series=False).items():
-        if missing:
-            raise _PixelError(f"column {name!r} has {missing} missing values")
-    values = table.to_numpy(order="fortran").T
-    if values.dtype == np.uint8:
-        return values
-    with np.errstate(invalid="ignore"):  # nan has no whole number; the comparison finds it
-        converted = values.astype(np.uint8)
-    is_wrong = converted != values
-    if is_wrong.any():
-        column, row = np.unravel_index(is_wrong.argmax(), is_wrong.shape)
-        name, value = table.columns[column], values[column, row]
-        raise _PixelError(f"column {name!r} holds {value}; expected whole numbers from 0 to 255")
-    return converted
-
-
-def _transpose_into(out: NDArray[np.uint8], columns: NDArray[np.uint8]) -> None:
-    """Copy (k, n) into `out` (n, k)."""
-    if len(out):
-        for start in range(0, len(columns), COLUMNS_PER_TRANSPOSE):
-            stop = start + COLUMNS_PER_TRANSPOSE
-            cv2.transpose(columns[start:stop], dst=out[:, start:stop])
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
-
-
-def _labels_of(ids: Sequence[str], labels: pd.DataFrame | None, path: Path) -> dict[str, NDArray[np.int64]] | None:
-    if labels is None:
-        return None
-    rows = labels.index.get_indexer(pd.Index(ids))
-    unknown = np.flatnonzero(rows < 0)
-    if len(unknown):
-        raise UserError(
-            f"{path}: {ids[unknown[0]]} and {len(unknown) - 1} other images have no labels in the label file"
-        )
-    return {str(head): labels[head].to_numpy()[rows] for head in labels}
+def part_ids(part: Part, task: Task) -> list[str]:
+    """Return the ids of a shard's images, without reading those where the files allow it."""
+    if isinstance(part, ImageFiles):
+        return [image_files.image_id(path, task) for path in part.paths]
+    return list(read_shard(part, task).ids)

@@ -1,59 +1,165 @@
-"""What a competition asks for: its images, its heads, its files, its score."""
+"""What a competition or data set asks for: its files, its images, its heads, its score.
 
+A task of one's own is a task.toml beside settings.toml, its keys those of Task.
+"""
+
+import re
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 from multihead.errors import UserError
+
+Label = int | str
+
+TASK_FILE = "task.toml"
+READERS = ("wide parquet", "pixel csv", "image files")
+SCORES = ("macro recall", "accuracy")
+CROPS = ("ink", "none")
+FOLDS = 5  # of a task without test files
 
 
 @dataclass(frozen=True)
 class Task:
-    """One competition.
+    """One competition or data set.
 
+    competition, dataset: where on Kaggle its files come from, a slug or owner/slug; one of the two.
+    reader: what its files are. "wide parquet": rows of an id and a column per pixel, "0", "1", ... "pixel csv": rows of
+        a column per pixel, "pixel0" or "pixel1" and so on. "image files": JPEG, PNG, ..., resized to image_shape.
+    image_shape: (height, width, channels) of an image; 3 channels are red, green, blue.
     heads: for each head, in the order used everywhere, the tuple of its class labels. Arrays of
         labels hold indices into that tuple.
-    score_weights: the weight of each head's macro recall in the score.
-    image_shape: (height, width, channels) of an image as the files hold it.
-    dark_ink: True where ink is darker than paper.
-    train_files, test_files: glob patterns of the shards; labels_file: the table of train labels.
+    train_files, test_files: glob patterns below the data folder. Without test_files a fifth of the train images,
+        drawn evenly over the classes, takes their place (ModelSettings.fold).
+    labels_file: a table of train labels, a column per head. Without it they are in the train files: columns of a pixel
+        CSV, or the folder that an image file lies in. class_folders: what such a folder stands for, if not its name.
+    id_column: of that table, and of files that are tables themselves; it holds file names where the images are files.
+        Without it the rows of a table are numbered from 1, and an image file's id is its path below the data folder.
+    sample_submission: whose rows a submission has; without it, predictions.csv has a row per image.
+    score: the mean over a head's classes of the recall, or the share of images that are right; score_weights: how much
+        each head's counts.
+    dark_ink: True where ink is darker than paper. crop: what ModelSettings.crop is if not set.
+    hidden_images: how many images a submission is scored on that nobody sees, as far as is known.
     """
 
     name: str
-    competition: str
+    reader: str
     image_shape: tuple[int, int, int]
-    dark_ink: bool
-    heads: Mapping[str, tuple[int, ...]]
-    score_weights: Mapping[str, float]
-    id_column: str
+    heads: Mapping[str, tuple[Label, ...]]
     train_files: str
-    labels_file: str
-    test_files: str
-    sample_submission: str
+    competition: str = ""
+    dataset: str = ""
+    test_files: str = ""
+    labels_file: str = ""
+    class_folders: Mapping[str, str] = field(default_factory=dict)
+    id_column: str = ""
+    sample_submission: str = ""
+    score: str = "accuracy"
+    score_weights: Mapping[str, float] = field(default_factory=dict)
+    dark_ink: bool = False
+    crop: str = "none"
+    hidden_images: int = 0
+
+    def weight(self, head: str) -> float:
+        """Return the weight of a head in the score."""
+        return self.score_weights.get(head, 1.0)
 
     def row_id(self, image_id: str, head: str) -> str:
-        """Return the submission's key for one image and one head."""
+        """Return the submission's key for one image and one head, where each has a row of its own."""
         return f"{image_id}_{head}"
+
+    @property
+    def files_to_train(self) -> list[str]:
+        return [name for name in (self.train_files, self.labels_file) if name]
+
+    @property
+    def files_to_predict(self) -> list[str]:
+        return [name for name in (self.test_files or self.train_files, self.sample_submission) if name]
+
+    @property
+    def slug(self) -> str:
+        """The last part of where its files are mounted."""
+        return (self.competition or self.dataset).rpartition("/")[2]
 
 
 BENGALI = Task(
     name="bengali",
     competition="bengaliai-cv19",
+    reader="wide parquet",
     image_shape=(137, 236, 1),
-    dark_ink=True,
     heads={
         "grapheme_root": tuple(range(168)),
         "vowel_diacritic": tuple(range(11)),
         "consonant_diacritic": tuple(range(7)),
     },
-    score_weights={"grapheme_root": 2.0, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0},
-    id_column="image_id",
     train_files="train_image_data_*.parquet",
     labels_file="train.csv",
     test_files="test_image_data_*.parquet",
+    id_column="image_id",
+    sample_submission="sample_submission.csv",
+    score="macro recall",
+    score_weights={"grapheme_root": 2.0, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0},
+    dark_ink=True,
+    crop="ink",
+    hidden_images=211_042,
+)
+DIGITS = Task(
+    name="digit-recognizer",
+    competition="digit-recognizer",
+    reader="pixel csv",
+    image_shape=(28, 28, 1),
+    heads={"label": tuple(range(10))},
+    train_files="train.csv",
+    test_files="test.csv",
     sample_submission="sample_submission.csv",
 )
+FASHION = Task(
+    name="fashion-mnist",
+    dataset="zalando-research/fashionmnist",
+    reader="pixel csv",
+    image_shape=(28, 28, 1),
+    heads={"label": tuple(range(10))},
+    train_files="fashion-mnist_train.csv",
+    test_files="fashion-mnist_test.csv",
+)
+SIGNS = Task(
+    name="sign-mnist",
+    dataset="datamunge/sign-language-mnist",
+    reader="pixel csv",
+    image_shape=(28, 28, 1),
+    heads={"label": tuple(i for i in range(25) if i != 9)},  # A to Y; J, as Z, is a movement
+    train_files="sign_mnist_train.csv",
+    test_files="sign_mnist_test.csv",
+)
+ANIMALS = Task(
+    name="animals10",
+    dataset="alessiocorrado99/animals10",
+    reader="image files",
+    image_shape=(128, 128, 3),
+    heads={
+        "label": (
+            *("butterfly", "cat", "chicken", "cow", "dog"),
+            *("elephant", "horse", "sheep", "spider", "squirrel"),
+        )
+    },
+    class_folders={
+        "cane": "dog",
+        "cavallo": "horse",
+        "elefante": "elephant",
+        "farfalla": "butterfly",
+        "gallina": "chicken",
+        "gatto": "cat",
+        "mucca": "cow",
+        "pecora": "sheep",
+        "ragno": "spider",
+        "scoiattolo": "squirrel",
+    },
+    train_files="raw-img/*/*",
+)
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (BENGALI,)}
+TASKS: Mapping[str, Task] = {task.name: task for task in (BENGALI, DIGITS, FASHION, SIGNS, ANIMALS)}
 
 
 def task_by_name(name: str) -> Task:
@@ -61,3 +167,119 @@ def task_by_name(name: str) -> Task:
     if name not in TASKS:
         raise UserError(f"task: {name!r} is not known; one of {', '.join(TASKS)}")
     return TASKS[name]
+
+
+def read_task(path: Path) -> Task:
+    """Return a task of one's own from a TOML file; UserError for the first key that is not known or not possible."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML ({error})") from error
+    task = task_from(values, path.name)
+    if task.name in TASKS:
+        raise UserError(f"{path.name}: name = {task.name!r} is a task that is built in; choose another")
+    return task
+
+
+def task_from(values: Mapping[str, Any], source: str) -> Task:
+    """Return a task from plain values, of TOML or JSON; the inverse of task_dict."""
+    known = {of.name: of for of in fields(Task)}
+    for key, value in values.items():
+        if key not in known:
+            raise UserError(f"{source}: {key} is not known; one of {', '.join(known)}")
+        if not _RULES[key][0](value):
+            raise UserError(f"{source}: {key} = {value!r}; expected {_RULES[key][1]}")
+    for key, of in known.items():
+        if key not in values and of.default is MISSING and of.default_factory is MISSING:
+            raise UserError(f"{source}: no {key}; expected {_RULES[key][1]}")
+    tuples = {key: tuple(values[key]) for key in ("image_shape",)}
+    heads = {head: tuple(labels) for head, labels in values["heads"].items()}
+    task = Task(**{**values, **tuples, "heads": heads})
+    _refuse_contradictions(task, source)
+    return task
+
+
+def task_dict(task: Task) -> dict[str, Any]:
+    """Return a task as plain values for JSON."""
+    values = {of.name: getattr(task, of.name) for of in fields(Task)}
+    heads = {head: list(labels) for head, labels in task.heads.items()}
+    maps = {key: dict(values[key]) for key in ("class_folders", "score_weights")}
+    return values | maps | {"heads": heads, "image_shape": list(task.image_shape)}
+
+
+def _refuse_contradictions(task: Task, source: str) -> None:
+    for key in task.score_weights:
+        if key not in task.heads:
+            raise UserError(f"{source}: score_weights names {key}, which is none of the heads {', '.join(task.heads)}")
+    if bool(task.competition) == bool(task.dataset):
+        raise UserError(f"{source}: expected either a competition or a dataset")
+    if task.reader == "wide parquet" and not (task.labels_file and task.id_column and task.test_files):
+        raise UserError(f"{source}: wide parquet needs an id_column, a labels_file and test_files")
+    if task.reader != "image files" and not task.test_files:
+        raise UserError(f"{source}: no test_files; only of image files can a fifth take their place")
+    if task.labels_file and not task.id_column:
+        raise UserError(f"{source}: labels_file without id_column; whose labels are its rows?")
+    if task.reader == "image files" and not task.labels_file and len(task.heads) > 1:
+        raise UserError(
+            f"{source}: a folder names one class, but there are {len(task.heads)} heads; name a labels_file"
+        )
+    for head, labels in task.heads.items():
+        if not labels or len(set(labels)) < len(labels) or len({type(label) for label in labels}) > 1:
+            raise UserError(f"{source}: heads.{head}: expected different labels, all numbers or all texts")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_heads(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(re.fullmatch(r"[A-Za-z]\w*", head) for head in value)
+        and all(
+            isinstance(of, list | tuple) and all(type(label) in (int, str) for label in of) for of in value.values()
+        )
+    )
+
+
+def _is_shape(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(type(length) is int and 1 <= length <= 4096 for length in value)
+        and value[2] in (1, 3)
+    )
+
+
+def _maps_to(*kinds: type) -> Any:
+    return lambda value: isinstance(value, Mapping) and all(type(of) in kinds for of in value.values())
+
+
+_TEXT = (_is_text, "a text")
+_PATTERN = (lambda value: _is_text(value) and not value.startswith(("/", "~")), "a pattern below the data folder")
+# For each key: whether a value is possible, and what is expected
+_RULES: Mapping[str, tuple[Any, str]] = {
+    "name": (lambda value: _is_text(value) and bool(value), "a text"),
+    "reader": (lambda value: value in READERS, f"one of {', '.join(READERS)}"),
+    "image_shape": (_is_shape, "height, width and channels, 1 or 3"),
+    "heads": (
+        _is_heads,
+        "names of letters, digits and _, each with a list of class labels",
+    ),
+    "train_files": (lambda value: _PATTERN[0](value) and bool(value), _PATTERN[1]),
+    "competition": _TEXT,
+    "dataset": (lambda value: _is_text(value) and value.count("/") in (0, 1), "owner/slug"),
+    "test_files": _PATTERN,
+    "labels_file": _PATTERN,
+    "class_folders": (_maps_to(str), "a table of texts"),
+    "id_column": _TEXT,
+    "sample_submission": _PATTERN,
+    "score": (lambda value: value in SCORES, f"one of {', '.join(SCORES)}"),
+    "score_weights": (_maps_to(int, float), "a table of numbers"),
+    "dark_ink": (lambda value: isinstance(value, bool), "true or false"),
+    "crop": (lambda value: value in CROPS, f"one of {', '.join(CROPS)}"),
+    "hidden_images": (lambda value: type(value) is int and value >= 0, "a whole number, at least 0"),
+}

@@ -29,13 +29,13 @@ from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import images_per_second, predict_probabilities
 from multihead.kaggle_paths import find_everywhere
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
-from multihead.metrics import Score, is_seen, weighted_macro_recall
+from multihead.metrics import MEASURES, Score, is_seen, task_score
 from multihead.model import build_model, freeze_up_to, load_pretrained
 from multihead.moving_average import MovingAverage
 from multihead.progress import Pace, elapsed, say
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
-from multihead.shards import Shard, count_rows, find_shards, read_labels
+from multihead.shards import Shard, count_rows, read_labels, shards_to_train
 from multihead.tasks import Task
 from multihead.validation import choose_validation
 from multihead.weights import MANIFEST_FILE, copy_weights, save_weights
@@ -76,15 +76,15 @@ class Trainer:
 
     def __init__(self, task: Task, model: ModelSettings, run: RunSettings, data: Path, working: Path) -> None:
         self.task, self.model, self.run, self.working = task, model, run, working
-        self.files = find_shards(data, task.train_files)
+        self.files = shards_to_train(data, task, model.fold)
         self.images = sum(count_rows(file) for file in self.files)  # a damaged file shows now, not in an hour
-        self.labels = read_labels(data / task.labels_file, task)
+        self.labels = read_labels(data, task, model.fold)
         self.held_out = choose_validation(self.labels, run)
         self.train_images = int((~self.held_out).sum())
         self.network = build_model(model, task)
         if run.frozen_up_to:
             freeze_up_to(self.network, model, run.frozen_up_to)
-        weights = task.score_weights if run.loss_weights == "score" else dict.fromkeys(task.heads, 1.0)
+        weights = {head: task.weight(head) if run.loss_weights == "score" else 1.0 for head in task.heads}
         self.network.compile(
             optimizer=_optimizer(run),
             loss={
@@ -286,7 +286,7 @@ class Trainer:
         rate = self._images_per_second
         learning_rate = float(np.asarray(self.network.optimizer.learning_rate))
         row = {"epoch": state.epoch + 1, "loss": state.mean_loss, "learning_rate": learning_rate}
-        row |= {"images_per_second": rate, "score": score.total} | dict(score.recall)
+        row |= {"images_per_second": rate, "score": score.total} | dict(score.heads)
         row |= {"score_with_prior": validated.plain.total}
         state.history.append(row | ({"score_unseen": validated.unseen.total} if validated.unseen else {}))
         loss = state.mean_loss
@@ -337,20 +337,20 @@ class Trainer:
         if not all(np.isfinite(of).all() for of in probabilities.values()):
             raise FloatingPointError(f"epoch {self.state.epoch + 1}: the network's answers are not finite")
         counts = self._train_counts
-        exponents = choose_exponents(probabilities, truth, counts)
+        exponents = choose_exponents(probabilities, truth, counts, MEASURES[self.task.score][1])
         plain = {head: of.argmax(axis=1) for head, of in probabilities.items()}
         predicted = {head: of.argmax(axis=1) for head, of in adjusted_heads(probabilities, counts, exponents).items()}
         is_unseen = ~is_seen(pd.DataFrame(truth), self.labels[~self._is_held_out(self.labels.index)])
         unseen = None
         if is_unseen.any():
-            unseen = weighted_macro_recall(
+            unseen = task_score(
                 {head: of[is_unseen] for head, of in truth.items()},
                 {head: of[is_unseen] for head, of in predicted.items()},
                 self.task,
             )
         return Validated(
-            weighted_macro_recall(truth, predicted, self.task),
-            weighted_macro_recall(truth, plain, self.task),
+            task_score(truth, predicted, self.task),
+            task_score(truth, plain, self.task),
             unseen,
             exponents,
         )
@@ -390,6 +390,7 @@ class Trainer:
             self.working,
             self.network,
             self.model,
+            self.task,
             train_counts=self._train_counts,
             score=validated.score.as_dict() if validated else None,
             epoch=self.state.epoch + 1,

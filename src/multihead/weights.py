@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from multihead.errors import UserError
 from multihead.model import build_model
 from multihead.settings import EFFICIENTNETS, ModelSettings, settings_dict, settings_from
-from multihead.tasks import task_by_name
+from multihead.tasks import TASKS, Label, Task, task_dict, task_from
 from multihead.whole_files import whole_file
 
 WEIGHTS_FILE = "model.weights.h5"
 MANIFEST_FILE = "manifest.json"  # those of an ensemble have their name before it: NAME.model.weights.h5
-FORMAT = 3
+FORMAT = 4
 PROBE_IMAGES = 2
 PROBE_TOLERANCE = 1e-3  # of a probability: CPUs and versions of the backend round differently, and by far less
 PROBE_DECIMALS = 5
@@ -38,7 +38,7 @@ PROBE_DECIMALS = 5
 class Manifest:
     """What the weights are.
 
-    heads: each head's class labels. train_counts: for each head, the images of each class in the train part.
+    task: whose images and class labels. train_counts: for each head, the images of each class in the train part.
     prior_exponents: for each head, the power of these counts that its probabilities are divided by
     (logit_adjustment.py). score: of the validation part, or None. sha256: of the weights file. versions: of Python and
     of the packages that the network was trained with. probe: for each head, PROBE_IMAGES rows of a probability per
@@ -47,7 +47,7 @@ class Manifest:
     """
 
     model: ModelSettings
-    heads: Mapping[str, tuple[int, ...]]
+    task: Task
     train_counts: Mapping[str, tuple[int, ...]]
     prior_exponents: Mapping[str, float]
     score: Mapping[str, Any] | None
@@ -59,15 +59,16 @@ class Manifest:
     images_per_second: float | None
 
     @property
-    def prior(self) -> dict[str, int]:
+    def prior(self) -> dict[str, Label]:
         """Each head's most frequent class label in the train part."""
-        return {head: classes[int(np.argmax(self.train_counts[head]))] for head, classes in self.heads.items()}
+        return {head: classes[int(np.argmax(self.train_counts[head]))] for head, classes in self.task.heads.items()}
 
 
 def save_weights(
     folder: Path,
     network: Any,
     model: ModelSettings,
+    task: Task,
     *,
     train_counts: Mapping[str, tuple[int, ...]],
     score: Mapping[str, Any] | None,
@@ -80,10 +81,11 @@ def save_weights(
     with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
         # as a model of its own, without the optimizer
         keras.Model(network.input, network.output).save_weights(new)
+        probe = answer_probe(network, model, task)
         manifest = {
             "format": FORMAT,
             "model": settings_dict(model),
-            "heads": {head: list(classes) for head, classes in task_by_name(model.task).heads.items()},
+            "task": task_dict(task),
             "train_counts": {head: list(counts) for head, counts in train_counts.items()},
             "prior_exponents": dict(prior_exponents or dict.fromkeys(train_counts, 0.0)),
             "score": score,
@@ -91,7 +93,7 @@ def save_weights(
             "device": device,
             "images_per_second": images_per_second,
             "versions": _versions(model),
-            "probe": {head: of.round(PROBE_DECIMALS).tolist() for head, of in answer_probe(network, model).items()},
+            "probe": {head: of.round(PROBE_DECIMALS).tolist() for head, of in probe.items()},
             "sha256": _sha256(new),
         }
         new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -115,7 +117,7 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
     """Return the manifest of a weights folder once the weights file beside it has proved to be the one it tells of.
 
     name: of one of several weights in the folder.
-    Raises UserError where a file is missing or damaged, or where heads differ from the task's.
+    Raises UserError where a file is missing or damaged, or where the task that is built in has changed.
     """
     path, weights = folder / named(MANIFEST_FILE, name), folder / named(WEIGHTS_FILE, name)
     try:
@@ -124,7 +126,7 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
             raise UserError(f"{path}: format {raw['format']}; this version reads format {FORMAT}")
         manifest = Manifest(
             settings_from(ModelSettings, raw["model"], path.name),
-            {head: tuple(classes) for head, classes in raw["heads"].items()},
+            task_from(raw["task"], path.name),
             {head: tuple(counts) for head, counts in raw["train_counts"].items()},
             {head: float(exponent) for head, exponent in raw["prior_exponents"].items()},
             raw["score"],
@@ -142,11 +144,14 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
         raise UserError(f"{path}: not a manifest of weights ({error!r})") from error
     if found != manifest.sha256:
         raise UserError(f"{weights}: SHA-256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...")
-    if manifest.heads != dict(task_by_name(manifest.model.task).heads):
-        raise UserError(f"{path}: its heads are not those of task {manifest.model.task}")
-    if not manifest.train_counts.keys() == manifest.prior_exponents.keys() == manifest.heads.keys():
+    if TASKS.get(manifest.task.name, manifest.task) != manifest.task:
+        raise UserError(f"{path}: its task {manifest.task.name} is not what this version calls so")
+    if manifest.model.task != manifest.task.name:
+        raise UserError(f"{path}: its model is of {manifest.model.task}, its task {manifest.task.name}")
+    heads = manifest.task.heads
+    if not manifest.train_counts.keys() == manifest.prior_exponents.keys() == heads.keys():
         raise UserError(f"{path}: its train_counts or prior_exponents are not of each of its heads")
-    answers = {head: (PROBE_IMAGES, len(classes)) for head, classes in manifest.heads.items()}
+    answers = {head: (PROBE_IMAGES, len(classes)) for head, classes in heads.items()}
     if {head: rows.shape for head, rows in manifest.probe.items()} != answers:
         raise UserError(f"{path}: its probe is not {PROBE_IMAGES} rows of a number per class for each of its heads")
     return manifest
@@ -158,9 +163,9 @@ def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
     Raises UserError where its answer to the probe is off by more than PROBE_TOLERANCE, with both values.
     """
     path = folder / named(WEIGHTS_FILE, name)
-    network = build_model(manifest.model, task_by_name(manifest.model.task))
+    network = build_model(manifest.model, manifest.task)
     network.load_weights(path)
-    for head, found in answer_probe(network, manifest.model).items():
+    for head, found in answer_probe(network, manifest.model, manifest.task).items():
         expected = manifest.probe[head]
         off = np.abs(found - expected)
         place = image, label = np.unravel_index(off.argmax(), off.shape)  # the first that is no number, if there is one
@@ -173,7 +178,7 @@ def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
     return network
 
 
-def answer_probe(network: Any, model: ModelSettings) -> dict[str, NDArray[np.float64]]:
+def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, NDArray[np.float64]]:
     """Return what a float32 copy of a network of these settings says on the CPU of probe_images: {head: (n, classes)}.
 
     Under mixed precision, or on a GPU that rounds float32 for its convolutions, the network itself would answer
@@ -183,17 +188,17 @@ def answer_probe(network: Any, model: ModelSettings) -> dict[str, NDArray[np.flo
     keras.config.set_dtype_policy("float32")
     try:
         with keras.device("cpu:0"):
-            copy = build_model(model, task_by_name(model.task))
+            copy = build_model(model, task)
             copy.set_weights(network.get_weights())
-            answers = copy(probe_images(model), training=False)  # not compiled, which would take longer
+            answers = copy(probe_images(model, task), training=False)  # not compiled, which would take longer
             return {head: np.array(of, np.float64) for head, of in answers.items()}
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-def probe_images(model: ModelSettings) -> NDArray[np.uint8]:
+def probe_images(model: ModelSettings, task: Task) -> NDArray[np.uint8]:
     """Return stripes as uint8 (PROBE_IMAGES, height, width, c): whole numbers only, so the same on every machine."""
-    channels = task_by_name(model.task).image_shape[2]
+    channels = task.image_shape[2]
     image, row, column, channel = np.indices((PROBE_IMAGES, *model.image_size, channels))
     return np.asarray((3 + image) * row + (5 - 2 * image) * column + 64 * channel).astype(np.uint8)
 
