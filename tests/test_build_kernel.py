@@ -147,10 +147,15 @@ def test_the_image_is_refreshed_from_a_listing(tmp_path: Path) -> None:
     assert image["imports"]["numpy"] == ["numpy", "3.0.0"]
 
 
+def lay_out(folder: Path) -> None:
+    """Make a competition's folder of empty files."""
+    folder.mkdir(exist_ok=True)
+    for name in ("train.csv", "sample_submission.csv", "train_image_data_0.parquet", "test_image_data_0.parquet"):
+        (folder / name).touch()
+
+
 def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data").mkdir()
-    for name in ("sample_submission.csv", "a.parquet"):
-        (tmp_path / "data" / name).touch()
+    lay_out(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     seen: list[Path] = []
 
@@ -167,8 +172,7 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
 def test_a_dry_run_has_a_dataset_for_a_train_kernel_that_starts_from_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("sample_submission.csv", "a.parquet"):
-        (tmp_path / name).touch()
+    lay_out(tmp_path)
 
     def stop(name: str, data: Path, weights: Path, *rest: object, **options: object) -> None:
         assert (name, weights.is_dir()) == ("train", True)
@@ -181,8 +185,8 @@ def test_a_dry_run_has_a_dataset_for_a_train_kernel_that_starts_from_one(
 
 
 def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("sample_submission.csv", "a.parquet"):
-        (tmp_path / name).touch()
+    lay_out(tmp_path)
+    (tmp_path / "mine.toml").touch()
     seen: list[list[str]] = []
 
     def stop(script: Path, inputs: object, out: Path, mounts: str, arguments: list[str], memory_gb: float) -> None:

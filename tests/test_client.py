@@ -37,7 +37,7 @@ MANIFEST = {
     "device": "Tesla T4",
     "model": {"backbone": "narrow"},
     "epoch": 3,
-    "score": {"total": 0.5},
+    "score": {"name": "R", "total": 0.5},
     "sha256": hashlib.sha256(b"weights").hexdigest(),
 }
 TRAINED = {"model.weights.h5": b"weights", "manifest.json": json.dumps(MANIFEST).encode(), "history.csv": b"epoch\n"}

@@ -90,7 +90,7 @@ def test_copies_take_only_the_time_that_predicting_all_images_once_leaves(
     tables = predict(shards(files, images), network, run, seconds)
     assert sum(map(len, tables)) == files * images
     assert network.clock[0] <= deadline + 1e-6
-    if spare >= copies * files * math.ceil(images / BATCH):
+    if spare - 1e-6 >= copies * files * math.ceil(images / BATCH):  # the deadline was rounded on its way
         assert network.seen == files * math.ceil(images / BATCH) * (1 + copies)
 
 

@@ -376,7 +376,7 @@ TAKEN = "leave it out, predicting takes it from the weights"
             '[model]\nbackbone = "efficientnet-b3"\n',
             f'backbone = "efficientnet-b3": {SETTINGS["train"]} has "efficientnet-b1"; {TAKEN}',
         ),
-        ("predict", '[model]\ncrop = "none"\n', f'crop = "none": {SETTINGS["train"]} has "ink"; {TAKEN}'),
+        ("predict", '[model]\ncrop = "none"\n', f'crop = "none": {SETTINGS["train"]} has "task"; {TAKEN}'),
         (
             "train",
             '[run]\npretrained = "b1.h5"\n',

@@ -30,9 +30,8 @@ def stages(**changes: object) -> Stages:
 
 def test_the_stages_are_what_the_kernel_says() -> None:
     assert read_stages(LOG, HIDDEN_IMAGES) == T4
-    assert read_stages(
-        LOG.replace("; trained on Tesla T4, where it answers 3000 images a second", ""), HIDDEN_IMAGES
-    ) == stages(device="", rate=0.0)
+    told = LOG.replace("; trained on Tesla T4, where it answers 3000 images a second", "")
+    assert read_stages(told, HIDDEN_IMAGES) == stages(device="", rate=0.0)
     with pytest.raises(RehearsalError, match="no line that begins with stages:"):
         read_stages("submission: here\n", HIDDEN_IMAGES)
 

@@ -21,7 +21,7 @@ def trained(tmp_path: Path) -> Path:
     manifest = {
         "model": {"backbone": "narrow"},
         "epoch": 3,
-        "score": {"total": 0.5},
+        "score": {"name": "R", "total": 0.5},
         "device": "Tesla T4",
         "images_per_second": 3141.6,
         "sha256": hashlib.sha256(b"weights").hexdigest(),

@@ -50,8 +50,8 @@ def fold_of(paths: Sequence[str]) -> NDArray[np.int64]:
     folds = np.empty(len(paths), np.int64)
     classes = pd.Series(range(len(paths))).groupby([Path(path).parent.as_posix() for path in paths], sort=True)
     for number, rows in enumerate(classes.indices.values()):
-        rng = np.random.default_rng([0, number])
-        folds[rng.permutation(rows)] = (np.arange(len(rows)) + rng.integers(FOLDS)) % FOLDS
+        shuffled = np.random.default_rng([0, number]).permutation(rows)
+        folds[shuffled] = (np.arange(len(rows)) + number) % FOLDS
     return folds
 
 

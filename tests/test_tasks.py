@@ -1,0 +1,268 @@
+"""Tasks beside the competition's: their files, their labels, their answers, and a task of one's own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from sample_images import DRAWN
+
+from multihead import app
+from multihead.errors import UserError
+from multihead.evaluation import read_both, score
+from multihead.image_files import IMAGES_PER_SHARD, in_shards
+from multihead.settings import read_settings
+from multihead.shards import count_rows, part_ids, read_labels, read_shard, shards_to_predict, shards_to_train
+from multihead.submission import submission_of_images, submission_of_sample
+from multihead.tasks import ANIMALS, DIGITS, FOLDS, TASKS, Task, read_task, task_dict, task_from
+
+SMALL = task_from(task_dict(DIGITS) | {"name": "small", "image_shape": [2, 3, 1]}, "test")
+LEAVES = """
+name = "leaves"
+dataset = "somebody/leaves"
+reader = "image files"
+image_shape = [24, 32, 3]
+train_files = "photos/*"
+test_files = "more/*"
+labels_file = "labels.csv"
+id_column = "file"
+score_weights = {species = 3}
+
+[heads]
+species = ["oak", "elm", "ash"]
+is_ill = [0, 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn_of(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """40 train and 20 test images of each task but the competition's; of animals10, 60 in all."""
+    folders = {}
+    for name, draw in DRAWN.items():
+        folders[name] = tmp_path_factory.mktemp(name)
+        draw(folders[name], 40, 20, 0)
+    return folders
+
+
+def write_csv(folder: Path, text: str, name: str = "train.csv") -> Path:
+    (folder / name).write_text(text)
+    return folder
+
+
+def write_leaves(folder: Path) -> Task:
+    """Write the task of LEAVES and its images, one of them gray, all of other sizes."""
+    (folder / "task.toml").write_text(LEAVES)
+    rng = np.random.default_rng(0)
+    for part, count in (("photos", 12), ("more", 3)):
+        (folder / part).mkdir()
+        for i in range(count):
+            shape = (20 + i, 50) if i == 3 else (20 + i, 50, 3)
+            cv2.imwrite(str(folder / part / f"{part}{i}.png"), rng.integers(0, 256, shape, np.uint8))
+    rows = [f"photos{i}.png,{['oak', 'elm', 'ash'][i % 3]},{i % 2}" for i in range(12)]
+    (folder / "labels.csv").write_text("\n".join(["file,species,is_ill", *rows]) + "\n")
+    return read_task(folder / "task.toml")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_task_s_shards_hold_its_images_with_their_labels(drawn_of: Mapping[str, Path], name: str) -> None:
+    task = TASKS[name]
+    labels = read_labels(drawn_of[name], task)
+    (part,) = shards_to_train(drawn_of[name], task)
+    shard = read_shard(part, task, labels)
+    count = 48 if name == "animals10" else 40
+    assert shard.images.shape == (count, *task.image_shape)
+    assert shard.images.dtype == np.uint8
+    assert shard.labels is not None
+    assert len(shard.ids) == len(set(shard.ids)) == count_rows(part) == count
+    assert list(shard.ids) == part_ids(part, task)
+    assert set(np.unique(shard.labels["label"])) == set(range(len(task.heads["label"])))
+    (test,) = shards_to_predict(drawn_of[name], task)
+    assert read_shard(test, task).images.shape == (60 - count, *task.image_shape)
+
+
+def test_pixel_columns_are_taken_by_number_and_rows_counted_from_1(tmp_path: Path) -> None:
+    write_csv(tmp_path, "pixel6,pixel1,label,pixel2,pixel3,pixel4,pixel5\n6,1,9,2,3,4,5\n60,10,0,20,30,40,50\n")
+    (part,) = shards_to_train(tmp_path, SMALL)
+    shard = read_shard(part, SMALL, read_labels(tmp_path, SMALL))
+    assert shard.ids == ["1", "2"]
+    assert shard.images[..., 0].tolist() == [[[1, 2, 3], [4, 5, 6]], [[10, 20, 30], [40, 50, 60]]]
+    assert shard.labels is not None
+    assert shard.labels["label"].tolist() == [9, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("label,pixel0\n1,2\n", "1 pixel columns; expected 6, as pixel0"),
+        ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,256\n", "'pixel5' holds 256; expected whole"),
+        ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,\n", "'pixel5' "),
+        ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,x\n", "'pixel5' is String; expected whole"),
+        ("pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n2,3,4,5,6,7\n", "no column label; it has pixel0"),
+        ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n10,3,4,5,6,7,8\n", "1: label is 10; expected 0 to 9"),
+        ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3\n1,2,3,4,5,6,7,8,9\n", "damaged|cannot be read"),
+        ("", "not a readable|damaged|cannot be read"),
+    ],
+)
+def test_a_csv_that_is_not_the_task_s_is_named(tmp_path: Path, text: str, told: str) -> None:
+    write_csv(tmp_path, text)
+    with pytest.raises(UserError, match=told):
+        read_shard(tmp_path / "train.csv", SMALL, read_labels(tmp_path, SMALL))
+
+
+def test_the_folds_of_image_files_are_even_disjoint_and_everything(drawn_of: Mapping[str, Path]) -> None:
+    folder, seen = drawn_of["animals10"], []
+    for fold in range(FOLDS):
+        (train,), (test,) = shards_to_train(folder, ANIMALS, fold), shards_to_predict(folder, ANIMALS, fold)
+        ids = part_ids(test, ANIMALS)
+        assert not set(ids) & set(part_ids(train, ANIMALS))
+        per_class = pd.Series([Path(i).parent.name for i in ids]).value_counts()
+        assert len(per_class) == 10
+        assert per_class.between(1, 2).all()
+        seen += ids
+    assert sorted(seen) == sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.jpeg"))
+
+
+def test_many_image_files_are_several_shards_each_drawn_from_everywhere() -> None:
+    paths = [f"{'ab'[i % 2]}/{i // 2}.png" for i in range(2 * IMAGES_PER_SHARD + 2)]
+    shards = in_shards(Path("data"), sorted(paths))
+    assert sorted(len(shard.paths) for shard in shards) == [2731, 2731, 2732]
+    assert sorted(path for shard in shards for path in shard.paths) == sorted(paths)
+    for shard in shards:
+        assert 0.45 < np.mean([path.startswith("a/") for path in shard.paths]) < 0.55
+
+
+def test_colours_come_out_red_green_blue_and_gray_in_all_three(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    red = np.zeros((30, 40, 3), np.uint8)
+    red[..., 2] = 200  # OpenCV writes blue, green, red
+    cv2.imwrite(str(tmp_path / "more" / "more0.png"), red)
+    (part,) = shards_to_predict(tmp_path, task)
+    shard = read_shard(part, task)
+    assert shard.ids == ["more0.png", "more1.png", "more2.png"]
+    assert (shard.images[0] == [200, 0, 0]).all()
+    (train,) = shards_to_train(tmp_path, task)
+    images = read_shard(train, task, read_labels(tmp_path, task)).images
+    gray = images[part_ids(train, task).index("photos3.png")]
+    assert (gray == gray[..., :1]).all()
+
+
+def test_a_file_that_is_no_image_stops_a_training_and_costs_a_test_set_itself_only(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    for path in (tmp_path / "more" / "more1.png", tmp_path / "photos" / "photos2.png"):
+        path.write_bytes(path.read_bytes()[:40])
+    (part,), (train,) = shards_to_predict(tmp_path, task), shards_to_train(tmp_path, task)
+    images = read_shard(part, task).images
+    assert not images[1].any()
+    assert images[[0, 2]].any(axis=(1, 2, 3)).all()
+    with pytest.raises(UserError, match=r"photos2\.png: not a readable image"):
+        read_shard(train, task, read_labels(tmp_path, task))
+
+
+def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:
+    DRAWN["animals10"](tmp_path, 50, 0, 0)
+    (tmp_path / "raw-img" / "cane").rename(tmp_path / "raw-img" / "lupo")
+    with pytest.raises(UserError, match="label is lupo; expected one of butterfly, cat"):
+        read_labels(tmp_path, ANIMALS)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_a_task_is_the_same_after_a_way_through_json(task: Task) -> None:
+    assert task_from(json.loads(json.dumps(task_dict(task))), "manifest.json") == task
+
+
+def test_a_task_beside_the_settings_is_theirs(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    (tmp_path / "settings.toml").write_text("[run]\nepochs = 3\n")
+    settings = read_settings(tmp_path / "settings.toml")
+    assert settings.task == task
+    assert settings.model.task == "leaves"
+    assert (task.weight("species"), task.weight("is_ill")) == (3, 1)
+    assert read_settings(tmp_path / "settings.toml", ["task=animals10"]).task == ANIMALS
+    with pytest.raises(UserError, match="task: 'moss' is not known; one of bengali"):
+        read_settings(tmp_path / "settings.toml", ["task=moss"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('name = "leaves"', 'name = "bengali"', "name = 'bengali' is a task that is built in"),
+        ('name = "leaves"', "", "no name; expected a text"),
+        ('reader = "image files"', 'reader = "zip"', "reader = 'zip'; expected one of wide parquet, pixel csv, image"),
+        ("[24, 32, 3]", "[24, 32]", "expected height, width and channels, 1 or 3"),
+        ("[24, 32, 3]", "[24, 32, 4]", "expected height, width and channels, 1 or 3"),
+        ('"photos/*"', '"/photos/*"', "expected a pattern below the data folder"),
+        ("score_weights = {species = 3}", "score_weights = {root = 3}", "score_weights names root, which is none"),
+        ('dataset = "somebody/leaves"', "", "expected either a competition or a dataset"),
+        ('labels_file = "labels.csv"', "", "a folder names one class, but there are 2 heads"),
+        ('id_column = "file"', "", "labels_file without id_column"),
+        ("[0, 1]", "[0, 0]", "heads.is_ill: expected different labels"),
+        ("[0, 1]", '[0, "ill"]', "heads.is_ill: expected different labels, all numbers or all texts"),
+        ("is_ill", '"is ill"', "heads = "),
+        ("[heads]", "colour = 3\n[heads]", "colour is not known; one of name, reader"),
+        ("[heads]", "[heads", "not TOML"),
+    ],
+)
+def test_a_mistake_in_a_task_is_one_line(tmp_path: Path, before: str, after: str, told: str) -> None:
+    path = tmp_path / "task.toml"
+    assert before in LEAVES
+    path.write_text(LEAVES.replace(before, after))
+    with pytest.raises(UserError, match=told) as error:
+        read_task(path)
+    assert "\n" not in str(error.value)
+
+
+def test_ink_is_not_looked_for_in_photographs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="crop = 'ink' is for gray images; those of animals10 have three channels"):
+        read_settings(None, ["task=animals10", "crop=ink"])
+
+
+def test_a_sample_with_a_row_per_image_is_answered_in_its_form(tmp_path: Path) -> None:
+    sample = tmp_path / "sample_submission.csv"
+    sample.write_text("ImageId,Label\n1,0\n2,0\n3,0\n")
+    submission = submission_of_sample(tmp_path / "submission.csv", sample, DIGITS, {"label": 4})
+    submission.add(pd.DataFrame({"label": [7, 9]}, index=["3", "1"]))
+    assert submission.images == 3
+    assert submission.problems() == ["1 rows of sample_submission.csv have no prediction: 2"]
+    assert submission.write() == 3
+    assert (tmp_path / "submission.csv").read_text() == "ImageId,Label\n1,9\n2,4\n3,7\n"
+
+
+def test_without_a_sample_predictions_have_a_row_per_image_and_a_column_per_head(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    ids = ["more0.png", "more1.png"]
+    submission = submission_of_images(tmp_path / "predictions.csv", ids, task, {"species": "ash", "is_ill": 1})
+    submission.add(pd.DataFrame({"species": ["oak"], "is_ill": [0]}, index=["more1.png"]))
+    submission.write()
+    assert (tmp_path / "predictions.csv").read_text() == "id,species,is_ill\nmore0.png,ash,1\nmore1.png,oak,0\n"
+
+
+def test_accuracy_is_the_share_of_images_and_weighted_by_head(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    true = pd.DataFrame({"species": [0, 0, 0, 1], "is_ill": [0, 1, 0, 1]})
+    told = pd.DataFrame({"species": [0, 0, 0, 0], "is_ill": [0, 1, 1, 0]})
+    found = score(told, true, task)
+    assert found.heads == {"species": 0.75, "is_ill": 0.5}
+    assert found.total == pytest.approx((3 * 0.75 + 0.5) / 4)
+    assert str(found) == "accuracy 0.6875 (species 0.7500, is_ill 0.5000)"
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_predictions_are_scored_with_the_labels_that_the_data_folder_holds(
+    drawn_of: Mapping[str, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, data = TASKS[name], drawn_of[name]
+    ids = [image for part in shards_to_predict(data, task, 2) for image in part_ids(part, task)]
+    path = tmp_path / "predictions.csv"
+    right = task.heads["label"][3]
+    pd.DataFrame({"id": ids, "label": right}).to_csv(path, index=False)
+    told, true = read_both(path, data, task)
+    assert score(told, true, task).total == pytest.approx((true["label"] == 3).mean())
+    assert app.main(["evaluate", str(path), str(data), "--task", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("accuracy = 0.")
+    pd.DataFrame({"id": ids[1:], "label": right}).to_csv(path, index=False)
+    assert app.main(["evaluate", str(path), str(data), "--task", name]) == 2
+    assert "images are not the" in capsys.readouterr().err
