@@ -1,6 +1,7 @@
 """Tasks beside the competition's: their files, their labels, their answers, and a task of one's own."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from multihead.settings import read_settings
 from multihead.shards import count_rows, part_ids, read_labels, read_shard, shards_to_predict, shards_to_train
 from multihead.submission import submission_of_images, submission_of_sample
 from multihead.tasks import ANIMALS, DIGITS, FOLDS, TASKS, Task, read_task, task_dict, task_from
+from tests.conftest import HOUSE
 
 SMALL = task_from(task_dict(DIGITS) | {"name": "small", "image_shape": [2, 3, 1]}, "test")
 LEAVES = """
@@ -183,6 +185,14 @@ def test_a_task_beside_the_settings_is_theirs(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "settings.toml", ["task=animals10"]).task == ANIMALS
     with pytest.raises(UserError, match="task: 'moss' is not known; one of bengali"):
         read_settings(tmp_path / "settings.toml", ["task=moss"])
+
+
+def test_the_readme_s_example_of_a_task_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(name = .*?)```", (HOUSE / "README.md").read_text(), re.S)
+    (tmp_path / "task.toml").write_text(example)
+    task = read_task(tmp_path / "task.toml")
+    assert list(task.heads) == ["species", "is_ill"]
+    assert task.files_to_train == ["train/*.jpg", "train.csv"]
 
 
 @pytest.mark.parametrize(
