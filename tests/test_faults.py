@@ -237,7 +237,7 @@ def move_images(kept: int) -> Fault:
 
 def other_task(k: Kaggle, _: Any) -> None:
     manifest = json.loads((k.weights / MANIFEST_FILE).read_text())
-    manifest["task"]["heads"] = {"letter": [0, 1]}
+    manifest["task"] |= {"heads": {"letter": [0, 1]}, "score_weights": {}}
     (k.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
 
 
