@@ -420,7 +420,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="all that Kaggle would not take of kernels and dataset")
     fetching = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
     fetching.add_argument("kind", choices=KINDS)
-    fetching.add_argument("backbone", help="b0 to b7")
+    fetching.add_argument("backbone", help="b0 to b7; with imagenet also vgg16 and the like")
     one = commands.add_parser("rehearse", help="run a built kernel in a stand-in of Kaggle's machine")
     one.add_argument("data", type=Path, help="a competition folder")
     one.add_argument("--kernel", choices=KERNELS, default="predict")

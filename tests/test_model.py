@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from multihead.backbones import build_backbone, input_scaling
+from multihead.architectures import EFFICIENTNETS
+from multihead.backbones import build_backbone, scaled
 from multihead.errors import UserError
 from multihead.inference import predict_probabilities
 from multihead.model import build_model, freeze_up_to, load_pretrained
-from multihead.settings import EFFICIENTNETS, ModelSettings
+from multihead.settings import ModelSettings
 from multihead.tasks import BENGALI
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 48))
@@ -43,13 +44,13 @@ def test_no_images_give_no_answers_of_the_right_width() -> None:
 
 def test_input_scaling_is_that_of_the_package_s_weights() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1, 4, 5, 3)).astype(np.float32)
-    scaled = np.asarray(input_scaling()(pixels))
+    found = np.asarray(scaled(pixels, "efficientnet-b0"))
     expected = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    assert np.allclose(scaled, expected, atol=1e-5)
+    assert np.allclose(found, expected, atol=1e-5)
 
 
 def test_b0_has_the_paper_s_parameters() -> None:
-    assert build_backbone("efficientnet-b0", (64, 64)).count_params() == 4_049_564
+    assert build_backbone(ModelSettings(backbone="efficientnet-b0")).count_params() == 4_049_564
 
 
 def test_the_table_is_the_package_s_own() -> None:
@@ -80,7 +81,7 @@ def test_heads_stay_float32_under_mixed_precision() -> None:
 
 def test_a_published_file_s_weights_come_into_the_backbone(tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
-    other = build_backbone("narrow", (64, 64))
+    other = build_backbone(ModelSettings(backbone="narrow"))
     other.save(tmp_path / "narrow.h5")  # the form of the published files
     network = build_model(NARROW, BENGALI)
     load_pretrained(network, NARROW, tmp_path / "narrow.h5")

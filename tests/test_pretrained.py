@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from keras.src import applications
+from keras.src.utils import file_utils
 
 import build_kernel
 from bundler.errors import BundlerError
-from bundler.pretrained import KINDS, Pretrained, fetch, published
+from bundler.pretrained import KERAS_FILES, KINDS, Pretrained, fetch, published
+from multihead.architectures import APPLICATIONS
 
 CONTENT = bytes(range(256)) * 9000
 
@@ -85,9 +88,41 @@ def test_every_backbone_s_file_is_known(kind: str) -> None:
         assert len(file.checksum) in (32, 64)
 
 
+def test_the_files_of_keras_applications_are_those_of_its_source() -> None:
+    assert set(KERAS_FILES) == set(APPLICATIONS) - {"mobilenet", "mobilenetv2"}
+    sources = "".join(f.read_text(encoding="utf-8") for f in Path(applications.__file__).parent.glob("*.py"))
+    for path, checksum in KERAS_FILES.values():
+        assert f'"{checksum}"' in sources
+        assert f"{path.split('/')[0]}/" in sources
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vgg19", "resnet50", "resnet50v2", "inceptionv3", "inceptionresnetv2", "xception", "mobilenetv3-small"),
+        *("densenet121", "nasnet-mobile", "efficientnetv2-b1", "efficientnetv2-s", "convnext-tiny"),
+    ],
+)
+def test_keras_itself_would_fetch_the_same_file(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    class AskedError(Exception):
+        pass
+
+    def get_file(_: str, origin: str, *, file_hash: str, **__: object) -> None:
+        raise AskedError(origin, file_hash)
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    file = published("imagenet", name)
+    with pytest.raises(AskedError) as asked:
+        getattr(applications, APPLICATIONS[name].builder)(include_top=False)
+    assert asked.value.args == (file.address, file.checksum)
+
+
 def test_an_unknown_backbone_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert build_kernel.main(["fetch-weights", "noisy-student", "b9"]) == 2
-    assert "efficientnet-b9: no such weights; one of efficientnet-b0, " in capsys.readouterr().err
+    assert "noisy-student b9: no such weights; one of efficientnet-b0, " in capsys.readouterr().err
+    assert build_kernel.main(["fetch-weights", "imagenet", "mobilenet"]) == 2  # whose checksum nobody published
+    assert "imagenet mobilenet: no such weights; one of efficientnet-b0, " in capsys.readouterr().err
 
 
 def test_the_command_says_what_to_write_next(

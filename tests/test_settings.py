@@ -33,6 +33,10 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     )
 
 
+def stack(layers: list[object]) -> str:
+    return f'[model]\nbackbone = "stack"\nstack_layers = {json.dumps(layers)}'
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -46,8 +50,20 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("[run]\nmixup_share = 0.6\ncutmix_share = 0.6", "mixup_share + cutmix_share is over 1"),
         ("[model]\nimage_size = 64", "image_size = 64; expected 2 whole numbers"),
         ("[model]\nimage_size = [64]", "image_size = [64]; expected 2 whole numbers"),
-        ("[model]\nimage_size = [64, 16]", "image_size = 16; expected at least 32"),
-        ('[model]\nbackbone = "resnet"', "backbone = 'resnet'; expected one of narrow, efficientnet-b0"),
+        ("[model]\nimage_size = [64, 4]", "image_size = 4; expected at least 8"),
+        ("[model]\nimage_size = [64, 28]", "image_size = [64, 28]: efficientnet-b0 takes at least [32, 32]"),
+        ('[model]\nbackbone = "inceptionv3"', "image_size = [64, 64]: inceptionv3 takes at least [75, 75]"),
+        ('[model]\nbackbone = "ResNet50"', "backbone = 'ResNet50'; expected one of resnet50, resnet50v2"),
+        ('[model]\nbackbone = "?"', "or 36 more that the README lists"),
+        ('[model]\nbackbone = "stack"', "stack_layers: none, but backbone = 'stack'"),
+        ('[model]\nstack_layers = ["conv 8"]', "stack_layers belong to backbone = 'stack', not to 'efficientnet-b0'"),
+        (stack(["conv 8", "max 2"]), "stack_layers: 'max 2' is not known; expected the like of conv 32"),
+        (stack(["conv 0"]), "stack_layers: 'conv 0' is not known"),
+        (stack(["dropout 1.0"]), "stack_layers: 'dropout 1.0' is not known"),
+        (stack([3]), "stack_layers = [3]; expected a list of texts"),
+        (stack(["dense 8", "conv 8"]), "stack_layers: 'conv 8' after a dense layer"),
+        (stack(["pool 2"] * 7), "image_size = [64, 64]: too small for stack_layers, 'pool 2' leaves nothing"),
+        (stack(["pool 9", "pool 4", "conv 8 valid"]), "'conv 8 valid' leaves nothing"),
         ('[model]\ncrop = "square"', "crop = 'square'; expected one of task, ink, none"),
         ("[run]\nfrozen_up_to = 'stem_bn'", "frozen_up_to without pretrained"),
         ("[run]\nensemble = 'b1'", "ensemble = 'b1'; expected a list of texts"),
@@ -102,6 +118,6 @@ def test_what_is_written_reads_back(settings: RunSettings) -> None:
 
 def test_the_settings_that_are_shipped_are_valid() -> None:
     files = list((HOUSE / "kernel").glob("*/settings*.toml"))
-    assert len(files) == 4
+    assert len(files) == 7
     for path in files:
         read_settings(path)

@@ -176,7 +176,7 @@ def test_training_in_mixed_precision_leaves_float32_weights(drawn: Path, tmp_pat
 @pytest.mark.slow
 def test_a_training_starts_from_pretrained_weights_and_leaves_the_frozen_ones(drawn: Path, tmp_path: Path) -> None:
     keras.utils.set_random_seed(5)
-    pretrained = build_backbone("narrow", NARROW.image_size)
+    pretrained = build_backbone(NARROW)
     pretrained.save(tmp_path / "narrow.h5")
     run = run_of(epochs=1, pretrained="narrow.h5", frozen_up_to="stem_bn", seed=1)
     Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()

@@ -1,7 +1,8 @@
 """A backbone by name: the part of the network that turns an image into features.
 
-All are EfficientNets (M. Tan, Q. Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural
-Networks, 2019) as the efficientnet package builds them, from Keras 3's own layers.
+EfficientNets (M. Tan, Q. Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, 2019) as the
+efficientnet package builds them, from Keras 3's own layers; small ResNets; the networks of keras.applications; and a
+stack of layers that the settings name.
 """
 
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ from typing import Any
 import keras
 from efficientnet import model as efficientnet
 
-from multihead.settings import EFFICIENTNETS, RESNETS
+from multihead.architectures import APPLICATIONS, EFFICIENTNETS, RESNETS, STACK, scaling_mode, stack_layer
+from multihead.settings import ModelSettings
 
 # What the package's builders look up in the `backend` module they are given. Keras 3's own has no such
 # functions any more. They use a native swish only where backend() is "tensorflow" and tf.nn has one:
@@ -22,19 +24,45 @@ _BACKEND = SimpleNamespace(
     tf=SimpleNamespace(nn=SimpleNamespace(swish=keras.ops.silu)),
 )
 
-# The mean and standard deviation of ImageNet's channels in [0, 1], with which the package's weights were trained
+# The mean and standard deviation of ImageNet's channels in [0, 1]
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Scale and offset of each channel. Those of caffe are for blue, green and red, in this order
+_SCALINGS: dict[str, tuple[Any, Any]] = {
+    "torch": ([1 / (255 * s) for s in _DEVIATION], [-m / s for m, s in zip(_MEAN, _DEVIATION, strict=True)]),
+    "tf": (1 / 127.5, -1),
+    "caffe": (1, [-103.939, -116.779, -123.68]),
+    "built in": (1, 0),
+    "unit": (1 / 255, 0),
+}
 
 
-def build_backbone(name: str, size: tuple[int, int]) -> Any:
-    """Return an untrained model from float (n, height, width, 3), as input_scaling leaves it, to features (n, f)."""
+def build_backbone(settings: ModelSettings, channels: int = 3) -> Any:
+    """Return an untrained model from float (n, height, width, channels), as scaled leaves it, to features (n, f).
+
+    channels: 3, or any number for a stack.
+    """
+    name, size = settings.backbone, settings.image_size
+    if name == STACK:
+        return _stack(settings, channels)
+    if name in APPLICATIONS:
+        return _application(name, size)
     return _resnet(name, size) if name in RESNETS else _efficientnet(name, size)
+
+
+def scaled(images: Any, name: str) -> Any:
+    """Return pixels in [0, 255] (n, height, width, c) as the backbone of this name expects them."""
+    mode = scaling_mode(name)
+    if mode == "caffe":
+        images = keras.ops.flip(images, axis=-1)
+    scale, offset = _SCALINGS[mode]
+    return keras.layers.Rescaling(scale, offset, name="input_scaling")(images)
 
 
 def jit_compile(name: str) -> bool | str:
     """Return whether Keras should compile the training of this backbone with XLA; "auto" leaves a CPU without.
 
-    On a CPU XLA makes dense convolutions train half as fast again, and depthwise ones five times as slow.
+    On a CPU XLA makes the small ResNets train half as fast again, depthwise convolutions five times as slow, and
+    networks with max pooling 1.3 to 2.8 times (vgg16, stacks).
     """
     return name in RESNETS or "auto"
 
@@ -79,10 +107,24 @@ def _efficientnet(name: str, size: tuple[int, int]) -> Any:
     )
 
 
-def input_scaling() -> Any:
-    """Return the layer from pixels in [0, 255] (n, height, width, 3) to what the backbones expect."""
-    return keras.layers.Rescaling(
-        scale=[1 / (255 * s) for s in _DEVIATION],
-        offset=[-m / s for m, s in zip(_MEAN, _DEVIATION, strict=True)],
-        name="input_scaling",
-    )
+def _application(name: str, size: tuple[int, int]) -> Any:
+    builder = getattr(keras.applications, APPLICATIONS[name].builder)
+    return builder(include_top=False, weights=None, input_shape=(*size, 3), pooling="avg", name=name)
+
+
+def _stack(settings: ModelSettings, channels: int) -> Any:
+    layers = keras.layers
+    images = keras.Input((*settings.image_size, channels))
+    features = images
+    for kind, amount, padding in map(stack_layer, settings.stack_layers):
+        if kind == "conv":
+            features = layers.Conv2D(int(amount), 3, padding=padding, activation="relu")(features)
+        elif kind == "pool":
+            features = layers.MaxPooling2D(int(amount), padding=padding)(features)
+        elif kind == "norm":
+            features = layers.BatchNormalization()(features)
+        elif kind == "dropout":
+            features = layers.Dropout(amount)(features)
+        else:
+            features = layers.Dense(int(amount), activation="relu")(layers.Flatten()(features))
+    return keras.Model(images, layers.Flatten()(features), name=STACK)

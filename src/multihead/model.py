@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from multihead.backbones import build_backbone, input_scaling
+from multihead.architectures import STACK
+from multihead.backbones import build_backbone, scaled
 from multihead.errors import UserError
 from multihead.settings import ModelSettings
 from multihead.tasks import Task
@@ -14,13 +15,15 @@ from multihead.tasks import Task
 def build_model(settings: ModelSettings, task: Task) -> Any:
     """Return an untrained Keras model from uint8 (n, height, width, c) to {head: float32 (n, classes)}.
 
-    Scaling is its first layer, so it travels with the weights; gray becomes three equal channels there.
+    Scaling is its first layer, so it travels with the weights. Gray becomes three equal channels, but for a stack.
     Heads are float32 under mixed precision.
     """
     channels = task.image_shape[2]
     images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")
-    colour = keras.layers.Concatenate(name="gray_to_colour")([images] * 3) if channels == 1 else images
-    features = build_backbone(settings.backbone, settings.image_size)(input_scaling()(colour))
+    pixels = images
+    if channels == 1 and settings.backbone != STACK:
+        pixels = keras.layers.Concatenate(name="gray_to_colour")([images] * 3)
+    features = build_backbone(settings, pixels.shape[-1])(scaled(pixels, settings.backbone))
     if settings.dropout:
         features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
     heads = {

@@ -5,6 +5,7 @@ defaults below. Every mistake in one is a UserError that names the key, what was
 allowed.
 """
 
+import difflib
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,28 +13,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from multihead.architectures import BACKBONES, LEAST_SIZE, check_architecture
 from multihead.errors import UserError
 from multihead.tasks import CROPS, FOLDS, TASK_FILE, Task, read_task, task_by_name
 
-# Width and depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
-EFFICIENTNETS = {
-    "narrow": (0.3, 0.3),
-    "efficientnet-b0": (1.0, 1.0),
-    "efficientnet-b1": (1.0, 1.1),
-    "efficientnet-b2": (1.1, 1.2),
-    "efficientnet-b3": (1.2, 1.4),
-    "efficientnet-b4": (1.4, 1.8),
-    "efficientnet-b5": (1.6, 2.2),
-    "efficientnet-b6": (1.8, 2.6),
-    "efficientnet-b7": (2.0, 3.1),
-}
-# Filters and residual blocks of each stage, for training on a CPU
-RESNETS = {
-    "resnet10": ((32, 64, 128, 256), (0, 1, 1, 1)),
-    "resnet16": ((32, 64, 128, 256), (0, 2, 2, 2)),
-}
-BACKBONES = (*EFFICIENTNETS, *RESNETS)
-
+MANY = 8  # choices; of more, a mistake is told the nearest
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
 
@@ -51,15 +35,19 @@ class ModelSettings:
     image_size: (height, width) in pixels of what the network sees.
     crop: "ink" cuts the box of the ink out and stretches it to image_size; "none" resizes the whole image; "task" does
         what the task says.
-    dropout: share of the pooled features dropped before the heads.
+    dropout: share of the features dropped before the heads.
+    stack_layers: what backbone "stack" is made of, in this order: "conv 32" (so many 3 x 3 filters and ReLU, padded;
+        "conv 32 valid" is not), "pool 2" (the greatest of 2 x 2; "pool 2 same" pads what is left over at the edge),
+        "norm" (batch normalisation), "dropout 0.25", and "dense 128" (with ReLU; before the first, all is flattened).
     """
 
     task: str = _setting("bengali")
     fold: int = _setting(0, low=0, high=FOLDS - 1)
     backbone: str = _setting("efficientnet-b0", one_of=BACKBONES)
-    image_size: tuple[int, int] = _setting((64, 64), low=32, high=1024)
+    image_size: tuple[int, int] = _setting((64, 64), low=LEAST_SIZE, high=1024)
     crop: str = _setting("task", one_of=("task", *CROPS))
     dropout: float = _setting(0.0, low=0, high=0.9)
+    stack_layers: tuple[str, ...] = _setting(())
 
     def crop_of(self, task: Task) -> str:
         """Return how the images of a task are cropped, "ink" or "none"."""
@@ -188,6 +176,11 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
 def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     """Return a settings object from plain values (of TOML or JSON); the inverse of settings_dict."""
     settings = kind(**_checked_values(kind, values, source))
+    if isinstance(settings, ModelSettings):
+        try:
+            check_architecture(settings.backbone, settings.image_size, settings.stack_layers)
+        except ValueError as error:
+            raise UserError(f"{source}: {error}") from error
     if isinstance(settings, RunSettings) and settings.mixup_share + settings.cutmix_share > 1:
         raise UserError(f"{source}: mixup_share + cutmix_share is over 1; they are shares of the same batches")
     if isinstance(settings, RunSettings) and settings.frozen_up_to and not settings.pretrained:
@@ -249,7 +242,7 @@ def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: s
     if type(value) is not type(default):
         allowed = _TYPE_NAMES.get(type(default)) or (f"{len(default)} whole numbers" if default else "a list of texts")
     elif rule["one_of"] and value not in rule["one_of"]:
-        allowed = f"one of {', '.join(rule['one_of'])}"
+        allowed = f"one of {_shown(rule['one_of'], value)}"
     elif isinstance(value, float) and not math.isfinite(value):
         allowed = "a finite number"
     elif low is not None and not value >= low:
@@ -259,6 +252,14 @@ def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: s
     else:
         return value
     raise UserError(f"{source}: {key} = {value!r}; expected {allowed}")
+
+
+def _shown(choices: tuple[str, ...], given: str) -> str:
+    """Return all choices, or of many those that are spelt most like what was given."""
+    if len(choices) <= MANY:
+        return ", ".join(choices)
+    nearest = difflib.get_close_matches(given, choices, MANY, cutoff=0)
+    return f"{', '.join(nearest)}, or {len(choices) - MANY} more that the README lists"
 
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -20,9 +20,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.architectures import EFFICIENTNETS
 from multihead.errors import UserError
 from multihead.model import build_model
-from multihead.settings import EFFICIENTNETS, ModelSettings, settings_dict, settings_from
+from multihead.settings import ModelSettings, settings_dict, settings_from
 from multihead.tasks import TASKS, Label, Task, task_dict, task_from
 from multihead.whole_files import whole_file
 

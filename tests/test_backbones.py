@@ -1,0 +1,153 @@
+"""Every backbone by its name: the table, how it takes its pixels, what it makes of them, and that it trains."""
+
+import inspect
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from multihead.architectures import APPLICATIONS, BACKBONES, STACK, least_size, scaling_mode
+from multihead.backbones import build_backbone, scaled
+from multihead.model import build_model, freeze_up_to, load_pretrained
+from multihead.settings import ModelSettings, RunSettings, read_settings
+from multihead.tasks import BENGALI
+from multihead.training import Trainer
+from multihead.weights import load_model, read_manifest
+from tests.conftest import HOUSE
+
+STACKS = ["settings-stack-75-50-25.toml", "settings-stack-32-64.toml", "settings-stack-256-16.toml"]
+LATE = [pytest.param(name, marks=pytest.mark.slow) for name in ("densenet121", "inceptionresnetv2", "nasnet-mobile")]
+FAMILIES = ["vgg16", "resnet50", "resnet50v2", "inceptionv3", "xception", "mobilenet", "mobilenetv2"]
+FAMILIES += ["mobilenetv3-small", "efficientnetv2-b0", "convnext-tiny"]
+
+
+def builder_of(name: str) -> Any:
+    return getattr(keras.applications, APPLICATIONS[name].builder)
+
+
+def stack_of(file: str) -> ModelSettings:
+    return read_settings(HOUSE / "kernel" / "train" / file).model
+
+
+def test_the_table_is_keras_applications_but_for_the_first_efficientnets() -> None:
+    builders = {name for name, of in vars(keras.applications).items() if inspect.isfunction(of)}
+    others = {f"EfficientNetB{number}" for number in range(8)}
+    assert {of.builder for of in APPLICATIONS.values()} == builders - others
+    for name, of in APPLICATIONS.items():
+        assert name.replace("-", "") == of.builder.lower()
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_pixels_are_scaled_as_keras_applications_scales_them(name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.float32)
+    expected = sys.modules[builder_of(name).__module__].preprocess_input(pixels.copy())
+    assert np.allclose(np.asarray(scaled(pixels, name)), expected, atol=1e-4)
+
+
+def test_a_stack_takes_pixels_from_0_to_1() -> None:
+    assert np.asarray(scaled(np.array([[[[0, 51, 255]]]], np.uint8), STACK)).ravel() == pytest.approx([0, 0.2, 1])
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_a_smaller_image_than_the_table_says_is_refused_by_keras_too(name: str) -> None:
+    least = least_size(name)
+    with pytest.raises(ValueError, match=r"Input size must be at least"):
+        builder_of(name)(include_top=False, weights=None, input_shape=(least, least - 1, 3), name=name)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *LATE])
+def test_each_family_answers_for_images_of_its_least_size(name: str) -> None:
+    size = (least_size(name), least_size(name) + 5)
+    settings = ModelSettings(backbone=name, image_size=size)
+    network = build_model(settings, BENGALI)
+    answers = network(np.zeros((2, *size, 1), np.uint8), training=False)
+    assert {head: tuple(of.shape) for head, of in answers.items()} == {h: (2, len(c)) for h, c in BENGALI.heads.items()}
+    layers = network.get_layer(name).layers
+    has_scaling = any(isinstance(of, keras.layers.Rescaling | keras.layers.Normalization) for of in layers)
+    assert has_scaling == (scaling_mode(name) == "built in")
+    assert not any(isinstance(of, keras.layers.Lambda) for of in [*network.layers, *layers])
+
+
+@pytest.mark.parametrize("name", ["resnet10", "narrow"])
+def test_the_own_networks_answer_for_images_of_their_least_size(name: str) -> None:
+    settings = ModelSettings(backbone=name, image_size=(least_size(name),) * 2)
+    assert build_backbone(settings)(np.zeros((1, *settings.image_size, 3), np.uint8)).shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"), [("mobilenet", "conv_pw_3_relu"), ("mobilenetv3-small", "expanded_conv_2_add")]
+)
+def test_a_file_in_the_published_form_is_loaded_and_frozen_in_part(tmp_path: Path, name: str, layer: str) -> None:
+    keras.utils.set_random_seed(1)
+    settings = ModelSettings(backbone=name, image_size=(32, 32))
+    published = builder_of(name)(include_top=False, weights=None, input_shape=(64, 64, 3))
+    published.save(tmp_path / "notop.h5")
+    network = build_model(settings, BENGALI)
+    load_pretrained(network, settings, tmp_path / "notop.h5")
+    backbone = network.get_layer(name)
+    for one, of_file in zip(backbone.weights, published.weights, strict=True):
+        assert np.array_equal(np.asarray(one), np.asarray(of_file))
+    freeze_up_to(network, settings, layer)
+    assert 0 < len(backbone.trainable_weights) < len(published.trainable_weights)
+
+
+@pytest.mark.parametrize(
+    ("file", "channels", "parameters"), zip(STACKS, (1, 1, 3), (251_737, 1_198_592, 426_772), strict=True)
+)
+def test_a_stack_has_the_parameters_of_its_layers(file: str, channels: int, parameters: int) -> None:
+    """Sums of 9 * in * out + out per convolution, 4 * out per normalisation, in * out + out per dense layer."""
+    assert build_backbone(stack_of(file), channels).count_params() == parameters
+
+
+def test_a_stack_s_layers_stand_in_the_order_of_the_settings() -> None:
+    layers = ("conv 8 valid", "norm", "pool 2 same", "conv 4", "dropout 0.2", "pool 3", "dense 16")
+    stack = build_backbone(ModelSettings(backbone=STACK, image_size=(15, 16), stack_layers=layers), channels=1)
+    shapes = [(type(of).__name__, of.output.shape[1:]) for of in stack.layers[1:]]
+    assert shapes == [
+        ("Conv2D", (13, 14, 8)),
+        ("BatchNormalization", (13, 14, 8)),
+        ("MaxPooling2D", (7, 7, 8)),
+        ("Conv2D", (7, 7, 4)),
+        ("Dropout", (7, 7, 4)),
+        ("MaxPooling2D", (2, 2, 4)),
+        ("Flatten", (16,)),
+        ("Dense", (16,)),
+        ("Flatten", (16,)),
+    ]
+
+
+def test_a_stack_sees_gray_as_one_channel() -> None:
+    network = build_model(stack_of(STACKS[0]), BENGALI)
+    assert network.get_layer(STACK).input.shape == (None, 28, 28, 1)
+
+
+def small(name: str) -> ModelSettings:
+    """Return the settings of a shipped stack, or of a backbone with about the smallest image that it takes."""
+    if name in BACKBONES:
+        side = max(least_size(name), 32)
+        return ModelSettings(backbone=name, image_size=(side, side))
+    return replace(stack_of(name), image_size=(32, 32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("vgg16", "resnet50", "inceptionv3", "efficientnetv2-b0", "convnext-tiny"),
+        *("efficientnet-b0", "resnet10", "narrow"),
+        *STACKS,
+    ],
+)
+def test_each_named_network_trains_one_short_epoch(drawn: Path, tmp_path: Path, model: str) -> None:
+    settings = small(model)
+    run = RunSettings(epochs=1, batch_size=16, validation_share=0.2, resume="off")
+    state = Trainer(BENGALI, settings, run, drawn, tmp_path).train()
+    assert np.isfinite(state.history[0]["loss"])
+    manifest = read_manifest(tmp_path)
+    assert manifest.model == settings
+    assert ("efficientnet" in manifest.versions) == (model in ("efficientnet-b0", "narrow"))
+    load_model(tmp_path, manifest)
