@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,7 +18,7 @@ from multihead import augmentation as module
 from multihead.augmentation import BUILT_IN, TRIED_IMAGES, affine_jitter, augmentation, erase, try_steps
 from multihead.errors import UserError
 from multihead.generator import TrainBatches
-from multihead.settings import BUILT_IN_STEPS, RunSettings, Step, checked_steps
+from multihead.settings import BUILT_IN_STEPS, RunSettings, Step, checked_steps, read_settings
 from tests.conftest import HOUSE
 
 Images = NDArray[np.uint8]
@@ -167,6 +168,13 @@ def test_a_step_that_would_not_go_is_told_before_there_are_images(step: Step, to
     assert "\n" not in str(error.value)
 
 
+def test_the_steps_in_the_readme_can_be_pasted(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text((HOUSE / "README.md").read_text().split("```toml\n")[1].split("```")[0])
+    steps = read_settings(tmp_path / "settings.toml").run.augmentation
+    assert [step["name"] for step in steps] == ["affine", "erase", "Perspective"]
+    try_steps(steps, (64, 64, 1))
+
+
 def test_what_needs_colour_goes_with_colour_and_advice_is_not_told() -> None:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -178,7 +186,7 @@ def test_without_albumentations_only_its_steps_are_refused(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "albumentations", None)
     try_steps(RunSettings().augmentation, (8, 8, 1))
     with pytest.raises(
-        UserError, match=r"name = 'Perspective'; .*, which cannot be imported \(.*requirements-dev\.txt"
+        UserError, match=r"name = 'Perspective'; .*, which cannot be imported \(.*make test installs it"
     ):
         try_steps([PERSPECTIVE], (8, 8, 1))
 
