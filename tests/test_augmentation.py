@@ -111,6 +111,14 @@ def test_another_batch_and_another_seed_draw_otherwise() -> None:
         assert len({of.tobytes() for of in drawn[0]}) == 8  # and so does each image
 
 
+def test_which_images_a_probability_picks_differs_from_batch_to_batch() -> None:
+    images = np.full((32, 8, 8, 1), 255, np.uint8)
+    batches = batches_of(images, [{"name": "InvertImg", "p": 0.5}])
+    picked = {tuple((batches[i][0].max(axis=(1, 2, 3)) == 0).tolist()) for i in range(4)}
+    assert len(picked) == 4
+    assert 8 < sum(map(sum, picked)) < 24
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_are_trained_on_after_a_transform_of_albumentations(channels: int) -> None:
     import keras
