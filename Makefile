@@ -34,8 +34,9 @@ $(VENV)/ready: requirements.txt
 		$(PIP) install "$$(sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt)"; }
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-no-deps.txt
 	$(PIP) install -r requirements-dev.txt
+	$(PIP) install --no-deps -r requirements-no-deps.txt
 	@touch $@
 
 clean:

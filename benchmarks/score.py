@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.augmentation import affine_alone
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
 from multihead.inference import jitter, predict_probabilities
@@ -83,7 +84,13 @@ RUNGS = {
     "losses 2:1:1": Rung("moving average", {"loss_weights": "score"}),
     "two clean epochs": Rung("moving average", {"clean_epochs": "2"}),
     "label smoothing 0.05": Rung("moving average", {"label_smoothing": "0.05"}),
-    "random erasing of half": Rung("moving average", {"erase_share": "0.5"}),
+    "random erasing of half": Rung(
+        "moving average",
+        {
+            "augmentation": '[{name = "affine", rotation_degrees = 16, zoom = 0.15, shift = 0.15}, '
+            '{name = "erase", share = 0.5}]'
+        },
+    ),
 }
 
 
@@ -213,6 +220,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
             raise SystemExit(f"error: {trained} was trained with {key} = {checkpoint.identity[key]!r}")
     last_step = checkpoint.arrays[: len(network.variables)]
     average = checkpoint.arrays[-len(network.weights) :]
+    augment = affine_alone(manifest.augmentation, dark_ink=BENGALI.dark_ink)
 
     def answered(variables: Sequence[NDArray[Any]], copies: int) -> Probabilities:
         of_network = network.weights if variables is average else network.variables
@@ -220,7 +228,8 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
             variable.assign(value)
         answers = predict_probabilities(network, images, 128)
         for copy in range(copies):
-            more = predict_probabilities(network, images, 128, change=jitter(settings.run, BENGALI, copy))
+            change = jitter(augment, settings.run.seed, copy) if augment else None
+            more = predict_probabilities(network, images, 128, change=change)
             answers = {head: of + more[head] for head, of in answers.items()}
         return {head: of / np.float32(1 + copies) for head, of in answers.items()}
 

@@ -56,5 +56,7 @@ def test_pins_are_those_of_the_image() -> None:
     image = tomllib.loads((HOUSE / "bundler" / "kaggle_image.toml").read_text())["imports"]
     versions = dict(map(tuple, image.values()))
     pins = dict(re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements.txt").read_text(), re.M))
+    alone = re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements-no-deps.txt").read_text(), re.M)
+    assert {name: versions.get(name) for name, _ in alone} == dict(alone)
     own = {"efficientnet", "kaggle"}  # a wheel that travels in the script, and a client that is newer at home
     assert {name: pin for name, pin in pins.items() if versions.get(name) != pin}.keys() == own

@@ -1,22 +1,18 @@
 import dataclasses
 import math
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from multihead import generator
 from multihead.generator import (
     Draw,
     OneHot,
     TrainBatches,
-    affine_jitter,
     cutmix,
     cutmix_box,
-    erase,
     mixup,
     one_hot,
     random_for,
@@ -24,7 +20,7 @@ from multihead.generator import (
 from multihead.settings import RunSettings
 
 Images = NDArray[np.uint8]
-STILL = RunSettings(batch_size=4, rotation_degrees=0, zoom=0, shift=0, mixup_share=0, cutmix_share=0)
+STILL = RunSettings(batch_size=4, augmentation=(), mixup_share=0, cutmix_share=0)
 
 seeds = st.integers(0, 2**32)
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 20), st.integers(1, 30), st.sampled_from([1, 3]))
@@ -145,104 +141,9 @@ def test_batches_draw_across_the_shards_in_memory() -> None:
     assert np.array_equal(images[:, 0, 0, 0] - 1, of["shard"].argmax(axis=1))
 
 
-def test_jitter_moves_ink_within_its_bounds_and_fills_with_paper() -> None:
-    images = np.full((200, 65, 65, 1), 250, np.uint8)
-    images[:, 30:35, 30:35] = 0
-    moved = affine_jitter(images, np.random.default_rng(0), rotation_degrees=0, zoom=0, shift=0.2, dark_ink=True)
-    assert moved.max() == 250
-    centres = np.array([np.argwhere(image[:, :, 0] < 128).mean(axis=0) for image in moved])
-    offsets = centres - 32
-    assert np.abs(offsets).max() <= 13 + 1
-    assert np.abs(offsets).max(axis=0) == pytest.approx([13, 13], abs=1.5)
-    assert len({image.tobytes() for image in moved}) > 190
-
-
-def bars(count: int) -> Images:
-    """A dark bar, 41 by 5 pixels, in the middle of white paper."""
-    images = np.full((count, 65, 65, 1), 255, np.uint8)
-    images[:, 30:35, 12:53] = 0
-    return images
-
-
-def shape_of(image: Images) -> tuple[float, float, float]:
-    """Angle in degrees, length and thickness in pixels, of the ink of one image."""
-    (_, sides, angle) = cv2.minAreaRect(np.argwhere(image[:, :, 0] < 128)[:, ::-1].astype(np.float32))
-    return ((angle + 45) % 90 - 45, max(sides), min(sides))
-
-
-def test_jitter_turns_by_up_to_its_angle_either_way() -> None:
-    rng = np.random.default_rng(0)
-    turned = affine_jitter(bars(300), rng, rotation_degrees=20, zoom=0, shift=0, dark_ink=True)
-    angles = np.array([shape_of(image)[0] for image in turned])
-    assert angles.min() == pytest.approx(-20, abs=1.5)
-    assert angles.max() == pytest.approx(20, abs=1.5)
-    assert abs(np.median([shape_of(image)[1] for image in turned]) - 40) < 1.5
-
-
-def test_jitter_zooms_each_axis_by_up_to_its_share() -> None:
-    rng = np.random.default_rng(0)
-    zoomed = affine_jitter(bars(300), rng, rotation_degrees=0, zoom=0.25, shift=0, dark_ink=True)
-    lengths = np.array([shape_of(image)[1:] for image in zoomed]) + 1
-    assert lengths[:, 0].min() == pytest.approx(41 * 0.75, abs=2)
-    assert lengths[:, 0].max() == pytest.approx(41 * 1.25, abs=2)
-    assert abs(np.corrcoef(lengths.T)[0, 1]) < 0.3
-
-
-def test_jitter_keeps_light_ink_on_dark_ground() -> None:
-    images = np.zeros((20, 33, 33, 3), np.uint8)
-    images[:, 10:20, 10:20] = (200, 100, 50)
-    moved = affine_jitter(images, np.random.default_rng(0), rotation_degrees=20, zoom=0.2, shift=0.3, dark_ink=False)
-    assert moved.shape == images.shape
-    assert (moved[:, 0, 0] == 0).all()
-
-
 def test_every_purpose_has_its_own_stream() -> None:
     draws = {random_for(0, purpose).random() for purpose in Draw}
     assert len(draws) == len(Draw)
-
-
-def test_jitter_gives_the_same_pixels_with_and_without_ipp(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (32, 64, 48, 1), np.uint8)
-
-    def jittered() -> Images:
-        rng = np.random.default_rng(1)
-        return affine_jitter(images, rng, rotation_degrees=30, zoom=0.3, shift=0.2, dark_ink=True)
-
-    without = jittered()
-    monkeypatch.setattr(generator, "use_opencv_alone", lambda: cv2.ipp.setUseIPP(True))
-    with_ipp = jittered()
-    if not cv2.ipp.useIPP():
-        pytest.skip("this OpenCV was built without IPP")
-    cv2.ipp.setUseIPP(False)
-    assert np.array_equal(with_ipp, without)
-
-
-@given(shapes.filter(lambda shape: min(shape[1:3]) > 1), seeds, st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_erasing_blanks_one_box_of_an_image_with_its_paper(
-    shape: tuple[int, ...], seed: int, share: float, dark_ink: bool
-) -> None:
-    before, _ = batch_of(shape, seed)
-    images = before.copy()
-    erase(images, np.random.default_rng(seed), share, dark_ink=dark_ink)
-    for old, new in zip(before, images, strict=True):
-        changed = (old != new).any(axis=2)
-        assert share or not changed.any()
-        if changed.any():
-            rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-            box = new[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            assert (box == (old.max() if dark_ink else old.min())).all()
-
-
-def test_erasing_of_all_leaves_no_image_as_it_was() -> None:
-    before = np.random.default_rng(0).integers(0, 200, (50, 30, 40, 1), np.uint8)
-    images = before.copy()
-    erase(images, np.random.default_rng(0), 1.0, dark_ink=True)
-    shares = [(old != new).mean() for old, new in zip(before, images, strict=True)]
-    assert min(shares) > 0.01
-    assert max(shares) < 0.42
-    erase(images := before.copy(), np.random.default_rng(0), 0.5, dark_ink=True)
-    assert 10 < sum((old != new).any() for old, new in zip(before, images, strict=True)) < 40
 
 
 def test_the_last_epochs_are_not_mixed() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead import inference
+from multihead.augmentation import Augment, augmentation
 from multihead.inference import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
 from multihead.settings import ModelSettings, RunSettings
 from multihead.shards import Shard
@@ -51,7 +52,12 @@ def shards(count: int, images: int) -> list[Shard]:
     return [Shard([f"Test_{n}_{i}" for i in range(images)], pixels[n], None) for n in range(count)]
 
 
-def predict(of: list[Shard], network: Network, run: RunSettings, seconds: float) -> list[pd.DataFrame]:
+JITTER = augmentation(RunSettings().augmentation, dark_ink=True)
+
+
+def predict(
+    of: list[Shard], network: Network, run: RunSettings, seconds: float, augment: Augment | None = JITTER
+) -> list[pd.DataFrame]:
     """Predict shards each of which takes so many seconds to read."""
 
     def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[Shard, float]]:
@@ -65,7 +71,7 @@ def predict(of: list[Shard], network: Network, run: RunSettings, seconds: float)
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
         predictor = Predictor(
-            [Member(network, lambda of: of)], BENGALI, MODEL, run, total_images=total, on_problem=no_problem
+            [Member(network, lambda of: of, augment)], BENGALI, MODEL, run, total_images=total, on_problem=no_problem
         )
         return list(predictor.predict_files([Path("a")]))
 
@@ -110,8 +116,9 @@ def test_a_copy_is_jittered_as_its_seed_says_and_counts_as_much_as_the_image() -
     assert first.equals(again)
     assert not first.equals(other)
     assert not first.equals(plain)
-    still = RunSettings(batch_size=BATCH, test_time_copies=8, rotation_degrees=0, zoom=0, shift=0)
-    assert pd.concat(predict(of, Network([0.0]), still, 0.0)).equals(plain)
+    network = Network([0.0])
+    assert pd.concat(predict(of, network, seeds[0], 0.0, augment=None)).equals(plain)
+    assert network.seen == 4  # what was trained without jitter has no copies
 
 
 def test_the_last_batch_is_padded_and_cut() -> None:
@@ -141,8 +148,9 @@ class Odd:
 )
 def test_the_answer_is_that_of_the_mean_over_image_and_copies(copies: int, jittered: float, answer: int) -> None:
     (shard,) = shards(1, 5)
-    run = RunSettings(batch_size=BATCH, test_time_copies=copies, shift=0.5)
-    (table,) = predict([shard], Odd(shard.images, jittered), run, 0.0)  # type: ignore[arg-type]
+    run = RunSettings(batch_size=BATCH, test_time_copies=copies)
+    far = augmentation([{"name": "affine", "rotation_degrees": 0.0, "zoom": 0.0, "shift": 0.5}], dark_ink=True)
+    (table,) = predict([shard], Odd(shard.images, jittered), run, 0.0, far)  # type: ignore[arg-type]
     assert (table == answer).all(axis=None)
 
 
@@ -267,7 +275,7 @@ def test_the_stages_say_what_reading_and_the_network_took() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
-        members = [Member(Network(clock), lambda of: of)]
+        members = [Member(Network(clock), lambda of: of, JITTER)]
         predictor = Predictor(members, BENGALI, MODEL, run, total_images=12, on_problem=no_problem)
         list(predictor.predict_files([Path("a"), Path("b")]))
     assert predictor.stages == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"

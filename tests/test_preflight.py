@@ -361,6 +361,11 @@ TAKEN = "leave it out, predicting takes it from the weights"
         ("predict", "[run]\nbatch_size = 0\n", "batch_size = 0; expected at least 1"),
         (
             "train",
+            '[[run.augmentation]]\nname = "Perspective"\nscale = "far"\n',
+            "augmentation 1 (Perspective): scale = 'far'; Input should be a valid tuple",
+        ),
+        (
+            "train",
             "[run]\ntime_budget_minutes = 721\n",
             "time_budget_minutes = 721: Kaggle ends a GPU session after 720",
         ),

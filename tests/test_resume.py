@@ -163,10 +163,12 @@ def test_a_checkpoint_of_another_training_is_named_and_left_alone(unbroken: Path
 @pytest.mark.slow
 def test_a_changed_draw_is_named_and_gone_on_with(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
     other = Training(tmp_path / "kaggle", drawn, mounted=unbroken)
-    (other.root / "settings.toml").write_text(SETTINGS.replace("epochs = 3\nbatch_size = 16", "epochs = 4\nzoom = 0.1"))
+    (other.root / "settings.toml").write_text(
+        SETTINGS.replace("epochs = 3\nbatch_size = 16", "epochs = 4\naugmentation = []")
+    )
     told = other.run_to_the_end()
     assert "3 epochs and 0 shards of the next are done" in told
-    assert "from here on with another epochs, batch_size, zoom" in told
+    assert "from here on with another epochs, batch_size, augmentation" in told
     assert "epoch 4/4" in told
 
 

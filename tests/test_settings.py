@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multihead.app import show_settings
 from multihead.errors import UserError
 from multihead.settings import ModelSettings, RunSettings, read_settings, settings_dict, settings_from
 from tests.conftest import HOUSE
@@ -67,6 +68,25 @@ def stack(layers: list[object]) -> str:
         ('[model]\ncrop = "square"', "crop = 'square'; expected one of task, ink, none"),
         ("[run]\nfrozen_up_to = 'stem_bn'", "frozen_up_to without pretrained"),
         ("[run]\nensemble = 'b1'", "ensemble = 'b1'; expected a list of texts"),
+        ("[run]\naugmentation = 3", "augmentation = 3; expected a list of tables"),
+        ("[run.augmentation]\nname = 'erase'", "augmentation = {'name': 'erase'}; expected a list of tables"),
+        ("[run]\naugmentation = ['erase']", "augmentation 1 = 'erase'; expected a table with a text as its name"),
+        ("[[run.augmentation]]\nshare = 0.5", "augmentation 1 = {'share': 0.5}; expected a table with a text as its"),
+        ("[[run.augmentation]]\nname = 3", "augmentation 1 = {'name': 3}; expected a table with a text as its name"),
+        ("[[run.augmentation]]\nname = 'erase'\nshare = 2", "augmentation 1 (erase): share = 2.0; expected at most 1"),
+        (
+            "[[run.augmentation]]\nname = 'affine'\nturn = 2",
+            "1 (affine): turn is not known; one of rotation_degrees, z",
+        ),
+        (
+            "[[run.augmentation]]\nname = 'erase'\n[[run.augmentation]]\nname = 'affine'\nzoom = '1'",
+            "augmentation 2 (affine): zoom = '1'; expected a number",
+        ),
+        (
+            "[[run.augmentation]]\nname = 'Blur'\np = nan",
+            "augmentation 1 (Blur): p = nan; expected finite numbers, text",
+        ),
+        ("[[run.augmentation]]\nname = 'Blur'\np = 1979-05-27", "(Blur): p = datetime.date(1979, 5, 27); expected"),
         ("[run]\nensemble = [1, 2]", "ensemble = [1, 2]; expected a list of texts"),
         ("[train]\nepochs = 3", "[train] is not known"),
         ("epochs = 3", "[epochs] is not known"),
@@ -90,6 +110,20 @@ def test_overrides_are_checked_together_where_they_belong_together() -> None:
         read_settings(None, ["mixup_share=0.9"])
 
 
+def test_a_step_built_in_is_given_all_its_arguments_and_another_is_left_as_it_is() -> None:
+    other = {"name": "Perspective", "scale": [0.02, 0.08]}
+    run = read_settings(None, ['augmentation=[{name="affine", zoom=0}, {name="Perspective", scale=[0.02, 0.08]}]']).run
+    assert run.augmentation == ({"name": "affine", "rotation_degrees": 0.0, "zoom": 0.0, "shift": 0.0}, other)
+
+
+def test_the_settings_that_are_printed_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nested = '{name="AdditiveNoise", noise_params={ranges=[[-0.1, 0.1]]}, "p"=1.0}'
+    settings = read_settings(None, ['data="\\', f'augmentation=[{{name="erase"}}, {nested}]', "learning_rate=1e-8"])
+    show_settings(settings)
+    again = read_settings(written(tmp_path, capsys.readouterr().out))
+    assert (again.model, again.run) == (settings.model, settings.run)
+
+
 @pytest.mark.parametrize("override", ["epochs", "=3", "epochs=three", "epoch=3"])
 def test_a_wrong_override_is_refused(override: str) -> None:
     with pytest.raises(UserError, match=f"^--set {override}: "):
@@ -98,6 +132,14 @@ def test_a_wrong_override_is_refused(override: str) -> None:
 
 def test_keys_are_unique_over_both_tables() -> None:
     assert not set(settings_dict(ModelSettings())) & set(settings_dict(RunSettings()))
+
+
+steps = st.one_of(
+    st.builds(lambda share: {"name": "erase", "share": share}, st.floats(0, 1)),
+    st.dictionaries(
+        st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.lists(st.integers())
+    ).map(lambda arguments: arguments | {"name": "Perspective"}),
+)
 
 
 @given(
@@ -109,6 +151,7 @@ def test_keys_are_unique_over_both_tables() -> None:
         learning_rate=st.floats(1e-8, 10),
         validation_share=st.floats(0.001, 0.5),
         require_gpu=st.booleans(),
+        augmentation=st.lists(steps, max_size=2).map(tuple),
     )
 )
 def test_what_is_written_reads_back(settings: RunSettings) -> None:

@@ -3,10 +3,11 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from multihead.background import is_busy
 from multihead.errors import UserError
@@ -65,6 +66,7 @@ def train(settings: Settings) -> None:
     from multihead.devices import prepare_devices
 
     model, run, task = settings.model, settings.run, settings.task
+    _try_augmentation(settings)
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
     say(f"train: {data}")
@@ -113,6 +115,8 @@ def predict(settings: Settings) -> None:
     )
     say(f"predict: {data} with {told}")
     members = [_member(folder, of, name) for (folder, name), of in zip(weights, manifests, strict=True)]
+    if run.test_time_copies and not all(member.augment for member in members):
+        say("warning: no test-time copies for weights that were trained without an affine step")
     if task.sample_submission:
         path = working / SUBMISSION_FILE
         submission = submission_of_sample(path, data / task.sample_submission, task, manifest.prior)
@@ -140,6 +144,7 @@ def _trained_speed(manifests: "Sequence[Manifest]") -> str:
 
 
 def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":
+    from multihead.augmentation import affine_alone
     from multihead.inference import Member
     from multihead.logit_adjustment import adjusted_heads
     from multihead.weights import load_model
@@ -147,7 +152,8 @@ def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":
     def adjust(probabilities: "Probabilities") -> "Probabilities":
         return adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
 
-    return Member(load_model(folder, manifest, name), adjust)
+    augment = affine_alone(manifest.augmentation, dark_ink=manifest.task.dark_ink)
+    return Member(load_model(folder, manifest, name), adjust, augment)
 
 
 def _fill(
@@ -184,11 +190,31 @@ def _warn(problem: str, cause: Exception | None) -> None:
 
 
 def show_settings(settings: Settings) -> None:
-    """Print every setting as a run with these would have it."""
+    """Print every setting as a run with these would have it, as TOML."""
+    _try_augmentation(settings)
     for table, values in (("model", settings.model), ("run", settings.run)):
         print(f"[{table}]")
         for key, value in settings_dict(values).items():
-            print(f"{key} = {json.dumps(value)}")
+            print(f"{key} = {_toml(value)}")
+
+
+def _toml(value: Any) -> str:
+    """Return plain values as TOML; a table on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_toml_key(key)} = {_toml(of)}' for key, of in value.items())} }}"
+    return json.dumps(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
+
+
+def _try_augmentation(settings: Settings) -> None:
+    from multihead.augmentation import try_steps
+
+    try_steps(settings.run.augmentation, (*settings.model.image_size, settings.task.image_shape[2]))
 
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Crops and labels to batches: affine jitter, mixup, cutmix.
+"""Crops and labels to batches: augmentation, mixup, cutmix.
 
 Every draw comes from a generator of its own, seeded by what it is for: (seed, purpose, epoch, shard,
 batch). So no random state is ever kept, batches can be made in any order or in parallel, and the same
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.crop_resize import use_opencv_alone
+from multihead.augmentation import augmentation
 from multihead.settings import RunSettings
 
 Images = NDArray[np.uint8]
@@ -60,7 +60,8 @@ class TrainBatches:
     ) -> None:
         self._images = [np.asarray(of) for of in images]  # a memory map indexes slowly, an array on it does not
         self._rows, self._labels = rows, labels
-        self._classes, self._settings, self._dark_ink = classes, settings, dark_ink
+        self._classes, self._settings = classes, settings
+        self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
         self._epoch, self._shard = epoch, shard
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
 
@@ -80,16 +81,7 @@ class TrainBatches:
             image[...] = self._images[shard][row]
         labels = one_hot({head: of[chosen] for head, of in self._labels.items()}, self._classes)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
-        images = affine_jitter(
-            images,
-            rng,
-            rotation_degrees=settings.rotation_degrees,
-            zoom=settings.zoom,
-            shift=settings.shift,
-            dark_ink=self._dark_ink,
-        )
-        if settings.erase_share:
-            erase(images, rng, settings.erase_share, dark_ink=self._dark_ink)
+        images = self._augment(images, rng)
         if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):
             return images, labels
         which = rng.random()
@@ -103,53 +95,6 @@ class TrainBatches:
 def one_hot(labels: Mapping[str, NDArray[np.int64]], classes: Mapping[str, int]) -> OneHot:
     """Return float32 (n, classes) for each head's int64 (n,) class indices."""
     return {head: np.eye(classes[head], dtype=np.float32)[of] for head, of in labels.items()}
-
-
-def affine_jitter(
-    images: Images, rng: np.random.Generator, *, rotation_degrees: float, zoom: float, shift: float, dark_ink: bool
-) -> Images:
-    """Return the images, each turned, zoomed and shifted by its own uniform draw; uint8 (n, H, W, c).
-
-    rotation_degrees: at most this far either way. zoom: factors in [1 - zoom, 1 + zoom], drawn for
-    each axis. shift: at most this share of the width and height. What comes in from outside is paper:
-    the image's lightest value where ink is dark, its darkest otherwise.
-    """
-    count, height, width, _ = images.shape
-    if not count or not (rotation_degrees or zoom or shift):
-        return images.copy()
-    angles = np.deg2rad(rng.uniform(-rotation_degrees, rotation_degrees, count))
-    zooms = rng.uniform(1 - zoom, 1 + zoom, (count, 1, 2))
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    moved = centre + rng.uniform(-shift, shift, (count, 2)) * (width, height)
-    cosine, sine = np.cos(angles), np.sin(angles)
-    turn = np.stack([np.stack([cosine, sine], 1), np.stack([-sine, cosine], 1)], 1) * zooms
-    matrices = np.concatenate([turn, (moved - turn @ centre)[:, :, None]], 2)
-    pixels = images.reshape(count, -1)
-    paper = (pixels.max(axis=1) if dark_ink else pixels.min(axis=1)).tolist()
-    jittered, size = np.empty_like(images), (width, height)
-    use_opencv_alone()
-    for source, out, matrix, value in zip(images, jittered, matrices, paper, strict=True):
-        paper_colour = (value, value, value)
-        cv2.warpAffine(source, matrix, size, out, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, paper_colour)
-    return jittered
-
-
-def erase(images: Images, rng: np.random.Generator, share: float, *, dark_ink: bool) -> None:
-    """Blank one box in each of about such a share of the images, in place.
-
-    After Z. Zhong et al., Random Erasing Data Augmentation, 2020: boxes of 2 to 40 % of the area, up to 3.3 times as
-    long as wide, cut to the image; filled with paper, as affine_jitter has it.
-    """
-    _, height, width, _ = images.shape
-    for row in np.flatnonzero(rng.random(len(images)) < share).tolist():
-        area, aspect_ratio = rng.uniform(0.02, 0.4) * height * width, np.exp(rng.uniform(-1, 1) * np.log(3.3))
-        tall, wide = (
-            min(height, round(math.sqrt(area * aspect_ratio))),
-            min(width, round(math.sqrt(area / aspect_ratio))),
-        )
-        top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
-        image = images[row]
-        image[top : top + tall, left : left + wide] = image.max() if dark_ink else image.min()
 
 
 def mixup(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.augmentation import Augment
 from multihead.crop_store import crops_ahead
 from multihead.errors import OutOfTimeError
-from multihead.generator import Draw, affine_jitter, random_for
+from multihead.generator import Draw, random_for
 from multihead.progress import Pace, Stage, elapsed, say
 from multihead.settings import ModelSettings, RunSettings
 from multihead.shards import Part, Shard
@@ -70,27 +71,24 @@ def images_per_second(network: Any, images: Images, batch_size: int) -> float:
     return batches * batch_size / seconds
 
 
-def jitter(run: RunSettings, task: Task, copy: int, file: int = 0) -> Callable[[Images, int], Images]:
-    """Return what makes a test-time copy of a batch, by its number: each image jittered as the settings say."""
+def jitter(augment: Augment, seed: int, copy: int, file: int = 0) -> Callable[[Images, int], Images]:
+    """Return what makes a test-time copy of a batch, by its number."""
 
     def jittered(images: Images, batch: int) -> Images:
-        return affine_jitter(
-            images,
-            random_for(run.seed, Draw.TEST_COPY, copy, file, batch),
-            rotation_degrees=run.rotation_degrees,
-            zoom=run.zoom,
-            shift=run.shift,
-            dark_ink=task.dark_ink,
-        )
+        return augment(images, random_for(seed, Draw.TEST_COPY, copy, file, batch))
 
     return jittered
 
 
 class Member(NamedTuple):
-    """One of the networks whose answers are averaged, and what is done to its probabilities before."""
+    """One of the networks whose answers are averaged, what is done to its probabilities before, and its copies.
+
+    augment: what makes a test-time copy; None where there are none.
+    """
 
     network: Any
     adjust: Callable[[Probabilities], Probabilities]
+    augment: Augment | None = None
 
 
 class Predictor:
@@ -197,7 +195,8 @@ class Predictor:
         if not len(images):
             return 0
         passes: list[tuple[Member, int | None]] = [(member, None) for member in self._members[1:]]
-        passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in self._members]
+        copied = [member for member in self._members if member.augment]
+        passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in copied]
         for added, (member, copy) in enumerate(passes):
             once = (self._reading.seconds + self._first_pass.seconds) / max(1, self._first_pass.images)
             to_come = max(0, self._images_left) * once
@@ -209,7 +208,9 @@ class Predictor:
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
                     self._has_warned = True
                 return added
-            change = None if copy is None else jitter(self._run, self._task, copy, number)
+            change = None
+            if member.augment and copy is not None:
+                change = jitter(member.augment, self._run.seed, copy, number)
             answers = self._answer(member, images, self._deadline - to_come, change)
             is_finite = _is_finite(answers)
             self._last_pass[member] = elapsed() - started, len(is_finite)

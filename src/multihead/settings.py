@@ -6,6 +6,7 @@ allowed.
 """
 
 import difflib
+import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,12 +19,33 @@ from multihead.errors import UserError
 from multihead.tasks import CROPS, FOLDS, TASK_FILE, Task, read_task, task_by_name
 
 MANY = 8  # choices; of more, a mistake is told the nearest
+Step = Mapping[str, Any]  # one of the augmentation: its name, and its arguments beside it
+
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
 
 def _setting(default: Any, *, low: float | None = None, high: float | None = None, one_of: Iterable[str] = ()) -> Any:
     """Declare a setting: its default, and its least and greatest value or its choices."""
     return field(default=default, metadata={"low": low, "high": high, "one_of": tuple(one_of)})
+
+
+@dataclass(frozen=True)
+class AffineStep:
+    """The greatest rotation either way, and the greatest zoom and shift as shares of the size."""
+
+    rotation_degrees: float = _setting(0.0, low=0, high=180)
+    zoom: float = _setting(0.0, low=0, high=0.9)
+    shift: float = _setting(0.0, low=0, high=0.9)
+
+
+@dataclass(frozen=True)
+class EraseStep:
+    """The share of the images in which one box is blanked."""
+
+    share: float = _setting(0.5, low=0, high=1)
+
+
+BUILT_IN_STEPS: Mapping[str, type[AffineStep] | type[EraseStep]] = {"affine": AffineStep, "erase": EraseStep}
 
 
 @dataclass(frozen=True)
@@ -71,14 +93,14 @@ class RunSettings:
     label_smoothing: the share of each target that is spread over all classes. loss_weights: the heads' losses count
         as their recalls do in the "score", or are "equal".
     resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input.
-    rotation_degrees, zoom, shift: the greatest jitter; zoom and shift as shares of the size.
+    augmentation: steps that each image of a training batch goes through, in order: tables with the name of a step
+        built in (BUILT_IN_STEPS) or of one of albumentations' transforms, and its arguments.
     mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
         clean_epochs: the last epochs, at most half of all, which are not mixed.
-    erase_share: share of the images in which one box is blanked.
     ensemble: names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name NAME` put
         them into the dataset; none: the one without a name. Where time is short, the last are left out of a file first.
-    test_time_copies: predicting averages over each image and so many copies, jittered by rotation_degrees, zoom and
-        shift; as many as the time budget allows.
+    test_time_copies: predicting averages over each image and so many copies, jittered by the affine steps that the
+        weights were trained with; as many as the time budget allows.
     """
 
     data: str = _setting("")
@@ -109,15 +131,14 @@ class RunSettings:
     label_smoothing: float = _setting(0.0, low=0, high=0.5)
     loss_weights: str = _setting("score", one_of=("score", "equal"))
 
-    rotation_degrees: float = _setting(16.0, low=0, high=180)
-    zoom: float = _setting(0.15, low=0, high=0.9)
-    shift: float = _setting(0.15, low=0, high=0.9)
+    augmentation: tuple[Step, ...] = _setting(
+        ({"name": "affine", "rotation_degrees": 16.0, "zoom": 0.15, "shift": 0.15},)
+    )
     mixup_share: float = _setting(0.25, low=0, high=1)
     mixup_alpha: float = _setting(0.4, low=0.01)
     cutmix_share: float = _setting(0.25, low=0, high=1)
     cutmix_alpha: float = _setting(0.4, low=0.01)
     clean_epochs: int = _setting(0, low=0)
-    erase_share: float = _setting(0.0, low=0, high=1)
 
     ensemble: tuple[str, ...] = _setting(())
     test_time_copies: int = _setting(0, low=0, high=32)
@@ -188,8 +209,32 @@ def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     return settings
 
 
+def checked_steps(value: Any, source: str) -> tuple[Step, ...]:
+    """Return the steps of an augmentation, those built in with all their arguments; UserError for what can be none."""
+    if not isinstance(value, list | tuple):
+        raise UserError(f"{source}: augmentation = {value!r}; expected a list of tables")
+    return tuple(_checked_step(step, f"{source}: augmentation {number}") for number, step in enumerate(value, 1))
+
+
+def _checked_step(step: Any, source: str) -> Step:
+    if not isinstance(step, dict) or not isinstance(step.get("name"), str):
+        raise UserError(f"{source} = {step!r}; expected a table with a text as its name")
+    name = step["name"]
+    arguments = {key: value for key, value in step.items() if key != "name"}
+    if name in BUILT_IN_STEPS:
+        kind = BUILT_IN_STEPS[name]
+        return {"name": name} | asdict(kind(**_checked_values(kind, arguments, f"{source} ({name})")))
+    for key, value in arguments.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            allowed = "finite numbers, texts, true, false, and lists or tables of them"
+            raise UserError(f"{source} ({name}): {key} = {value!r}; expected {allowed}") from error
+    return step
+
+
 def _checked_values(
-    kind: type[ModelSettings] | type[RunSettings], values: Mapping[str, Any], source: str
+    kind: type[ModelSettings | RunSettings | AffineStep | EraseStep], values: Mapping[str, Any], source: str
 ) -> dict[str, Any]:
     """Return the values in their settings' types; UserError for the first that is not known or not possible."""
     known = {f.name: f for f in fields(kind)}
@@ -197,7 +242,10 @@ def _checked_values(
     for key, value in values.items():
         if key not in known:
             raise UserError(f"{source}: {key} is not known; one of {', '.join(known)}")
-        checked[key] = _checked(known[key].default, dict(known[key].metadata), key, value, source)
+        if key == "augmentation":
+            checked[key] = checked_steps(value, source)
+        else:
+            checked[key] = _checked(known[key].default, dict(known[key].metadata), key, value, source)
     return checked
 
 

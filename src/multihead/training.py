@@ -397,6 +397,7 @@ class Trainer:
             prior_exponents=validated.exponents if validated else None,
             device=device_name(),
             images_per_second=self._answers_per_second and round(self._answers_per_second, 1),
+            augmentation=self.run.augmentation,
         )
 
 

@@ -10,7 +10,7 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from multihead.architectures import EFFICIENTNETS
 from multihead.errors import UserError
 from multihead.model import build_model
-from multihead.settings import ModelSettings, settings_dict, settings_from
+from multihead.settings import ModelSettings, RunSettings, Step, checked_steps, settings_dict, settings_from
 from multihead.tasks import TASKS, Label, Task, task_dict, task_from
 from multihead.whole_files import whole_file
 
@@ -44,7 +44,7 @@ class Manifest:
     (logit_adjustment.py). score: of the validation part, or None. sha256: of the weights file. versions: of Python and
     of the packages that the network was trained with. probe: for each head, PROBE_IMAGES rows of a probability per
     class. device, images_per_second: what it was trained on, and how many images it answered there; None where no image
-    was held out to measure it with.
+    was held out to measure it with. augmentation: the steps that it was trained with.
     """
 
     model: ModelSettings
@@ -58,6 +58,7 @@ class Manifest:
     probe: Mapping[str, NDArray[np.float64]]
     device: str
     images_per_second: float | None
+    augmentation: tuple[Step, ...]
 
     @property
     def prior(self) -> dict[str, Label]:
@@ -77,6 +78,7 @@ def save_weights(
     prior_exponents: Mapping[str, float] | None = None,
     device: str = "",
     images_per_second: float | None = None,
+    augmentation: Sequence[Step] = (),
 ) -> None:
     """Write weights and manifest; a failure leaves the pair before, a kill just between the two is named by reading."""
     with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
@@ -93,6 +95,7 @@ def save_weights(
             "epoch": epoch,
             "device": device,
             "images_per_second": images_per_second,
+            "augmentation": list(augmentation),
             "versions": _versions(model),
             "probe": {head: of.round(PROBE_DECIMALS).tolist() for head, of in probe.items()},
             "sha256": _sha256(new),
@@ -137,6 +140,8 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
             {head: np.array(rows, np.float64) for head, rows in raw["probe"].items()},
             raw["device"],
             raw["images_per_second"],
+            # weights from before it was stored are predicted with as they were then
+            checked_steps(raw.get("augmentation", RunSettings.augmentation), path.name),
         )
         found = _sha256(weights)
     except OSError as error:
