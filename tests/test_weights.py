@@ -11,7 +11,7 @@ import pytest
 from multihead.errors import UserError
 from multihead.inference import predict_probabilities
 from multihead.model import build_model
-from multihead.settings import ModelSettings, RunSettings
+from multihead.settings import ModelSettings
 from multihead.tasks import BENGALI, task_dict
 from multihead.weights import (
     MANIFEST_FILE,
@@ -126,12 +126,6 @@ def test_the_manifest_says_with_what_and_on_what_it_was_trained(tmp_path: Path) 
     assert (manifest.device, manifest.images_per_second) == ("Tesla T4", 3141.6)
     assert list(manifest.versions) == ["python", "keras", keras.config.backend(), "efficientnet"]
     assert manifest.versions["keras"] == keras.__version__
-
-
-def test_a_manifest_from_before_the_augmentation_was_stored_has_the_default(folder: Path) -> None:
-    path = folder / MANIFEST_FILE
-    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "augmentation"}))
-    assert read_manifest(folder).augmentation == RunSettings().augmentation
 
 
 def test_an_answer_to_the_probe_that_is_off_names_head_and_both_values(folder: Path) -> None:

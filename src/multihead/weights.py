@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from multihead.architectures import EFFICIENTNETS
 from multihead.errors import UserError
 from multihead.model import build_model
-from multihead.settings import ModelSettings, RunSettings, Step, checked_steps, settings_dict, settings_from
+from multihead.settings import ModelSettings, Step, checked_steps, settings_dict, settings_from
 from multihead.tasks import TASKS, Label, Task, task_dict, task_from
 from multihead.whole_files import whole_file
 
@@ -141,7 +141,7 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
             raw["device"],
             raw["images_per_second"],
             # weights from before it was stored are predicted with as they were then
-            checked_steps(raw.get("augmentation", RunSettings.augmentation), path.name),
+            checked_steps(raw["augmentation"], path.name),
         )
         found = _sha256(weights)
     except OSError as error:
