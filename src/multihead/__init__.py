@@ -2,7 +2,7 @@
 
 A module imports only modules that stand above it in this list:
 
-    errors progress background whole_files tasks settings kaggle_paths shards crop_resize crop_store generator
-    metrics logit_adjustment validation schedule moving_average devices backbones model weights checkpoint inference
-    training submission evaluation app
+    errors progress background whole_files pictures tasks settings kaggle_paths shards crop_resize inspection
+    crop_store generator metrics logit_adjustment validation schedule record moving_average devices backbones model
+    weights checkpoint inference training report submission evaluation app
 """
