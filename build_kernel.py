@@ -56,7 +56,7 @@ SUBMISSION = "submission.csv"
 SAMPLE = "sample_submission.csv"
 # what a kernel may leave in its working folder
 OUTPUTS = {
-    "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz"),
+    "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz", "report"),
     "predict": (SUBMISSION,),
 }
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")

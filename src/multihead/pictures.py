@@ -1,6 +1,5 @@
 """Pictures as PNG: sheets of small images, and figures. matplotlib takes a second to import, so only drawing does."""
 
-import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,18 +15,19 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 
 DOTS_PER_INCH = 200
-WIDTH = 1280  # pixels of every picture; a page shows it smaller, and then its letters must still be readable
-FONT_SIZE = 11  # points
+WIDTH = 1120  # pixels of every picture; a page shows it smaller, and then its letters must still be readable
+FONT_SIZE = 11.5  # points
 MARGIN = 12
-LINE_HEIGHT = 40
-CHARACTER_WIDTH = 18.5
+LINE_HEIGHT = 42
+CHARACTER_WIDTH = 19.0
+FRAME = 205  # the gray around each image, many of which are as white as the sheet
 
 
 class Row(NamedTuple):
-    """One row of a sheet: what stands above it, its images, and what stands below each of them."""
+    """One row of a sheet: what stands above it, its images (None leaves a place empty), and what stands below each."""
 
     title: str
-    images: Sequence[Image]
+    images: Sequence[Image | None]
     captions: Sequence[str] = ()
 
 
@@ -49,10 +49,13 @@ def sheet(rows: Sequence[Row], columns: int, *, titles_left: bool = False) -> by
     """Return rows of images as one PNG, so many to its width; titles_left: in a column of their own, not above."""
     first = columns if titles_left else 0
     cell = (WIDTH - MARGIN) // (columns + titles_left * 2) - MARGIN
-    scaled = [[_fit(image, cell) for image in row.images] for row in rows]
+    scaled = [[None if image is None else _fit(image, cell) for image in row.images] for row in rows]
     above = [LINE_HEIGHT if row.title and not titles_left else 0 for row in rows]
     lines = [max((caption.count("\n") + 1 for caption in row.captions), default=0) for row in rows]
-    tall = [max((len(image) for image in images), default=LINE_HEIGHT if titles_left else 0) for images in scaled]
+    tall = [
+        max((len(image) for image in images if image is not None), default=LINE_HEIGHT if titles_left else 0)
+        for images in scaled
+    ]
     below = [LINE_HEIGHT * count + MARGIN for count in lines]
     tops = np.cumsum([MARGIN, *(sum(of) for of in zip(above, tall, below, strict=True))])
     canvas = np.full((int(tops[-1]), WIDTH, 3), 255, np.uint8)
@@ -60,12 +63,14 @@ def sheet(rows: Sequence[Row], columns: int, *, titles_left: bool = False) -> by
     with _style():
         figure = new_figure(len(canvas))
         for row, images, top, title, height in zip(rows, scaled, tops.tolist(), above, tall, strict=False):
-            width = 2 * cell if titles_left else WIDTH - 2 * MARGIN
+            width = 2 * cell if titles_left and row.images else WIDTH - 2 * MARGIN
             place = top + (height if titles_left else LINE_HEIGHT) / 2
             _write(figure, len(canvas), MARGIN, place, shortened(row.title, width), va="center")
             for number, image in enumerate(images):
                 x, y = left + number * (cell + MARGIN), top + title
-                canvas[y : y + image.shape[0], x : x + image.shape[1]] = image
+                if image is not None:
+                    canvas[y - 2 : y + len(image) + 2, x - 2 : x + image.shape[1] + 2] = FRAME
+                    canvas[y : y + len(image), x : x + image.shape[1]] = image
                 if row.captions:
                     caption = "\n".join(shortened(line, cell) for line in row.captions[number].split("\n"))
                     _write(figure, len(canvas), x, y + height + MARGIN / 2, caption, va="top")
@@ -94,9 +99,12 @@ def drawing(height: float) -> "Iterator[Figure]":
 
 def png(figure: "Figure") -> bytes:
     """Return a figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]  # type: ignore[attr-defined]
+    is_gray = (pixels == pixels[:, :, :1]).all()
+    pixels = pixels[:, :, 0] if is_gray else np.ascontiguousarray(pixels[:, :, ::-1])
+    small = (cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT)
+    return cv2.imencode(".png", pixels, small)[1].tobytes()
 
 
 def shortened(text: str, width: float) -> str:
@@ -111,7 +119,7 @@ def _style() -> Iterator[None]:
 
     style = {"font.size": FONT_SIZE, "text.parse_math": False, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a class may be named in any script; tables show it
+        warnings.simplefilter("ignore", UserWarning)  # of a class in a script that it has no letters of; tables have it
         yield
 
 

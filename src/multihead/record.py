@@ -31,7 +31,7 @@ REPORT_FOLDER, RECORD_FILE = "report", "record.npz"
 FORMAT = 1
 LONGEST, LONGEST_FULL = 96, 192  # sides of what is kept of a crop and of a full image
 PAIRS, EXAMPLES, MISTAKES = 6, 3, 12  # shown for each head
-BATCHES, IMAGES_OF_BATCH = 6, 6
+BATCHES, IMAGES_OF_BATCH = 6, 5
 BOX_COLOUR = (220, 30, 30)
 
 
@@ -112,8 +112,9 @@ def no_harm(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         told = str(error).partition("\n")[0]
-        say(f"warning: no {what} ({type(error).__name__}: {told})")
+        say(f"warning: no {what} ({kind}{told})")
 
 
 def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSettings, epoch: int) -> Samples:
@@ -127,7 +128,7 @@ def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSe
         images.append(_stack([thumbnail(image, LONGEST) for image in batch[:IMAGES_OF_BATCH]]))
         shares = one_hot[head][:IMAGES_OF_BATCH]
         labels.append(
-            [[(i, round(float(of[i]), 2)) for i in np.argsort(-of)[:2].tolist() if of[i] > 0] for of in shares]
+            [[(i, round(float(of[i]), 2)) for i in np.argsort(-of)[:2].tolist() if of[i] >= 0.005] for of in shares]
         )
     return Samples(epoch, list(shard.ids[: len(full)]), _stack(full), _stack(crops), _stack(images), labels)
 

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from multihead.errors import UserError
 from multihead.pictures import WIDTH, Row, drawing, png, sheet, shortened
-from multihead.record import REPORT_FOLDER, Confusion, Mistake, Record, Samples, most_confused, read_record
+from multihead.record import (
+    EXAMPLES,
+    REPORT_FOLDER,
+    Confusion,
+    Mistake,
+    Record,
+    Samples,
+    most_confused,
+    read_record,
+)
 from multihead.schedule import HISTORY_FILE
 from multihead.whole_files import whole_file
 
@@ -79,13 +88,15 @@ def write_report(folder: Path) -> Path:
             ("What it was trained on", _batches(run, figure)),
         ]
     except ImportError as error:
-        raise UserError(f"report: {error}; matplotlib draws it") from error
+        raise UserError(f"matplotlib is needed to draw: {error}") from error
     out = folder / REPORT_FOLDER
     for stale in out.glob("*.png"):
         stale.unlink()
     for picture in pictures:
         (out / picture.name).write_bytes(picture.content)
-    page = _page(f"Training of {run.manifest['model']['backbone']}", sections)
+    score = run.manifest["score"]
+    title = f"{_task_name(run.manifest)}, {run.manifest['model']['backbone']}"
+    page = _page(title + (f": score {score['total']:.4f}" if score else ""), sections)
     with whole_file(out / PAGE_FILE) as new:
         new.write_text(page, encoding="utf-8")
     return out / PAGE_FILE
@@ -126,7 +137,7 @@ def _facts(run: Run) -> str:
     counts = next(iter(record.counts.values()), None)
     speed = manifest["images_per_second"]
     facts = [
-        ("task", model["task"] if isinstance(model["task"], str) else model["task"]["name"]),
+        ("task", _task_name(manifest)),
         ("backbone", model["backbone"]),
         ("image size", f"{height} x {width} pixels, crop {model['crop']}"),
         ("epochs", f"{epochs} of {of_run['epochs']}"),
@@ -149,6 +160,11 @@ def _facts(run: Run) -> str:
         text += _table(["head", "macro recall", "accuracy", "classes shown", "classes", "worst class"], heads)
     given = [[key, json.dumps(value)] for key, value in of_run.items()]
     return text + _details("All settings of the run", _table(["setting", "value"], given))
+
+
+def _task_name(manifest: Mapping[str, Any]) -> str:
+    task = manifest["model"]["task"]
+    return str(task["name"] if isinstance(task, Mapping) else task)
 
 
 def _head_row(run: Run, head: str) -> list[str]:
@@ -195,7 +211,7 @@ def _learning(run: Run, figure: Draw) -> str:
             + (f" and {columns['memory_gb'][-1]:.2f} GB" if "memory_gb" in columns else "")
             + " in the last.",
             "Images trained in a second, and the memory of the process at each epoch's end. The first epoch also reads "
-            "the files and compiles the network. Memory that rises with every epoch will reach the machine's end.",
+            "the files and compiles the network. Memory that rises with every epoch will end at the machine's limit.",
         )
     )
     rows = [[_number(of[row]) for of in history.values()] for row in range(len(history["epoch"]))]
@@ -210,13 +226,14 @@ def _draw_learning(history: History, heads: Sequence[str], losses: Sequence[tupl
             (loss, "loss", losses),
             (score, "score", [(head, head) for head in heads]),
         ):
-            axes.plot(epochs, history[total], "k.-", label=f"{total} of all" if len(lines) > 1 else total)
+            axes.plot(epochs, history[total], "k.-", label="all heads")
             for name, key in lines if len(lines) > 1 else ():
-                axes.plot(epochs, history[key], ".-", label=shortened(name, 450), linewidth=1)
-            axes.legend(fontsize="small", frameon=False)
+                axes.plot(epochs, history[key], ".-", label=shortened(name, 420), linewidth=1)
             axes.set_ylabel(total)
+        if len(heads) > 1:
+            figure.legend(*score.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
         rate.plot(epochs, history["learning_rate"], "k.-")
-        rate.set_yscale("log" if (history["learning_rate"] > 0).all() else "linear")
+        rate.set_ylim(0)
         rate.set_ylabel("learning rate")
         rate.set_xlabel("epoch")
         rate.xaxis.get_major_locator().set_params(integer=True)
@@ -297,8 +314,8 @@ def _draw_recall(
         worst.set_yticks(places, [f"{shortened(names[i], 350)} ({images[i]})" for i in named])
         worst.axvline(values.mean(), color="0.3", linestyle="--", linewidth=1)
         for place, i in zip(places.tolist(), named, strict=True):
-            worst.text(min(recall[i], 0.9) + 0.01, place, f"{recall[i]:.2f}", va="center", fontsize="small")
-        worst.set(xlabel="recall", xlim=(0, 1), ylim=(-0.6, len(named) - 0.4))
+            worst.text(recall[i] + 0.01, place, f"{recall[i]:.2f}", va="center", fontsize="small")
+        worst.set(xlabel="recall", xlim=(0, 1.1), xticks=np.linspace(0, 1, 6), ylim=(-0.6, len(named) - 0.4))
         return png(figure)
 
 
@@ -336,13 +353,12 @@ def _draw_confusions(
 ) -> bytes:
     rows = []
     for of in confusions:
-        blank = np.full_like(record.images[0], 255)
         mistaken = [record.images[i] for i in of.mistaken]
-        gap = [blank] * (4 - len(mistaken))
+        gap = [None] * (EXAMPLES + 1 - len(mistaken))
         title = f"{shortened(names[of.truth], 350)} taken for {shortened(names[of.answer], 350)}: "
         title += f"{of.images} of {images[of.truth]}"
         rows.append(Row(title, [*mistaken, *gap, *(record.images[i] for i in of.others)]))
-    return sheet(rows, 7)
+    return sheet(rows, 2 * EXAMPLES + 1)
 
 
 def _mistakes(run: Run, figure: Draw) -> str:
@@ -371,7 +387,7 @@ def _draw_mistakes(mistakes: Sequence[Mistake], record: Record, names: Sequence[
     rows = []
     for start in range(0, len(mistakes), 4):
         some = mistakes[start : start + 4]
-        captions = [f"{names[of.truth]}\n{of.probability:.2f} {names[of.answer]}" for of in some]
+        captions = [f"is {names[of.truth]}\n{of.probability:.0%} {names[of.answer]}" for of in some]
         rows.append(Row("", [record.images[of.image] for of in some], captions))
     return sheet(rows, 4)
 
@@ -403,19 +419,19 @@ def _batches(run: Run, figure: Draw) -> str:
     rows, mixed = [], 0
     for number, (images, labels) in enumerate(zip(samples.batches, samples.labels, strict=True), 1):
         captions = [
-            names[of[0][0]] if len(of) == 1 else "\n".join(f"{share:.2f} {names[i]}" for i, share in of)
+            names[of[0][0]] if len(of) == 1 else "\n".join(f"{share:.0%} {names[i]}" for i, share in of)
             for of in labels
         ]
         mixed += any(len(of) > 1 for of in labels)
         rows.append(Row(f"batch {number}", list(images), captions))
     table = [
-        [str(number), "; ".join(" + ".join(f"{share:g} {names[i]}" for i, share in of) for of in labels)]
+        [str(number), "; ".join(" + ".join(f"{share:.0%} {names[i]}" for i, share in of) for of in labels)]
         for number, labels in enumerate(samples.labels, 1)
     ]
     return figure(
         Picture(
             "batches.png",
-            sheet(rows, 6),
+            sheet(rows, samples.batches.shape[1]),
             f"Images of {len(rows)} batches of epoch {samples.epoch}, augmented; {mixed} of the batches are mixed.",
             f"The first images of batches of epoch {samples.epoch}, as the network got them: augmented, and mixed "
             "where the settings ask for it. Whether and how is drawn for a whole batch; a mixed image has the classes "
@@ -451,7 +467,7 @@ body { font: 1rem/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; m
 h1, h2, h3 { line-height: 1.2; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
 figure { margin: 1rem 0; }
-img { display: block; max-width: 100%; height: auto; }
+img { display: block; max-width: min(100%, 40rem); height: auto; }
 figcaption { color: #444; margin-top: .5rem; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
