@@ -56,8 +56,8 @@ def inspect(data: Path, task: Task, picture: Path) -> Iterator[str]:
         table = labels.reindex(pd.Index(shard.ids)).fillna(-1).astype(np.int64)
         samples.add(shard, table)
         statistics.append(of)
-        blank = shard.images.reshape(len(shard.ids), -1)
-        is_blank = blank.max(axis=1) == blank.min(axis=1)
+        pixels = shard.images.reshape(len(shard.ids), -1)
+        is_blank = pixels.max(axis=1) == pixels.min(axis=1)
         hashes = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in shard.images]
         tables.append(table.assign(shard=path.name, is_blank=is_blank, hash=hashes, ids=shard.ids))
         yield f"{path.name}: {len(shard.ids):,} images, {of}"
@@ -105,7 +105,8 @@ def _problems(table: pd.DataFrame, labels: pd.DataFrame, task: Task) -> Iterator
     """Yield a line for each kind of thing that may be wrong, with how many there are and the first of them."""
     heads = list(task.heads)
     for head, classes in task.heads.items():
-        missing = [str(of) for i, of in enumerate(classes) if i not in set(table[head])]
+        present = set(table[head])
+        missing = [str(of) for i, of in enumerate(classes) if i not in present]
         yield _listed(f"classes of {head} without an image", missing)
     yield _listed("blank images", table.ids[table.is_blank].tolist())
     copies = table[table.hash.duplicated(keep=False) & ~table.is_blank]

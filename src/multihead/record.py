@@ -153,7 +153,7 @@ def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, s
             Confusion(
                 *pair,
                 keep(wrong[(truth[wrong] == pair[0]) & (answer[wrong] == pair[1])][:EXAMPLES]),
-                keep(np.concatenate([of[truth[of] == pair[1]] for of in (right, wrong)])[:EXAMPLES]),
+                keep(np.concatenate([rows[truth[rows] == pair[1]] for rows in (right, wrong)])[:EXAMPLES]),
             )
             for pair in most_confused(counts[head])[:PAIRS]
         ]
