@@ -303,7 +303,7 @@ def stop_saving(checkpoints_before: int, ending: BaseException) -> Fault:
 
 
 def fail_in(function: str) -> Fault:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise NO_SPACE
 
     return lambda _, patch: patch.setattr(function, fail)
