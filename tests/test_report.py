@@ -282,13 +282,12 @@ def test_what_cannot_be_drawn_is_one_line(
 
 def test_a_sheet_has_its_rows_one_below_the_other_and_may_leave_places_empty() -> None:
     dark = np.zeros((20, 10, 1), np.uint8)
-    lone, pair = (
-        cv2.imdecode(np.frombuffer(sheet(rows, 3), np.uint8), 0)
-        for rows in (
-            [Row("", [dark, None, dark])],
-            [Row("first", [dark], ["a\nb"]), Row("", [dark])],
-        )
-    )
+
+    def drawn(*rows: Row) -> Any:
+        return cv2.imdecode(np.frombuffer(sheet(rows, 3), np.uint8), cv2.IMREAD_GRAYSCALE)
+
+    lone = drawn(Row("", [dark, None, dark]))
+    pair = drawn(Row("first", [dark], ["a\nb"]), Row("", [dark]))
     assert lone.shape[1] == pair.shape[1]
     assert pair.shape[0] > 1.9 * lone.shape[0]
     middle = lone[lone.shape[0] // 2] == 0
