@@ -295,6 +295,14 @@ def test_a_sheet_has_its_rows_one_below_the_other_and_may_leave_places_empty() -
     assert not middle[370:700].any()
 
 
+def test_a_sheet_keeps_the_colours_of_its_images() -> None:
+    red = np.zeros((20, 10, 3), np.uint8)
+    red[:, :, 0] = 250
+    drawn = cv2.imdecode(np.frombuffer(sheet([Row("", [red])], 3), np.uint8), cv2.IMREAD_COLOR)
+    assert drawn is not None
+    assert (drawn == (0, 0, 250)).all(axis=2).sum() > 1000
+
+
 def test_a_thumbnail_keeps_its_shape_and_is_never_larger() -> None:
     assert thumbnail(np.zeros((300, 100, 1), np.uint8), 96).shape == (96, 32, 1)
     assert thumbnail(np.zeros((30, 100, 3), np.uint8), 96).shape == (29, 96, 3)
