@@ -141,7 +141,7 @@ def _facts(run: Run) -> str:
         ("backbone", model["backbone"]),
         ("image size", f"{height} x {width} pixels, crop {model['crop']}"),
         ("epochs", f"{epochs} of {of_run['epochs']}"),
-        ("weights", f"of epoch {manifest['epoch']}" + ("" if epochs else ", which was not finished")),
+        ("best epoch", f"{manifest['epoch']}, whose weights were saved" if epochs else "none was finished"),
         ("score", f"{score['total']:.4f} on the held-out images" if score else "none: no held-out image was read"),
         ("prior exponents", ", ".join(f"{head} {of:g}" for head, of in manifest["prior_exponents"].items())),
         ("images trained on", f"{sum(next(iter(manifest['train_counts'].values()))):,}"),
@@ -171,7 +171,7 @@ def _head_row(run: Run, head: str) -> list[str]:
     counts, names = run.record.counts[head], run.classes(head)
     recall, images = _recalls(counts, len(names))
     right = counts[counts[:, 0] == counts[:, 1], 2].sum()
-    worst = int(np.nanargmin(recall))
+    worst = _worst_first(recall, images)[0]
     return [
         head,
         f"{np.nanmean(recall):.4f}",
@@ -268,7 +268,7 @@ def _classes(run: Run, figure: Draw) -> str:
     for head, counts in run.record.counts.items():
         names = run.classes(head)
         recall, images = _recalls(counts, len(names))
-        order = [i for i in np.lexsort([-images, recall]).tolist() if images[i]]
+        order = _worst_first(recall, images)
         shown = min(WORST, len(order))
         absent = [name for name, count in zip(names, images, strict=True) if not count]
         caption = f"Recall of {head}, the worst class first."
@@ -448,6 +448,11 @@ def _recalls(counts: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float6
     recall = np.full(classes, math.nan)
     np.divide(np.bincount(right[:, 0], right[:, 2], classes), images, out=recall, where=images > 0)
     return recall, images
+
+
+def _worst_first(recall: NDArray[np.float64], images: NDArray[np.int64]) -> list[int]:
+    """Return the classes with images by their recall; of equal ones, that of the most images first."""
+    return [int(i) for i in np.lexsort([-images, recall]) if images[i]]
 
 
 def _number(value: float) -> str:
