@@ -67,7 +67,7 @@ TRAINED = HOUSE / "trained"
 SUBMISSION, PREDICTIONS = "submission.csv", "predictions.csv"
 # what a kernel may leave in its working folder
 OUTPUTS = {
-    "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz"),
+    "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz", "report"),
     "predict": (SUBMISSION, PREDICTIONS),
 }
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")

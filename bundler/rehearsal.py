@@ -51,7 +51,7 @@ class Rehearsed:
     offline: str
 
     def __str__(self) -> str:
-        left = ", ".join(f"{f.name} {f.stat().st_size:,} bytes" for f in sorted(self.working.iterdir()))
+        left = ", ".join(f"{f.name} {_size(f):,} bytes" for f in sorted(self.working.iterdir()))
         return "\n".join(
             [
                 f"  wall time       {self.ended.seconds:.0f} s",
@@ -260,6 +260,11 @@ def _isolation(inputs: Sequence[Path]) -> tuple[str, list[str]]:
     if _works([*own_network, "true"]):
         return "none: a network namespace with loopback only; inputs compared afterwards", own_network
     return "none: connections refused in Python, for want of network namespaces; inputs compared afterwards", []
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    return sum(f.stat().st_size for f in (path, *path.rglob("*")) if f.is_file())
 
 
 def _works(command: Sequence[str]) -> bool:

@@ -51,7 +51,7 @@ class Kaggle:
             self.blobs[name] = (self.blobs[name][0], body)
             return self.answers.get("upload", (200, {}))
         if method == "GET":
-            return self.answers.get("download", (200, self.output[name]))
+            return self.answers.get("download", (200, self.output[path.partition("/output/")[2]]))
         sent = json.loads(body)
         self.asked.append((name, sent))
         if name in self.answers:

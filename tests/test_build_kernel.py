@@ -18,7 +18,7 @@ from build_kernel import OUTPUTS, main
 from bundler.errors import BundlerError, RehearsalError
 from bundler.rehearsal import Inputs, Rehearsed
 from bundler.watched_run import Ended
-from multihead import checkpoint, schedule, submission, weights
+from multihead import checkpoint, record, report, schedule, submission, weights
 from multihead.submission import SUBMISSION_FILE as SUBMISSION
 from tests.conftest import HOUSE
 
@@ -221,7 +221,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
 
 def test_the_files_that_a_kernel_may_leave_are_those_that_the_package_writes() -> None:
     written = (weights.WEIGHTS_FILE, weights.MANIFEST_FILE, schedule.HISTORY_FILE, checkpoint.CHECKPOINT_FILE)
-    assert OUTPUTS["train"] == written
+    assert OUTPUTS["train"] == (*written, record.REPORT_FOLDER)
+    assert report.MANIFEST_FILE == weights.MANIFEST_FILE
     assert OUTPUTS["predict"] == (submission.SUBMISSION_FILE, submission.PREDICTIONS_FILE)
 
 

@@ -41,6 +41,7 @@ MANIFEST = {
     "sha256": hashlib.sha256(b"weights").hexdigest(),
 }
 TRAINED = {"model.weights.h5": b"weights", "manifest.json": json.dumps(MANIFEST).encode(), "history.csv": b"epoch\n"}
+OUTPUT = TRAINED | {"report/index.html": b"<!doctype html>"}
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def dataset(tmp_path: Path) -> Path:
 def test_the_whole_way_to_a_score(
     house: Path, kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kaggle.output = TRAINED
+    kaggle.output = OUTPUT
     command, walked, told = "push train", [], ""
     while command:
         assert build_kernel.main(command.split()) == 0
@@ -126,7 +127,7 @@ def test_the_whole_way_to_a_score(
             "competitionDataSources": [COMPETITION],
             **sources,
         }
-    assert {name: (house / "trained" / name).read_bytes() for name in TRAINED} == TRAINED
+    assert {name: (house / "trained" / name).read_bytes() for name in OUTPUT} == OUTPUT
     assert kaggle.datasets == {WEIGHTS: [{name: TRAINED[name] for name in ("model.weights.h5", "manifest.json")}]}
     created = kaggle.sent("CreateDataset")[0]
     assert (created["isPrivate"], created["licenseName"]) == (True, "CC0-1.0")

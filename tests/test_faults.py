@@ -25,6 +25,7 @@ from multihead.app import main
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.kaggle_paths import is_rerun
 from multihead.progress import elapsed
+from multihead.record import REPORT_FOLDER
 from multihead.settings import ModelSettings
 from multihead.tasks import BENGALI
 from multihead.training import Trainer
@@ -301,6 +302,13 @@ def stop_saving(checkpoints_before: int, ending: BaseException) -> Fault:
     return apply
 
 
+def fail_in(function: str) -> Fault:
+    def fail(*_: Any, **__: Any) -> None:
+        raise NO_SPACE
+
+    return lambda _, patch: patch.setattr(function, fail)
+
+
 def remove(folder: Path, pattern: str) -> None:
     for path in folder.glob(pattern):
         path.unlink()
@@ -367,6 +375,9 @@ TRAINING: dict[str, Fault] = {
     "the disk is full": stop_saving(0, NO_SPACE),
     "the disk fills up in the second epoch": stop_saving(4, NO_SPACE),
     "killed while it saves, in the second epoch": stop_saving(4, Killed()),
+    "matplotlib is not there": lambda _, patch: patch.setitem(sys.modules, "matplotlib", None),
+    "the disk is full for the report": fail_in("multihead.report.whole_file"),
+    "the disk is full for the report's record": fail_in("numpy.savez_compressed"),
 }
 
 
@@ -478,7 +489,13 @@ def test_a_training_stopped_between_two_shards_that_are_drawn_from_together_goes
     assert losses[0] == pytest.approx(losses[1])
 
 
-FILES_CALLED = {"weights": {WEIGHTS_FILE, MANIFEST_FILE}, "history": {"history.csv"}, "checkpoint": {CHECKPOINT_FILE}}
+FILES_CALLED = {
+    "weights": {WEIGHTS_FILE, MANIFEST_FILE},
+    "history": {"history.csv"},
+    "checkpoint": {CHECKPOINT_FILE},
+    "report": {REPORT_FOLDER},
+    "record": {REPORT_FOLDER},
+}
 
 
 @pytest.mark.parametrize("fault", TRAINING)

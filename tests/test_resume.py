@@ -15,6 +15,8 @@ import pytest
 
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore, save_checkpoint
 from multihead.errors import UserError
+from multihead.record import REPORT_FOLDER
+from multihead.report import PAGE_FILE
 from multihead.weights import WEIGHTS_FILE
 from tests.conftest import HOUSE
 
@@ -98,8 +100,10 @@ def assert_same_end(first: Path, second: Path) -> None:
     ends = [read_checkpoint(folder / CHECKPOINT_FILE) for folder in (first, second)]
     for one, other in zip(ends[0].arrays, ends[1].arrays, strict=True):
         assert np.array_equal(one, other)
-    timed = "images_per_second"
-    histories = [[{k: v for k, v in row.items() if k != timed} for row in end.counters["history"]] for end in ends]
+    measured = ("images_per_second", "memory_gb")
+    histories = [
+        [{k: v for k, v in row.items() if k not in measured} for row in end.counters["history"]] for end in ends
+    ]
     assert histories[0] == histories[1]
 
 
@@ -131,12 +135,12 @@ def test_a_second_session_goes_on_from_the_mounted_output_of_the_first(
     first = Training(tmp_path / "first", drawn)
     stop = first.is_fitting(0)
     assert first.kill_when(lambda: stop() and "epoch 1/3" in first.told())
-    before = {f.name: f.read_bytes() for f in first.working.iterdir()}
+    before = {f: f.read_bytes() for f in first.working.rglob("*") if f.is_file()}
     first.working.chmod(0o555)
     second = Training(tmp_path / "second", drawn, mounted=first.working)
     assert "going on from" in second.run_to_the_end()
     assert_same_end(second.working, unbroken)
-    assert before == {f.name: f.read_bytes() for f in first.working.iterdir()}
+    assert before == {f: f.read_bytes() for f in first.working.rglob("*") if f.is_file()}
     first.working.chmod(0o755)
 
 
@@ -149,6 +153,7 @@ def test_a_finished_training_is_not_trained_again(unbroken: Path, drawn: Path, t
     for name in (WEIGHTS_FILE, "manifest.json", "history.csv"):
         assert (again.working / name).read_bytes() == (unbroken / name).read_bytes()
     assert_same_end(again.working, unbroken)  # what it was given is handed on to a third session
+    assert (again.working / REPORT_FOLDER / PAGE_FILE).is_file()  # drawn of the record that was handed on
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ def trained(tmp_path: Path) -> Path:
     }
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
     (folder / "multihead-train.log").write_text("what kaggle kernels output adds")
+    (folder / "report").mkdir()
+    (folder / "report" / "index.html").write_text("pictures of the competition's data")
     return folder
 
 

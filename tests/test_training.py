@@ -12,6 +12,7 @@ from multihead.backbones import build_backbone
 from multihead.devices import device_name, prepare_devices
 from multihead.errors import UserError
 from multihead.metrics import is_seen
+from multihead.record import REPORT_FOLDER
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings
 from multihead.tasks import BENGALI
@@ -120,11 +121,16 @@ def run_of(**changes: object) -> RunSettings:
 @pytest.mark.slow
 def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: Path) -> None:
     state = Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path).train()
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["checkpoint.npz", "history.csv", MANIFEST_FILE, WEIGHTS_FILE]
+    left = ["checkpoint.npz", "history.csv", MANIFEST_FILE, WEIGHTS_FILE, REPORT_FOLDER]
+    assert sorted(f.name for f in tmp_path.iterdir()) == left
     with (tmp_path / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert float(history[1]["loss"]) < float(history[0]["loss"])
+    for row in history:
+        weighted = [w * float(row[f"{head}_loss"]) for head, w in BENGALI.score_weights.items()]
+        assert float(row["loss"]) == pytest.approx(sum(weighted) * 3 / 4, rel=1e-3)
+        assert 0.1 < float(row["memory_gb"]) < 100
     assert [float(row["learning_rate"]) for row in history] == pytest.approx([3e-3, 1e-5], rel=1e-3)
     manifest = read_manifest(tmp_path)
     assert manifest.model == NARROW

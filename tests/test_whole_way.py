@@ -45,13 +45,15 @@ def predicted(drawn: Path, weights: Path, tmp_path_factory: pytest.TempPathFacto
     return root
 
 
-def test_training_leaves_weights_manifest_history_and_checkpoint_only(weights: Path) -> None:
+def test_training_leaves_weights_manifest_history_checkpoint_and_report_only(weights: Path) -> None:
     assert sorted(f.name for f in weights.iterdir()) == [
         "checkpoint.npz",
         "history.csv",
         "manifest.json",
         "model.weights.h5",
+        "report",
     ]
+    assert (weights / "report" / "index.html").stat().st_size > 100_000
 
 
 def test_the_submission_has_the_sample_s_rows(predicted: Path, drawn: Path) -> None:

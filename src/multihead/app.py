@@ -1,4 +1,4 @@
-"""The commands: train, predict, evaluate, settings."""
+"""The commands: train, predict, evaluate, report, inspect, settings."""
 
 import argparse
 import json
@@ -49,6 +49,11 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.command == "evaluate":
             of = arguments
             evaluate(of.submission, of.truth, _task_named(of.task), of.train, of.classes)
+        elif arguments.command == "report":
+            report(arguments.run)
+        elif arguments.command == "inspect":
+            given = [f"data={arguments.data}"] if arguments.data else []
+            inspect(read_settings(arguments.settings, [*arguments.set, *given]), arguments.out)
         else:
             command = {"train": train, "predict": predict, "settings": show_settings}[arguments.command]
             command(read_settings(arguments.settings, arguments.set))
@@ -62,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def train(settings: Settings) -> None:
-    """Train on the competition's shards; leave weights, manifest, history and checkpoint in the working folder."""
+    """Train on the competition's shards; leave weights, manifest, history, checkpoint and report behind."""
     from multihead.devices import prepare_devices
 
     model, run, task = settings.model, settings.run, settings.task
@@ -80,6 +85,11 @@ def train(settings: Settings) -> None:
         else "unfinished epoch 1"
     )
     say(f"weights: {working}, {told}")
+    from multihead.record import no_harm
+    from multihead.report import write_report
+
+    with no_harm("report"):
+        say(f"report: {write_report(working)}")
 
 
 def predict(settings: Settings) -> None:
@@ -235,6 +245,23 @@ def _task_named(name: str) -> Task:
     return read_task(Path(name)) if name.endswith(".toml") else task_by_name(name)
 
 
+def report(run: Path) -> None:
+    """Draw what a training left in a folder: pictures and one page, in its folder report."""
+    from multihead.report import write_report
+
+    print(f"report: {write_report(run)}")
+
+
+def inspect(settings: Settings, picture: Path) -> None:
+    """Print what the train files hold and what is wrong with them; write a sheet of samples."""
+    from multihead.inspection import inspect as lines_of
+
+    task = settings.task
+    data = find_input("competition", task.files_to_train, settings.run.data, task.slug)
+    for line in lines_of(data, task, picture):
+        print(line, flush=True)
+
+
 def _refuse_other_crops(names: Sequence[str], models: Sequence[ModelSettings]) -> None:
     first = models[0]
     for name, model in zip(names, models, strict=False):
@@ -256,8 +283,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in (("train", train), ("predict", predict), ("settings", show_settings)):
         run = commands.add_parser(name, help=command.__doc__)
-        run.add_argument("--settings", type=Path, help="a TOML file with the tables [model] and [run]")
-        run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
+        _add_settings(run)
+    drawing = commands.add_parser("report", help=report.__doc__)
+    drawing.add_argument("run", type=Path, help="the working folder of a training, or what was pulled of it")
+    looking = commands.add_parser("inspect", help=inspect.__doc__)
+    looking.add_argument("data", nargs="?", help="a competition folder (default: the setting data)")
+    looking.add_argument("--out", type=Path, default=Path("inspect.png"), help="the sheet (default: %(default)s)")
+    _add_settings(looking)
     score = commands.add_parser("evaluate", help=evaluate.__doc__)
     score.add_argument("submission", type=Path)
     score.add_argument(
@@ -267,6 +299,11 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--classes", type=Path, help="a CSV file to write, with the recall of each class")
     score.add_argument("--task", default="bengali", help=f"one of {', '.join(TASKS)}, or a task.toml")
     return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--settings", type=Path, help="a TOML file with the tables [model] and [run]")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
 
 
 if __name__ == "__main__":

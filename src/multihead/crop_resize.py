@@ -48,9 +48,13 @@ def use_opencv_alone() -> None:
 
 def ink_box(image: NDArray[np.uint8], dark_ink: bool) -> tuple[slice, slice]:
     """Return the rows and columns of a uint8 (H, W) image that hold its ink; all of them if it has none."""
-    mode = cv2.THRESH_BINARY_INV if dark_ink else cv2.THRESH_BINARY
-    _, ink = cv2.threshold(image, 0, 255, mode | cv2.THRESH_OTSU)
-    x, y, width, height = cv2.boundingRect(ink)
+    x, y, width, height = cv2.boundingRect(ink_mask(image, dark_ink))
     if not width:
         return np.s_[:, :]
     return np.s_[y : y + height, x : x + width]
+
+
+def ink_mask(image: NDArray[np.uint8], dark_ink: bool) -> NDArray[np.uint8]:
+    """Return uint8 (H, W): 255 where a uint8 (H, W) image is ink, 0 where it is paper."""
+    mode = cv2.THRESH_BINARY_INV if dark_ink else cv2.THRESH_BINARY
+    return np.asarray(cv2.threshold(image, 0, 255, mode | cv2.THRESH_OTSU)[1], np.uint8)

@@ -20,6 +20,7 @@ from multihead.tasks import Task
 from multihead.wide_parquet import PixelMemory
 
 LARGE_FILE = 5e8  # bytes, above which somebody would wonder what goes on
+SHOWN = 8  # full images that are kept of each shard
 
 
 def read_crops(
@@ -41,7 +42,7 @@ def read_crops(
     crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
     seconds = elapsed() - started
     say(f"{part.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
-    return Shard(shard.ids, crops, shard.labels), seconds
+    return Shard(shard.ids, crops, shard.labels, shard.images[:SHOWN].copy()), seconds
 
 
 def crops_ahead(

@@ -1,7 +1,10 @@
 """Lines of progress that read the same on a terminal and in a log, and the clock of the process."""
 
+import resource
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 STARTED = time.monotonic()  # imported before anything slow, so budgets count from the process's start
 
@@ -9,6 +12,16 @@ STARTED = time.monotonic()  # imported before anything slow, so budgets count fr
 def elapsed() -> float:
     """Return the seconds since the process started."""
     return time.monotonic() - STARTED
+
+
+def memory_gb() -> float:
+    """Return the memory that the process has now, in 1e9 bytes; where there is no /proc, the most that it ever had."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize() / 1e9
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
 def say(text: str) -> None:

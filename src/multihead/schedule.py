@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ HISTORY_FILE = "history.csv"
 class TrainingState:
     """The counters of a training, plain values that a checkpoint keeps.
 
-    epoch: epochs finished. shards_done, images, loss: as many shards and images as the next epoch has been
-    through, and the sum of the images' losses. best_*: of the validation score. epochs_since_best,
-    epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what it has made of the learning rate.
-    history: a row per finished epoch.
+    epoch: epochs finished. shards_done, images, loss, head_losses: as many shards and images as the next epoch has been
+    through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_*: of the
+    validation score. epochs_since_best, epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what
+    it has made of the learning rate. history: a row per finished epoch.
     """
 
     plateau_factor: float = 1.0
@@ -27,20 +28,27 @@ class TrainingState:
     shards_done: int = 0
     images: int = 0
     loss: float = 0.0
+    head_losses: dict[str, float] = field(default_factory=dict)
     best_score: float = -1.0
     best_epoch: int = 0
     epochs_since_best: int = 0
     epochs_at_rate: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def add_images(self, images: int, mean_loss: float) -> None:
+    def add_images(self, images: int, mean_loss: float, mean_head_losses: Mapping[str, float]) -> None:
         """Take in what was fitted."""
         self.images += images
         self.loss += mean_loss * images
+        for head, loss in mean_head_losses.items():
+            self.head_losses[head] = self.head_losses.get(head, 0.0) + loss * images
 
     @property
     def mean_loss(self) -> float:
         return self.loss / max(1, self.images)
+
+    @property
+    def mean_head_losses(self) -> dict[str, float]:
+        return {head: loss / max(1, self.images) for head, loss in self.head_losses.items()}
 
     def learning_rate(self, run: RunSettings, epochs: float) -> float:
         """Return the learning rate of the batch that is so many epochs after the start.
@@ -66,7 +74,7 @@ class TrainingState:
     def end_epoch(self, score: float, run: RunSettings) -> None:
         """Take in one epoch's validation score: one plateau for all heads."""
         self.epoch += 1
-        self.shards_done, self.images, self.loss = 0, 0, 0.0
+        self.shards_done, self.images, self.loss, self.head_losses = 0, 0, 0.0, {}
         if self.is_best(score):
             self.best_score, self.best_epoch = score, self.epoch
             self.epochs_since_best = self.epochs_at_rate = 0
@@ -80,6 +88,7 @@ class TrainingState:
     def write_history(self, folder: Path) -> None:
         """Write one line of CSV per finished epoch."""
         with whole_file(folder / HISTORY_FILE) as new, new.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
+            columns = dict.fromkeys(key for row in self.history for key in row)  # a session before may have had fewer
+            writer = csv.DictWriter(file, list(columns), lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.history)

@@ -24,12 +24,13 @@ class Shard:
     """Images that belong together, full or cropped.
 
     ids: n image ids. images: uint8 (n, H, W, c). labels: for each head, int64 (n,) indices into
-    Task.heads[head]; None for test images.
+    Task.heads[head]; None for test images. shown: of crops, the first few full images, which a report shows.
     """
 
     ids: Sequence[str]
     images: NDArray[np.uint8]
     labels: Mapping[str, NDArray[np.int64]] | None
+    shown: NDArray[np.uint8] | None = None
 
 
 def shards_to_train(folder: Path, task: Task, fold: int = 0) -> list[Part]:

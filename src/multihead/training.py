@@ -6,6 +6,7 @@ SHARDS_IN_MEMORY at a time, drawing batches across those. After every shard's wo
 is left.
 """
 
+import json
 import math
 import os
 import tempfile
@@ -32,7 +33,8 @@ from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import MEASURES, Score, is_seen, task_score
 from multihead.model import build_model, freeze_up_to, load_pretrained
 from multihead.moving_average import MovingAverage
-from multihead.progress import Pace, elapsed, say
+from multihead.progress import Pace, elapsed, memory_gb, say
+from multihead.record import HeldOut, Samples, copy_record, make_record, no_harm, save_record, take_samples
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
 from multihead.shards import Shard, count_rows, read_labels, shards_to_train
@@ -59,12 +61,14 @@ class Validated(NamedTuple):
 
     score: with the prior divided out (logit_adjustment.py) to the power of `exponents`, chosen on the same images.
     plain: without. unseen: of those whose label combination is in no train image; None where there are none.
+    held_out: the images, and what it says of each.
     """
 
     score: Score
     plain: Score
     unseen: Score | None
     exponents: Mapping[str, float]
+    held_out: HeldOut
 
     def __str__(self) -> str:
         unseen = f", {self.unseen.total:.4f} unseen" if self.unseen else ""
@@ -97,6 +101,7 @@ class Trainer:
         self.state = TrainingState()
         self._images_per_second = 0.0  # of this epoch, as far as this process fitted it
         self._answers_per_second: float | None = None  # of the network alone, on this device
+        self._samples: Samples | None = None  # for the report
         self.deadline = run.deadline()
 
     def train(self) -> TrainingState:
@@ -176,6 +181,8 @@ class Trainer:
         self.state = TrainingState(**furthest.counters)
         if furthest.path.parent != self.working:  # so that a session which comes no further hands on what it was given
             copy_weights(furthest.path.parent, self.working)
+            with no_harm("report of the epochs before"):
+                copy_record(furthest.path.parent, self.working)
             self._checkpoint()
             if self.state.history:
                 self.state.write_history(self.working)
@@ -200,11 +207,12 @@ class Trainer:
             if seen <= self.state.shards_done:
                 continue
             batches = self._batches_of([store.load(shard) for shard in group], group[0])
+            self._show(batches, store.load(group[0]))
             for part in range(self.state.shards_done - (seen - len(group)), len(group)):
                 which = range(len(batches) * part // len(group), len(batches) * (part + 1) // len(group))
                 if which:
                     images = batches.images_until(which.stop) - batches.images_until(which.start)
-                    self.state.add_images(images, self._fit(batches, which))
+                    self.state.add_images(images, *self._fit(batches, which))
                 self.state.shards_done += 1
                 self._images_per_second = (self.state.images - images_before) / (elapsed() - started)
                 self._checkpoint()
@@ -247,8 +255,14 @@ class Trainer:
             shard=first,
         )
 
-    def _fit(self, batches: TrainBatches, which: range) -> float:
-        """Fit once on those of the batches and return the mean loss.
+    def _show(self, batches: TrainBatches, shard: Shard) -> None:
+        """Keep samples of the first batches that this process makes."""
+        if not self._samples:
+            with no_harm("samples for the report"):
+                self._samples = take_samples(batches, shard, self.task, self.model, self.state.epoch + 1)
+
+    def _fit(self, batches: TrainBatches, which: range) -> tuple[float, dict[str, float]]:
+        """Fit once on those of the batches and return the mean loss, and that of each head where there are several.
 
         Raises FloatingPointError for a loss that is not finite, OutOfTimeError where the time budget ends before.
         """
@@ -266,7 +280,8 @@ class Trainer:
             )
         if watch.batches_done < len(which):
             raise OutOfTimeError
-        return loss
+        of_heads = {head: fitted.history.get(f"{head}_loss") for head in self.task.heads}
+        return loss, {head: float(of[0]) for head, of in of_heads.items() if of}
 
     def _learning_rates(self, batches: int) -> list[float]:
         """Return the learning rates of the next batches of this epoch."""
@@ -284,9 +299,11 @@ class Trainer:
             if is_best:
                 self._save(validated)
         rate = self._images_per_second
+        losses = {f"{head}_loss": loss for head, loss in state.mean_head_losses.items()}
         learning_rate = float(np.asarray(self.network.optimizer.learning_rate))
-        row = {"epoch": state.epoch + 1, "loss": state.mean_loss, "learning_rate": learning_rate}
-        row |= {"images_per_second": rate, "score": score.total} | dict(score.heads)
+        row = {"epoch": state.epoch + 1, "loss": state.mean_loss} | losses | {"learning_rate": learning_rate}
+        row |= {"images_per_second": rate, "memory_gb": round(memory_gb(), 3)}
+        row |= {"score": score.total} | dict(score.heads)
         row |= {"score_with_prior": validated.plain.total}
         state.history.append(row | ({"score_unseen": validated.unseen.total} if validated.unseen else {}))
         loss = state.mean_loss
@@ -333,13 +350,15 @@ class Trainer:
             return None
 
     def _validate(self, store: CropStore) -> Validated:
-        probabilities, truth = self._held_out_probabilities(store)
+        held_out = self._answer_held_out(store)
+        truth, probabilities = held_out.truth, held_out.probabilities
         if not all(np.isfinite(of).all() for of in probabilities.values()):
             raise FloatingPointError(f"epoch {self.state.epoch + 1}: the network's answers are not finite")
         counts = self._train_counts
         exponents = choose_exponents(probabilities, truth, counts, MEASURES[self.task.score][1])
         plain = {head: of.argmax(axis=1) for head, of in probabilities.items()}
-        predicted = {head: of.argmax(axis=1) for head, of in adjusted_heads(probabilities, counts, exponents).items()}
+        adjusted = adjusted_heads(probabilities, counts, exponents)
+        predicted = {head: of.argmax(axis=1) for head, of in adjusted.items()}
         is_unseen = ~is_seen(pd.DataFrame(truth), self.labels[~self._is_held_out(self.labels.index)])
         unseen = None
         if is_unseen.any():
@@ -353,24 +372,35 @@ class Trainer:
             task_score(truth, plain, self.task),
             unseen,
             exponents,
+            held_out._replace(probabilities=adjusted),
         )
 
-    def _held_out_probabilities(
-        self, store: CropStore
-    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.int64]]]:
-        """Return what the network says of the held-out images that are stored, and what they are."""
+    def _answer_held_out(self, store: CropStore) -> HeldOut:
+        """Return the held-out images that are stored, and what the network says of them."""
+        ids: list[str] = []
+        places: list[tuple[int, int]] = []
         parts, truth = [], []
-        for shard in map(store.load, store.numbers()):
+        for number in store.numbers():
+            shard = store.load(number)
             rows = np.flatnonzero(self._is_held_out(shard.ids))
+            ids += [shard.ids[row] for row in rows.tolist()]
+            places += [(number, row) for row in rows.tolist()]
             parts.append(predict_probabilities(self.network, shard.images[rows], self.run.batch_size))
             truth.append({head: (shard.labels or {})[head][rows] for head in self.task.heads})
             if len(rows) and not self._answers_per_second:
                 self._answers_per_second = images_per_second(self.network, shard.images[rows], self.run.batch_size)
         if not sum(len(of[next(iter(of))]) for of in truth):
             raise UserError("none of the images to validate with is in the train files; are some files missing?")
-        return (
-            {head: np.concatenate([part[head] for part in parts]) for head in self.task.heads},
+
+        def crop(number: int) -> NDArray[np.uint8]:
+            shard, row = places[number]
+            return np.asarray(store.load(shard).images[row])
+
+        return HeldOut(
+            ids,
             {head: np.concatenate([part[head] for part in truth]) for head in self.task.heads},
+            {head: np.concatenate([part[head] for part in parts]) for head in self.task.heads},
+            crop,
         )
 
     def _is_held_out(self, ids: Any) -> NDArray[np.bool_]:
@@ -399,6 +429,10 @@ class Trainer:
             images_per_second=self._answers_per_second and round(self._answers_per_second, 1),
             augmentation=self.run.augmentation,
         )
+        with no_harm("record for the report"):
+            sha256 = json.loads((self.working / MANIFEST_FILE).read_text(encoding="utf-8"))["sha256"]
+            held_out = validated.held_out if validated else None
+            save_record(self.working, make_record(sha256, settings_dict(self.run), held_out, self._samples))
 
 
 def _optimizer(run: RunSettings) -> Any:

@@ -1,0 +1,150 @@
+"""What a competition's train images are, before any training: counts, statistics, and what is wrong with them.
+
+Shard by shard, with the full images of one in memory; of each image a hash, and of each class a few small images stay.
+"""
+
+import hashlib
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from multihead.crop_resize import ink_mask
+from multihead.pictures import Image, Row, sheet, thumbnail
+from multihead.shards import Shard, read_labels, read_shard, shards_to_train
+from multihead.tasks import Task
+from multihead.wide_parquet import PixelMemory
+
+LONGEST = 96  # side of a sample
+SAMPLES, MOST_CLASSES = 8, 100  # in the sheet: images of each class, and classes of each head
+NAMED = 5  # of what is wrong
+LINE = 118
+
+
+class Statistics(NamedTuple):
+    """Of n images: mean and variance of the pixels, and the share of them that is ink (nan in colour), each (n,)."""
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    ink: NDArray[np.float64]
+
+    def __str__(self) -> str:
+        mean = self.mean.mean()
+        deviation = np.sqrt((self.variance + self.mean**2).mean() - mean**2)  # of all pixels together
+        ink = "" if np.isnan(self.ink).any() else f", ink {self.ink.mean():.1%}"
+        return f"mean {mean:.1f}, deviation {deviation:.1f}{ink}"
+
+
+def inspect(data: Path, task: Task, picture: Path) -> Iterator[str]:
+    """Yield the lines that tell what the train files hold, and write a sheet of samples.
+
+    Raises UserError where a file cannot be read, or a label is not the task's.
+    """
+    labels = read_labels(data, task)
+    parts, memory = shards_to_train(data, task), PixelMemory()
+    statistics, tables, samples = [], [], _Samples(task)
+    for part in parts:
+        shard = read_shard(part, task, memory=memory)
+        if not len(shard.ids):
+            yield f"{part.name}: no images"
+            continue
+        of = measure(shard, task)
+        table = labels.reindex(pd.Index(shard.ids)).fillna(-1).astype(np.int64)
+        samples.add(shard, table)
+        statistics.append(of)
+        pixels = shard.images.reshape(len(shard.ids), -1)
+        is_blank = pixels.max(axis=1) == pixels.min(axis=1)
+        hashes = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in shard.images]
+        tables.append(table.assign(shard=part.name, is_blank=is_blank, hash=hashes, ids=shard.ids))
+        yield f"{part.name}: {len(shard.ids):,} images, {of}"
+    if not tables:
+        return
+    table = pd.concat(tables, ignore_index=True)
+    every = Statistics(*(np.concatenate(of) for of in zip(*statistics, strict=True)))
+    shape = " x ".join(map(str, task.image_shape))
+    yield f"all: {len(table):,} images of {shape}, {every}"
+    if not np.isnan(every.ink).any():
+        yield f"ink of an image: {every.ink.min():.1%} to {every.ink.max():.1%}"
+    for head in task.heads:
+        yield from _class_lines(table, head, task)
+    yield from _problems(table, labels, task)
+    picture.write_bytes(samples.sheet(table))
+    yield f"samples of each class: {picture}"
+
+
+def measure(shard: Shard, task: Task) -> Statistics:
+    """Return the statistics of a shard's images."""
+    mean, variance = np.empty(len(shard.ids)), np.empty(len(shard.ids))
+    ink = np.full(len(shard.ids), np.nan)
+    for row, image in enumerate(shard.images):
+        means, deviations = cv2.meanStdDev(image.reshape(len(image), -1))
+        mean[row], variance[row] = means[0, 0], deviations[0, 0] ** 2
+        if task.image_shape[2] == 1:
+            ink[row] = cv2.countNonZero(ink_mask(image[:, :, 0], task.dark_ink)) / image.size
+    return Statistics(mean, variance, ink)
+
+
+def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
+    """Yield the images of each class: in all shards, and in each of them in brackets."""
+    classes = task.heads[head]
+    shards = [np.bincount(of[of >= 0], minlength=len(classes)) for _, of in table.groupby("shard", sort=False)[head]]
+    counts = np.sum(shards, axis=0)
+    least, most = counts.min(), counts.max()
+    yield f"{head}: {len(classes)} classes of {least:,} to {most:,} images; in brackets, those of each shard"
+    order = np.argsort(-counts, kind="stable").tolist()
+    told = [f"{classes[i]}: {counts[i]} ({'+'.join(str(of[i]) for of in shards)})" for i in order]
+    lines = textwrap.wrap("  ".join(of.replace(" ", "\0") for of in told), LINE, break_long_words=False)
+    yield from (f"  {line}".replace("\0", " ") for line in lines)
+
+
+def _problems(table: pd.DataFrame, labels: pd.DataFrame, task: Task) -> Iterator[str]:
+    """Yield a line for each kind of thing that may be wrong, with how many there are and the first of them."""
+    heads = list(task.heads)
+    for head, classes in task.heads.items():
+        present = set(table[head])
+        missing = [str(of) for i, of in enumerate(classes) if i not in present]
+        yield _listed(f"classes of {head} without an image", missing)
+    yield _listed("blank images", table.ids[table.is_blank].tolist())
+    copies = table[table.hash.duplicated(keep=False) & ~table.is_blank]
+    groups = [of for _, of in copies.groupby("hash", sort=False)]
+    is_equal = [not of[heads].ne(of[heads].iloc[0]).to_numpy().any() for of in groups]
+    for wanted, name in ((True, "equal"), (False, "different")):
+        some = [" = ".join(of.ids) for of, equal in zip(groups, is_equal, strict=True) if equal == wanted]
+        yield _listed(f"groups of images with the same pixels and {name} labels", some)
+    yield _listed("images without a label", table.ids[(table[heads] < 0).any(axis=1)].tolist())
+    yield _listed("labels without an image", labels.index[~labels.index.isin(table.ids)].tolist())
+
+
+def _listed(what: str, some: Sequence[str]) -> str:
+    more = ", ..." if len(some) > NAMED else ""
+    return f"{what}: {len(some):,}" + (f": {', '.join(some[:NAMED])}{more}" if some else "")
+
+
+class _Samples:
+    """The first few images of each class, small."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._images: dict[tuple[str, int], list[Image]] = {}
+
+    def add(self, shard: Shard, table: pd.DataFrame) -> None:
+        for head, classes in self._task.heads.items():
+            for index in range(min(len(classes), MOST_CLASSES)):
+                kept = self._images.setdefault((head, index), [])
+                rows = np.flatnonzero(table[head] == index)[: SAMPLES - len(kept)]
+                kept += [thumbnail(shard.images[row], LONGEST).copy() for row in rows.tolist()]
+
+    def sheet(self, table: pd.DataFrame) -> bytes:
+        rows = []
+        for head, classes in self._task.heads.items():
+            more = f", the first {MOST_CLASSES} classes" if len(classes) > MOST_CLASSES else ""
+            rows.append(Row(f"{head}{more}", []))
+            counts = table[head].value_counts()
+            for index, label in enumerate(classes[:MOST_CLASSES]):
+                rows.append(Row(f"{label} ({counts.get(index, 0)})", self._images[head, index]))
+        return sheet(rows, SAMPLES, titles_left=True)

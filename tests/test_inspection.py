@@ -1,0 +1,107 @@
+"""What inspect says of a competition's train files before any training."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from multihead.app import main
+from multihead.inspection import inspect
+from multihead.tasks import BENGALI
+
+TASK = dataclasses.replace(BENGALI, image_shape=(20, 30, 1), heads={"letter": (0, 1, 2, 3), "accent": (0, 1)})
+LETTERS, ACCENTS = (0, 1, 1, 2, 0, 0, 1, 2), (0, 1, 0, 1, 0, 1, 0, 1)
+IDS = [f"Train_{i}" for i in range(8)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two shards of four images: one is blank, two pairs are the same, one id has no label, one label no image."""
+    images = np.full((8, 20, 30), 200, np.uint8)
+    images[:, 5:15, 10:20] = np.arange(8)[:, None, None]  # a sixth of the pixels is ink
+    images[2] = 255
+    images[4] = images[0]
+    images[5] = images[1]
+    for number in range(2):
+        columns = images.reshape(8, -1)[number * 4 : number * 4 + 4].T
+        table = {"image_id": pa.array(IDS[number * 4 : number * 4 + 4])}
+        table |= {str(i): pa.array(of) for i, of in enumerate(columns)}
+        pq.write_table(pa.table(table), tmp_path / f"train_image_data_{number}.parquet")
+    labels = pd.DataFrame({"image_id": IDS, "letter": LETTERS, "accent": ACCENTS})
+    labels.loc[7, "image_id"] = "Train_99"
+    labels.to_csv(tmp_path / "train.csv", index=False)
+    return tmp_path
+
+
+def test_each_class_s_images_are_counted_in_all_and_in_each_shard(data: Path, tmp_path: Path) -> None:
+    lines = list(inspect(data, TASK, tmp_path / "inspect.png"))
+    for head, counts in (
+        ("letter", "0: 3 (1+2)  1: 3 (2+1)  2: 1 (1+0)  3: 0 (0+0)"),
+        ("accent", "0: 4 (2+2)  1: 3 (2+1)"),
+    ):
+        place = next(i for i, line in enumerate(lines) if line.startswith(f"{head}: "))
+        assert lines[place + 1].strip() == counts
+
+
+def told(data: Path, picture: Path, task: Any = TASK) -> dict[str, str]:
+    """The lines, by what stands before their first colon."""
+    lines = [line.partition(": ") for line in inspect(data, task, picture)]
+    return {name.strip(): rest for name, _, rest in lines}
+
+
+def test_counts_statistics_and_all_that_is_wrong_are_told(data: Path, tmp_path: Path) -> None:
+    lines = told(data, tmp_path / "inspect.png")
+    pixels = np.array([200.0] * 500 + [0] * 100)
+    assert lines["train_image_data_0.parquet"].startswith("4 images, mean ")
+    mean, deviation = (float(word.split()[1]) for word in lines["train_image_data_1.parquet"].split(", ")[1:3])
+    assert mean == pytest.approx(pixels.mean(), abs=1)
+    assert deviation == pytest.approx(pixels.std(), abs=2)
+    assert lines["ink of an image"] == "0.0% to 16.7%"
+    assert lines["letter"].startswith("4 classes of 0 to 3 images")
+    assert lines["classes of letter without an image"] == "1: 3"
+    assert lines["classes of accent without an image"] == "0"
+    assert lines["blank images"] == "1: Train_2"
+    assert lines["groups of images with the same pixels and equal labels"] == "1: Train_0 = Train_4"
+    assert lines["groups of images with the same pixels and different labels"] == "1: Train_1 = Train_5"
+    assert lines["images without a label"] == "1: Train_7"
+    assert lines["labels without an image"] == "1: Train_99"
+
+
+def test_the_sheet_shows_each_class(data: Path, tmp_path: Path) -> None:
+    told(data, tmp_path / "inspect.png")
+    sheet = cv2.imread(str(tmp_path / "inspect.png"), cv2.IMREAD_GRAYSCALE)
+    assert sheet is not None
+    rows = (sheet[:, 260:] < 10).any(axis=1)  # the ink of the images, right of the names
+    assert (
+        np.count_nonzero(np.diff(rows.astype(int)) == 1) == 5
+    )  # of letters 0, 1, 2 and accents 0, 1; letter 3 has none
+
+
+def test_images_in_colour_have_no_ink(data: Path, tmp_path: Path) -> None:
+    lines = told(data, tmp_path / "inspect.png", dataclasses.replace(TASK, image_shape=(20, 10, 3)))
+    assert "ink" not in lines["all"]
+    assert lines["blank images"] == "1: Train_2"
+
+
+def test_the_command_takes_the_data_as_argument_or_as_setting(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", str(drawn)]) == 0
+    first = capsys.readouterr().out
+    assert "all: 192 images of 137 x 236 x 1" in first
+    assert (tmp_path / "inspect.png").stat().st_size > 10_000
+    assert main(["inspect", "--set", f"data={drawn}", "--out", "other.png"]) == 0
+    assert capsys.readouterr().out == first.replace("inspect.png", "other.png")
+    assert (tmp_path / "inspect.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_a_folder_without_train_files_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "error: competition: no train_image_data_*.parquet, no train.csv in" in capsys.readouterr().err

@@ -1,0 +1,375 @@
+"""The report of a training, from the record that it leaves to the page in a browser."""
+
+import dataclasses
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from multihead.app import main
+from multihead.generator import TrainBatches
+from multihead.pictures import Row, sheet, thumbnail
+from multihead.record import (
+    LONGEST,
+    RECORD_FILE,
+    REPORT_FOLDER,
+    HeldOut,
+    Record,
+    Samples,
+    copy_record,
+    make_record,
+    most_confused,
+    read_record,
+    save_record,
+    take_samples,
+)
+from multihead.report import MANIFEST_FILE, PAGE_FILE, write_report
+from multihead.settings import ModelSettings, RunSettings, settings_dict
+from multihead.shards import Shard
+from multihead.tasks import BENGALI, Task
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+NAMES = ("cat & <dog>", "$x$ ক", "plain")
+HEADS: dict[str, Any] = {"animal": NAMES, "digit/1": tuple(range(40))}
+TASK = dataclasses.replace(BENGALI, heads=HEADS, image_shape=(60, 90, 1))
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (200, 32, 40, 1), np.uint8)
+
+
+def held_out_of(task: Task, truth: dict[str, Any], told: dict[str, Any], images: Any = IMAGES) -> HeldOut:
+    """Images that are answered with a probability that falls with their number."""
+    sure = np.linspace(0.9, 0.6, len(images))[:, None]
+    answers = {
+        head: (sure * np.eye(len(of))[told[head]] + (1 - sure) / len(of)).astype(np.float32)
+        for head, of in task.heads.items()
+    }
+    return HeldOut([f"id_{i}" for i in range(len(images))], truth, answers, lambda i: images[i])
+
+
+def labels_of(task: Task, count: int = 200) -> dict[str, Any]:
+    return {head: RNG.integers(0, len(of), count) for head, of in task.heads.items()}
+
+
+def samples_of(task: Task, model: ModelSettings, run: RunSettings) -> Samples:
+    labels = labels_of(task, len(IMAGES))
+    rows = np.stack([np.zeros(len(IMAGES), np.int64), np.arange(len(IMAGES))], 1)
+    classes = {head: len(of) for head, of in task.heads.items()}
+    batches = TrainBatches([IMAGES], rows, labels, classes, run, dark_ink=True, epoch=2, shard=0)
+    full = np.full((3, *task.image_shape), 250, np.uint8)
+    full[:, 10:40, 30:70] = 20
+    return take_samples(batches, Shard([f"id_{i}" for i in range(200)], IMAGES, labels, full), task, model, 3)
+
+
+def write_run(folder: Path, record: Record, **manifest: Any) -> None:
+    save_record(folder, record)
+    counts = {head: [5] * len(of) for head, of in HEADS.items()}
+    told = {
+        "model": settings_dict(ModelSettings(backbone="narrow", image_size=(32, 40))),
+        "heads": {head: list(of) for head, of in HEADS.items()},
+        "train_counts": counts,
+        "prior_exponents": {"animal": 0.5, "digit/1": 0.0},
+        "score": {"total": 0.4321},
+        "epoch": 2,
+        "device": "CPU",
+        "images_per_second": 1234.5,
+        "versions": {"python": "3.12.1", "keras": "3.13.2"},
+        "sha256": record.sha256,
+    }
+    (folder / MANIFEST_FILE).write_text(json.dumps(told | manifest))
+    history = ["epoch,loss,learning_rate,images_per_second,memory_gb,score,animal", "1,3,0.001,80,,0.2,0.3"]
+    (folder / "history.csv").write_text("\n".join([*history, "2,2.5,0.0001,90,1.5,0.4321,0.5"]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made run whose classes have awkward names, with its report."""
+    folder = tmp_path_factory.mktemp("run")
+    truth, told = labels_of(TASK), labels_of(TASK)
+    told["animal"][:150] = truth["animal"][:150]
+    samples = samples_of(TASK, ModelSettings(), RunSettings(batch_size=16))
+    write_run(folder, make_record("abc", settings_dict(RunSettings()), held_out_of(TASK, truth, told), samples))
+    assert write_report(folder) == folder / REPORT_FOLDER / PAGE_FILE
+    return folder
+
+
+class Page(HTMLParser):
+    """What a page holds: its tags with their attributes, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, Any]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_page_says_what_the_run_was_in_words_and_numbers(run: Path) -> None:
+    page = Page(run / REPORT_FOLDER / PAGE_FILE)
+    for told in (
+        "bengali, narrow: score 0.4321",
+        "32 x 40 pixels, crop ink",
+        "2 of 30",
+        "2, whose weights were saved",
+        "animal 0.5",
+    ):
+        assert told in page.text
+    for told in ("1,234 images a second", "python 3.12.1", "learning_rate", "id_0"):
+        assert told in page.text
+    assert all(of["alt"] for of in page.all("img"))
+    assert len(page.all("img")) == len(page.all("figcaption")) == 2 + 2 * 3 + 2
+
+
+def test_class_texts_are_text_and_not_markup(run: Path) -> None:
+    source = (run / REPORT_FOLDER / PAGE_FILE).read_text(encoding="utf-8")
+    assert "<dog>" not in source
+    assert "cat &amp; &lt;dog&gt;" in source
+    assert "$x$ ক" in source
+
+
+def test_the_page_needs_no_other_file_and_runs_no_script(run: Path) -> None:
+    page = Page(run / REPORT_FOLDER / PAGE_FILE)
+    assert all(of["src"].startswith("data:image/png;base64,") for of in page.all("img"))
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object", "base")]
+    assert not any(name.startswith(("on", "href")) for _, attributes in page.tags for name in attributes)
+    source = re.sub(r"data:image/png;base64,[^\"]+", "", (run / REPORT_FOLDER / PAGE_FILE).read_text(encoding="utf-8"))
+    assert not re.search(r"https?:|url\(|@import|file:", source)
+
+
+def test_every_picture_is_also_a_png_of_its_own(run: Path) -> None:
+    pictures = sorted((run / REPORT_FOLDER).glob("*.png"))
+    assert [p.stem for p in pictures] == sorted(
+        [f"{kind}-{head}" for kind in ("confused", "mistakes", "recall") for head in ("animal", "digit_1")]
+        + ["batches", "crops", "learning", "speed"]
+    )
+    for path in pictures:
+        image = cv2.imread(str(path))
+        assert image is not None
+        assert image.std() > 1
+
+
+def test_drawing_again_gives_the_same_page_and_leaves_no_picture_of_before(run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    (again / REPORT_FOLDER / "recall-old.png").write_bytes(b"")
+    write_report(again)
+    files = [sorted(p.name for p in (of / REPORT_FOLDER).iterdir()) for of in (run, again)]
+    assert files[0] == files[1]
+    assert (run / REPORT_FOLDER / PAGE_FILE).read_bytes() == (again / REPORT_FOLDER / PAGE_FILE).read_bytes()
+
+
+def test_the_record_counts_every_held_out_image_and_its_recall_is_that_of_the_metrics() -> None:
+    truth, told = labels_of(TASK), labels_of(TASK)
+    counts = make_record("", {}, held_out_of(TASK, truth, told), None).counts
+    for head, of in counts.items():
+        dense = np.zeros((len(HEADS[head]),) * 2, np.int64)
+        np.add.at(dense, (truth[head], told[head]), 1)
+        again = np.zeros_like(dense)
+        again[of[:, 0], of[:, 1]] = of[:, 2]
+        assert np.array_equal(dense, again)
+
+
+def test_the_most_confused_pairs_are_shown_with_images_of_both_classes() -> None:
+    truth = {"animal": np.repeat([0, 1, 2], [60, 60, 80]), "digit/1": np.zeros(200, np.int64)}
+    told = {head: of.copy() for head, of in truth.items()}
+    told["animal"][:7], told["animal"][60:65] = 2, 0
+    record = make_record("", {}, held_out_of(TASK, truth, told), None)
+    assert most_confused(record.counts["animal"]) == [(0, 2, 7), (1, 0, 5)]
+    first = record.confusions["animal"][0]
+    assert (first.truth, first.answer, first.images) == (0, 2, 7)
+    assert np.array_equal(record.images[list(first.mistaken)], IMAGES[:3])  # the surest ones
+    assert np.array_equal(record.images[list(first.others)], IMAGES[120:123])
+    assert record.confusions["digit/1"] == []
+
+
+def test_the_worst_mistakes_are_the_surest_wrong_answers_first() -> None:
+    truth = labels_of(TASK)
+    told = {head: (of + 1) % len(HEADS[head]) for head, of in truth.items()}
+    told["animal"][[0, 2]] = truth["animal"][[0, 2]]
+    mistakes = make_record("", {}, held_out_of(TASK, truth, told), None).mistakes["animal"]
+    assert [of.id for of in mistakes[:3]] == ["id_1", "id_3", "id_4"]
+    assert all(of.truth != of.answer and of.probability > of.of_truth for of in mistakes)
+    assert np.all(np.diff([of.probability for of in mistakes]) <= 0)
+
+
+def test_samples_are_the_batches_that_training_gets_and_the_box_that_was_cut() -> None:
+    run = RunSettings(batch_size=16, mixup_share=1.0, cutmix_share=0.0)
+    samples = samples_of(TASK, ModelSettings(crop="ink"), run)
+    assert samples.batches.shape == (6, 5, 32, 40, 1)
+    assert len(np.unique(samples.batches[0, 0])) > 50
+    assert any(len(of) == 2 for batch in samples.labels for of in batch)
+    assert all(sum(share for _, share in of) == pytest.approx(1, abs=0.02) for batch in samples.labels for of in batch)
+    red = np.argwhere((samples.full[0] == (220, 30, 30)).all(axis=2))
+    assert [red.min(axis=0).tolist(), red.max(axis=0).tolist()] == [[10, 30], [39, 69]]
+    plain = samples_of(TASK, ModelSettings(crop="none"), RunSettings(batch_size=16, mixup_share=0, cutmix_share=0))
+    assert not (plain.full[0] == (220, 30, 30)).all(axis=2).any()
+    assert all(len(of) == 1 for batch in plain.labels for of in batch)
+
+
+def test_a_record_is_small_whatever_the_data_is(tmp_path: Path) -> None:
+    count = 20_000
+    images = np.random.default_rng(0).integers(0, 256, (50, 300, 400, 3), np.uint8)
+    task = dataclasses.replace(TASK, image_shape=(300, 400, 3))
+    truth, told = labels_of(task, count), labels_of(task, count)
+    held_out = held_out_of(task, truth, told, np.broadcast_to(images[0], (count, 300, 400, 3)))
+    save_record(tmp_path, make_record("", {}, held_out._replace(crop=lambda i: images[i % 50]), None))
+    assert (tmp_path / REPORT_FOLDER / RECORD_FILE).stat().st_size < 4e6
+    assert max(read_record(tmp_path).images.shape[1:]) == LONGEST
+
+
+def test_a_record_comes_back_as_it_was_and_is_handed_on(run: Path, tmp_path: Path) -> None:
+    copy_record(run, tmp_path)
+    one, other = read_record(run), read_record(tmp_path)
+    assert one.mistakes == other.mistakes
+    assert one.confusions == other.confusions
+    assert one.samples is not None
+    assert other.samples is not None
+    assert one.samples.labels == other.samples.labels
+    assert np.array_equal(one.images, other.images)
+
+
+def test_without_a_finished_epoch_or_a_held_out_image_the_page_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path, make_record("abc", settings_dict(RunSettings()), None, None), score=None, epoch=1)
+    (tmp_path / "history.csv").unlink()
+    text = Page(write_report(tmp_path)).text
+    assert "No epoch was finished" in text
+    assert "No held-out image was read" in text
+    assert "none was finished" in text
+
+
+def test_where_all_is_right_the_page_says_so(tmp_path: Path) -> None:
+    truth = labels_of(TASK)
+    write_run(tmp_path, make_record("abc", settings_dict(RunSettings()), held_out_of(TASK, truth, truth), None))
+    text = Page(write_report(tmp_path)).text
+    assert "Every held-out image is right." in text
+    assert "There is none." in text
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (lambda run: shutil.rmtree(run / REPORT_FOLDER), r"record\.npz: not there; a training leaves it with its"),
+        (lambda run: (run / REPORT_FOLDER / RECORD_FILE).write_bytes(b"cut"), r"record\.npz: not a readable record"),
+        (lambda run: (run / MANIFEST_FILE).unlink(), r"manifest\.json: cannot be read"),
+        (lambda run: (run / MANIFEST_FILE).write_text("{}"), r"manifest\.json: not a manifest of weights"),
+        (
+            lambda run: (run / MANIFEST_FILE).write_text('{"sha256": "of others"}'),
+            r"is not of the weights that the rec",
+        ),
+        (lambda run: (run / "history.csv").write_text("epoch\nx\n"), r"history\.csv: not a history"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: Any, told: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    fault(folder)
+    assert main(["report", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(told, error)
+    assert error.count("\n") == 1
+
+
+def test_a_sheet_has_its_rows_one_below_the_other_and_may_leave_places_empty() -> None:
+    dark = np.zeros((20, 10, 1), np.uint8)
+
+    def drawn(*rows: Row) -> Any:
+        return cv2.imdecode(np.frombuffer(sheet(rows, 3), np.uint8), cv2.IMREAD_GRAYSCALE)
+
+    lone = drawn(Row("", [dark, None, dark]))
+    pair = drawn(Row("first", [dark], ["a\nb"]), Row("", [dark]))
+    assert lone.shape[1] == pair.shape[1]
+    assert pair.shape[0] > 1.9 * lone.shape[0]
+    middle = lone[lone.shape[0] // 2] == 0
+    assert middle[:190].sum() == middle[700:].sum() > 100
+    assert not middle[370:700].any()
+
+
+def test_a_sheet_keeps_the_colours_of_its_images() -> None:
+    red = np.zeros((20, 10, 3), np.uint8)
+    red[:, :, 0] = 250
+    drawn = cv2.imdecode(np.frombuffer(sheet([Row("", [red])], 3), np.uint8), cv2.IMREAD_COLOR)
+    assert drawn is not None
+    assert (drawn == (0, 0, 250)).all(axis=2).sum() > 1000
+
+
+def test_a_thumbnail_keeps_its_shape_and_is_never_larger() -> None:
+    assert thumbnail(np.zeros((300, 100, 1), np.uint8), 96).shape == (96, 32, 1)
+    assert thumbnail(np.zeros((30, 100, 3), np.uint8), 96).shape == (29, 96, 3)
+    assert thumbnail(np.zeros((30, 10, 1), np.uint8), 96).shape == (30, 10, 1)
+
+
+PROBE = """<!doctype html><body>
+<iframe id=f style="width:%dpx;height:800px;border:0" srcdoc="%s"></iframe>
+<script>
+onload = () => {
+  const page = document.getElementById("f").contentDocument;
+  page.querySelectorAll("details").forEach(of => of.open = true);
+  const images = [...page.images];
+  document.title = JSON.stringify({
+    window: page.documentElement.clientWidth,
+    page: page.documentElement.scrollWidth,
+    images: images.length,
+    loaded: images.filter(of => of.complete && of.naturalWidth > 0).length,
+    widest: Math.max(...images.map(of => of.getBoundingClientRect().right)),
+  });
+};
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser_all_pictures_load_and_the_page_is_no_wider_than_the_window(
+    run: Path, tmp_path: Path, width: int
+) -> None:
+    page = (run / REPORT_FOLDER / PAGE_FILE).read_text(encoding="utf-8")
+    (tmp_path / "probe.html").write_text(PROBE % (width, html.escape(page)), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [str(CHROMIUM), *options, "--dump-dom", (tmp_path / "probe.html").as_uri()]
+    dom = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True).stdout
+    found = re.search(r"<title>(.*?)</title>", dom.split("<iframe")[0] + dom.rsplit("</iframe>", 1)[-1])
+    assert found, dom[:500]
+    told = json.loads(html.unescape(found[1]))
+    assert told["images"] == told["loaded"] == 10
+    assert told["page"] <= told["window"] <= width
+    assert told["widest"] <= width
+
+
+@pytest.mark.slow
+def test_a_training_ends_with_the_report_of_its_saved_weights(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("backbone=narrow", "image_size=[32, 32]", "epochs=2", "batch_size=16", "validation_share=0.2")
+    given = [part for of in (*small, f"data={drawn}", f"working={tmp_path}") for part in ("--set", of)]
+    assert main(["train", *given]) == 0
+    assert f"report: {tmp_path / REPORT_FOLDER / PAGE_FILE}" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / MANIFEST_FILE).read_text())
+    record = read_record(tmp_path)
+    assert record.sha256 == manifest["sha256"]
+    assert record.run["epochs"] == 2
+    recalls = []
+    for of in record.counts.values():
+        assert of[:, 2].sum() == round(0.2 * 192)
+        each = [of[(of[:, 0] == c) & (of[:, 1] == c), 2].sum() / of[of[:, 0] == c, 2].sum() for c in set(of[:, 0])]
+        recalls.append(np.mean(each))
+    assert np.average(recalls, weights=[2, 1, 1]) == pytest.approx(manifest["score"]["total"])
+    assert record.samples is not None
+    assert record.samples.full.shape == (8, 111, 192, 3)
+    assert record.samples.batches.shape[1:] == (5, 32, 32, 1)
+    assert (tmp_path / REPORT_FOLDER / RECORD_FILE).stat().st_size < 1e6
