@@ -147,7 +147,7 @@ def small(name: str) -> ModelSettings:
     "model",
     [
         *("vgg16", "resnet50", "inceptionv3", "efficientnetv2-b0", "convnext-tiny"),
-        *("efficientnet-b0", "resnet10", "narrow"),
+        *("resnet10", "narrow"),  # and so efficientnet-b0, which takes twice as long
         *STACKS,
     ],
 )
@@ -158,5 +158,5 @@ def test_each_named_network_trains_one_short_epoch(few: Path, tmp_path: Path, mo
     assert np.isfinite(state.history[0]["loss"])
     manifest = read_manifest(tmp_path)
     assert manifest.model == settings
-    assert ("efficientnet" in manifest.versions) == (model in ("efficientnet-b0", "narrow"))
+    assert ("efficientnet" in manifest.versions) == (model == "narrow")
     load_model(tmp_path, manifest)
