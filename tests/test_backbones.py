@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from sample_competition import draw_competition
 
 from multihead.architectures import APPLICATIONS, BACKBONES, STACK, least_size, scaling_mode
 from multihead.backbones import build_backbone, scaled
@@ -125,6 +126,14 @@ def test_a_stack_sees_gray_as_one_channel() -> None:
     assert network.get_layer(STACK).input.shape == (None, 28, 28, 1)
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn competition of 4 train shards of 12 images: vgg16 takes some seconds for a batch of them on a CPU."""
+    folder = tmp_path_factory.mktemp("few")
+    draw_competition(folder, rows=12, test_rows=3, seed=0)
+    return folder
+
+
 def small(name: str) -> ModelSettings:
     """Return the settings of a shipped stack, or of a backbone with about the smallest image that it takes."""
     if name in BACKBONES:
@@ -138,16 +147,16 @@ def small(name: str) -> ModelSettings:
     "model",
     [
         *("vgg16", "resnet50", "inceptionv3", "efficientnetv2-b0", "convnext-tiny"),
-        *("efficientnet-b0", "resnet10", "narrow"),
+        *("resnet10", "narrow"),  # efficientnet-b0 is built as narrow is
         *STACKS,
     ],
 )
-def test_each_named_network_trains_one_short_epoch(drawn: Path, tmp_path: Path, model: str) -> None:
+def test_each_named_network_trains_one_short_epoch(few: Path, tmp_path: Path, model: str) -> None:
     settings = small(model)
-    run = RunSettings(epochs=1, batch_size=16, validation_share=0.2, resume="off")
-    state = Trainer(BENGALI, settings, run, drawn, tmp_path).train()
+    run = RunSettings(epochs=1, batch_size=12, validation_share=0.2, resume="off")
+    state = Trainer(BENGALI, settings, run, few, tmp_path).train()
     assert np.isfinite(state.history[0]["loss"])
     manifest = read_manifest(tmp_path)
     assert manifest.model == settings
-    assert ("efficientnet" in manifest.versions) == (model in ("efficientnet-b0", "narrow"))
+    assert ("efficientnet" in manifest.versions) == (model == "narrow")
     load_model(tmp_path, manifest)
