@@ -1,5 +1,6 @@
 import os
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -177,7 +178,8 @@ def test_a_step_that_would_not_go_is_told_before_there_are_images(step: Step, to
 
 
 def test_the_steps_in_the_readme_can_be_pasted(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text((HOUSE / "README.md").read_text().split("```toml\n")[1].split("```")[0])
+    (example,) = re.findall(r"```toml\n(\[\[run\.augmentation.*?)```", (HOUSE / "README.md").read_text(), re.S)
+    (tmp_path / "settings.toml").write_text(example)
     steps = read_settings(tmp_path / "settings.toml").run.augmentation
     assert [step["name"] for step in steps] == ["affine", "erase", "Perspective"]
     try_steps(steps, (64, 64, 1))

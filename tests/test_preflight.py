@@ -381,7 +381,7 @@ TAKEN = "leave it out, predicting takes it from the weights"
             '[model]\nbackbone = "efficientnet-b3"\n',
             f'backbone = "efficientnet-b3": {SETTINGS["train"]} has "efficientnet-b1"; {TAKEN}',
         ),
-        ("predict", '[model]\ncrop = "none"\n', f'crop = "none": {SETTINGS["train"]} has "task"; {TAKEN}'),
+        ("predict", '[model]\ncrop = "none"\n', f'crop = "none": {SETTINGS["train"]} has "ink"; {TAKEN}'),
         (
             "train",
             '[run]\npretrained = "b1.h5"\n',
@@ -557,7 +557,7 @@ def test_a_script_over_the_limit_is_named_with_what_is_large(house: Path, monkey
     monkeypatch.setattr(bundle, "MAX_SCRIPT_BYTES", 200_000)
     train, predict = lines(house)
     for name, told in (("train", train), ("predict", predict)):
-        assert told.startswith(f"kernel/{name}/{name}_kernel.py: the script has 2")
+        assert told.startswith(f"kernel/{name}/{name}_kernel.py: the script has ")
         assert "bytes, Kaggle takes fewer than 200,000; largest: Keras_Applications-1.0.8-py3-none-any.whl" in told
 
 

@@ -72,8 +72,8 @@ def write_run(folder: Path, record: Record, **manifest: Any) -> None:
     save_record(folder, record)
     counts = {head: [5] * len(of) for head, of in HEADS.items()}
     told = {
-        "model": settings_dict(ModelSettings(backbone="narrow", image_size=(32, 40))),
-        "heads": {head: list(of) for head, of in HEADS.items()},
+        "model": settings_dict(ModelSettings(backbone="narrow", image_size=(32, 40), crop="ink")),
+        "task": {"heads": {head: list(of) for head, of in HEADS.items()}},
         "train_counts": counts,
         "prior_exponents": {"animal": 0.5, "digit/1": 0.0},
         "score": {"total": 0.4321},

@@ -22,7 +22,8 @@ from tests.conftest import HOUSE
 
 SETTINGS = """
 [model]
-backbone = "narrow"
+backbone = "stack"
+stack_layers = ["conv 8", "norm", "pool 4", "conv 16", "norm", "pool 4", "dense 16"]
 image_size = [32, 32]
 dropout = 0.2
 [run]

@@ -19,7 +19,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_file_names_only_what_differs(tmp_path: Path) -> None:
     settings = read_settings(written(tmp_path, '[model]\nbackbone = "narrow"\n[run]\nepochs = 3\n'))
-    assert settings.model == ModelSettings(backbone="narrow")
+    assert settings.model == ModelSettings(backbone="narrow", crop="ink")
     assert settings.run == RunSettings(epochs=3)
     assert settings.given_model_keys == {"backbone"}
 

@@ -189,7 +189,8 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
         settings = replace(settings, task=task.name)
     if not task or settings.task != task.name:
         task = task_by_name(settings.task)
-    if settings.crop_of(task) == "ink" and task.image_shape[2] != 1:
+    settings = replace(settings, crop=settings.crop_of(task))  # which the weights' manifest then says
+    if settings.crop == "ink" and task.image_shape[2] != 1:
         raise UserError(f"{source}: crop = 'ink' is for gray images; those of {task.name} have three channels")
     return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
 
