@@ -20,9 +20,7 @@ if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not w
     import pandas as pd
 
     from multihead.inference import Member, Predictor, Probabilities
-    from multihead.submission import (
-        Submission,
-    )
+    from multihead.submission import Submission
     from multihead.weights import Manifest
 
 MAX_PRIOR_SHARE = 0.2  # of rows with the most frequent class; above it a score would mislead
@@ -228,13 +226,13 @@ def _try_augmentation(settings: Settings) -> None:
 
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:
-    """Print the score of a submission, each head's macro recall, and the worst classes."""
-    from multihead.evaluation import classes_table, read_both, report
+    """Print the score of a submission, what each head reaches, and the worst classes."""
+    from multihead.evaluation import classes_table, read_both, score_lines
     from multihead.labels import read_label_table
 
     told, true = read_both(submission, truth, task)
     table = classes_table(told, true, task)
-    for line in report(told, true, task, read_label_table(train, task) if train else None, table):
+    for line in score_lines(told, true, task, read_label_table(train, task) if train else None, table):
         print(line)
     if classes:
         table.to_csv(classes, index=False, lineterminator="\n")
@@ -258,7 +256,7 @@ def inspect(settings: Settings, picture: Path) -> None:
 
     task = settings.task
     data = find_input("competition", task.files_to_train, settings.run.data, task.slug)
-    for line in lines_of(data, task, picture):
+    for line in lines_of(data, task, picture, settings.model.fold):
         print(line, flush=True)
 
 

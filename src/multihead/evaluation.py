@@ -62,7 +62,7 @@ def classes_table(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> pd.Data
     return table[table.images > 0].sort_values("recall", kind="stable", ignore_index=True)
 
 
-def report(
+def score_lines(
     told: pd.DataFrame, true: pd.DataFrame, task: Task, train: pd.DataFrame | None, classes: pd.DataFrame
 ) -> Iterator[str]:
     """Yield the lines of what evaluate prints.

@@ -40,13 +40,13 @@ class Statistics(NamedTuple):
         return f"mean {mean:.1f}, deviation {deviation:.1f}{ink}"
 
 
-def inspect(data: Path, task: Task, picture: Path) -> Iterator[str]:
+def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[str]:
     """Yield the lines that tell what the train files hold, and write a sheet of samples.
 
-    Raises UserError where a file cannot be read, or a label is not the task's.
+    fold: of a task without test files, the fifth that is left out. Raises UserError where a file cannot be read, or a label is not the task's.
     """
-    labels = read_labels(data, task)
-    parts, memory = shards_to_train(data, task), PixelMemory()
+    labels = read_labels(data, task, fold)
+    parts, memory = shards_to_train(data, task, fold), PixelMemory()
     statistics, tables, samples = [], [], _Samples(task)
     for part in parts:
         shard = read_shard(part, task, memory=memory)

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
-from multihead.labels import row_numbers
+from multihead.labels import read_table, row_numbers
 from multihead.tasks import Task
 from multihead.wide_parquet import READ_ERRORS, PixelError, columns_as_uint8, first_line
 
@@ -22,6 +22,13 @@ def count_rows(path: Path) -> int:
         return int(pl.scan_csv(path).select(pl.len()).collect().item())
     except READ_ERRORS as error:
         raise UserError(f"{path}: not a readable CSV file ({first_line(error)})") from error
+
+
+def read_ids(path: Path, task: Task) -> list[str]:
+    """Return one file's ids without its pixels; UserError for a damaged file, or one without the id column."""
+    if not task.id_column:
+        return row_numbers(count_rows(path)).tolist()
+    return read_table(path, [task.id_column])[task.id_column].tolist()
 
 
 def read_images(path: Path, task: Task) -> tuple[list[str], NDArray[np.uint8]]:

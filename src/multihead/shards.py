@@ -104,7 +104,7 @@ def read_shard(part: Part, task: Task, labels: pd.DataFrame | None = None, memor
 
 
 def part_ids(part: Part, task: Task) -> list[str]:
-    """Return the ids of a shard's images, without reading those where the files allow it."""
+    """Return the ids of a shard's images, without reading those."""
     if isinstance(part, ImageFiles):
         return [image_files.image_id(path, task) for path in part.paths]
-    return list(read_shard(part, task).ids)
+    return pixel_csv.read_ids(part, task) if task.reader == "pixel csv" else wide_parquet.read_ids(part, task)

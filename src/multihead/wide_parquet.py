@@ -32,6 +32,14 @@ def count_rows(path: Path) -> int:
         raise UserError(f"{path}: damaged: {first_line(error)}") from error
 
 
+def read_ids(path: Path, task: Task) -> list[str]:
+    """Return one file's ids without its pixels; UserError for a damaged file, or one without the id column."""
+    try:
+        return [str(i) for i in _open(path).select(task.id_column).collect()[task.id_column]]
+    except READ_ERRORS as error:
+        raise UserError(f"{path}: damaged: {first_line(error)}") from error
+
+
 class PixelMemory:
     """Memory for the full images of one shard, used for one after the other: most of reading was finding new pages.
 
