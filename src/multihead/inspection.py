@@ -43,7 +43,8 @@ class Statistics(NamedTuple):
 def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[str]:
     """Yield the lines that tell what the train files hold, and write a sheet of samples.
 
-    fold: of a task without test files, the fifth that is left out. Raises UserError where a file cannot be read, or a label is not the task's.
+    fold: of a task without test files, the fifth that is left out. Raises UserError where a file cannot be read, or a
+    label is not the task's.
     """
     labels = read_labels(data, task, fold)
     parts, memory = shards_to_train(data, task, fold), PixelMemory()
