@@ -153,6 +153,19 @@ def test_training_ends_where_the_score_stays(drawn: Path, tmp_path: Path, capsys
     assert "no better score for 2 epochs" in capsys.readouterr().out
 
 
+def test_the_training_step_is_traced_once(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced, step = [], keras.Model.train_step
+
+    def traced_step(network: keras.Model, data: object) -> object:
+        traced.append(network)
+        return step(network, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", traced_step)
+    model = ModelSettings(backbone="stack", image_size=(8, 8), stack_layers=("conv 2",))
+    Trainer(BENGALI, model, run_of(epochs=1), drawn, tmp_path).train()
+    assert len(traced) == 1
+
+
 @pytest.mark.slow
 def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path) -> None:
     run = run_of(schedule="plateau", warmup_epochs=0.0, plateau_patience=1, plateau_factor=0.5, optimizer="rmsprop")
