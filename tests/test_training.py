@@ -72,6 +72,14 @@ def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
     assert (state.best_epoch, state.best_score, state.epochs_since_best) == (5, 0.3, 4)
 
 
+def test_of_equal_epochs_the_last_is_the_best_but_the_plateau_goes_on() -> None:
+    run = RunSettings(schedule="plateau", plateau_patience=10)
+    state = TrainingState()
+    for score in [0.5, 0.7, 0.7, 0.6]:
+        state.end_epoch(score, run)
+    assert (state.best_epoch, state.epochs_since_best) == (3, 2)
+
+
 @given(st.floats(1e-6, 1), st.floats(1e-9, 1e-3), st.integers(1, 60), st.floats(0, 2))
 def test_the_learning_rate_rises_once_and_falls_to_its_floor_at_the_end(
     rate: float, floor: float, epochs: int, warmup: float

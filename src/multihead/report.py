@@ -187,7 +187,7 @@ def _learning(run: Run, figure: Draw) -> str:
     if not history:
         return _paragraph("No epoch was finished, so there is nothing to draw over epochs.")
     columns = {key: of.tolist() for key, of in history.items()}
-    best = int(np.nanargmax(history["score"]))
+    best = columns["epoch"].index(run.manifest["epoch"])
     heads = [head for head in run.manifest["task"]["heads"] if head in history]
     losses = [(head, f"{head}_loss") for head in run.manifest["task"]["heads"] if f"{head}_loss" in history]
     first, last = columns["loss"][0], columns["loss"][-1]

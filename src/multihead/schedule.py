@@ -69,14 +69,17 @@ class TrainingState:
         return run.schedule == "plateau" and self.epochs_since_best >= run.stop_patience
 
     def is_best(self, score: float) -> bool:
-        return score > self.best_score
+        """Tell whether no epoch before scored more: of equal ones the later has learned longer."""
+        return score >= self.best_score
 
     def end_epoch(self, score: float, run: RunSettings) -> None:
         """Take in one epoch's validation score: one plateau for all heads."""
         self.epoch += 1
         self.shards_done, self.images, self.loss, self.head_losses = 0, 0, 0.0, {}
+        is_better = score > self.best_score
         if self.is_best(score):
             self.best_score, self.best_epoch = score, self.epoch
+        if is_better:
             self.epochs_since_best = self.epochs_at_rate = 0
             return
         self.epochs_since_best += 1
