@@ -32,7 +32,7 @@ from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
 from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
-from multihead.metrics import macro_recall, task_score
+from multihead.metrics import task_score
 from multihead.schedule import HISTORY_FILE
 from multihead.settings import Settings, read_settings
 from multihead.shards import read_labels, shards_to_train
@@ -205,7 +205,7 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
         answers = {head: stored[head] for head in BENGALI.heads}
     if not RUNGS[name].has_prior:
         counts = json.loads((folder / "told.json").read_text())["counts"]
-        answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts, macro_recall))
+        answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
     return truth, {head: of.argmax(axis=1) for head, of in answers.items()}
 
 
@@ -236,7 +236,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     def classes(answers: Probabilities, *, has_prior: bool) -> Truth:
         if not has_prior:
             counts = manifest.train_counts
-            answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts, macro_recall))
+            answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
         return {head: of.argmax(axis=1) for head, of in answers.items()}
 
     plain = answered(last_step, 0)

@@ -1,8 +1,10 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,10 +13,19 @@ from multihead.crop_store import CropStore, crops_ahead
 from multihead.errors import UserError
 from multihead.settings import ModelSettings
 from multihead.shards import Shard, read_labels, read_shard, shards_to_train
-from multihead.tasks import BENGALI
+from multihead.tasks import BENGALI, TASKS
 from tests.conftest import HOUSE
 
 MODEL = ModelSettings(image_size=(40, 48))
+
+
+def test_photographs_are_read_at_the_size_that_the_network_sees(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
+    (tmp_path / "cat").mkdir()
+    cv2.imwrite(str(tmp_path / "cat" / "1.png"), pixels[..., ::-1])
+    task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*", image_shape=(8, 8, 3))
+    ((shard, _),) = crops_ahead(shards_to_train(tmp_path, task), task, replace(MODEL, crop="none"))
+    assert np.array_equal(shard.images[0], pixels)
 
 
 def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:

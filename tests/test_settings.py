@@ -103,6 +103,12 @@ def test_a_mistake_names_the_key_what_was_given_and_what_is_allowed(tmp_path: Pa
     assert "\n" not in str(error.value)
 
 
+def test_a_fold_of_a_task_with_test_files_is_refused() -> None:
+    assert read_settings(None, ["task=animals10", "fold=3"]).model.fold == 3
+    with pytest.raises(UserError, match="fold = 3, but sign-mnist has test files"):
+        read_settings(None, ["task=sign-mnist", "fold=3"])
+
+
 def test_overrides_are_checked_together_where_they_belong_together() -> None:
     run = read_settings(None, ["mixup_share=0.9", "cutmix_share=0.1"]).run
     assert (run.mixup_share, run.cutmix_share) == (0.9, 0.1)

@@ -82,6 +82,26 @@ def test_of_an_image_that_comes_twice_the_first_counts(tmp_path: Path, in_one_ta
     assert (tmp_path / "plain.csv").read_bytes() == (tmp_path / "submission.csv").read_bytes()
 
 
+def test_columns_stand_as_in_the_sample(tmp_path: Path) -> None:
+    path = tmp_path / "sample_submission.csv"
+    path.write_text(",".join(["image_id", *ORDER]) + "\nTest_1,0,0,0\n")
+    submission = submission_of_sample(tmp_path / "submission.csv", path, BENGALI, PRIOR)
+    submission.add(predicted(2).iloc[1:].add([5, 3, 1]))
+    submission.write()
+    told = (tmp_path / "submission.csv").read_text()
+    assert told == ",".join(["image_id", *ORDER]) + "\nTest_1,2,6,4\n"
+
+
+def test_a_head_that_the_sample_does_not_ask_for_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("row_id,target\nTest_1_grapheme_root,0\nTest_1_vowel_diacritic,0\n")
+    submission = submission_of_sample(tmp_path / "submission.csv", path, BENGALI, PRIOR)
+    submission.add(predicted(2).iloc[1:])
+    assert submission.problems() == []
+    submission.write()
+    assert (tmp_path / "submission.csv").read_text() == path.read_text().replace(",0", ",1")
+
+
 def test_a_sample_of_another_task_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sample_submission.csv"
     path.write_text("row_id,target\nTest_0_grapheme_root,0\nTest_0_letter,0\n")

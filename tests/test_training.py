@@ -15,7 +15,7 @@ from multihead.metrics import is_seen
 from multihead.record import REPORT_FOLDER
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings
-from multihead.tasks import BENGALI
+from multihead.tasks import BENGALI, Task
 from multihead.training import Trainer
 from multihead.validation import choose_validation
 from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
@@ -172,6 +172,21 @@ def test_the_training_step_is_traced_once(drawn: Path, tmp_path: Path, monkeypat
     model = ModelSettings(backbone="stack", image_size=(8, 8), stack_layers=("conv 2",))
     Trainer(BENGALI, model, run_of(epochs=1), drawn, tmp_path).train()
     assert len(traced) == 1
+
+
+def test_of_an_accuracy_the_prior_stays_and_classes_in_another_order_are_another_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"pixel{i}" for i in range(64)]
+    pixels = pd.DataFrame(np.random.default_rng(0).integers(0, 256, (60, 64)), columns=names)
+    pixels.assign(size=["small"] * 50 + ["large"] * 10).to_csv(tmp_path / "train.csv", index=False)
+    (tmp_path / "working").mkdir()
+    for classes in (("small", "large"), ("large", "small")):
+        task = Task("sizes", "pixel csv", (8, 8, 1), {"size": classes}, "train.csv", "", "some/sizes", "test.csv")
+        model = ModelSettings("sizes", backbone="stack", image_size=(8, 8), crop="none", stack_layers=("conv 2",))
+        Trainer(task, model, run_of(epochs=1), tmp_path, tmp_path / "working").train()
+        assert read_manifest(tmp_path / "working").prior_exponents == {"size": 0.0}
+    assert "not used, it is of a training with another task" in capsys.readouterr().out
 
 
 @pytest.mark.slow

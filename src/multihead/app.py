@@ -114,10 +114,10 @@ def predict(settings: Settings) -> None:
     manifest = manifests[0]
     for of in manifests:
         _refuse_other_model(settings, of.model)
-    _refuse_other_crops(run.ensemble, [of.model for of in manifests])
+    _refuse_other_crops(run.ensemble, manifests)
     task = manifest.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
-    parts = shards_to_predict(data, task, manifest.model.fold)
+    parts = shards_to_predict(data, manifest.model.as_read(task), manifest.model.fold)
     told = ", ".join(
         f"{folder / name}, epoch {of.epoch}" for (folder, name), of in zip(weights, manifests, strict=True)
     )
@@ -260,10 +260,11 @@ def inspect(settings: Settings, picture: Path) -> None:
         print(line, flush=True)
 
 
-def _refuse_other_crops(names: Sequence[str], models: Sequence[ModelSettings]) -> None:
-    first = models[0]
-    for name, model in zip(names, models, strict=False):
-        if any(getattr(model, key) != getattr(first, key) for key in ("task", "fold", "image_size", "crop")):
+def _refuse_other_crops(names: Sequence[str], manifests: "Sequence[Manifest]") -> None:
+    first = manifests[0]
+    for name, of in zip(names, manifests, strict=False):
+        same = (getattr(of.model, key) == getattr(first.model, key) for key in ("fold", "image_size", "crop"))
+        if of.task != first.task or not all(same):
             raise UserError(f"ensemble: {name} has another task, fold, image_size or crop than {names[0]}")
 
 

@@ -38,7 +38,7 @@ def read_crops(
     size = part.stat().st_size if isinstance(part, Path) and part.is_file() else 0
     if size > LARGE_FILE:
         say(f"{part.name}: reading {size / 1e6:.0f} MB")
-    shard = read_shard(part, task, labels, memory)
+    shard = read_shard(part, model.as_read(task), labels, memory)
     crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
     seconds = elapsed() - started
     say(f"{part.name}: {len(crops)} images read and cropped in {seconds:.1f} s")

@@ -6,13 +6,14 @@ probability by its class's train count to the power e, before argmax, takes the 
 A. K. Menon et al., Long-tail Learning via Logit Adjustment, 2021 (post-hoc).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.metrics import macro_recall
+
 Probabilities = Mapping[str, NDArray[np.float32]]
-Measure = Callable[[NDArray[np.int64], NDArray[np.int64], int], float]
 EXPONENTS = tuple(round(0.1 * step, 1) for step in range(13))  # 0 to 1.2
 
 
@@ -38,17 +39,16 @@ def choose_exponents(
     probabilities: Probabilities,
     truth: Mapping[str, NDArray[np.int64]],
     counts: Mapping[str, Sequence[int]],
-    measure: Measure,
 ) -> dict[str, float]:
-    """Return for each head the exponent with the best score on images that the network was not trained on.
+    """Return for each head the exponent with the best macro recall on images that the network was not trained on.
 
-    measure: of a head's truth and answers, int64 (n,), and its number of classes. What it says is averaged with that of
-    the neighbouring exponents, which few images cannot tell apart; of equal ones the smallest is taken.
+    truth: int64 (n,) class indices. An exponent's recall is averaged with that of the neighbouring ones, which few
+    images cannot tell apart; of equal ones the smallest is taken.
     """
     chosen = {}
     for head, of in probabilities.items():
         answers = [adjusted(of, counts[head], e).argmax(axis=1) for e in EXPONENTS]
-        scores = [measure(truth[head], told, of.shape[1]) for told in answers]
+        scores = [macro_recall(truth[head], told, of.shape[1]) for told in answers]
         padded = np.pad(scores, 1, mode="edge")
         chosen[head] = EXPONENTS[int(np.argmax(np.round((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 9)))]
     return chosen

@@ -75,6 +75,12 @@ class ModelSettings:
         """Return how the images of a task are cropped, "ink" or "none"."""
         return task.crop if self.crop == "task" else self.crop
 
+    def as_read(self, task: Task) -> Task:
+        """Return the task with photographs of the size that the network sees, where they are taken whole."""
+        if task.reader != "image files" or self.crop_of(task) != "none":
+            return task
+        return replace(task, image_shape=(*self.image_size, task.image_shape[2]))
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -190,6 +196,10 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     if not task or settings.task != task.name:
         task = task_by_name(settings.task)
     settings = replace(settings, crop=settings.crop_of(task))  # which the weights' manifest then says
+    if settings.fold and task.test_files:
+        raise UserError(
+            f"{source}: fold = {settings.fold}, but {task.name} has test files, so that nothing is left out"
+        )
     if settings.crop == "ink" and task.image_shape[2] != 1:
         raise UserError(f"{source}: crop = 'ink' is for gray images; those of {task.name} have three channels")
     return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)

@@ -49,6 +49,8 @@ class Submission:
     def add(self, labels: pd.DataFrame) -> None:
         """Take in predictions: index image id, one column of class labels per head. The first of an image counts."""
         for head, wanted in self._wanted.items():
+            if not len(wanted):
+                continue
             ids = pd.Index([self._key(image, head) for image in labels.index], dtype=str)
             rows = wanted.get_indexer(ids)
             is_known = rows >= 0
@@ -121,7 +123,7 @@ def read_form(path: Path, task: Task) -> tuple[pd.Index, dict[str, str]]:
     if len(header) == 2:
         answers = dict.fromkeys(heads, header[1])
     elif set(heads) <= set(header[1:]):
-        answers = {head: head for head in heads}
+        answers = {head: head for head in header[1:] if head in heads}
     else:
         raise UserError(f"{path}: columns {', '.join(header[:8])}; expected an id and {', '.join(heads)}")
     ids = pd.Index(read_table(path, header[:1])[header[0]], dtype=str, name=header[0])

@@ -27,8 +27,9 @@ class Task:
 
     competition, dataset: where on Kaggle its files come from, a slug or owner/slug; one of the two.
     reader: what its files are. "wide parquet": rows of an id and a column per pixel, "0", "1", ... "pixel csv": rows of
-        a column per pixel, "pixel0" or "pixel1" and so on. "image files": JPEG, PNG, ..., resized to image_shape.
-    image_shape: (height, width, channels) of an image; 3 channels are red, green, blue.
+        a column per pixel, "pixel0" or "pixel1" and so on. "image files": JPEG, PNG, ...
+    image_shape: (height, width, channels) of an image; 3 channels are red, green, blue. Image files of any size are
+        stretched to it; those that are not cropped, to ModelSettings.image_size instead.
     heads: for each head, in the order used everywhere, the tuple of its class labels. Arrays of
         labels hold indices into that tuple.
     train_files, test_files: glob patterns below the data folder. Without test_files a fifth of the train images,

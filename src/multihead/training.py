@@ -30,7 +30,7 @@ from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import images_per_second, predict_probabilities
 from multihead.kaggle_paths import find_everywhere
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
-from multihead.metrics import MEASURES, Score, is_seen, task_score
+from multihead.metrics import Score, is_seen, task_score
 from multihead.model import build_model, freeze_up_to, load_pretrained
 from multihead.moving_average import MovingAverage
 from multihead.progress import Pace, elapsed, memory_gb, say
@@ -38,7 +38,7 @@ from multihead.record import HeldOut, Samples, copy_record, make_record, no_harm
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
 from multihead.shards import Shard, count_rows, read_labels, shards_to_train
-from multihead.tasks import Task
+from multihead.tasks import Task, task_dict
 from multihead.validation import choose_validation
 from multihead.weights import MANIFEST_FILE, copy_weights, save_weights
 
@@ -50,7 +50,7 @@ WITHOUT_EFFECT = {
     *("time_budget_minutes", "ensemble", "test_time_copies"),
 }
 ANOTHER_TRAINING = {
-    *("model", "files", "images", "seed", "validation", "validation_share"),
+    *("task", "model", "files", "images", "seed", "validation", "validation_share"),
     *("pretrained", "frozen_up_to"),
     *("optimizer", "learning_rate", "ema_decay", "mixed_precision"),
 }
@@ -72,7 +72,8 @@ class Validated(NamedTuple):
 
     def __str__(self) -> str:
         unseen = f", {self.unseen.total:.4f} unseen" if self.unseen else ""
-        return f"{self.score}, {self.plain.total:.4f} with the prior{unseen}"
+        prior = f", {self.plain.total:.4f} with the prior" if any(self.exponents.values()) else ""
+        return f"{self.score}{prior}{unseen}"
 
 
 class Trainer:
@@ -80,7 +81,7 @@ class Trainer:
 
     def __init__(self, task: Task, model: ModelSettings, run: RunSettings, data: Path, working: Path) -> None:
         self.task, self.model, self.run, self.working = task, model, run, working
-        self.files = shards_to_train(data, task, model.fold)
+        self.files = shards_to_train(data, model.as_read(task), model.fold)
         self.images = sum(count_rows(file) for file in self.files)  # a damaged file shows now, not in an hour
         self.labels = read_labels(data, task, model.fold)
         self.held_out = choose_validation(self.labels, run)
@@ -138,6 +139,7 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """What decides what a training becomes."""
         return {
+            "task": task_dict(self.task),
             "model": settings_dict(self.model),
             "files": [file.name for file in self.files],
             "images": self.images,
@@ -356,7 +358,9 @@ class Trainer:
         if not all(np.isfinite(of).all() for of in probabilities.values()):
             raise FloatingPointError(f"epoch {self.state.epoch + 1}: the network's answers are not finite")
         counts = self._train_counts
-        exponents = choose_exponents(probabilities, truth, counts, MEASURES[self.task.score][1])
+        exponents = dict.fromkeys(self.task.heads, 0.0)  # of accuracy the likeliest class is the best answer
+        if self.task.score == "macro recall":
+            exponents = choose_exponents(probabilities, truth, counts)
         plain = {head: of.argmax(axis=1) for head, of in probabilities.items()}
         adjusted = adjusted_heads(probabilities, counts, exponents)
         predicted = {head: of.argmax(axis=1) for head, of in adjusted.items()}

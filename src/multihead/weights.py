@@ -140,7 +140,6 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
             {head: np.array(rows, np.float64) for head, rows in raw["probe"].items()},
             raw["device"],
             raw["images_per_second"],
-            # weights from before it was stored are predicted with as they were then
             checked_steps(raw["augmentation"], path.name),
         )
         found = _sha256(weights)
