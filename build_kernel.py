@@ -16,6 +16,7 @@ python build_kernel.py stage trained      put a training's weights into dataset_
 python build_kernel.py push weights       dataset_meta/ as a dataset or its new version, until it can be mounted
 python build_kernel.py push predict       as push train; then status predict
 python build_kernel.py submit             the version that was pushed last; then status submission
+python build_kernel.py pull predict       instead, where the data is no competition's: its predictions, into predicted/
 """
 
 import argparse
@@ -32,7 +33,7 @@ from bundler import client
 from bundler.bundle import IMAGE_FILE, build_script
 from bundler.errors import BundlerError, RehearsalError
 from bundler.image import age_in_words, refresh_image
-from bundler.metadata import check_owner, read_metadata, set_owner
+from bundler.metadata import check_owner, read_metadata, set_owner, without_version
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
 from bundler.projection import (
@@ -63,7 +64,7 @@ PACKAGE = HOUSE / "src" / "multihead"
 KERNELS = ("train", "predict")
 DATASET = HOUSE / "dataset_meta"
 DRY_RUN = HOUSE / "dry-run"
-TRAINED = HOUSE / "trained"
+TRAINED, PREDICTED = HOUSE / "trained", HOUSE / "predicted"
 SUBMISSION, PREDICTIONS = "submission.csv", "predictions.csv"
 # what a kernel may leave in its working folder
 OUTPUTS = {
@@ -166,14 +167,15 @@ def go_on(arguments: argparse.Namespace) -> None:
     if command == "push":
         push(arguments.what, arguments.message)
     elif command == "pull":
-        client.pull_output(_id(arguments.what), TRAINED, (WEIGHTS_FILE, MANIFEST_FILE))
-        print(f"{TRAINED.name}: {verified(TRAINED)}")
+        print(pull(arguments.what))
     elif command == "stage":
         print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
     elif command == "submit":
         submit(arguments.version, arguments.message)
     elif not status(arguments.what, arguments.wait):
         following = f"{step} --wait"
+    elif step == "status predict" and not _task("predict", DATASET).competition:
+        following = "pull predict"
     if following:
         print(f"next: build_kernel.py {following}")
 
@@ -186,6 +188,15 @@ def push(what: str, message: str) -> None:
         client.push_dataset(DATASET, message)
     else:
         print(client.push_kernel(_script(what).parent))
+
+
+def pull(what: str) -> str:
+    """Download a kernel's output, and return what it is, in words."""
+    if what == "train":
+        client.pull_output(_id(what), TRAINED, [(WEIGHTS_FILE,), (MANIFEST_FILE,)])
+        return f"{TRAINED.name}: {verified(TRAINED)}"
+    came = client.pull_output(_id(what), PREDICTED, [OUTPUTS[what]])
+    return f"{PREDICTED.name}: {', '.join(f.name for f in came)}"
 
 
 def status(what: str, wait: bool) -> bool:
@@ -250,7 +261,7 @@ def rehearse_kernel(
     sources = read_metadata(path).get("dataset_sources")
     if not isinstance(sources, list):
         raise BundlerError(f"{path}: expected a list of dataset_sources")
-    datasets = {of: weights.resolve() for of in sources if of != task.dataset}
+    datasets = {name: weights.resolve() for name in map(without_version, sources) if name != task.dataset}
     inputs = Inputs(task.source, data.resolve(), datasets)
     given = [part for setting in settings for part in ("--set", setting)]
     arguments = [*AT_HOME, *(NO_BUDGET if name == "predict" else ()), *given]
@@ -278,7 +289,7 @@ def rehearse_predict(
     task.check_data(data, "predict")
     check_weights(weights)
     if machine.rows:
-        if not task.test_files.endswith(".parquet"):
+        if task.reader != "wide parquet":
             raise BundlerError(f"--rows: repeats wide parquet files, which {task.name} has none of")
         data = _repeated_competition(data, out, machine.rows)
     predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
@@ -385,13 +396,12 @@ def _id(what: str) -> str:
     """Return what Kaggle calls a kernel, the weights' dataset, or the competition that a submission goes to."""
     if what == "weights":
         return str(read_metadata(DATASET / client.DATASET_METADATA)["id"])
-    path = _script("predict" if what == "submission" else what).with_name(client.KERNEL_METADATA)
-    metadata = read_metadata(path)
     if what != "submission":
-        return str(metadata["id"])
-    if not metadata.get("competition_sources"):
-        raise BundlerError(f"{path}: no competition_sources; expected the competition to submit to")
-    return str(metadata["competition_sources"][0])
+        return str(read_metadata(_script(what).with_name(client.KERNEL_METADATA))["id"])
+    task = _task("predict", DATASET)
+    if not task.competition:
+        raise BundlerError(f"{task.name}: of no competition to submit to; build_kernel.py pull predict")
+    return task.competition
 
 
 def _script(name: str) -> Path:
@@ -460,8 +470,8 @@ def _add_way(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     pushing = commands.add_parser("push", help="build, then push a kernel, which runs it, or the weights")
     pushing.add_argument("what", choices=("train", "weights", "predict"))
     pushing.add_argument("-m", "--message", default="new weights", help="what is new in this version of the weights")
-    pulling = commands.add_parser("pull", help="the train kernel's output, into trained/")
-    pulling.add_argument("what", choices=("train",))
+    pulling = commands.add_parser("pull", help="a kernel's output, into trained/ or predicted/")
+    pulling.add_argument("what", choices=KERNELS)
     staging = commands.add_parser("stage", help="put a training's weights into dataset_meta/")
     staging.add_argument("folder", type=Path, help="what pull train downloaded")
     staging.add_argument("--name", default="", help="of these weights in an ensemble")

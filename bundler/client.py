@@ -108,20 +108,22 @@ def kernel_status(kernel: str) -> Status:
     return Status(status == "complete", status)
 
 
-def pull_output(kernel: str, folder: Path, wanted: Sequence[str]) -> None:
-    """Download what a kernel's last run left into a folder.
+def pull_output(kernel: str, folder: Path, wanted: Sequence[Sequence[str]]) -> list[Path]:
+    """Download what a kernel's last run left into a folder, and return the files that came.
 
-    Raises BundlerError where the run is not complete, or left a wanted file out: one of an earlier run may lie there.
+    wanted: names of files; of each group, one must come. Raises BundlerError where the run is not complete, or left a
+    wanted file out: one of an earlier run may lie there.
     """
     now = kernel_status(kernel)
     if not now.done:
         raise BundlerError(f"{kernel}: {now.words}; its output is there once it is complete")
     printed = run_client(["kernels", "output", kernel, "-p", str(folder), "-o"], TRANSFER_SECONDS)
     came = re.findall(r"^Output file downloaded to (.+)$", printed, re.MULTILINE)
-    for name in wanted:
-        if str(folder / name) not in came:
+    for names in wanted:
+        if not any(str(folder / name) in came for name in names):
             left = ", ".join(Path(path).name for path in came) or "nothing"
-            raise BundlerError(f"{kernel}: its output holds no {name}; it holds {left}")
+            raise BundlerError(f"{kernel}: its output holds no {' or '.join(names)}; it holds {left}")
+    return [Path(path) for path in came]
 
 
 def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:

@@ -153,6 +153,11 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
+def without_version(source: str) -> str:
+    """Return what attaches a source whatever its version: owner/slug of owner/slug/2."""
+    return "/".join(source.split("/")[:2])
+
+
 def check_owner(repository: Path) -> None:
     """Raise BundlerError while a metadata file still has the placeholder for an owner."""
     for name in METADATA_FILES:

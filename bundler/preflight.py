@@ -28,6 +28,7 @@ from bundler.metadata import (
     TRAIN_FILE,
     Key,
     read_object,
+    without_version,
 )
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
 from bundler.tasks import TaskFacts, task_named
@@ -246,7 +247,7 @@ def _competition(project: Project) -> Iterator[Finding]:
     key = "competition_sources" if task.competition else "dataset_sources"
     for file in KERNEL_FILES.values():
         sources = project.value(file, key)
-        if sources is not None and task.source not in map(_without_version, sources):
+        if sources is not None and task.source not in map(without_version, sources):
             rule = f"expected {task.source} among them, where task {task.name} comes from"
             yield Finding(file, key, _shown(sources), rule)
 
@@ -369,7 +370,7 @@ def _sources(project: Project, file: str) -> set[str] | None:
         return None
     kinds = ("dataset_sources", "kernel_sources", "model_sources")
     data = {_task(project).source} if "train" in project.settings else set()
-    return {_without_version(source) for kind in kinds for source in project.value(file, kind, [])} - data
+    return {without_version(source) for kind in kinds for source in project.value(file, kind, [])} - data
 
 
 def _entries(project: Project) -> list[Path]:
@@ -502,7 +503,3 @@ def _one_line(key: str) -> str:
 
 def _named(file: str, name: str) -> str:
     return f"{name}.{file}" if name else file
-
-
-def _without_version(source: str) -> str:
-    return "/".join(source.split("/")[:2])

@@ -123,8 +123,7 @@ def check_predictions(predictions: Path) -> int:
 def check_submission(submission: Path, sample: Path) -> int:
     """Return the number of rows of a submission that has sample_submission's header, rows and order.
 
-    Raises RehearsalError, naming the first line that differs, or lacks an answer of the sample's kind: a whole number
-    where that has one.
+    Raises RehearsalError, naming the first line that differs or lacks an answer.
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
@@ -136,9 +135,7 @@ def check_submission(submission: Path, sample: Path) -> int:
     if told[0] != wanted[0]:
         raise RehearsalError(f"{submission}: header {','.join(told[0])}; {sample.name} has {','.join(wanted[0])}")
     for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
-        kinds = zip(row[1:], sample_row[1:], strict=False)
-        is_answered = len(row) == len(told[0]) and all(of and of.isdecimal() >= like.isdecimal() for of, like in kinds)
-        if row[:1] != sample_row[:1] or not is_answered:
+        if row[:1] != sample_row[:1] or len(row) != len(told[0]) or not all(row):
             expected = ",".join([sample_row[0], *("<class>" for _ in told[0][1:])])
             raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
     return len(told) - 1

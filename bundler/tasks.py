@@ -1,26 +1,31 @@
 """What the package says of its tasks, read as text: where their files come from, and which those are."""
 
 import ast
-import json
+import csv
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.errors import BundlerError
+from bundler.metadata import read_object
 from bundler.staging import MANIFEST_FILE
 
 TASK_FILE = "task.toml"
 TRUTH_FILE = "truth.csv"
+PATTERNS = ("train_files", "labels_file", "test_files", "sample_submission")
 
 
 class TaskFacts(NamedTuple):
     """A task's name, where Kaggle has its files, which those are, and how many images its hidden test set has.
 
-    The names are those of the package's Task. competition, dataset: a slug or owner/slug, one of the two.
+    The names are those of the package's Task. competition, dataset: a slug or owner/slug, one of the two. heads: only
+    their names.
     """
 
     name: str
+    reader: str
+    heads: tuple[str, ...]
     train_files: str
     competition: str = ""
     dataset: str = ""
@@ -47,28 +52,23 @@ def built_in_tasks(package: Path) -> dict[str, TaskFacts]:
     """Return the tasks by name that the package's tasks.py builds in."""
     tree = ast.parse((package / "tasks.py").read_text(encoding="utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    keywords = [
-        {str(k.arg): k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} for call in calls
-    ]
-    return {str(of["name"]): _facts(of) for of in keywords if {"name", "train_files"} <= of.keys()}
+    tasks = [{str(k.arg): _plain(k.value) for k in call.keywords} for call in calls]
+    return {of["name"]: _facts(of, package / "tasks.py") for of in tasks if {"name", "train_files"} <= of.keys()}
 
 
 def own_task(folder: Path) -> TaskFacts | None:
     """Return the task of the task.toml in a settings file's folder; None where there is none."""
     path = folder / TASK_FILE
-    if not path.is_file():
-        return None
-    try:
-        return _facts(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise BundlerError(f"{path}: {error}") from error
+    return _facts(_read_toml(path), path) if path.is_file() else None
 
 
 def trained_task(package: Path, settings: Path, overrides: Iterable[str] = ()) -> TaskFacts:
-    """Return the task of a training with a settings file and `key=value` overrides; the package has checked them."""
+    """Return the task of a training with a settings file and `key=value` overrides."""
     given = [of.partition("=")[2].strip() for of in overrides if of.partition("=")[0].strip() == "task"]
-    named = tomllib.loads(settings.read_text(encoding="utf-8")).get("model", {}).get("task")
-    return task_named(package, settings, str(given[-1] if given else named or ""))
+    model = _read_toml(settings).get("model", {})
+    if not isinstance(model, dict):
+        raise BundlerError(f"{settings}: model = {model!r}; expected a line [model] with keys below it")
+    return task_named(package, settings, str(given[-1] if given else model.get("task", "")))
 
 
 def task_named(package: Path, settings: Path, name: str) -> TaskFacts:
@@ -85,17 +85,56 @@ def task_named(package: Path, settings: Path, name: str) -> TaskFacts:
 def predicted_task(weights: Path) -> TaskFacts | None:
     """Return the task of the weights in a folder, as their manifests say; None where there is none to tell."""
     for path in sorted(weights.glob(f"*{MANIFEST_FILE}")):
-        try:
-            return _facts(json.loads(path.read_text(encoding="utf-8"))["task"])
-        except (ValueError, TypeError, KeyError):  # predicting names what is wrong with it
-            continue
+        manifest = read_object(path)
+        if "task" in manifest:
+            return _facts(manifest["task"], path)
     return None
 
 
 def has_truth(data: Path, task: TaskFacts) -> bool:
-    """Tell whether a data folder holds the test images' labels: in a truth.csv, or where no sample asks for them."""
-    return (data / TRUTH_FILE).is_file() or not task.sample_submission
+    """Tell whether a data folder holds the labels of the images to predict: in a truth.csv, or with themselves."""
+    if (data / TRUTH_FILE).is_file() or not task.test_files:
+        return True
+    if task.labels_file or task.sample_submission:
+        return False
+    files = list(data.glob(task.test_files))
+    if task.reader == "image files":
+        return {f.parent.name for f in files} <= {f.parent.name for f in data.glob(task.train_files)}
+    return all(set(task.heads) <= _header(f) for f in files)
 
 
-def _facts(values: Mapping[str, Any]) -> TaskFacts:
-    return TaskFacts(**{key: of for key, of in values.items() if key in TaskFacts._fields})
+def _facts(values: Any, source: Path) -> TaskFacts:
+    """Return what a task's keys and values say; BundlerError where one is missing or of another kind."""
+    if not isinstance(values, Mapping):
+        raise BundlerError(f"{source}: task = {values!r}; expected a table of its keys")
+    kinds = {"heads": (Mapping, "a table"), "hidden_images": (int, "a whole number")}
+    for key in TaskFacts._fields:
+        kind, expected = kinds.get(key, (str, "a text"))
+        if key not in values and key not in TaskFacts._field_defaults:
+            raise BundlerError(f"{source}: no {key}; expected {expected}")
+        if key in values and not isinstance(values[key], kind):
+            raise BundlerError(f"{source}: {key} = {values[key]!r}; expected {expected}")
+        if key in PATTERNS and values.get(key, "").startswith("/"):
+            raise BundlerError(f"{source}: {key} = {values[key]!r}; expected a pattern below the data folder")
+    known = {key: of for key, of in values.items() if key in TaskFacts._fields}
+    return TaskFacts(**known | {"heads": tuple(values["heads"])})
+
+
+def _plain(node: ast.expr) -> Any:
+    """Return what a source's constant is, and of a dictionary the keys; of all else None."""
+    if isinstance(node, ast.Dict):
+        return {_plain(key): None for key in node.keys if key}
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundlerError(f"{path}: not TOML ({error})") from error
+
+
+def _header(path: Path) -> set[str]:
+    """Return the names of a CSV file's columns."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return set(next(csv.reader(file), []))

@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.task not in DRAWN:
         print(f"error: no images can be drawn for {arguments.task}; name a folder that holds some", file=sys.stderr)
         return 2
-    arguments.folder.mkdir(parents=True)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     DRAWN[arguments.task](arguments.folder, arguments.rows * SHARDS, arguments.test_rows * SHARDS, arguments.seed)
     return 0
 

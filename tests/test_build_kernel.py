@@ -14,12 +14,13 @@ import pytest
 from competition_files import write_test_tables
 
 import build_kernel
-from build_kernel import OUTPUTS, main
+from build_kernel import OUTPUTS, Machine, main, rehearse_kernel
 from bundler.errors import BundlerError, RehearsalError
 from bundler.rehearsal import Inputs, Rehearsed
 from bundler.watched_run import Ended
 from multihead import checkpoint, record, report, schedule, submission, weights
 from multihead.submission import SUBMISSION_FILE as SUBMISSION
+from multihead.tasks import BENGALI, task_dict
 from tests.conftest import HOUSE
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
@@ -199,6 +200,40 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(build_kernel, "rehearse", stop)
     assert main(["rehearse", str(tmp_path), "--kernel", "train", "--settings", "mine.toml", "--set", "epochs=1"]) == 2
     assert seen == [["--settings", str(tmp_path / "mine.toml"), *build_kernel.AT_HOME, "--set", "epochs=1"]]
+
+
+@pytest.mark.parametrize("source", ["alessiocorrado99/animals10", "alessiocorrado99/animals10/2"])
+def test_a_task_s_own_dataset_is_not_mounted_as_weights_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    image = tmp_path / "raw-img" / "cane" / "1.jpeg"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    metadata = tmp_path / "kernel" / "train" / "kernel-metadata.json"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(json.dumps({"id": "a/train", "dataset_sources": [source, "me/weights/3"]}))
+    seen: list[Inputs] = []
+
+    def stop(_: Path, inputs: Inputs, *rest: object) -> None:
+        seen.append(inputs)
+        raise BundlerError("enough")
+
+    monkeypatch.setattr(build_kernel, "HOUSE", tmp_path)
+    monkeypatch.setattr(build_kernel, "rehearse", stop)
+    (tmp_path / "mine.toml").write_text('[model]\ntask = "animals10"\n')
+    with pytest.raises(BundlerError, match="enough"):
+        rehearse_kernel("train", tmp_path, tmp_path, tmp_path / "out", Machine(), file=tmp_path / "mine.toml")
+    assert seen == [Inputs("alessiocorrado99/animals10", tmp_path, {"me/weights": tmp_path})]
+
+
+def test_only_wide_parquet_is_repeated(tmp_path: Path, kernel: "Kernel", capsys: pytest.CaptureFixture[str]) -> None:
+    task = task_dict(BENGALI) | {"name": "leaves", "reader": "image files", "test_files": "test/*.parquet"}
+    (tmp_path / "manifest.json").write_text(json.dumps({"task": task}))
+    (tmp_path / "test").mkdir()
+    for name in ("sample_submission.csv", "test/a.parquet"):
+        (tmp_path / name).touch()
+    assert rehearsed(tmp_path, tmp_path, "--rows", "16000") == 2
+    assert capsys.readouterr().err == "error: --rows: repeats wide parquet files, which leaves has none of\n"
 
 
 @pytest.mark.parametrize(

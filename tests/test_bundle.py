@@ -68,6 +68,24 @@ def test_the_script_alone_runs_the_command_with_settings_and_arguments(tmp_path:
     assert done.stdout == "train ['--set', 'a=1'] True it's \"quoted\" \\ ''' ক\n"
 
 
+def test_a_task_beside_the_settings_comes_along(tmp_path: Path) -> None:
+    app = (
+        "from pathlib import Path\n\n\ndef main(argv):\n"
+        "    task = Path(argv[2]).with_name('task.toml')\n"
+        "    print(ascii(task.read_bytes().decode()) if task.exists() else 'none')\n    return 0\n"
+    )
+    for task in (None, 'name = \'leaves\'\r\n# """ \u0995\n'):
+        folder = tmp_path / ("without" if task is None else "with")
+        package = make_package(folder, app=app)
+        if task is not None:
+            (folder / "task.toml").write_bytes(task.encode())
+        script = folder / "script.py"
+        script.write_bytes(build_script(package, folder / "settings.toml", "train"))
+        assert ("TASK = None" in script.read_text()) == (task is None)
+        done = run(script)
+        assert (done.stderr, done.stdout) == ("", f"{'none' if task is None else ascii(task)}\n")
+
+
 def test_nothing_is_written_beside_the_script(tmp_path: Path) -> None:
     assert run(build(tmp_path)).returncode == 0
     assert [f.name for f in (tmp_path / "away").iterdir()] == ["script.py"]

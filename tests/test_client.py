@@ -14,6 +14,7 @@ from bundler import client
 from bundler.errors import BundlerError, ClientError
 from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
 from bundler.preflight import manifest_format
+from multihead.tasks import ANIMALS, task_dict
 from tests.conftest import HOUSE
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
 from tests.test_build_kernel import clone
@@ -61,7 +62,12 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh clone with an owner, which the commands work in; its kernels are not built yet."""
     folder = clone(tmp_path / "house")
     set_owner(folder, USER)
-    for name, path in (("HOUSE", folder), ("DATASET", folder / "dataset_meta"), ("TRAINED", folder / "trained")):
+    for name, path in (
+        ("HOUSE", folder),
+        ("DATASET", folder / "dataset_meta"),
+        ("TRAINED", folder / "trained"),
+        ("PREDICTED", folder / "predicted"),
+    ):
         monkeypatch.setattr(build_kernel, name, path)
     monkeypatch.chdir(folder)
     return folder
@@ -378,6 +384,26 @@ def test_a_submission_that_failed_is_told_with_where_kaggle_says_why(
     assert build_kernel.main(["status", "submission"]) == 2
     told = capsys.readouterr().err
     assert told == f"error: first: error; why stands on https://www.kaggle.com/competitions/{COMPETITION}/submissions\n"
+
+
+def test_of_a_task_whose_files_come_from_a_dataset_the_predictions_are_pulled(
+    house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = json.dumps({"task": task_dict(ANIMALS)})
+    (house / "dataset_meta" / "manifest.json").write_text(task)
+    kaggle.ahead[PREDICT], kaggle.output = ["COMPLETE"], {"predictions.csv": b"id,label\n1,cat\n"}
+    assert build_kernel.main(["status", "predict"]) == 0
+    assert capsys.readouterr().out == f"{PREDICT}: complete\nnext: build_kernel.py pull predict\n"
+    assert build_kernel.main(["pull", "predict"]) == 0
+    assert capsys.readouterr().out == "predicted: predictions.csv\n"
+    assert (house / "predicted" / "predictions.csv").read_bytes() == kaggle.output["predictions.csv"]
+    for command in ("submit --version 1", "status submission"):
+        assert build_kernel.main(command.split()) == 2
+        told = "error: animals10: of no competition to submit to; build_kernel.py pull predict\n"
+        assert capsys.readouterr().err == told
+    kaggle.output = {"other.csv": b""}
+    assert build_kernel.main(["pull", "predict"]) == 2
+    assert "its output holds no submission.csv or predictions.csv; it holds other.csv" in capsys.readouterr().err
 
 
 def test_what_was_never_pushed_is_not_submitted(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

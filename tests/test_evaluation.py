@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from multihead import app
 from multihead.errors import UserError
 from multihead.evaluation import classes_table, read_both, score
-from multihead.tasks import BENGALI
+from multihead.shards import part_ids, read_labels, shards_to_predict
+from multihead.tasks import ANIMALS, BENGALI, DIGITS, task_dict, task_from
+from tests.test_tasks import write_leaves
 
 
 def labels_of(count: int) -> pd.DataFrame:
@@ -105,3 +108,30 @@ def test_evaluate_tells_seen_from_unseen_and_writes_every_class(
         "images",
     ]
     assert len(pd.read_csv(classes)) == 168 + 11 + 7
+
+
+def test_a_folder_without_labels_of_its_test_images_is_named(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    of_one_head = task_from(task_dict(ANIMALS) | {"name": "own", "test_files": "more/*"}, "test")
+    of_pixels = task_from(task_dict(DIGITS) | {"name": "own"}, "test")
+    (tmp_path / "test.csv").write_text("pixel0\n1\n")
+    for of, answers, why in (
+        (task, "id,species,is_ill\nmore0.png,oak,1\n", "more0.png and 2 other images have no labels"),
+        (of_one_head, "id,label\nmore/more0.png,cat\n", "label is more; expected one of butterfly"),
+        (of_pixels, "id,label\n1,1\n", "no column label; it has pixel0"),
+    ):
+        (tmp_path / "predictions.csv").write_text(answers)
+        told = rf"^{tmp_path}: holds no labels of its test images \(.*{why}.*\)$"
+        with pytest.raises(UserError, match=told):
+            read_both(tmp_path / "predictions.csv", tmp_path, of)
+
+
+def test_a_fifth_left_out_of_labelled_photographs_is_scored_with_their_table(tmp_path: Path) -> None:
+    task = replace(write_leaves(tmp_path), test_files="")
+    labels = read_labels(tmp_path, task)
+    ids = [image for part in shards_to_predict(tmp_path, task, 3) for image in part_ids(part, task)]
+    right = [f"{image},{task.heads['species'][labels.species[image]]},{labels.is_ill[image]}" for image in ids]
+    (tmp_path / "predictions.csv").write_text("\n".join(["id,species,is_ill", *right]) + "\n")
+    told, true = read_both(tmp_path / "predictions.csv", tmp_path, task)
+    assert sorted(true.index) == sorted(ids)
+    assert score(told, true, task).total == 1

@@ -624,7 +624,21 @@ def test_where_each_task_s_files_come_from_is_read_off_the_package() -> None:
     found = built_in_tasks(HOUSE / "src" / "multihead")
     assert list(found) == list(TASKS)
     for name, task in TASKS.items():
-        assert found[name]._asdict() == {key: getattr(task, key) for key in TaskFacts._fields}
+        expected = {key: getattr(task, key) for key in TaskFacts._fields} | {"heads": tuple(task.heads)}
+        assert found[name]._asdict() == expected
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_task_whose_files_come_from_a_dataset_asks_both_kernels_for_it(house: Path) -> None:
+    (house / SETTINGS["train"]).write_text('[model]\ntask = "animals10"\n')
+    rule = "expected alessiocorrado99/animals10 among them, where task animals10 comes from"
+    assert lines(house) == [
+        f"{TRAIN_FILE}: dataset_sources = []: {rule}",
+        f'{PREDICT_FILE}: dataset_sources = ["{DATASET}"]: {rule}',
+    ]
+    for file in (TRAIN_FILE, PREDICT_FILE):
+        change(house, file, dataset_sources=["alessiocorrado99/animals10/2"], competition_sources=[])
+    assert lines(house) == [f"{PREDICT_FILE}: dataset_sources = []: {ATTACHED}"]
 
 
 def test_the_format_of_manifests_is_read_off_the_package() -> None:

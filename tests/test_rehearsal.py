@@ -12,7 +12,7 @@ from bundler import rehearsal, watched_run
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
 from bundler.projection import check_growth, check_time, growth_per_file, read_stages
-from bundler.rehearsal import Inputs, Rehearsed, check_outputs, check_submission, rehearse
+from bundler.rehearsal import Inputs, Rehearsed, check_outputs, check_predictions, check_submission, rehearse
 from multihead.tasks import BENGALI
 
 GOOD = "print('working in', __import__('os').getcwd())"
@@ -439,7 +439,7 @@ def test_an_unknown_form_of_mount_and_missing_folders_are_mistakes(tmp_path: Pat
         ("id,target\na,1\nb,2\n", "header id,target; sample_submission.csv has row_id,target"),
         ("row_id,target\nb,1\na,2\n", r"line 2: b,1; expected a,<class>"),
         ("row_id,target\na,1\nb,\n", r"line 3: b,; expected b,<class>"),
-        ("row_id,target\na,1\nb,1.0\n", r"line 3: b,1\.0; expected b,<class>"),
+        ("row_id,target\na,1\nb\n", "line 3: b; expected b,<class>"),
         ("row_id,target\na,1,2\nb,1\n", r"line 2: a,1,2; expected a,<class>"),
     ],
 )
@@ -457,3 +457,31 @@ def test_a_good_submission_is_counted(tmp_path: Path) -> None:
     sample.write_text("row_id,target\na,0\nb,0\n")
     (tmp_path / "submission.csv").write_text("row_id,target\na,7\nb,12\n")
     assert check_submission(tmp_path / "submission.csv", sample) == 2
+
+
+def test_an_answer_need_not_be_of_the_placeholder_s_kind(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission.csv").write_text("file,species,level\na,0,0\n")
+    (tmp_path / "submission.csv").write_text("file,species,level\na,oak,-1\n")
+    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, r"^no predictions\.csv in the working folder$"),
+        ("", r"predictions\.csv: no rows"),
+        ("id,label\n", r"predictions\.csv: no rows"),
+        ("id,label\na,1\nb,\n", r"predictions\.csv, line 3: b,; expected id,label"),
+        ("id,label\na\n", r"predictions\.csv, line 2: a; expected id,label"),
+    ],
+)
+def test_predictions_that_are_none_are_named(tmp_path: Path, text: str | None, told: str) -> None:
+    if text is not None:
+        (tmp_path / "predictions.csv").write_text(text)
+    with pytest.raises(RehearsalError, match=told):
+        check_predictions(tmp_path / "predictions.csv")
+
+
+def test_good_predictions_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").write_text("id,label\na,oak\nb,elm\n")
+    assert check_predictions(tmp_path / "predictions.csv") == 2

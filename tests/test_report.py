@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from multihead.app import main
+from multihead.errors import UserError
 from multihead.generator import TrainBatches
+from multihead.metrics import recall_per_class
 from multihead.pictures import Row, sheet, thumbnail
 from multihead.record import (
     LONGEST,
@@ -31,7 +33,7 @@ from multihead.record import (
     save_record,
     take_samples,
 )
-from multihead.report import MANIFEST_FILE, PAGE_FILE, write_report
+from multihead.report import MANIFEST_FILE, PAGE_FILE, _recalls, write_report
 from multihead.settings import ModelSettings, RunSettings, settings_dict
 from multihead.shards import Shard
 from multihead.tasks import BENGALI, Task
@@ -182,6 +184,9 @@ def test_the_record_counts_every_held_out_image_and_its_recall_is_that_of_the_me
         again = np.zeros_like(dense)
         again[of[:, 0], of[:, 1]] = of[:, 2]
         assert np.array_equal(dense, again)
+        recall, images = _recalls(of, len(HEADS[head]))
+        assert np.array_equal(recall, recall_per_class(truth[head], told[head], len(HEADS[head])), equal_nan=True)
+        assert np.array_equal(images, dense.sum(axis=1))
 
 
 def test_the_most_confused_pairs_are_shown_with_images_of_both_classes() -> None:
@@ -243,6 +248,20 @@ def test_a_record_comes_back_as_it_was_and_is_handed_on(run: Path, tmp_path: Pat
     assert np.array_equal(one.images, other.images)
 
 
+def test_whatever_byte_of_a_record_is_damaged_it_is_read_or_named(run: Path, tmp_path: Path) -> None:
+    copy_record(run, tmp_path)
+    path = tmp_path / REPORT_FOLDER / RECORD_FILE
+    whole, told = path.read_bytes(), set()
+    for place in [*range(0, 400, 5), *range(400, len(whole), 2000), *range(len(whole) - 400, len(whole), 5)]:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            read_record(tmp_path)
+        except UserError as error:
+            told.add(str(error))
+    assert any("decompressing data" in of for of in told)
+    assert all(of.startswith(f"{path}: not a readable record (") and "\n" not in of for of in told)
+
+
 def test_without_a_finished_epoch_or_a_held_out_image_the_page_says_so(tmp_path: Path) -> None:
     write_run(tmp_path, make_record("abc", settings_dict(RunSettings()), None, None), score=None, epoch=1)
     (tmp_path / "history.csv").unlink()
@@ -272,6 +291,10 @@ def test_where_all_is_right_the_page_says_so(tmp_path: Path) -> None:
             r"is not of the weights that the rec",
         ),
         (lambda run: (run / "history.csv").write_text("epoch\nx\n"), r"history\.csv: not a history"),
+        (
+            lambda run: (run / "history.csv").write_text("epoch,loss\n1,3\n"),
+            r"history\.csv: does not have epoch 2, whose weights were saved",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(

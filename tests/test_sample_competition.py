@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from sample_competition import CLASSES, draw, draw_labels
+from sample_competition import CLASSES, draw, draw_labels, main
 
 from multihead.tasks import BENGALI
 
@@ -55,3 +55,9 @@ def test_each_mark_of_each_head_changes_the_image() -> None:
     plain = draw((17, 3, 2), np.random.default_rng(0)).astype(int)
     for labels in ((18, 3, 2), (17, 4, 2), (17, 3, 3), (17, 0, 2), (17, 3, 0)):
         assert np.abs(draw(labels, np.random.default_rng(0)) - plain).max() > 100
+
+
+def test_an_existing_folder_is_drawn_into_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert main([str(tmp_path), "--task", "sign-mnist", "--rows", "1", "--test-rows", "1"]) == 0
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["sign_mnist_test.csv", "sign_mnist_train.csv"]

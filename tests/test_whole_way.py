@@ -1,5 +1,6 @@
 """The built kernels, from a competition's files to its submission, each in its rehearsal."""
 
+import itertools
 import os
 import re
 import shutil
@@ -7,14 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pandas as pd
 import pytest
+from sample_images import draw_shape
 
-from build_kernel import AT_HOME, build
+from build_kernel import AT_HOME, OUTPUTS, PACKAGE, build
+from bundler.bundle import build_script
 from bundler.errors import RehearsalError
 from bundler.projection import read_stages
-from bundler.rehearsal import Inputs, check_submission, rehearse
+from bundler.rehearsal import Inputs, check_outputs, check_submission, rehearse
 from bundler.staging import stage
-from multihead.tasks import BENGALI
+from bundler.tasks import has_truth, own_task, predicted_task
+from multihead.evaluation import read_both
+from multihead.tasks import BENGALI, Task, read_task
 from tests.conftest import HOUSE
 
 pytestmark = pytest.mark.slow
@@ -126,3 +134,60 @@ def test_a_mistake_in_the_settings_is_one_line(
         rehearse(script("predict"), inputs, tmp_path / "root", "new", [*AT_HOME, *arguments])
     assert not list((tmp_path / "root" / "working").iterdir())
     assert "Traceback" not in (tmp_path / "root" / "log.txt").read_text()
+
+
+LEAVES_SETTINGS = """
+[model]
+backbone = "stack"
+image_size = [16, 16]
+stack_layers = ["conv 4", "pool 2", "dense 8"]
+[run]
+epochs = 2
+batch_size = 16
+validation_share = 0.25
+"""
+
+
+def draw_leaves(folder: Path, task: Task) -> None:
+    """Draw photographs for the README's task, 8 of each pair of classes and 2 to predict, in its competition's form."""
+    rng = np.random.default_rng(0)
+    pairs = list(itertools.product(*map(enumerate, task.heads.values())))
+    for part, count in (("train", 8), ("test", 2)):
+        (folder / part).mkdir(parents=True)
+        rows = []
+        for number, ((shape, species), (colour, is_ill)) in enumerate(pairs * count):
+            drawn = draw_shape(shape, (40 + number, 60), rng)
+            name = f"{part}{number}.jpg"
+            cv2.imwrite(str(folder / part / name), drawn[:, :, None] * np.eye(3, dtype=np.uint8)[colour])
+            rows.append({"file": name, "species": species, "is_ill": is_ill})
+        table = pd.DataFrame(rows)
+        table.to_csv(folder / ("train.csv" if part == "train" else "truth.csv"), index=False)
+    table.assign(species="oak", is_ill=0).to_csv(folder / "sample_submission.csv", index=False)
+
+
+def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(name = .*?)```", (HOUSE / "README.md").read_text(), re.DOTALL)
+    kernels, data, dataset = (tmp_path / name for name in ("kernels", "data", "dataset"))
+    kernels.mkdir()
+    dataset.mkdir()
+    (kernels / "task.toml").write_text(example)
+    (kernels / "train.toml").write_text(LEAVES_SETTINGS)
+    (kernels / "predict_kernel.py").write_bytes(
+        build_script(PACKAGE, HOUSE / "kernel" / "predict" / "settings.toml", "predict")
+    )
+    (kernels / "train_kernel.py").write_bytes(build_script(PACKAGE, kernels / "train.toml", "train"))
+    task = read_task(kernels / "task.toml")
+    draw_leaves(data, task)
+    trained = rehearse(kernels / "train_kernel.py", Inputs("leaf-health", data, {}), tmp_path / "1", "new", AT_HOME)
+    check_outputs(trained.working, OUTPUTS["train"])
+    stage(trained.working, dataset)
+    facts = predicted_task(dataset)
+    assert facts == own_task(kernels)
+    assert facts
+    assert has_truth(data, facts)
+    inputs = Inputs(facts.source, data, {"somebody/multihead-weights": dataset})
+    predicted = rehearse(kernels / "predict_kernel.py", inputs, tmp_path / "2", "old", AT_HOME)
+    submission = predicted.working / "submission.csv"
+    assert check_submission(submission, data / facts.sample_submission) == 12
+    told, true = read_both(submission, data, task)
+    assert len(told) == len(true) == 12

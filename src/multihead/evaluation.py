@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from multihead.errors import UserError
-from multihead.labels import label_indices, read_label_table
+from multihead.labels import label_indices, labels_of, read_label_table
 from multihead.metrics import Score, is_seen, recall_per_class, task_score
-from multihead.shards import part_labels, shards_to_predict
+from multihead.shards import part_ids, part_labels, shards_to_predict
 from multihead.submission import read_answers
 from multihead.tasks import FOLDS, Label, Task
 
@@ -38,11 +38,24 @@ def _truths(path: Path, task: Task) -> Iterator[pd.DataFrame]:
         path = path / TRUTH_FILE
     if path.is_dir():
         for fold in range(1 if task.test_files else FOLDS):
-            yield pd.concat([part_labels(part, task, path) for part in shards_to_predict(path, task, fold)])
+            yield _labels_to_predict(path, task, fold)
     elif task.reader == "pixel csv" and path.match(task.test_files):
         yield read_label_table(path, task)
     else:
         yield label_indices(read_answers(path, task), task, path)
+
+
+def _labels_to_predict(folder: Path, task: Task, fold: int) -> pd.DataFrame:
+    """Return the class indices of the images to predict; UserError where the folder holds none."""
+    parts = shards_to_predict(folder, task, fold)
+    try:
+        if not task.labels_file:
+            return pd.concat([part_labels(part, task, folder) for part in parts])
+        ids = [image for part in parts for image in part_ids(part, task)]
+        labels = read_label_table(folder / task.labels_file, task)
+        return pd.DataFrame(labels_of(ids, labels, folder), index=ids)
+    except UserError as error:
+        raise UserError(f"{folder}: holds no labels of its test images ({error})") from error
 
 
 def score(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> Score:

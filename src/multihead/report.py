@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
+from multihead.metrics import recall_per_class
 from multihead.pictures import WIDTH, Row, drawing, png, sheet, shortened
 from multihead.record import (
     EXAMPLES,
@@ -67,8 +68,8 @@ class Run(NamedTuple):
 def write_report(folder: Path) -> Path:
     """Draw what a training left in its working folder, and return the page.
 
-    Raises UserError where the record or the manifest is missing or damaged, where they are not of the same weights,
-    or where matplotlib is not installed.
+    Raises UserError where the record or the manifest is missing or damaged, where they or history.csv are not of the
+    same weights, or where matplotlib is not installed.
     """
     run = _read_run(folder)
     pictures: list[Picture] = []
@@ -95,7 +96,7 @@ def write_report(folder: Path) -> Path:
     for picture in pictures:
         (out / picture.name).write_bytes(picture.content)
     score = run.manifest["score"]
-    title = f"{_task_name(run.manifest)}, {run.manifest['model']['backbone']}"
+    title = f"{run.manifest['model']['task']}, {run.manifest['model']['backbone']}"
     page = _page(title + (f": score {score['total']:.4f}" if score else ""), sections)
     with whole_file(out / PAGE_FILE) as new:
         new.write_text(page, encoding="utf-8")
@@ -114,7 +115,10 @@ def _read_run(folder: Path) -> Run:
         raise UserError(f"{path}: not a manifest of weights ({error!r})") from error
     if sha256 != record.sha256:
         raise UserError(f"{path}: is not of the weights that the record in {REPORT_FOLDER}/ tells of")
-    return Run(manifest, record, _read_history(folder / HISTORY_FILE))
+    history = _read_history(folder / HISTORY_FILE)
+    if history and manifest["epoch"] not in history.get("epoch", ()):  # killed between the two
+        raise UserError(f"{folder / HISTORY_FILE}: does not have epoch {manifest['epoch']}, whose weights were saved")
+    return Run(manifest, record, history)
 
 
 def _read_history(path: Path) -> History:
@@ -137,7 +141,7 @@ def _facts(run: Run) -> str:
     counts = next(iter(record.counts.values()), None)
     speed = manifest["images_per_second"]
     facts = [
-        ("task", _task_name(manifest)),
+        ("task", model["task"]),
         ("backbone", model["backbone"]),
         ("image size", f"{height} x {width} pixels, crop {model['crop']}"),
         ("epochs", f"{epochs} of {of_run['epochs']}"),
@@ -160,11 +164,6 @@ def _facts(run: Run) -> str:
         text += _table(["head", "macro recall", "accuracy", "classes shown", "classes", "worst class"], heads)
     given = [[key, json.dumps(value)] for key, value in of_run.items()]
     return text + _details("All settings of the run", _table(["setting", "value"], given))
-
-
-def _task_name(manifest: Mapping[str, Any]) -> str:
-    task = manifest["model"]["task"]
-    return str(task["name"] if isinstance(task, Mapping) else task)
 
 
 def _head_row(run: Run, head: str) -> list[str]:
@@ -443,11 +442,8 @@ def _batches(run: Run, figure: Draw) -> str:
 
 def _recalls(counts: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return each class's recall, nan where it has no image, and its images, from Record.counts."""
-    images = np.bincount(counts[:, 0], counts[:, 2], classes).astype(np.int64)
-    right = counts[counts[:, 0] == counts[:, 1]]
-    recall = np.full(classes, math.nan)
-    np.divide(np.bincount(right[:, 0], right[:, 2], classes), images, out=recall, where=images > 0)
-    return recall, images
+    truth, answer = np.repeat(counts[:, :2], counts[:, 2], axis=0).T
+    return recall_per_class(truth, answer, classes), np.bincount(truth, minlength=classes)
 
 
 def _worst_first(recall: NDArray[np.float64], images: NDArray[np.int64]) -> list[int]:

@@ -1,0 +1,142 @@
+"""What the bundler reads of tasks: the package's own, a task.toml, the task of weights; and where labels are told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundler.errors import BundlerError
+from bundler.tasks import TaskFacts, built_in_tasks, has_truth, own_task, predicted_task, task_named, trained_task
+from multihead.tasks import TASKS, read_task, task_dict
+from tests.conftest import HOUSE
+from tests.test_tasks import LEAVES
+
+PACKAGE = HOUSE / "src" / "multihead"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    """An empty settings file, with the task of LEAVES beside it."""
+    (tmp_path / "task.toml").write_text(LEAVES)
+    (tmp_path / "settings.toml").touch()
+    return tmp_path / "settings.toml"
+
+
+def facts_of(reader: str = "image files", heads: tuple[str, ...] = ("label",), **values: Any) -> TaskFacts:
+    return TaskFacts("some", reader, heads, **{"train_files": "train/*/*", "dataset": "a/b"} | values)
+
+
+def lay_out(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_a_task_of_one_s_own_is_what_the_package_makes_of_it(settings: Path) -> None:
+    task, found = read_task(settings.with_name("task.toml")), own_task(settings.parent)
+    assert found
+    for key, value in found._asdict().items():
+        assert value == (tuple(task.heads) if key == "heads" else getattr(task, key))
+    assert own_task(HOUSE) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('train_files = "photos/*"\n', "", "no train_files; expected a text"),
+        ('"photos/*"', '["a", "b"]', "train_files = ['a', 'b']; expected a text"),
+        ('"photos/*"', '"/photos/*"', "train_files = '/photos/*'; expected a pattern below the data folder"),
+        ("[heads]", "heads = 3\n[others]", "heads = 3; expected a table"),
+        ("[heads]", 'hidden_images = "many"\n[heads]', "hidden_images = 'many'; expected a whole number"),
+        ("[heads]", "[heads", "not TOML ("),
+    ],
+)
+def test_a_mistake_in_a_task_is_one_line(settings: Path, before: str, after: str, told: str) -> None:
+    path = settings.with_name("task.toml")
+    assert before in LEAVES
+    path.write_text(LEAVES.replace(before, after))
+    with pytest.raises(BundlerError) as error:
+        own_task(path.parent)
+    assert str(error.value).startswith(f"{path}: {told}")
+    assert "\n" not in str(error.value)
+
+
+def test_the_task_of_a_training_is_the_one_set_or_named_or_beside_or_the_first(settings: Path) -> None:
+    assert trained_task(PACKAGE, settings).name == "leaves"
+    settings.write_text('[model]\ntask = "animals10"\n')
+    assert trained_task(PACKAGE, settings).name == "animals10"
+    assert trained_task(PACKAGE, settings, ["epochs=1", " task = sign-mnist"]).name == "sign-mnist"
+    assert trained_task(PACKAGE, settings, ["task=leaves"]).name == "leaves"
+    settings.write_text("")
+    settings.with_name("task.toml").unlink()
+    assert trained_task(PACKAGE, settings).name == next(iter(TASKS))
+    with pytest.raises(
+        BundlerError, match=r"^task: 'leaves' is not known; one of bengali, .*, or that of a task\.toml$"
+    ):
+        task_named(PACKAGE, settings, "leaves")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[model\n", "not TOML ("),
+        ("model = 3\n", "model = 3; expected a line [model] with keys below it"),
+    ],
+)
+def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, text: str, told: str) -> None:
+    settings.write_text(text)
+    with pytest.raises(BundlerError) as error:
+        trained_task(PACKAGE, settings)
+    assert str(error.value).startswith(f"{settings}: {told}")
+    assert "\n" not in str(error.value)
+
+
+def test_the_task_of_weights_is_that_of_their_manifest(tmp_path: Path) -> None:
+    assert predicted_task(tmp_path / "nowhere") is None
+    (tmp_path / "manifest.json").write_text("{}")
+    assert predicted_task(tmp_path) is None
+    (tmp_path / "one.manifest.json").write_text(json.dumps({"task": task_dict(TASKS["animals10"])}))
+    assert predicted_task(tmp_path) == built_in_tasks(PACKAGE)["animals10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"task": "bengali"}', "task = 'bengali'; expected a table of its keys"),
+        ('{"task": {"name": "leaves"}}', "no reader; expected a text"),
+        ("[]", "expected a JSON object"),
+        ("cut", "not JSON ("),
+    ],
+)
+def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(BundlerError) as error:
+        predicted_task(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: {told}")
+
+
+def test_a_truth_file_or_a_fifth_left_out_tells_the_labels(tmp_path: Path) -> None:
+    assert has_truth(tmp_path, facts_of())
+    assert has_truth(tmp_path, facts_of(labels_file="train.csv"))
+    asks = facts_of(test_files="test/*", sample_submission="sample_submission.csv")
+    assert not has_truth(tmp_path, asks)
+    lay_out(tmp_path, "truth.csv")
+    assert has_truth(tmp_path, asks)
+
+
+def test_test_images_tell_their_labels_in_class_folders_only(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak/1.png", "train/elm/2.png", "test/oak/3.png", "more/4.png")
+    assert has_truth(tmp_path, facts_of(test_files="test/*/*"))
+    assert not has_truth(tmp_path, facts_of(test_files="more/*"))
+    assert not has_truth(tmp_path, facts_of(test_files="test/*/*", labels_file="train.csv"))
+    lay_out(tmp_path, "test/unknown/5.png")
+    assert not has_truth(tmp_path, facts_of(test_files="test/*/*"))
+
+
+def test_a_test_file_of_pixels_tells_its_labels_in_the_heads_columns_only(tmp_path: Path) -> None:
+    for file, text in (("test.csv", "kind,pixel0,is_ill\n1,2,3\n"), ("bare.csv", "pixel0,is_ill\n"), ("empty.csv", "")):
+        (tmp_path / file).write_text(text)
+    for file, is_told in (("test.csv", True), ("bare.csv", False), ("empty.csv", False), ("*.csv", False)):
+        assert has_truth(tmp_path, facts_of("pixel csv", ("kind", "is_ill"), test_files=file)) == is_told, file
+    assert not has_truth(tmp_path, facts_of("pixel csv", ("kind",), test_files="test.csv", labels_file="train.csv"))
