@@ -162,7 +162,7 @@ def draw_leaves(folder: Path, task: Task) -> None:
             rows.append({"file": name, "species": species, "is_ill": is_ill})
         table = pd.DataFrame(rows)
         table.to_csv(folder / ("train.csv" if part == "train" else "truth.csv"), index=False)
-    table.assign(species="oak", is_ill=0).to_csv(folder / "sample_submission.csv", index=False)
+    table.assign(is_ill=0, species="oak").to_csv(folder / "sample_submission.csv", index=False)
 
 
 def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> None:
