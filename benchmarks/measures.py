@@ -244,7 +244,7 @@ def _predict_network(folder: Path, kind: str) -> Callable[[], Any]:
     from multihead.tasks import BENGALI
 
     network = _network(kind)
-    images = sum(map(count_rows, shards_to_predict(folder, BENGALI)))
+    images = sum(count_rows(part, BENGALI) for part in shards_to_predict(folder, BENGALI))
     crops = np.random.default_rng(0).integers(0, 256, (images, *SIZE, 1), np.uint8)
     return lambda: predict_probabilities(network, crops, BATCH)
 

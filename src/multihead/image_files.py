@@ -1,5 +1,6 @@
 """Image files of any size: JPEG, PNG and whatever else OpenCV decodes, a folder per class or a table of labels."""
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
-from multihead.labels import label_indices
+from multihead.labels import label_indices, one_form
+from multihead.progress import say
 from multihead.tasks import FOLDS, Task
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-IMAGES_PER_SHARD = 4096
+IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
+MAX_UNREADABLE_SHARE = 0.05  # of a shard's train images
 
 
 class ImageFiles(NamedTuple):
@@ -28,17 +31,41 @@ class ImageFiles(NamedTuple):
 
 
 def find_images(folder: Path, pattern: str) -> list[str]:
-    """Return the paths below the folder of the images that match, sorted; UserError if there are none."""
-    found = sorted(f.relative_to(folder).as_posix() for f in folder.glob(pattern) if f.suffix.lower() in SUFFIXES)
+    """Return the paths below the folder of the images that match, sorted; the case of a suffix does not count.
+
+    Raises UserError if there are none, or for a name that is not UTF-8.
+    """
+    suffix = Path(pattern).suffix.lower()
+    suffixes = {suffix} & SUFFIXES or SUFFIXES
+    files = folder.glob(pattern.removesuffix(Path(pattern).suffix) + ".*" if suffix in SUFFIXES else pattern)
+    found = sorted(f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in suffixes)
     if not found:
         raise UserError(f"no images {pattern} in {folder}")
+    for path in found:
+        if any("\ud800" <= letter <= "\udfff" for letter in path):
+            raise UserError(f"{folder}: the name {path!a} is not UTF-8")
     return found
 
 
-def in_shards(folder: Path, paths: Sequence[str]) -> list[ImageFiles]:
-    """Return the images in shards of equal size, each drawn from all over the folder; always the same ones."""
+def refuse_repeated(paths: Sequence[str], task: Task) -> None:
+    """Raise UserError for two images with the same id."""
+    first: dict[str, str] = {}
+    for path in paths:
+        other = first.setdefault(image_id(path, task), path)
+        if other != path:
+            raise UserError(
+                f"{other} and {path} are both {image_id(path, task)}; a table of ids cannot tell them apart"
+            )
+
+
+def in_shards(folder: Path, paths: Sequence[str], task: Task) -> list[ImageFiles]:
+    """Return the images in shards of equal size, each drawn from all over the folder; always the same ones.
+
+    A shard has at most IMAGES_PER_SHARD images and, at the task's image_shape, BYTES_PER_SHARD.
+    """
     order = np.random.default_rng(0).permutation(len(paths))
-    parts = np.array_split(order, -(-len(paths) // IMAGES_PER_SHARD))
+    most = max(1, min(IMAGES_PER_SHARD, BYTES_PER_SHARD // math.prod(task.image_shape)))
+    parts = np.array_split(order, -(-len(paths) // most))
     return [
         ImageFiles(f"images {number}", folder, tuple(paths[i] for i in sorted(part.tolist())))
         for number, part in enumerate(parts)
@@ -57,36 +84,49 @@ def fold_of(paths: Sequence[str]) -> NDArray[np.int64]:
 
 def image_id(path: str, task: Task) -> str:
     """Return an image's id: its file's name where a table holds those, else its path below the data folder."""
-    return Path(path).name if task.id_column else path
+    if not task.id_column:
+        return path
+    return Path(path).name if task.id_has_suffix else Path(path).stem
 
 
 def labels_by_folder(paths: Sequence[str], task: Task, folder: Path) -> pd.DataFrame:
     """Return the class indices of images whose folder is their class; UserError for a folder that is none."""
     (head,) = task.heads
-    names = [Path(path).parent.name for path in paths]
+    names = [one_form(Path(path).parent.name) for path in paths]
+    classes = {one_form(name): of for name, of in task.class_folders.items()}
     ids = pd.Index([image_id(path, task) for path in paths])
-    return label_indices(pd.DataFrame({head: [task.class_folders.get(n, n) for n in names]}, index=ids), task, folder)
+    return label_indices(pd.DataFrame({head: [classes.get(name, name) for name in names]}, index=ids), task, folder)
 
 
 def read_images(part: ImageFiles, task: Task, *, is_train: bool) -> tuple[list[str], NDArray[np.uint8]]:
     """Return one shard's ids and images, uint8 (n, H, W, c), stretched to the task's image_shape; a thread per core.
 
-    A file that is no image raises UserError where it is trained on; a test image is blank then, so that it costs
-    nothing but its own answer.
+    Files that are no images are named. Of train images they are left out, and raise UserError where they are more than
+    MAX_UNREADABLE_SHARE; a test image is blank then, so that it costs nothing but its own answer.
     """
     height, width, channels = task.image_shape
     images = np.zeros((len(part.paths), height, width, channels), np.uint8)
 
-    def fill(row: int) -> None:
+    def fill(row: int) -> bool:
         image = _decoded(part.folder / part.paths[row], channels)
         if image is not None:
             cv2.resize(image, (width, height), dst=images[row], interpolation=cv2.INTER_AREA)
-        elif is_train:
-            raise UserError(f"{part.folder / part.paths[row]}: not a readable image")
+        return image is not None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(fill, range(len(part.paths))))
-    return [image_id(path, task) for path in part.paths], images
+        is_readable = np.array(list(pool.map(fill, range(len(part.paths)))), np.bool_)
+    ids = [image_id(path, task) for path in part.paths]
+    lost = [path for path, readable in zip(part.paths, is_readable.tolist(), strict=True) if not readable]
+    if not lost:
+        return ids, images
+    some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+    told = f"{len(lost)} of {len(ids)} image files cannot be read: {some}"
+    if is_train and len(lost) > MAX_UNREADABLE_SHARE * len(ids):
+        raise UserError(f"{part.folder}: {told}")
+    say(f"warning: {told}{'; they are left out' if is_train else ''}")
+    if not is_train:
+        return ids, images
+    return [of for of, readable in zip(ids, is_readable.tolist(), strict=True) if readable], images[is_readable]
 
 
 def _decoded(path: Path, channels: int) -> NDArray[np.uint8] | None:

@@ -1,5 +1,6 @@
 """Tables of class labels, and the indices that stand for them."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,14 +33,14 @@ def row_numbers(rows: int) -> pd.Index:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Return columns of a CSV file, as they are; UserError where it has not all of them."""
+    """Return columns of a CSV file as text, "" where a cell is empty; UserError where it has not all of them."""
     try:
         there = list(map(str, pd.read_csv(path, nrows=0)))
         missing = [name for name in columns if name not in there]
         if missing:
             some = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "")
             raise UserError(f"{path}: no column {', '.join(missing)}; it has {some}")
-        return pd.read_csv(path, usecols=list(columns), dtype=dict.fromkeys(columns[:1], str))
+        return pd.read_csv(path, usecols=list(columns), dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as CSV ({error})") from error
 
@@ -55,13 +56,21 @@ def class_indices(labels: "pd.Series[int]", classes: Sequence[Label], path: Path
 
     Raises UserError for a label that is none of them, naming the file and the label's index (its row).
     """
-    values = labels.astype(str) if isinstance(classes[0], str) else pd.to_numeric(labels, errors="coerce")
-    indices = pd.Index(classes).get_indexer(pd.Index(values))
+    is_text = isinstance(classes[0], str)
+    values = labels.map(one_form) if is_text else pd.to_numeric(labels, errors="coerce")
+    known = [one_form(str(of)) for of in classes] if is_text else list(classes)
+    indices = pd.Index(known).get_indexer(pd.Index(values))
     outside = np.flatnonzero(indices < 0)
     if len(outside):
         row, label = labels.index[outside[0]], labels.iloc[outside[0]]
-        raise UserError(f"{path}, {row}: {labels.name} is {label}; expected {_listed(classes)}")
+        told = "empty" if label == "" else label
+        raise UserError(f"{path}, {row}: {labels.name} is {told}; expected {_listed(classes)}")
     return indices.astype(np.int64)
+
+
+def one_form(text: str) -> str:
+    """Return a text with its accents as one letter each: file systems take them apart."""
+    return unicodedata.normalize("NFC", text)
 
 
 def labels_of(ids: Sequence[str], labels: pd.DataFrame, path: Path) -> Mapping[str, NDArray[np.int64]]:
@@ -70,7 +79,8 @@ def labels_of(ids: Sequence[str], labels: pd.DataFrame, path: Path) -> Mapping[s
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         raise UserError(
-            f"{path}: {ids[unknown[0]]} and {len(unknown) - 1} other images have no labels in the label file"
+            f"{path}: {ids[unknown[0]]} and {len(unknown) - 1} other images have no labels among those of "
+            f"{', '.join(labels.index[:2])}, ..."
         )
     return {str(head): labels[head].to_numpy()[rows] for head in labels}
 

@@ -39,7 +39,8 @@ def read_images(path: Path, task: Task) -> tuple[list[str], NDArray[np.uint8]]:
     """
     expected = math.prod(task.image_shape)
     try:
-        table = pl.read_csv(path, infer_schema_length=None)
+        as_text = {task.id_column: pl.String} if task.id_column else None
+        table = pl.read_csv(path, infer_schema_length=None, schema_overrides=as_text)
         names = sorted(filter(PIXEL.fullmatch, table.columns), key=lambda name: int(name.removeprefix("pixel")))
         if len(names) != expected:
             raise UserError(f"{path}: {len(names)} pixel columns; expected {expected}, as pixel0 or pixel1 and so on")
@@ -53,5 +54,5 @@ def read_images(path: Path, task: Task) -> tuple[list[str], NDArray[np.uint8]]:
         raise UserError(f"{path}: damaged: {first_line(error)}") from error
     except PixelError as error:
         raise UserError(f"{path}: {error}") from error
-    ids = [str(i) for i in table[task.id_column]] if task.id_column else row_numbers(len(pixels)).tolist()
+    ids = table[task.id_column].to_list() if task.id_column else row_numbers(len(pixels)).tolist()
     return ids, pixels.reshape(-1, *task.image_shape)

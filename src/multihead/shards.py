@@ -54,8 +54,9 @@ def _find_shards(folder: Path, task: Task, pattern: str, fold: tuple[int, bool] 
             paths = [path for path, inside in zip(paths, is_in_fold.tolist(), strict=True) if inside == fold[1]]
         if not paths:
             raise UserError(f"too few images {pattern} in {folder} for fold {(fold or (0,))[0]}")
-        return list(image_files.in_shards(folder, paths))
-    files = sorted(folder.glob(pattern), key=lambda f: [int(n) for n in re.findall(r"\d+", f.name)])
+        image_files.refuse_repeated(paths, task)
+        return list(image_files.in_shards(folder, paths, task))
+    files = sorted(folder.glob(pattern), key=lambda f: ([int(n) for n in re.findall(r"\d+", f.name)], f.name))
     if not files:
         raise UserError(f"no {pattern} in {folder}")
     if len(files) > 1 and not task.id_column:
@@ -70,7 +71,10 @@ def read_labels(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
     """
     if task.labels_file:
         return read_label_table(folder / task.labels_file, task)
-    return pd.concat([part_labels(part, task, folder) for part in shards_to_train(folder, task, fold)])
+    labels = pd.concat([part_labels(part, task, folder) for part in shards_to_train(folder, task, fold)])
+    if labels.index.has_duplicates:
+        raise UserError(f"{task.train_files}: {labels.index[labels.index.duplicated()][0]} stands in two files")
+    return labels
 
 
 def part_labels(part: Part, task: Task, folder: Path) -> pd.DataFrame:
@@ -80,11 +84,11 @@ def part_labels(part: Part, task: Task, folder: Path) -> pd.DataFrame:
     return read_label_table(part, task)
 
 
-def count_rows(part: Part) -> int:
+def count_rows(part: Part, task: Task) -> int:
     """Return the number of images in a shard, reading as little as tells it."""
     if isinstance(part, ImageFiles):
         return len(part.paths)
-    return pixel_csv.count_rows(part) if part.suffix == ".csv" else wide_parquet.count_rows(part)
+    return pixel_csv.count_rows(part) if task.reader == "pixel csv" else wide_parquet.count_rows(part)
 
 
 def read_shard(part: Part, task: Task, labels: pd.DataFrame | None = None, memory: PixelMemory | None = None) -> Shard:

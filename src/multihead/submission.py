@@ -106,8 +106,13 @@ def submission_of_sample(path: Path, sample: Path, task: Task, prior: Mapping[st
 
 
 def submission_of_images(path: Path, images: Sequence[str], task: Task, prior: Mapping[str, Label]) -> Submission:
-    """Return a table with a row per image, id and a column per head, where no sample asks for another form."""
+    """Return a table with a row per image, id and a column per head, where no sample asks for another form.
+
+    Raises UserError for an image that comes twice.
+    """
     rows = pd.Index(images, dtype=str, name=ID)
+    if rows.has_duplicates:
+        raise UserError(f"{task.test_files}: {rows[rows.duplicated()][0]} stands in two files")
     return Submission(path, rows, {head: head for head in task.heads}, prior, task, "the test files")
 
 

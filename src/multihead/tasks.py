@@ -3,6 +3,7 @@
 A task of one's own is a task.toml beside settings.toml, its keys those of Task.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from multihead.architectures import BACKBONES
 from multihead.errors import UserError
 
 Label = int | str
@@ -19,6 +21,11 @@ READERS = ("wide parquet", "pixel csv", "image files")
 SCORES = ("macro recall", "accuracy")
 CROPS = ("ink", "none")
 FOLDS = 5  # of a task without test files
+# What no head may be called: layers of the network, columns of history.csv and predictions.csv
+_TAKEN = {
+    *("images", "input_scaling", "gray_to_colour", "dropout", "id", "epoch", "loss", "learning_rate"),
+    *("images_per_second", "memory_gb", "score", "score_with_prior", "score_unseen"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class Task:
         drawn evenly over the classes, takes their place (ModelSettings.fold).
     labels_file: a table of train labels, a column per head. Without it they are in the train files: columns of a pixel
         CSV, or the folder that an image file lies in. class_folders: what such a folder stands for, if not its name.
-    id_column: of that table, and of files that are tables themselves; it holds file names where the images are files.
+    id_column: of that table, and of files that are tables themselves; it holds file names where the images are files,
+        with their suffix unless id_has_suffix is False.
         Without it the rows of a table are numbered from 1, and an image file's id is its path below the data folder.
     sample_submission: whose rows a submission has; without it, predictions.csv has a row per image.
     score: the mean over a head's classes of the recall, or the share of images that are right; score_weights: how much
@@ -56,6 +64,7 @@ class Task:
     labels_file: str = ""
     class_folders: Mapping[str, str] = field(default_factory=dict)
     id_column: str = ""
+    id_has_suffix: bool = True
     sample_submission: str = ""
     score: str = "accuracy"
     score_weights: Mapping[str, float] = field(default_factory=dict)
@@ -227,6 +236,15 @@ def _refuse_contradictions(task: Task, source: str) -> None:
             f"{source}: a folder names one class, but there are {len(task.heads)} heads; name a labels_file"
         )
     for head, labels in task.heads.items():
+        if head in _TAKEN or head in BACKBONES:
+            raise UserError(
+                f"{source}: heads.{head}: a name that the network or its tables have already; choose another"
+            )
+        longer = [other for other in task.heads if other.endswith(f"_{head}")]
+        if longer:
+            raise UserError(
+                f"{source}: heads.{head}: {longer[0]} ends in it, so row ids <image>_<head> could be of either"
+            )
         if not labels or len(set(labels)) < len(labels) or len({type(label) for label in labels}) > 1:
             raise UserError(f"{source}: heads.{head}: expected different labels, all numbers or all texts")
 
@@ -259,8 +277,17 @@ def _maps_to(*kinds: type) -> Any:
     return lambda value: isinstance(value, Mapping) and all(type(of) in kinds for of in value.values())
 
 
+def _is_weights(value: Any) -> bool:
+    return _maps_to(int, float)(value) and all(0 < of < math.inf for of in value.values())
+
+
 _TEXT = (_is_text, "a text")
-_PATTERN = (lambda value: _is_text(value) and not value.startswith(("/", "~")), "a pattern below the data folder")
+_PATTERN = (
+    lambda value: _is_text(value) and not value.startswith(("/", "~")) and "**" not in value,
+    "a pattern below the data folder, without **",
+)
+_FILE = (lambda value: _PATTERN[0](value) and not re.search(r"[*?[]", value), "a file below the data folder")
+_BOOL = (lambda value: isinstance(value, bool), "true or false")
 # For each key: whether a value is possible, and what is expected
 _RULES: Mapping[str, tuple[Any, str]] = {
     "name": (lambda value: _is_text(value) and bool(value), "a text"),
@@ -272,15 +299,16 @@ _RULES: Mapping[str, tuple[Any, str]] = {
     ),
     "train_files": (lambda value: _PATTERN[0](value) and bool(value), _PATTERN[1]),
     "competition": _TEXT,
-    "dataset": (lambda value: _is_text(value) and value.count("/") in (0, 1), "owner/slug"),
+    "dataset": (lambda value: _is_text(value) and bool(re.fullmatch(r"([^/]+/[^/]+)?", value)), "owner/slug"),
     "test_files": _PATTERN,
-    "labels_file": _PATTERN,
+    "labels_file": _FILE,
     "class_folders": (_maps_to(str), "a table of texts"),
     "id_column": _TEXT,
-    "sample_submission": _PATTERN,
+    "id_has_suffix": _BOOL,
+    "sample_submission": _FILE,
     "score": (lambda value: value in SCORES, f"one of {', '.join(SCORES)}"),
-    "score_weights": (_maps_to(int, float), "a table of numbers"),
-    "dark_ink": (lambda value: isinstance(value, bool), "true or false"),
+    "score_weights": (_is_weights, "a table of finite numbers over 0"),
+    "dark_ink": _BOOL,
     "crop": (lambda value: value in CROPS, f"one of {', '.join(CROPS)}"),
     "hidden_images": (lambda value: type(value) is int and value >= 0, "a whole number, at least 0"),
 }

@@ -37,7 +37,7 @@ from multihead.progress import Pace, elapsed, memory_gb, say
 from multihead.record import HeldOut, Samples, copy_record, make_record, no_harm, save_record, take_samples
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
-from multihead.shards import Shard, count_rows, read_labels, shards_to_train
+from multihead.shards import Shard, count_rows, part_ids, read_labels, shards_to_train
 from multihead.tasks import Task, task_dict
 from multihead.validation import choose_validation
 from multihead.weights import MANIFEST_FILE, copy_weights, save_weights
@@ -82,8 +82,8 @@ class Trainer:
     def __init__(self, task: Task, model: ModelSettings, run: RunSettings, data: Path, working: Path) -> None:
         self.task, self.model, self.run, self.working = task, model, run, working
         self.files = shards_to_train(data, model.as_read(task), model.fold)
-        self.images = sum(count_rows(file) for file in self.files)  # a damaged file shows now, not in an hour
-        self.labels = read_labels(data, task, model.fold)
+        self.images = sum(count_rows(file, task) for file in self.files)  # a damaged table shows now, not in an hour
+        self.labels = self._with_images(read_labels(data, task, model.fold))
         self.held_out = choose_validation(self.labels, run)
         self.train_images = int((~self.held_out).sum())
         self.network = build_model(model, task)
@@ -105,6 +105,14 @@ class Trainer:
         self._answers_per_second: float | None = None  # of the network alone, on this device
         self._samples: Samples | None = None  # for the report
         self.deadline = run.deadline()
+
+    def _with_images(self, labels: pd.DataFrame) -> pd.DataFrame:
+        """Return the labels of those images that the files hold, and say what others there are."""
+        has_image = labels.index.isin([image for file in self.files for image in part_ids(file, self.task)])
+        if not has_image.all():
+            some = ", ".join(labels.index[~has_image][:5])
+            say(f"warning: {(~has_image).sum():,} of {len(labels):,} labels have no image: {some}, ...")
+        return labels[has_image]
 
     def train(self) -> TrainingState:
         """Train, leave the weights of the best epoch in the working folder, and return how far it came."""
