@@ -1,4 +1,4 @@
-"""The one exception that is shown without a traceback."""
+"""The exceptions of this package: a mistake that is shown without a traceback, and a time budget that is over."""
 
 
 class UserError(Exception):
@@ -10,3 +10,8 @@ class UserError(Exception):
 
 class OutOfTimeError(Exception):
     """The time budget is over: what was begun is given up, what is done is kept."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    return str(error).partition("\n")[0]

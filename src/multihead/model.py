@@ -7,7 +7,7 @@ import keras
 
 from multihead.architectures import STACK
 from multihead.backbones import build_backbone, scaled
-from multihead.errors import UserError
+from multihead.errors import UserError, first_line
 from multihead.settings import ModelSettings
 from multihead.tasks import Task
 
@@ -38,8 +38,7 @@ def load_pretrained(network: Any, settings: ModelSettings, path: Path) -> None:
     try:
         network.get_layer(settings.backbone).load_weights(path)
     except (OSError, ValueError) as error:
-        told = str(error).splitlines()[0]
-        raise UserError(f"pretrained: {path} does not fit {settings.backbone} ({told})") from error
+        raise UserError(f"pretrained: {path} does not fit {settings.backbone} ({first_line(error)})") from error
 
 
 def freeze_up_to(network: Any, settings: ModelSettings, name: str) -> None:

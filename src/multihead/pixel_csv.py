@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.errors import UserError
+from multihead.errors import UserError, first_line
 from multihead.labels import read_table, row_numbers
+from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8
 from multihead.tasks import Task
-from multihead.wide_parquet import READ_ERRORS, PixelError, columns_as_uint8, first_line
 
 PIXEL = re.compile(r"(?:pixel)?(\d+)")
 

@@ -15,13 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from multihead.background import in_background
-from multihead.errors import UserError
+from multihead.errors import UserError, first_line
+from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8
 from multihead.tasks import Task
 
 BYTES_PER_CHUNK = 40_000_000  # that are decoded at a time: fewer cost time, more cost memory
 COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each page of the images too often
-# a damaged file can make polars panic, and that is no Exception
-READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 def count_rows(path: Path) -> int:
@@ -89,10 +88,6 @@ def read_images(path: Path, task: Task, memory: PixelMemory) -> tuple[list[str],
     return ids, images.reshape(-1, *task.image_shape)
 
 
-class PixelError(ValueError):
-    """A column holds something that is no pixel."""
-
-
 def _open(path: Path) -> pl.LazyFrame:
     """Return the file with its footer read, which all selections from it share."""
     try:
@@ -129,33 +124,9 @@ def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str], at_a_time: int) -> I
         yield table
 
 
-def columns_as_uint8(table: pl.DataFrame) -> NDArray[np.uint8]:
-    """Return k columns of n rows as (k, n), converted where that loses nothing: some copies of the data hold floats."""
-    for name, (missing,) in table.null_count().to_dict(as_series=False).items():
-        if missing:
-            raise PixelError(f"column {name!r} has {missing} missing values")
-    values = table.to_numpy(order="fortran").T
-    if values.dtype == np.uint8:
-        return values
-    with np.errstate(invalid="ignore"):  # nan has no whole number; the comparison finds it
-        converted = values.astype(np.uint8)
-    is_wrong = converted != values
-    if is_wrong.any():
-        column, row = np.unravel_index(is_wrong.argmax(), is_wrong.shape)
-        name, value = table.columns[column], values[column, row]
-        raise PixelError(f"column {name!r} holds {value}; expected whole numbers from 0 to 255")
-    return converted
-
-
 def _transpose_into(out: NDArray[np.uint8], columns: NDArray[np.uint8]) -> None:
     """Copy (k, n) into `out` (n, k)."""
     if len(out):
         for start in range(0, len(columns), COLUMNS_PER_TRANSPOSE):
             stop = start + COLUMNS_PER_TRANSPOSE
             cv2.transpose(columns[start:stop], dst=out[:, start:stop])
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says."""
-    """Return the first line of what an error says."""
-    return str(error).partition("\n")[0]
