@@ -186,8 +186,10 @@ def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> No
     assert facts
     assert has_truth(data, facts)
     inputs = Inputs(facts.source, data, {"somebody/multihead-weights": dataset})
+    (data / "test" / "test0.jpg").write_bytes(b"no photograph")
     predicted = rehearse(kernels / "predict_kernel.py", inputs, tmp_path / "2", "old", AT_HOME)
     submission = predicted.working / "submission.csv"
     assert check_submission(submission, data / facts.sample_submission) == 12
+    assert "warning: 1 of 12 image files cannot be read: test/test0.jpg" in predicted.log
     told, true = read_both(submission, data, task)
     assert len(told) == len(true) == 12
