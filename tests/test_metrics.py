@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,3 +48,19 @@ def test_no_images_cannot_be_scored() -> None:
     nothing = {head: np.array([], np.int64) for head in BENGALI.heads}
     with pytest.raises(ValueError, match="no images"):
         task_score(nothing, nothing, BENGALI)
+
+
+def test_the_standard_error_is_the_spread_of_scores_over_draws_of_the_images() -> None:
+    rng = np.random.default_rng(0)
+    images, recall = np.array([400, 100, 20]), np.array([0.9, 0.7, 0.4])
+    truth = np.repeat(np.arange(3), images)
+    for how in ("macro recall", "accuracy"):
+        task = replace(BENGALI, heads={"root": (0, 1, 2)}, score=how, score_weights={})
+        scores = [
+            task_score(
+                {"root": truth}, {"root": np.where(rng.random(520) < recall[truth], truth, (truth + 1) % 3)}, task
+            )
+            for _ in range(400)
+        ]
+        spread = np.std([score.total for score in scores])
+        assert np.mean([score.standard_error for score in scores]) == pytest.approx(spread, rel=0.1)

@@ -127,7 +127,7 @@ def test_the_page_says_what_the_run_was_in_words_and_numbers(run: Path) -> None:
         "bengali, narrow: score 0.4321",
         "32 x 40 pixels, crop ink",
         "2 of 30",
-        "2, whose weights were saved",
+        "saved epoch",
         "animal 0.5",
     ):
         assert told in page.text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multihead.backbones import build_backbone
 from multihead.devices import device_name, prepare_devices
 from multihead.errors import UserError
-from multihead.metrics import is_seen
+from multihead.metrics import Score, is_seen
 from multihead.record import REPORT_FOLDER
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings
@@ -59,6 +59,10 @@ def test_too_few_images_to_hold_any_out_is_an_error() -> None:
         choose_validation(labels_of([(0, 0)]), RunSettings(validation_share=0.001))
 
 
+def score_of(total: float, standard_error: float = 0.0) -> Score:
+    return Score("R", total, {"root": total}, {"root": ()}, standard_error)
+
+
 def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
     run = RunSettings(
         schedule="plateau", learning_rate=1.0, plateau_patience=2, plateau_factor=0.5, min_learning_rate=0.3
@@ -66,18 +70,20 @@ def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
     state = TrainingState()
     rates = []
     for score in [0.1, 0.2, 0.2, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1]:
-        state.end_epoch(score, run)
+        state.end_epoch(score_of(score), run)
         rates.append(state.learning_rate(run, 5.0))
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]
-    assert (state.best_epoch, state.best_score, state.epochs_since_best) == (5, 0.3, 4)
+    assert (state.saved_epoch, state.best_score, state.epochs_since_best) == (5, 0.3, 4)
 
 
-def test_of_equal_epochs_the_last_is_the_best_but_the_plateau_goes_on() -> None:
-    run = RunSettings(schedule="plateau", plateau_patience=10)
+@pytest.mark.parametrize(("schedule", "saved"), [("plateau", (3, 0.7)), ("cosine", (5, 0.6))])
+def test_the_last_epoch_within_the_error_of_the_best_is_saved(schedule: str, saved: tuple[int, float]) -> None:
+    run = RunSettings(schedule=schedule, plateau_patience=10)
     state = TrainingState()
-    for score in [0.5, 0.7, 0.7, 0.6]:
-        state.end_epoch(score, run)
-    assert (state.best_epoch, state.epochs_since_best) == (3, 2)
+    for score in [0.5, 0.7, 0.7, 0.55, 0.6, 0.55]:
+        state.end_epoch(score_of(score, standard_error=0.1), run)
+    assert (state.saved_epoch, state.saved_score) == saved
+    assert (state.best_score, state.epochs_since_best) == (0.7, 4)
 
 
 @given(st.floats(1e-6, 1), st.floats(1e-9, 1e-3), st.integers(1, 60), st.floats(0, 2))
@@ -146,7 +152,8 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
     assert manifest.device == device_name()
     assert manifest.images_per_second
     assert manifest.images_per_second > 100
-    assert manifest.score["total"] == state.best_score == max(float(row["score"]) for row in history)
+    assert manifest.score["total"] == state.saved_score == float(history[manifest.epoch - 1]["score"])
+    assert state.best_score == max(float(row["score"]) for row in history)
     train = pd.read_csv(drawn / "train.csv")
     for head, counts in manifest.train_counts.items():
         everywhere = np.bincount(train[head], minlength=len(counts))

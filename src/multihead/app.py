@@ -78,8 +78,8 @@ def train(settings: Settings) -> None:
 
     state = Trainer(task, model, run, data, working).train()
     told = (
-        f"epoch {state.best_epoch}, validation score {state.best_score:.4f}"
-        if state.best_epoch
+        f"epoch {state.saved_epoch}, validation score {state.saved_score:.4f}"
+        if state.saved_epoch
         else "unfinished epoch 1"
     )
     say(f"weights: {working}, {told}")

@@ -19,7 +19,7 @@ from multihead.moving_average import MovingAverage
 from multihead.whole_files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.npz"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

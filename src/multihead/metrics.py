@@ -1,5 +1,6 @@
 """A task's score: the weighted mean of what each head reaches, in macro-averaged recall or in accuracy."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +19,15 @@ class Score:
     """total: the weighted mean of `heads`, what each head reaches. name: what it is called: R, as the competition calls
     its weighted macro recall, or accuracy.
 
-    absent: for each head, the class labels that the truth never shows; they count for nothing.
+    absent: for each head, the class labels that the truth never shows; they count for nothing. standard_error: of the
+    total, by which images of each class there are, as if the heads' answers were independent.
     """
 
     name: str
     total: float
     heads: Mapping[str, float]
     absent: Mapping[str, tuple[Label, ...]]
+    standard_error: float
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -75,12 +78,18 @@ def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], t
     A class that the truth lacks is left out of a macro recall. Raises ValueError for an empty truth.
     """
     name, measure = MEASURES[task.score]
-    values, absent = {}, {}
+    values, variances, absent = {}, {}, {}
     for head, classes in task.heads.items():
         if not len(truth[head]):
             raise ValueError(f"{head}: no images to score")
         values[head] = measure(truth[head], predicted[head], len(classes))
         images = np.bincount(truth[head], minlength=len(classes))
         absent[head] = tuple(classes[i] for i in np.flatnonzero(images == 0))
-    total = np.average(list(values.values()), weights=[task.weight(head) for head in task.heads])
-    return Score(name, float(total), values, absent)
+        recall = recall_per_class(truth[head], predicted[head], len(classes))[images > 0]
+        images = images[images > 0]
+        shares = np.full(len(images), 1 / len(images)) if task.score == "macro recall" else images / images.sum()
+        variances[head] = float((shares**2 * recall * (1 - recall) / images).sum())
+    weights = {head: task.weight(head) / sum(map(task.weight, task.heads)) for head in task.heads}
+    total = sum(weights[head] * values[head] for head in task.heads)
+    error = math.sqrt(sum(weights[head] ** 2 * variances[head] for head in task.heads))
+    return Score(name, float(total), values, absent, error)

@@ -145,7 +145,7 @@ def _facts(run: Run) -> str:
         ("backbone", model["backbone"]),
         ("image size", f"{height} x {width} pixels, crop {model['crop']}"),
         ("epochs", f"{epochs} of {of_run['epochs']}"),
-        ("best epoch", f"{manifest['epoch']}, whose weights were saved" if epochs else "none was finished"),
+        ("saved epoch", str(manifest["epoch"]) if epochs else "none was finished"),
         ("score", f"{score['total']:.4f} on the held-out images" if score else "none: no held-out image was read"),
         ("prior exponents", ", ".join(f"{head} {of:g}" for head, of in manifest["prior_exponents"].items())),
         ("images trained on", f"{sum(next(iter(manifest['train_counts'].values()))):,}"),
@@ -186,18 +186,18 @@ def _learning(run: Run, figure: Draw) -> str:
     if not history:
         return _paragraph("No epoch was finished, so there is nothing to draw over epochs.")
     columns = {key: of.tolist() for key, of in history.items()}
-    best = columns["epoch"].index(run.manifest["epoch"])
+    saved = columns["epoch"].index(run.manifest["epoch"])
     heads = [head for head in run.manifest["task"]["heads"] if head in history]
     losses = [(head, f"{head}_loss") for head in run.manifest["task"]["heads"] if f"{head}_loss" in history]
     first, last = columns["loss"][0], columns["loss"][-1]
     text = figure(
         Picture(
             "learning.png",
-            _draw_learning(history, heads, losses, best),
+            _draw_learning(history, heads, losses, saved),
             f"Loss, score and learning rate over {len(history['epoch'])} epochs: the loss goes from {first:.3f} to "
-            f"{last:.3f}; the best score is {columns['score'][best]:.4f}, of epoch {best + 1}.",
+            f"{last:.3f}; the score of the saved epoch, {saved + 1}, is {columns['score'][saved]:.4f}.",
             "Loss of the train images, as augmented and mixed, so it need not come near 0; score of the held-out "
-            "images; learning rate at each epoch's end. The dotted line is the best epoch, whose weights were saved. "
+            "images; learning rate at each epoch's end. The dotted line is the epoch whose weights were saved. "
             "A score that falls while the loss still falls: the network learns its train images by heart. "
             "A score that still rises at the end: more epochs may help.",
         )
@@ -217,7 +217,7 @@ def _learning(run: Run, figure: Draw) -> str:
     return text + _details("The numbers of every epoch", _table(list(history), rows))
 
 
-def _draw_learning(history: History, heads: Sequence[str], losses: Sequence[tuple[str, str]], best: int) -> bytes:
+def _draw_learning(history: History, heads: Sequence[str], losses: Sequence[tuple[str, str]], saved: int) -> bytes:
     with drawing(1500) as figure:
         loss, score, rate = figure.subplots(3, sharex=True, height_ratios=(3, 3, 2))
         epochs = history["epoch"]
@@ -237,7 +237,7 @@ def _draw_learning(history: History, heads: Sequence[str], losses: Sequence[tupl
         rate.set_xlabel("epoch")
         rate.xaxis.get_major_locator().set_params(integer=True)
         for axes in (loss, score, rate):
-            axes.axvline(epochs[best], color="0.5", linestyle=":")
+            axes.axvline(epochs[saved], color="0.5", linestyle=":")
             axes.grid(alpha=0.3)
         return png(figure)
 

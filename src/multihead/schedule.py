@@ -1,4 +1,4 @@
-"""Where a training is, and what follows from its scores: learning rate, best epoch, when to stop."""
+"""Where a training is, and what follows from its scores: learning rate, which epoch is saved, when to stop."""
 
 import csv
 import math
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from multihead.metrics import Score
 from multihead.settings import RunSettings
 from multihead.whole_files import whole_file
 
@@ -18,9 +19,10 @@ class TrainingState:
     """The counters of a training, plain values that a checkpoint keeps.
 
     epoch: epochs finished. shards_done, images, loss, head_losses: as many shards and images as the next epoch has been
-    through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_*: of the
-    validation score. epochs_since_best, epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what
-    it has made of the learning rate. history: a row per finished epoch.
+    through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_score: the
+    highest in validation. saved_*: of the epoch whose weights are kept. epochs_since_best, epochs_at_rate: for early
+    stopping, and for the plateau; plateau_factor: what it has made of the learning rate. history: a row per finished
+    epoch.
     """
 
     plateau_factor: float = 1.0
@@ -30,7 +32,8 @@ class TrainingState:
     loss: float = 0.0
     head_losses: dict[str, float] = field(default_factory=dict)
     best_score: float = -1.0
-    best_epoch: int = 0
+    saved_score: float = -1.0
+    saved_epoch: int = 0
     epochs_since_best: int = 0
     epochs_at_rate: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -68,17 +71,23 @@ class TrainingState:
         """Tell whether the score has stayed for as long as ends a training with a plateau."""
         return run.schedule == "plateau" and self.epochs_since_best >= run.stop_patience
 
-    def is_best(self, score: float) -> bool:
-        """Tell whether no epoch before scored more: of equal ones the later has learned longer."""
-        return score >= self.best_score
+    def is_to_save(self, score: Score, run: RunSettings) -> bool:
+        """Tell whether an epoch's weights take the place of those that are kept.
 
-    def end_epoch(self, score: float, run: RunSettings) -> None:
+        Under a cosine the later epoch has learned longer, at a lower rate, so it does unless its score is more than its
+        standard error below the best: the one-standard-error rule of L. Breiman et al., Classification and Regression
+        Trees, 1984. Under a plateau it does unless its score is lower.
+        """
+        return score.total >= self.best_score - (score.standard_error if run.schedule == "cosine" else 0.0)
+
+    def end_epoch(self, score: Score, run: RunSettings) -> None:
         """Take in one epoch's validation score: one plateau for all heads."""
+        is_better = score.total > self.best_score
+        if self.is_to_save(score, run):
+            self.saved_score, self.saved_epoch = score.total, self.epoch + 1
+        self.best_score = max(self.best_score, score.total)
         self.epoch += 1
         self.shards_done, self.images, self.loss, self.head_losses = 0, 0, 0.0, {}
-        is_better = score > self.best_score
-        if self.is_best(score):
-            self.best_score, self.best_epoch = score, self.epoch
         if is_better:
             self.epochs_since_best = self.epochs_at_rate = 0
             return

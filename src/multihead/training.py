@@ -115,7 +115,7 @@ class Trainer:
         return labels[has_image]
 
     def train(self) -> TrainingState:
-        """Train, leave the weights of the best epoch in the working folder, and return how far it came."""
+        """Train, leave the weights of the epoch to keep in the working folder, and return how far it came."""
         say(f"{self.model.backbone}, {self.network.count_params():,} parameters")
         say(f"{self.images:,} images in {len(self.files)} shards")
         if not self._resume() and self.run.pretrained:
@@ -301,13 +301,13 @@ class Trainer:
         return [self.state.learning_rate(self.run, of) for of in epochs.tolist()]
 
     def _end_epoch(self, store: CropStore) -> None:
-        """Validate, keep the weights if they are the best, and leave a checkpoint."""
+        """Validate, keep the weights if they are to be saved, and leave a checkpoint."""
         state = self.state
         with self._averaged():
             validated = self._validate(store)
             score = validated.score
-            is_best = state.is_best(score.total)
-            if is_best:
+            is_saved = state.is_to_save(score, self.run)
+            if is_saved:
                 self._save(validated)
         rate = self._images_per_second
         losses = {f"{head}_loss": loss for head, loss in state.mean_head_losses.items()}
@@ -318,8 +318,8 @@ class Trainer:
         row |= {"score_with_prior": validated.plain.total}
         state.history.append(row | ({"score_unseen": validated.unseen.total} if validated.unseen else {}))
         loss = state.mean_loss
-        state.end_epoch(score.total, self.run)
-        told = "best so far, saved" if is_best else f"best: epoch {state.best_epoch}"
+        state.end_epoch(score, self.run)
+        told = "saved" if is_saved else f"saved: epoch {state.saved_epoch}"
         say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {validated} [{told}], {rate:.0f} images/s")
         state.write_history(self.working)
         self._checkpoint()
@@ -330,9 +330,9 @@ class Trainer:
 
     def _stop_at_last_good(self, error: FloatingPointError) -> None:
         """End with the best weights so far; UserError where there are none."""
-        if not self.state.best_epoch:
+        if not self.state.saved_epoch:
             raise UserError(str(error)) from error
-        say(f"warning: {error}; training stops, the weights of epoch {self.state.best_epoch} are kept")
+        say(f"warning: {error}; training stops, the weights of epoch {self.state.saved_epoch} are kept")
 
     def _stop_in_time(self, store: CropStore) -> None:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
@@ -341,7 +341,7 @@ class Trainer:
             f"{self.run.epochs} after {self.state.shards_done} of {len(self.files)} shards; the same training goes on "
             f"from there where it finds {CHECKPOINT_FILE}"
         )
-        if self.state.best_epoch:
+        if self.state.saved_epoch:
             return
         if store.numbers():
             with self._averaged():
