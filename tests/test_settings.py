@@ -167,6 +167,6 @@ def test_what_is_written_reads_back(settings: RunSettings) -> None:
 
 def test_the_settings_that_are_shipped_are_valid() -> None:
     files = list((HOUSE / "kernel").glob("*/settings*.toml"))
-    assert len(files) == 7
+    assert files
     for path in files:
         read_settings(path)
