@@ -1,6 +1,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,16 @@ def test_the_stages_say_what_reading_and_the_network_took() -> None:
         predictor = Predictor(members, BENGALI, MODEL, run, total_images=12, on_problem=no_problem)
         list(predictor.predict_files([Path("a"), Path("b")]))
     assert predictor.stages == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"
+
+
+def test_an_image_file_that_cannot_be_read_counts_as_lost() -> None:
+    (shard,) = shards(1, 5)
+    of = replace(shard, unreadable=["Test_5", "Test_6", "Test_7"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(of, 0.0)]))
+        members = [Member(Network([0.0]), lambda of: of)]
+        run = RunSettings(batch_size=BATCH)
+        predictor = Predictor(members, BENGALI, MODEL, run, total_images=8, on_problem=no_problem)
+        (table,) = predictor.predict_files([Path("a")])
+    assert table.index.tolist() == list(shard.ids)
+    assert predictor.lost_share == 3 / 8

@@ -13,7 +13,7 @@ import pytest
 
 from multihead.app import main
 from multihead.inspection import inspect
-from multihead.tasks import BENGALI
+from multihead.tasks import ANIMALS, BENGALI
 
 TASK = dataclasses.replace(BENGALI, image_shape=(20, 30, 1), heads={"letter": (0, 1, 2, 3), "accent": (0, 1)})
 LETTERS, ACCENTS = (0, 1, 1, 2, 0, 0, 1, 2), (0, 1, 0, 1, 0, 1, 0, 1)
@@ -71,6 +71,23 @@ def test_counts_statistics_and_all_that_is_wrong_are_told(data: Path, tmp_path: 
     assert lines["groups of images with the same pixels and different labels"] == "1: Train_1 = Train_5"
     assert lines["images without a label"] == "1: Train_7"
     assert lines["labels without an image"] == "1: Train_99"
+
+
+def test_a_file_that_is_no_image_is_no_blank_one(tmp_path: Path) -> None:
+    heads = {"label": ("cat", "dog")}
+    task = dataclasses.replace(ANIMALS, heads=heads, class_folders={}, train_files="*/*", test_files="none")
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            image = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
+    cv2.imwrite(str(tmp_path / "cat" / "0.png"), np.zeros((20, 20, 3), np.uint8))
+    (tmp_path / "dog" / "1.png").write_bytes(b"no image")
+    lines = told(tmp_path, tmp_path / "inspect.png", task)
+    assert lines["image files that cannot be read"] == "1: dog/1.png"
+    assert lines["blank images"] == "1: cat/0.png"
+    assert lines["labels without an image"] == "0"
+    assert lines["label"].startswith("2 classes of 2 to 3 images")
 
 
 def test_the_sheet_shows_each_class(data: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Tasks beside the competition's: their files, their labels, their answers, and a task of one's own."""
 
+import gzip
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from multihead.shards import count_rows, part_ids, read_labels, read_shard, shar
 from multihead.submission import submission_of_images, submission_of_sample
 from multihead.tasks import ANIMALS, DIGITS, FOLDS, TASKS, Task, read_task, task_dict, task_from
 from multihead.training import Trainer
+from multihead.weights import read_manifest
 from tests.conftest import HOUSE
 
 SMALL = task_from(task_dict(DIGITS) | {"name": "small", "image_shape": [2, 3, 1]}, "test")
@@ -103,12 +106,15 @@ def test_pixel_columns_are_taken_by_number_and_rows_counted_from_1(tmp_path: Pat
     [
         ("label,pixel0\n1,2\n", "1 pixel columns; expected 6, as pixel0"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,256\n", "'pixel5' holds 256; expected whole"),
-        ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,\n", "'pixel5' "),
+        (
+            "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,\n1,2,3,4,5,6,7\n",
+            "train.csv: column 'pixel5' has 1 missing values",
+        ),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,x\n", "'pixel5' is String; expected whole"),
         ("pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n2,3,4,5,6,7\n", "no column label; it has pixel0"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n10,3,4,5,6,7,8\n", "1: label is 10; expected 0 to 9"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3\n1,2,3,4,5,6,7,8,9\n", "damaged: found more fields"),
-        ("", "cannot be read"),
+        ("", "cannot be read as CSV"),
     ],
 )
 def test_a_csv_that_is_not_the_task_s_is_named(tmp_path: Path, text: str, told: str) -> None:
@@ -151,10 +157,29 @@ def test_the_case_of_a_suffix_does_not_count_and_its_labels_need_an_image(
     (tmp_path / "photos" / "photos1.png").rename(tmp_path / "photos" / "photos1.PNG")
     (part,) = shards_to_train(tmp_path, task)
     assert "photos1.PNG" in part_ids(part, task)
+    table = (tmp_path / "labels.csv").read_text()
+    (tmp_path / "labels.csv").write_text(table.replace("photos1.png", "photos1.PNG"))
+    (tmp_path / "photos" / "photos2.png").unlink()
     model = ModelSettings(task.name, backbone="stack", image_size=(8, 8), crop="none", stack_layers=("conv 2",))
     trainer = Trainer(task, model, RunSettings(validation_share=0.2), tmp_path, tmp_path)
     assert len(trainer.labels) == 11
-    assert "warning: 1 of 12 labels have no image: photos1.png, ..." in capsys.readouterr().out
+    assert "warning: 1 of 12 labels have no image: photos2.png\n" in capsys.readouterr().out
+
+
+def test_a_training_none_of_whose_images_is_labelled_names_both_ids(tmp_path: Path) -> None:
+    task = replace(write_leaves(tmp_path), id_has_suffix=False)
+    model = ModelSettings(task.name, backbone="stack", image_size=(8, 8), crop="none", stack_layers=("conv 2",))
+    with pytest.raises(
+        UserError, match=r"photos/\*: photos0 and 11 other images have no labels among.* photos0\.png, "
+    ):
+        Trainer(task, model, RunSettings(), tmp_path, tmp_path)
+
+
+def test_labels_of_the_fifth_that_is_left_out_are_none_to_train_with(tmp_path: Path) -> None:
+    task = replace(write_leaves(tmp_path), test_files="")
+    for fold in range(FOLDS):
+        (train,) = shards_to_train(tmp_path, task, fold)
+        assert sorted(read_labels(tmp_path, task, fold).index) == sorted(part_ids(train, task))
 
 
 def test_ids_may_be_names_without_their_suffix(tmp_path: Path) -> None:
@@ -172,6 +197,19 @@ def test_two_images_of_one_id_are_refused(tmp_path: Path) -> None:
     (tmp_path / "more" / "photos3.png").write_bytes((tmp_path / "more" / "more0.png").read_bytes())
     with pytest.raises(UserError, match=r"more/photos3\.png and photos/photos3\.png are both photos3\.png"):
         shards_to_train(tmp_path, task)
+    for fold in range(FOLDS):  # though one of the two may be in the fifth that is left out
+        with pytest.raises(UserError, match=r"are both photos3\.png"):
+            shards_to_train(tmp_path, replace(task, test_files=""), fold)
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    try:
+        (tmp_path / "photos" / os.fsdecode(b"\xff.png")).touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(UserError, match=r"the name 'photos/\\udcff\.png' is not UTF-8"):
+        shards_to_train(tmp_path, task)
 
 
 def test_an_id_that_stands_in_two_csv_files_is_refused(tmp_path: Path) -> None:
@@ -180,18 +218,43 @@ def test_an_id_that_stands_in_two_csv_files_is_refused(tmp_path: Path) -> None:
         write_csv(tmp_path, "id,label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n001,1,2,3,4,5,6,7\n", name)
     parts = shards_to_train(tmp_path, task)
     assert [part.name for part in parts] == ["train_east.csv", "train_west.csv"]
-    with pytest.raises(UserError, match=r"train_\*\.csv: 001 stands in two files"):
+    with pytest.raises(UserError, match=r"train_\*\.csv: 001 stands in the files more than once"):
         read_labels(tmp_path, task)
-    with pytest.raises(UserError, match="001 stands in two files"):
+    write_csv(tmp_path, "id,label\n001,1\n", "labels.csv")
+    model = ModelSettings(task.name, backbone="stack", image_size=(8, 8), crop="none", stack_layers=("conv 2",))
+    with pytest.raises(UserError, match=r"train_\*\.csv: 001 stands in the files more than once"):
+        Trainer(replace(task, labels_file="labels.csv"), model, RunSettings(), tmp_path, tmp_path)
+    with pytest.raises(UserError, match=r"test\.csv: 001 stands in the files more than once"):
         submission_of_images(tmp_path / "predictions.csv", ["001", "001"], task, {"label": 0})
 
 
 def test_an_id_stays_the_text_that_it_is(tmp_path: Path) -> None:
     task = replace(SMALL, id_column="id")
-    write_csv(tmp_path, "id,label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n001,1,2,3,4,5,6,7\n1e5,2,2,3,4,5,6,7\n")
+    write_csv(
+        tmp_path,
+        "id,label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n001,1,2,3,4,5,6,7\n1e5,2,2,3,4,5,6,7\n,3,2,3,4,5,6,7\n",
+    )
     (part,) = shards_to_train(tmp_path, task)
     shard = read_shard(part, task, read_labels(tmp_path, task))
-    assert shard.ids == part_ids(part, task) == ["001", "1e5"]
+    assert shard.ids == part_ids(part, task) == ["001", "1e5", ""]
+
+
+def test_files_of_one_name_are_in_the_order_of_their_folders(tmp_path: Path) -> None:
+    task = replace(SMALL, train_files="*/train.csv", id_column="id")
+    for name in "dbace":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.csv").touch()
+    parts = shards_to_train(tmp_path, task)
+    assert [part.parent.name for part in parts if isinstance(part, Path)] == list("abcde")
+
+
+def test_a_csv_may_be_compressed(tmp_path: Path) -> None:
+    task = replace(SMALL, train_files="train.csv.gz")
+    text = b"label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,7\n"
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(text))
+    (part,) = shards_to_train(tmp_path, task)
+    assert count_rows(part, task) == 1
+    assert read_shard(part, task, read_labels(tmp_path, task)).images.ravel().tolist() == [2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("classes", [("None", "NA"), ("true", "false"), ("01", "1"), ("", "x")])
@@ -232,17 +295,33 @@ def test_a_file_that_is_no_image_costs_itself_only(tmp_path: Path, capsys: pytes
     for path in (tmp_path / "more" / "more1.png", tmp_path / "photos" / "photos2.png"):
         path.write_bytes(path.read_bytes()[:40])
     (part,), (train,) = shards_to_predict(tmp_path, task), shards_to_train(tmp_path, task)
-    images = read_shard(part, task).images
-    assert not images[1].any()
-    assert images[[0, 2]].any(axis=(1, 2, 3)).all()
+    test = read_shard(part, task)
+    assert (test.ids, test.unreadable) == (["more0.png", "more2.png"], ["more1.png"])
+    assert test.images.any(axis=(1, 2, 3)).tolist() == [True, True]
     assert capsys.readouterr().out.endswith("warning: 1 of 3 image files cannot be read: more/more1.png\n")
     shard = read_shard(train, task, read_labels(tmp_path, task))
     assert len(shard.images) == len(shard.ids) == 31
+    assert shard.unreadable == ["photos2.png"]
     assert "photos2.png" not in shard.ids
     assert "1 of 32 image files cannot be read: photos/photos2.png; they are left out" in capsys.readouterr().out
     (tmp_path / "photos" / "photos3.png").write_bytes(b"")
     with pytest.raises(UserError, match="2 of 32 image files cannot be read"):
         read_shard(train, task, read_labels(tmp_path, task))
+
+
+def test_a_training_does_not_count_files_that_are_no_images(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    for number in range(12, 40):
+        shutil.copy(tmp_path / "photos" / "photos0.png", tmp_path / "photos" / f"photos{number}.png")
+        with (tmp_path / "labels.csv").open("a") as file:
+            file.write(f"photos{number}.png,oak,0\n")
+    (tmp_path / "photos" / "photos2.png").write_bytes(b"no image")
+    model = ModelSettings(task.name, backbone="stack", image_size=(8, 8), crop="none", stack_layers=("conv 2",))
+    (tmp_path / "working").mkdir()
+    trainer = Trainer(task, model, RunSettings(epochs=1, validation_share=0.2), tmp_path, tmp_path / "working")
+    trainer.train()
+    held_out = trainer.held_out.drop("photos2.png")
+    assert sum(read_manifest(tmp_path / "working").train_counts["species"]) == (~held_out).sum()
 
 
 def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
@@ -260,6 +339,34 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     (image,) = read_shard(part, task).images
     assert image[:8].min() > 200
     assert image[12:].max() < 50
+
+
+def test_pictures_of_every_form_are_decoded(tmp_path: Path) -> None:
+    """Colours within 4: JPEG loses some."""
+    pillow = pytest.importorskip("PIL.Image")
+    red = np.zeros((16, 24, 3), np.uint8)
+    red[..., 0] = 200
+    (tmp_path / "cat").mkdir()
+    pillow.fromarray(red).convert("CMYK").save(tmp_path / "cat" / "cmyk.jpg", quality=95)
+    pillow.fromarray(red).quantize().save(tmp_path / "cat" / "palette.png")
+    cv2.imwrite(str(tmp_path / "cat" / "gray.jpg"), np.full((16, 24), 200, np.uint8))
+    cv2.imwrite(str(tmp_path / "cat" / "sixteen_bits.png"), np.full((16, 24), 200 * 257, np.uint16))
+    (tmp_path / "cat" / "zcut.jpg").write_bytes((tmp_path / "cat" / "gray.jpg").read_bytes()[:-20])
+    colours = {
+        "cmyk.jpg": [200, 0, 0],
+        "gray.jpg": [200] * 3,
+        "palette.png": [200, 0, 0],
+        "sixteen_bits.png": [200] * 3,
+    }
+    task = replace(ANIMALS, train_files="cat/*", test_files="cat/*", image_shape=(16, 24, 3))
+    (part,) = shards_to_predict(tmp_path, task)
+    shard = read_shard(part, task)
+    assert shard.ids == [f"cat/{name}" for name in colours]
+    assert shard.unreadable == ["cat/zcut.jpg"]
+    for image, colour in zip(shard.images.astype(int), colours.values(), strict=True):
+        assert np.abs(image - colour).max() <= 4
+    gray = read_shard(part, replace(task, image_shape=(16, 24, 1))).images
+    assert [round(float(image.mean())) for image in gray] == pytest.approx([60, 200, 60, 200], abs=2)
 
 
 def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:
@@ -309,7 +416,7 @@ def test_the_readme_s_example_of_a_task_is_one(tmp_path: Path) -> None:
         ('id_column = "file"', "", "labels_file without id_column"),
         ("[0, 1]", "[0, 0]", "heads.is_ill: expected different labels"),
         ("[0, 1]", '[0, "ill"]', "heads.is_ill: expected different labels, all numbers or all texts"),
-        ("is_ill", '"is ill"', "heads = "),
+        ("is_ill", '"is ill"', "heads = .*; expected names of letters, digits and _"),
         ("is_ill", "loss", "heads.loss: a name that the network or its tables have already"),
         ("is_ill", "vgg16", "heads.vgg16: a name that the network"),
         ("is_ill", "sub_species", "heads.species: sub_species ends in it"),

@@ -42,7 +42,7 @@ def read_crops(
     crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
     seconds = elapsed() - started
     say(f"{part.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
-    return Shard(shard.ids, crops, shard.labels, shard.images[:SHOWN].copy()), seconds
+    return replace(shard, images=crops, shown=shard.images[:SHOWN].copy()), seconds
 
 
 def crops_ahead(

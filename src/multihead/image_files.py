@@ -98,11 +98,11 @@ def labels_by_folder(paths: Sequence[str], task: Task, folder: Path) -> pd.DataF
     return label_indices(pd.DataFrame({head: [classes.get(name, name) for name in names]}, index=ids), task, folder)
 
 
-def read_images(part: ImageFiles, task: Task, *, is_train: bool) -> tuple[list[str], NDArray[np.uint8]]:
+def read_images(part: ImageFiles, task: Task, *, is_train: bool) -> tuple[list[str], NDArray[np.uint8], list[str]]:
     """Return one shard's ids and images, uint8 (n, H, W, c), stretched to the task's image_shape; a thread per core.
 
-    Files that are no images are named. Of train images they are left out, and raise UserError where they are more than
-    MAX_UNREADABLE_SHARE; a test image is blank then, so that it costs nothing but its own answer.
+    Files that are no images are left out and named, and their ids come third. Raises UserError where they are more than
+    MAX_UNREADABLE_SHARE of train images.
     """
     height, width, channels = task.image_shape
     images = np.zeros((len(part.paths), height, width, channels), np.uint8)
@@ -118,15 +118,14 @@ def read_images(part: ImageFiles, task: Task, *, is_train: bool) -> tuple[list[s
     ids = [image_id(path, task) for path in part.paths]
     lost = [path for path, readable in zip(part.paths, is_readable.tolist(), strict=True) if not readable]
     if not lost:
-        return ids, images
+        return ids, images, []
     some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
     told = f"{len(lost)} of {len(ids)} image files cannot be read: {some}"
     if is_train and len(lost) > MAX_UNREADABLE_SHARE * len(ids):
         raise UserError(f"{part.folder}: {told}")
     say(f"warning: {told}{'; they are left out' if is_train else ''}")
-    if not is_train:
-        return ids, images
-    return [of for of, readable in zip(ids, is_readable.tolist(), strict=True) if readable], images[is_readable]
+    read = [of for of, readable in zip(ids, is_readable.tolist(), strict=True) if readable]
+    return read, images[is_readable], [image_id(path, task) for path in lost]
 
 
 def _decoded(path: Path, channels: int) -> NDArray[np.uint8] | None:

@@ -158,6 +158,7 @@ class Predictor:
 
     def _predict(self, shard: Shard, number: int) -> pd.DataFrame:
         images = shard.images
+        self._images_lost += len(shard.unreadable)
         is_blank = images.max(axis=(1, 2, 3)) == images.min(axis=(1, 2, 3))
         self._leave_out("blank images", shard.ids, is_blank)
         if is_blank.any():
@@ -166,7 +167,7 @@ class Predictor:
         started = elapsed()
         probabilities = self._answer(self._members[0], images, self._deadline)
         self._first_pass.add(len(shard.ids), elapsed() - started)
-        self._images_left -= len(shard.ids)
+        self._images_left -= len(shard.ids) + len(shard.unreadable)
         added = self._add_passes(probabilities, images, number, elapsed() - started)
         done = len(probabilities[next(iter(probabilities))])
         self.is_late |= done < len(ids)

@@ -49,8 +49,10 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
     labels = read_labels(data, task, fold)
     parts, memory = shards_to_train(data, task, fold), PixelMemory()
     statistics, tables, samples = [], [], _Samples(task)
+    unreadable: list[str] = []
     for part in parts:
         shard = read_shard(part, task, memory=memory)
+        unreadable += shard.unreadable
         if not len(shard.ids):
             yield f"{part.name}: no images"
             continue
@@ -73,7 +75,9 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
         yield f"ink of an image: {every.ink.min():.1%} to {every.ink.max():.1%}"
     for head in task.heads:
         yield from _class_lines(table, head, task)
-    yield from _problems(table, labels, task)
+    if unreadable:
+        yield _listed("image files that cannot be read", unreadable)
+    yield from _problems(table, labels.drop(unreadable, errors="ignore"), task)
     picture.write_bytes(samples.sheet(table))
     yield f"samples of each class: {picture}"
 

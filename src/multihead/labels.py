@@ -32,6 +32,12 @@ def row_numbers(rows: int) -> pd.Index:
     return pd.Index([str(row) for row in range(1, rows + 1)])
 
 
+def refuse_repeated(ids: pd.Index, files: str) -> None:
+    """Raise UserError for an id that comes twice."""
+    if ids.has_duplicates:
+        raise UserError(f"{files}: {ids[ids.duplicated()][0]} stands in the files more than once")
+
+
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Return columns of a CSV file as text, "" where a cell is empty; UserError where it has not all of them."""
     try:

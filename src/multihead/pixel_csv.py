@@ -54,5 +54,5 @@ def read_images(path: Path, task: Task) -> tuple[list[str], NDArray[np.uint8]]:
         raise UserError(f"{path}: damaged: {first_line(error)}") from error
     except PixelError as error:
         raise UserError(f"{path}: {error}") from error
-    ids = table[task.id_column].to_list() if task.id_column else row_numbers(len(pixels)).tolist()
+    ids = table[task.id_column].fill_null("").to_list() if task.id_column else row_numbers(len(pixels)).tolist()
     return ids, pixels.reshape(-1, *task.image_shape)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from multihead import image_files, pixel_csv, wide_parquet
 from multihead.errors import UserError
 from multihead.image_files import ImageFiles
-from multihead.labels import labels_of, read_label_table
+from multihead.labels import labels_of, read_label_table, refuse_repeated
 from multihead.tasks import Task
 from multihead.wide_parquet import PixelMemory
 
@@ -25,12 +25,14 @@ class Shard:
 
     ids: n image ids. images: uint8 (n, H, W, c). labels: for each head, int64 (n,) indices into
     Task.heads[head]; None for test images. shown: of crops, the first few full images, which a report shows.
+    unreadable: the ids of image files that could not be read; they are not among the n.
     """
 
     ids: Sequence[str]
     images: NDArray[np.uint8]
     labels: Mapping[str, NDArray[np.int64]] | None
     shown: NDArray[np.uint8] | None = None
+    unreadable: Sequence[str] = ()
 
 
 def shards_to_train(folder: Path, task: Task, fold: int = 0) -> list[Part]:
@@ -49,14 +51,14 @@ def shards_to_predict(folder: Path, task: Task, fold: int = 0) -> list[Part]:
 def _find_shards(folder: Path, task: Task, pattern: str, fold: tuple[int, bool] | None) -> list[Part]:
     if task.reader == "image files":
         paths = image_files.find_images(folder, pattern)
+        image_files.refuse_repeated(paths, task)
         if fold is not None:
             is_in_fold = image_files.fold_of(paths) == fold[0]
             paths = [path for path, inside in zip(paths, is_in_fold.tolist(), strict=True) if inside == fold[1]]
         if not paths:
             raise UserError(f"too few images {pattern} in {folder} for fold {(fold or (0,))[0]}")
-        image_files.refuse_repeated(paths, task)
         return list(image_files.in_shards(folder, paths, task))
-    files = sorted(folder.glob(pattern), key=lambda f: ([int(n) for n in re.findall(r"\d+", f.name)], f.name))
+    files = sorted(folder.glob(pattern), key=lambda f: ([int(n) for n in re.findall(r"\d+", f.name)], f))
     if not files:
         raise UserError(f"no {pattern} in {folder}")
     if len(files) > 1 and not task.id_column:
@@ -67,13 +69,15 @@ def _find_shards(folder: Path, task: Task, pattern: str, fold: tuple[int, bool] 
 def read_labels(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
     """Return the train labels: index image id (str), one int64 column of class indices per head.
 
-    Raises UserError for a missing column, a repeated id, or a label outside Task.heads, with its row.
+    fold: of a task without test files, the fifth that is left out. Raises UserError for a missing column, a repeated
+    id, or a label outside Task.heads, with its row.
     """
     if task.labels_file:
-        return read_label_table(folder / task.labels_file, task)
+        labels = read_label_table(folder / task.labels_file, task)
+        left_out = [] if task.test_files else shards_to_predict(folder, task, fold)
+        return labels.drop([image for part in left_out for image in part_ids(part, task)], errors="ignore")
     labels = pd.concat([part_labels(part, task, folder) for part in shards_to_train(folder, task, fold)])
-    if labels.index.has_duplicates:
-        raise UserError(f"{task.train_files}: {labels.index[labels.index.duplicated()][0]} stands in two files")
+    refuse_repeated(labels.index, task.train_files)
     return labels
 
 
@@ -97,14 +101,15 @@ def read_shard(part: Part, task: Task, labels: pd.DataFrame | None = None, memor
     memory: where the images of a parquet file are put, over those of the shard before. Raises UserError for what is
     damaged, or an id without a label.
     """
+    unreadable: list[str] = []
     if isinstance(part, ImageFiles):
-        ids, images = image_files.read_images(part, task, is_train=labels is not None)
+        ids, images, unreadable = image_files.read_images(part, task, is_train=labels is not None)
     elif task.reader == "pixel csv":
         ids, images = pixel_csv.read_images(part, task)
     else:
         ids, images = wide_parquet.read_images(part, task, memory or PixelMemory())
     path = part.folder if isinstance(part, ImageFiles) else part
-    return Shard(ids, images, None if labels is None else labels_of(ids, labels, path))
+    return Shard(ids, images, None if labels is None else labels_of(ids, labels, path), unreadable=unreadable)
 
 
 def part_ids(part: Part, task: Task) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from multihead.errors import UserError
-from multihead.labels import read_table
+from multihead.labels import read_table, refuse_repeated
 from multihead.tasks import Label, Task
 from multihead.whole_files import whole_file
 
@@ -111,8 +111,7 @@ def submission_of_images(path: Path, images: Sequence[str], task: Task, prior: M
     Raises UserError for an image that comes twice.
     """
     rows = pd.Index(images, dtype=str, name=ID)
-    if rows.has_duplicates:
-        raise UserError(f"{task.test_files}: {rows[rows.duplicated()][0]} stands in two files")
+    refuse_repeated(rows, task.test_files)
     return Submission(path, rows, {head: head for head in task.heads}, prior, task, "the test files")
 
 

@@ -29,6 +29,7 @@ from multihead.errors import OutOfTimeError, UserError
 from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import images_per_second, predict_probabilities
 from multihead.kaggle_paths import find_everywhere
+from multihead.labels import labels_of, refuse_repeated
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import Score, is_seen, task_score
 from multihead.model import build_model, freeze_up_to, load_pretrained
@@ -107,11 +108,18 @@ class Trainer:
         self.deadline = run.deadline()
 
     def _with_images(self, labels: pd.DataFrame) -> pd.DataFrame:
-        """Return the labels of those images that the files hold, and say what others there are."""
-        has_image = labels.index.isin([image for file in self.files for image in part_ids(file, self.task)])
+        """Return the labels of those images that the files hold, and say what others there are.
+
+        Raises UserError for an image without labels, or an id that comes twice.
+        """
+        ids = pd.Index([image for file in self.files for image in part_ids(file, self.task)], dtype=str)
+        refuse_repeated(ids, self.task.train_files)
+        labels_of(ids.tolist(), labels, Path(self.task.train_files))  # an image without labels shows now
+        has_image = labels.index.isin(ids)
         if not has_image.all():
-            some = ", ".join(labels.index[~has_image][:5])
-            say(f"warning: {(~has_image).sum():,} of {len(labels):,} labels have no image: {some}, ...")
+            lost = labels.index[~has_image]
+            some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+            say(f"warning: {len(lost):,} of {len(labels):,} labels have no image: {some}")
         return labels[has_image]
 
     def train(self) -> TrainingState:
@@ -245,6 +253,7 @@ class Trainer:
         crops = crops_ahead(self.files, self.task, self.model, self.labels, deadline=self.deadline)
         for number, (shard, _) in enumerate(crops):
             store.save(number, shard)
+            self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number
 
     def _batches_of(self, shards: Sequence[Shard], first: int) -> TrainBatches:
