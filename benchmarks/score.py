@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.augmentation import affine_alone
+from multihead.augmentation import copy_jitter
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
 from multihead.inference import jitter, predict_probabilities
@@ -220,7 +220,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
             raise SystemExit(f"error: {trained} was trained with {key} = {checkpoint.identity[key]!r}")
     last_step = checkpoint.arrays[: len(network.variables)]
     average = checkpoint.arrays[-len(network.weights) :]
-    augment = affine_alone(manifest.augmentation, dark_ink=BENGALI.dark_ink)
+    augment = copy_jitter(manifest.augmentation, dark_ink=BENGALI.dark_ink)
 
     def answered(variables: Sequence[NDArray[Any]], copies: int) -> Probabilities:
         of_network = network.weights if variables is average else network.variables

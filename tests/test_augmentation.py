@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from multihead import augmentation as module
-from multihead.augmentation import BUILT_IN, TRIED_IMAGES, affine_jitter, augmentation, erase, try_steps
+from multihead.augmentation import (
+    BUILT_IN,
+    TRIED_IMAGES,
+    affine_jitter,
+    augmentation,
+    copy_jitter,
+    erase,
+    flip,
+    try_steps,
+)
 from multihead.errors import UserError
 from multihead.generator import TrainBatches
 from multihead.settings import BUILT_IN_STEPS, RunSettings, Step, checked_steps, read_settings
@@ -55,7 +64,7 @@ def affine(rotation: float, zoom: float, shift: float) -> Step:
 
 steps_built_in = st.one_of(
     st.builds(affine, st.floats(0, 180), st.floats(0, 0.9), st.floats(0, 0.9)),
-    st.builds(lambda share: {"name": "erase", "share": share}, st.floats(0, 1)),
+    st.builds(lambda name, share: {"name": name, "share": share}, st.sampled_from(["flip", "erase"]), st.floats(0, 1)),
 )
 
 
@@ -140,9 +149,9 @@ def test_batches_are_trained_on_after_a_transform_of_albumentations(channels: in
     [
         (
             {"name": "Perspectiv"},
-            "augmentation 2: name = 'Perspectiv'; expected affine, erase or the name of one of alb",
+            "augmentation 2: name = 'Perspectiv'; expected affine, flip, erase or the name of one of alb",
         ),
-        ({"name": "OneOf"}, "augmentation 2: name = 'OneOf'; expected affine, erase or the name"),
+        ({"name": "OneOf"}, "augmentation 2: name = 'OneOf'; expected affine, flip, erase or the name"),
         ({"name": "check_for_updates"}, "augmentation 2: name = 'check_for_updates'; expected"),
         (
             {"name": "Perspective", "scales": 1},
@@ -308,6 +317,27 @@ def test_jitter_gives_the_same_pixels_with_and_without_ipp(monkeypatch: pytest.M
         pytest.skip("this OpenCV was built without IPP")
     cv2.ipp.setUseIPP(False)
     assert np.array_equal(with_ipp, without)
+
+
+def test_a_flip_mirrors_its_share_of_the_images_left_to_right() -> None:
+    before = images_of((400, 6, 9, 3), 0)
+    after = flip(before, np.random.default_rng(0), share=0.25, dark_ink=True)
+    mirrored = (after == before[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert 70 < mirrored.sum() < 130
+    assert np.array_equal(after[~mirrored], before[~mirrored])
+
+
+def test_a_test_time_copy_takes_only_the_steps_that_move_pixels() -> None:
+    images = images_of((50, 9, 9, 1), 0)
+    steps: list[Step] = [
+        {"name": "erase", "share": 1.0},
+        {"name": "flip", "share": 1.0},
+        {"name": "InvertImg", "p": 1.0},
+    ]
+    jitter = copy_jitter(steps, dark_ink=True)
+    assert jitter is not None
+    assert np.array_equal(jitter(images, np.random.default_rng(0)), images[:, :, ::-1])
+    assert copy_jitter(steps[:1], dark_ink=True) is None
 
 
 @given(shapes.filter(lambda shape: min(shape[1:3]) > 1), seeds, st.sampled_from([0.0, 0.5, 1.0]), st.booleans())

@@ -152,7 +152,7 @@ def _trained_speed(manifests: "Sequence[Manifest]") -> str:
 
 
 def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":
-    from multihead.augmentation import affine_alone
+    from multihead.augmentation import copy_jitter
     from multihead.inference import Member
     from multihead.logit_adjustment import adjusted_heads
     from multihead.weights import load_model
@@ -160,7 +160,7 @@ def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":
     def adjust(probabilities: "Probabilities") -> "Probabilities":
         return adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
 
-    augment = affine_alone(manifest.augmentation, dark_ink=manifest.task.dark_ink)
+    augment = copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink)
     return Member(load_model(folder, manifest, name), adjust, augment)
 
 

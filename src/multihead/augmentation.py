@@ -45,10 +45,10 @@ def augmentation(steps: Sequence[Step], *, dark_ink: bool) -> Augment:
     return augment
 
 
-def affine_alone(steps: Sequence[Step], *, dark_ink: bool) -> Augment | None:
-    """Return what makes a test-time copy: the affine steps; None where there are none."""
-    affine = [step for step in steps if step["name"] == "affine"]
-    return augmentation(affine, dark_ink=dark_ink) if affine else None
+def copy_jitter(steps: Sequence[Step], *, dark_ink: bool) -> Augment | None:
+    """Return what makes a test-time copy: the steps that only move pixels; None where there are none."""
+    moving = [step for step in steps if step["name"] in ("affine", "flip")]
+    return augmentation(moving, dark_ink=dark_ink) if moving else None
 
 
 def try_steps(steps: Sequence[Step], shape: tuple[int, int, int]) -> None:
@@ -99,6 +99,12 @@ def affine_jitter(
     return jittered
 
 
+def flip(images: Images, rng: np.random.Generator, *, share: float, dark_ink: bool) -> Images:  # noqa: ARG001
+    """Return the images, about such a share of them mirrored left to right; uint8 (n, H, W, c)."""
+    mirrored = (rng.random(len(images)) < share)[:, None, None, None]
+    return np.where(mirrored, images[:, :, ::-1], images)
+
+
 def erase(images: Images, rng: np.random.Generator, *, share: float, dark_ink: bool) -> Images:
     """Return the images with one box blanked in each of about such a share of them.
 
@@ -119,7 +125,7 @@ def erase(images: Images, rng: np.random.Generator, *, share: float, dark_ink: b
     return erased
 
 
-BUILT_IN: Mapping[str, Callable[..., Images]] = {"affine": affine_jitter, "erase": erase}
+BUILT_IN: Mapping[str, Callable[..., Images]] = {"affine": affine_jitter, "flip": flip, "erase": erase}
 
 
 def _ready(number: int, step: Step, dark_ink: bool) -> Augment:

@@ -39,13 +39,24 @@ class AffineStep:
 
 
 @dataclass(frozen=True)
+class FlipStep:
+    """The share of the images that are mirrored left to right."""
+
+    share: float = _setting(0.5, low=0, high=1)
+
+
+@dataclass(frozen=True)
 class EraseStep:
     """The share of the images in which one box is blanked."""
 
     share: float = _setting(0.5, low=0, high=1)
 
 
-BUILT_IN_STEPS: Mapping[str, type[AffineStep] | type[EraseStep]] = {"affine": AffineStep, "erase": EraseStep}
+BUILT_IN_STEPS: Mapping[str, type[AffineStep | FlipStep | EraseStep]] = {
+    "affine": AffineStep,
+    "flip": FlipStep,
+    "erase": EraseStep,
+}
 
 
 @dataclass(frozen=True)
@@ -105,8 +116,8 @@ class RunSettings:
         clean_epochs: the last epochs, at most half of all, which are not mixed.
     ensemble: names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name NAME` put
         them into the dataset; none: the one without a name. Where time is short, the last are left out of a file first.
-    test_time_copies: predicting averages over each image and so many copies, jittered by the affine steps that the
-        weights were trained with; as many as the time budget allows.
+    test_time_copies: predicting averages over each image and so many copies, changed by the affine and flip steps
+        that the weights were trained with; as many as the time budget allows.
     """
 
     data: str = _setting("")
@@ -245,7 +256,7 @@ def _checked_step(step: Any, source: str) -> Step:
 
 
 def _checked_values(
-    kind: type[ModelSettings | RunSettings | AffineStep | EraseStep], values: Mapping[str, Any], source: str
+    kind: type[ModelSettings | RunSettings | AffineStep | FlipStep | EraseStep], values: Mapping[str, Any], source: str
 ) -> dict[str, Any]:
     """Return the values in their settings' types; UserError for the first that is not known or not possible."""
     known = {f.name: f for f in fields(kind)}
