@@ -12,7 +12,7 @@ dry-run: $(VENV)/ready
 	$(PY) build_kernel.py dry-run $(if $(TASK),--task "$(TASK)") $(if $(DATA),"$(DATA)")
 
 test: lint
-	$(PY) -m pytest $(if $(SLOW),-m "slow or not slow")
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(SLOW),-m "slow or not slow")
 
 # half an hour to an hour, and 7 GB of disk in the temporary folder
 bench: $(VENV)/ready-dev

@@ -34,6 +34,11 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     )
 
 
+def test_a_crop_that_the_task_chooses_contradicts_no_weights() -> None:
+    assert read_settings(None, ["crop=task"]).given_model_keys == set()
+    assert read_settings(None, ["crop=ink"]).given_model_keys == {"crop"}
+
+
 def stack(layers: list[object]) -> str:
     return f'[model]\nbackbone = "stack"\nstack_layers = {json.dumps(layers)}'
 

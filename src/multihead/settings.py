@@ -206,7 +206,9 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
         settings = replace(settings, task=task.name)
     if not task or settings.task != task.name:
         task = task_by_name(settings.task)
-    settings = replace(settings, crop=settings.crop_of(task))  # which the weights' manifest then says
+    if settings.crop == "task":
+        model.pop("crop", None)  # says no more than the default, which of weights is what their manifest says
+    settings = replace(settings, crop=settings.crop_of(task))
     if settings.fold and task.test_files:
         raise UserError(
             f"{source}: fold = {settings.fold}, but {task.name} has test files, so that nothing is left out"
