@@ -12,7 +12,7 @@ import pytest
 from sample_competition import draw_competition
 
 from multihead.architectures import APPLICATIONS, BACKBONES, STACK, least_size, scaling_mode
-from multihead.backbones import build_backbone, jit_compile, scaled
+from multihead.backbones import build_backbone, scaled
 from multihead.model import build_model, freeze_up_to, load_pretrained
 from multihead.settings import ModelSettings, RunSettings, read_settings
 from multihead.tasks import BENGALI
@@ -77,14 +77,6 @@ def test_each_family_answers_for_images_of_its_least_size(name: str) -> None:
 def test_the_own_networks_answer_for_images_of_their_least_size(name: str) -> None:
     settings = ModelSettings(backbone=name, image_size=(least_size(name),) * 2)
     assert build_backbone(settings)(np.zeros((1, *settings.image_size, 3), np.uint8)).shape[0] == 1
-
-
-def test_xla_compiles_only_what_it_makes_faster_on_a_cpu() -> None:
-    compiled = {
-        (name, side): jit_compile(ModelSettings(backbone=name, image_size=(side, side)))
-        for name, side in [("resnet10", 48), ("resnet10", 32), ("narrow", 48), ("vgg16", 48)]
-    }
-    assert [of for of, how in compiled.items() if how is True] == [("resnet10", 48)]
 
 
 @pytest.mark.parametrize(

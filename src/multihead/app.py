@@ -73,7 +73,7 @@ def train(settings: Settings) -> None:
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
     say(f"train: {data}")
-    prepare_devices(run)
+    prepare_devices(run, model.backbone)
     from multihead.training import Trainer
 
     state = Trainer(task, model, run, data, working).train()

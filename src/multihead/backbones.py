@@ -58,15 +58,6 @@ def scaled(images: Any, name: str) -> Any:
     return keras.layers.Rescaling(scale, offset, name="input_scaling")(images)
 
 
-def jit_compile(settings: ModelSettings) -> bool | str:
-    """Return whether Keras should compile the training of this backbone with XLA; "auto" leaves a CPU without.
-
-    On a CPU a small ResNet trains 1.5 to 1.8 times as fast with XLA, but 0.6 times where its last stage is 2 x 2. XLA
-    makes depthwise convolutions five times as slow, and networks with max pooling 1.3 to 2.8 times (vgg16, stacks).
-    """
-    return (settings.backbone in RESNETS and min(settings.image_size) > 32) or "auto"
-
-
 def _resnet(name: str, size: tuple[int, int]) -> Any:
     """Build a ResNet of basic blocks (K. He et al., Deep Residual Learning for Image Recognition, 2016).
 

@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.backbones import jit_compile
 from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, restore, save_checkpoint
 from multihead.crop_store import CropStore, crops_ahead
 from multihead.devices import device_name
@@ -97,7 +96,6 @@ class Trainer:
                 head: keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing) for head in task.heads
             },
             loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
-            jit_compile="auto" if run.deterministic else jit_compile(model),
         )
         _create_variables(self.network)
         self.average = self._new_average()
