@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 
 import keras
@@ -205,6 +206,15 @@ def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path
     rates = [row["learning_rate"] for row in trainer.state.history]
     assert rates == pytest.approx([3e-3, 1.5e-3])
     assert float(trainer.network.optimizer.learning_rate) == pytest.approx(1.5e-3)
+
+
+@pytest.mark.parametrize(("backbone", "set_to"), [("stack", "1"), ("resnet10", "1"), ("narrow", None)])
+def test_onednn_is_asked_for_where_it_makes_a_network_faster(
+    backbone: str, set_to: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    prepare_devices(RunSettings(), backbone)
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == set_to
 
 
 @pytest.mark.slow
