@@ -28,6 +28,23 @@ def test_photographs_are_read_at_the_size_that_the_network_sees(tmp_path: Path) 
     assert np.array_equal(shard.images[0], pixels)
 
 
+def test_photographs_are_shown_whole_beside_what_the_network_sees_of_them(tmp_path: Path) -> None:
+    wide = np.zeros((50, 100, 3), np.uint8)
+    wide[:, 50:] = (0, 0, 250)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "0.png").write_bytes(b"not an image")
+    cv2.imwrite(str(tmp_path / "cat" / "1.png"), wide[..., ::-1])
+    task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*")
+    ((shard, _),) = crops_ahead(shards_to_train(tmp_path, task), task, replace(MODEL, crop="none"))
+    assert shard.shown is not None
+    (shown,) = shard.shown
+    assert shown.shape == (192, 192, 3)
+    assert (shown[:48] == 255).all()
+    assert (shown[144:] == 255).all()
+    assert (shown[50:140, :90] == 0).all()
+    assert (shown[50:140, 100:] == (0, 0, 250)).all()
+
+
 def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:
     files = shards_to_train(drawn, BENGALI)
     labels = read_labels(drawn, BENGALI)

@@ -73,6 +73,19 @@ def test_counts_statistics_and_all_that_is_wrong_are_told(data: Path, tmp_path: 
     assert lines["labels without an image"] == "1: Train_99"
 
 
+def test_heads_may_have_any_name(data: Path, tmp_path: Path) -> None:
+    lines = told(data, tmp_path / "inspect.png")
+    labels = pd.read_csv(data / "train.csv").rename(columns={"letter": "shard", "accent": "hash"})
+    labels.to_csv(data / "train.csv", index=False)
+    renamed = told(
+        data, tmp_path / "inspect.png", dataclasses.replace(TASK, heads={"shard": (0, 1, 2, 3), "hash": (0, 1)})
+    )
+    assert [renamed["shard"], renamed["hash"]] == [lines["letter"], lines["accent"]]
+    assert [of for name, of in renamed.items() if "image" in name] == [
+        of for name, of in lines.items() if "image" in name
+    ]
+
+
 def test_a_file_that_is_no_image_is_no_blank_one(tmp_path: Path) -> None:
     heads = {"label": ("cat", "dog")}
     task = dataclasses.replace(ANIMALS, heads=heads, class_folders={}, train_files="*/*", test_files="none")

@@ -436,6 +436,12 @@ def test_an_ensemble_that_is_staged_is_no_finding_and_its_weights_say_what_the_m
     ]
 
 
+def test_a_crop_that_is_left_to_the_task_contradicts_no_weights(house: Path) -> None:
+    (house / SETTINGS["train"]).write_text('[model]\ncrop = "none"\n')
+    (house / SETTINGS["predict"]).write_text('[model]\ncrop = "task"\n')
+    assert not [of for of in lines(house) if "crop" in of]
+
+
 def write(name: str, content: bytes = b"") -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes(content)
 

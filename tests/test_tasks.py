@@ -389,7 +389,7 @@ def test_a_task_beside_the_settings_is_theirs(tmp_path: Path) -> None:
     assert settings.model.task == "leaves"
     assert (task.weight("species"), task.weight("is_ill")) == (3, 1)
     assert read_settings(tmp_path / "settings.toml", ["task=animals10"]).task == ANIMALS
-    with pytest.raises(UserError, match="task: 'moss' is not known; one of bengali"):
+    with pytest.raises(UserError, match=r"task: 'moss' is not known; one of bengali, .*, or that of a task\.toml"):
         read_settings(tmp_path / "settings.toml", ["task=moss"])
 
 
@@ -419,6 +419,8 @@ def test_the_readme_s_example_of_a_task_is_one(tmp_path: Path) -> None:
         ("is_ill", '"is ill"', "heads = .*; expected names of letters, digits and _"),
         ("is_ill", "loss", "heads.loss: a name that the network or its tables have already"),
         ("is_ill", "vgg16", "heads.vgg16: a name that the network"),
+        ("is_ill", "flip", "heads.flip: a name that the network"),
+        ("is_ill", "species_loss", "heads.species_loss: a name that the network or its tables"),
         ("is_ill", "sub_species", "heads.species: sub_species ends in it"),
         ("{species = 3}", "{species = 0}", "expected a table of finite numbers over 0"),
         ("{species = 3}", "{species = nan}", "expected a table of finite numbers over 0"),

@@ -93,8 +93,8 @@ def train(settings: Settings) -> None:
 def predict(settings: Settings) -> None:
     """Predict the competition's test files with trained weights; leave submission.csv in the working folder.
 
-    Against the hidden test set a fault costs its own rows only: they get the most frequent class. Anywhere else it is
-    an error, so that it is seen before it costs a submission; but of image files, which cannot be mended on Kaggle.
+    Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
+    error, so that it is seen before it costs a submission. A task without hidden images has nothing but these files.
     """
     from multihead.devices import prepare_devices
 
@@ -134,7 +134,7 @@ def predict(settings: Settings) -> None:
         submission = submission_of_images(path, ids, task, manifest.prior)
     if is_rerun():
         submission.write()
-    on_problem = _warn if is_rerun() or task.reader == "image files" else _refuse
+    on_problem = _warn if is_rerun() or not task.hidden_images else _refuse
     predictor = Predictor(members, task, manifest.model, run, total_images=submission.images, on_problem=on_problem)
     tables = predictor.predict_files(parts)
     rows = _fill(submission, predictor, tables, run, on_problem)

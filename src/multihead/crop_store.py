@@ -13,6 +13,7 @@ import pandas as pd
 from multihead.background import in_background
 from multihead.crop_resize import crop_resize
 from multihead.errors import OutOfTimeError
+from multihead.image_files import ImageFiles, whole_images
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
 from multihead.shards import Part, Shard, read_shard
@@ -38,11 +39,15 @@ def read_crops(
     size = part.stat().st_size if isinstance(part, Path) and part.is_file() else 0
     if size > LARGE_FILE:
         say(f"{part.name}: reading {size / 1e6:.0f} MB")
-    shard = read_shard(part, model.as_read(task), labels, memory)
+    as_read = model.as_read(task)
+    shard = read_shard(part, as_read, labels, memory)
     crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
     seconds = elapsed() - started
     say(f"{part.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
-    return replace(shard, images=crops, shown=shard.images[:SHOWN].copy()), seconds
+    shown = shard.images[:SHOWN].copy()
+    if isinstance(part, ImageFiles) and as_read != task:
+        shown = whole_images(part, task, len(shown))
+    return replace(shard, images=crops, shown=shown), seconds
 
 
 def crops_ahead(

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from multihead.tasks import FOLDS, Task
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
+SIDE = 192  # of a photograph in a report
 MAX_UNREADABLE_SHARE = 0.05  # of a shard's train images
 
 
@@ -126,6 +128,23 @@ def read_images(part: ImageFiles, task: Task, *, is_train: bool) -> tuple[list[s
     say(f"warning: {told}{'; they are left out' if is_train else ''}")
     read = [of for of, readable in zip(ids, is_readable.tolist(), strict=True) if readable]
     return read, images[is_readable], [image_id(path, task) for path in lost]
+
+
+def whole_images(part: ImageFiles, task: Task, count: int) -> NDArray[np.uint8]:
+    """Return the first images of a shard that can be read, at most so many, as they are: uint8 (n, SIDE, SIDE, c).
+
+    Each is scaled to fit into the square, and stands in the middle of white.
+    """
+    channels = task.image_shape[2]
+    decoded = (_decoded(part.folder / path, channels) for path in part.paths)
+    some = list(islice((image for image in decoded if image is not None), count))
+    squares = np.full((len(some), SIDE, SIDE, channels), 255, np.uint8)
+    for square, image in zip(squares, some, strict=True):
+        height, width = (max(1, round(side * SIDE / max(image.shape[:2]))) for side in image.shape[:2])
+        top, left = (SIDE - height) // 2, (SIDE - width) // 2
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        square[top : top + height, left : left + width] = small.reshape(height, width, channels)
+    return squares
 
 
 def _decoded(path: Path, channels: int) -> NDArray[np.uint8] | None:

@@ -24,6 +24,12 @@ LONGEST = 96  # side of a sample
 SAMPLES, MOST_CLASSES = 8, 100  # in the sheet: images of each class, and classes of each head
 NAMED = 5  # of what is wrong
 LINE = 118
+_SHARD, _IS_BLANK, _HASH, _ID = (
+    "of shard",
+    "is blank",
+    "of pixels",
+    "of image",
+)  # columns beside the heads: none's names
 
 
 class Statistics(NamedTuple):
@@ -63,7 +69,8 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
         pixels = shard.images.reshape(len(shard.ids), -1)
         is_blank = pixels.max(axis=1) == pixels.min(axis=1)
         hashes = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in shard.images]
-        tables.append(table.assign(shard=part.name, is_blank=is_blank, hash=hashes, ids=shard.ids))
+        found = {_SHARD: part.name, _IS_BLANK: is_blank, _HASH: hashes, _ID: shard.ids}
+        tables.append(table.assign(**found))
         yield f"{part.name}: {len(shard.ids):,} images, {of}"
     if not tables:
         return
@@ -97,7 +104,7 @@ def measure(shard: Shard, task: Task) -> Statistics:
 def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
     """Yield the images of each class: in all shards, and in each of them in brackets."""
     classes = task.heads[head]
-    shards = [np.bincount(of[of >= 0], minlength=len(classes)) for _, of in table.groupby("shard", sort=False)[head]]
+    shards = [np.bincount(of[of >= 0], minlength=len(classes)) for _, of in table.groupby(_SHARD, sort=False)[head]]
     counts = np.sum(shards, axis=0)
     least, most = counts.min(), counts.max()
     yield f"{head}: {len(classes)} classes of {least:,} to {most:,} images; in brackets, those of each shard"
@@ -114,15 +121,15 @@ def _problems(table: pd.DataFrame, labels: pd.DataFrame, task: Task) -> Iterator
         present = set(table[head])
         missing = [str(of) for i, of in enumerate(classes) if i not in present]
         yield _listed(f"classes of {head} without an image", missing)
-    yield _listed("blank images", table.ids[table.is_blank].tolist())
-    copies = table[table.hash.duplicated(keep=False) & ~table.is_blank]
-    groups = [of for _, of in copies.groupby("hash", sort=False)]
+    yield _listed("blank images", table[_ID][table[_IS_BLANK]].tolist())
+    copies = table[table[_HASH].duplicated(keep=False) & ~table[_IS_BLANK]]
+    groups = [of for _, of in copies.groupby(_HASH, sort=False)]
     is_equal = [not of[heads].ne(of[heads].iloc[0]).to_numpy().any() for of in groups]
     for wanted, name in ((True, "equal"), (False, "different")):
-        some = [" = ".join(of.ids) for of, equal in zip(groups, is_equal, strict=True) if equal == wanted]
+        some = [" = ".join(of[_ID]) for of, equal in zip(groups, is_equal, strict=True) if equal == wanted]
         yield _listed(f"groups of images with the same pixels and {name} labels", some)
-    yield _listed("images without a label", table.ids[(table[heads] < 0).any(axis=1)].tolist())
-    yield _listed("labels without an image", labels.index[~labels.index.isin(table.ids)].tolist())
+    yield _listed("images without a label", table[_ID][(table[heads] < 0).any(axis=1)].tolist())
+    yield _listed("labels without an image", labels.index[~labels.index.isin(table[_ID])].tolist())
 
 
 def _listed(what: str, some: Sequence[str]) -> str:

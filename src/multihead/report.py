@@ -395,16 +395,20 @@ def _crops(samples: Samples | None, manifest: Mapping[str, Any], figure: Draw) -
     if samples is None or not len(samples.full):
         return _paragraph("No image was kept.")
     both = [image for pair in zip(samples.full, samples.crops, strict=True) for image in pair]
-    captions = [text for name in samples.ids for text in (name, "crop")]
+    captions = [text for name in samples.ids for text in (name.rpartition("/")[2], "crop")]
     rows = [Row("", both[at : at + 4], captions[at : at + 4]) for at in range(0, len(both), 4)]
-    how = "The red box is what was cut out" if manifest["model"]["crop"] == "ink" else "The whole image was taken"
+    how = "The whole image was stretched to the image size."
+    if manifest["model"]["crop"] == "ink":
+        how = (
+            "The red box is what was cut out and stretched to the image size. A box that cuts ink off, or that a speck "
+            "makes too large, shows here."
+        )
     return figure(
         Picture(
             "crops.png",
             sheet(rows, 4),
             f"{len(samples.ids)} images as the files hold them, each beside its crop: {', '.join(samples.ids)}.",
-            f"Images as the files hold them, each with what the network gets of it on its right. {how}, and "
-            "stretched to the image size. A box that cuts ink off, or that a speck makes too large, shows here.",
+            f"Images as the files hold them, each with what the network gets of it on its right. {how}",
         )
     )
 

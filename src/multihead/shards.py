@@ -24,7 +24,8 @@ class Shard:
     """Images that belong together, full or cropped.
 
     ids: n image ids. images: uint8 (n, H, W, c). labels: for each head, int64 (n,) indices into
-    Task.heads[head]; None for test images. shown: of crops, the first few full images, which a report shows.
+    Task.heads[head]; None for test images. shown: of crops, the first few full images, which a report shows;
+    photographs that are taken whole as squares with a margin.
     unreadable: the ids of image files that could not be read; they are not among the n.
     """
 

@@ -23,7 +23,7 @@ CROPS = ("ink", "none")
 FOLDS = 5  # of a task without test files
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
 _TAKEN = {
-    *("images", "input_scaling", "gray_to_colour", "dropout", "id", "epoch", "loss", "learning_rate"),
+    *("images", "input_scaling", "gray_to_colour", "flip", "dropout", "id", "epoch", "loss", "learning_rate"),
     *("images_per_second", "memory_gb", "score", "score_with_prior", "score_unseen"),
 }
 
@@ -50,7 +50,8 @@ class Task:
     score: the mean over a head's classes of the recall, or the share of images that are right; score_weights: how much
         each head's counts.
     dark_ink: True where ink is darker than paper. crop: what ModelSettings.crop is if not set.
-    hidden_images: how many images a submission is scored on that nobody sees, as far as is known.
+    hidden_images: how many images a submission is scored on that nobody sees, as far as is known; where there are some,
+        a fault of the test files that are seen is an error, without any it costs its own rows.
     """
 
     name: str
@@ -175,7 +176,7 @@ TASKS: Mapping[str, Task] = {task.name: task for task in (BENGALI, DIGITS, FASHI
 def task_by_name(name: str) -> Task:
     """Return the task of that name; UserError lists the known ones."""
     if name not in TASKS:
-        raise UserError(f"task: {name!r} is not known; one of {', '.join(TASKS)}")
+        raise UserError(f"task: {name!r} is not known; one of {', '.join(TASKS)}, or that of a {TASK_FILE}")
     return TASKS[name]
 
 
@@ -236,7 +237,7 @@ def _refuse_contradictions(task: Task, source: str) -> None:
             f"{source}: a folder names one class, but there are {len(task.heads)} heads; name a labels_file"
         )
     for head, labels in task.heads.items():
-        if head in _TAKEN or head in BACKBONES:
+        if head in _TAKEN or head in BACKBONES or head.removesuffix("_loss") in task.heads.keys() - {head}:
             raise UserError(
                 f"{source}: heads.{head}: a name that the network or its tables have already; choose another"
             )
