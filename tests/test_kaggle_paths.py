@@ -43,6 +43,26 @@ def test_two_candidates_are_named(kaggle: Path) -> None:
         find_input("weights", FILES, "")
 
 
+def test_of_a_copy_inside_the_data_set_the_outer_files_are_taken(kaggle: Path) -> None:
+    folder = fill(kaggle / "datasets" / "somebody" / "letters")
+    for name in ("train", "test"):
+        fill(folder / name)
+    assert find_input("competition", FILES, "", "letters") == folder
+    assert find_input("competition", FILES, "") == folder
+    fill(kaggle / "letters")
+    with pytest.raises(UserError, match=r"found in .*somebody/letters, .*input/letters; name one"):
+        find_input("competition", FILES, "", "letters")
+
+
+def test_folders_are_no_files_of_a_pattern(kaggle: Path) -> None:
+    folder = kaggle / "animals" / "animals" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "1.png").touch()
+    assert find_input("competition", ["*/*"], "", "animals") == folder.parent
+    with pytest.raises(UserError, match=r"no \*/\* in"):
+        find_input("competition", ["*/*"], str(kaggle / "animals"))
+
+
 def test_where_nothing_is_found_the_folders_looked_in_are_named(kaggle: Path) -> None:
     (kaggle / "competitions" / "other").mkdir(parents=True)
     with pytest.raises(UserError, match=r"no folder with train.csv and train_image.*looked in .*competitions/other"):

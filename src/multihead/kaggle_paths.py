@@ -32,18 +32,20 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
     """Return the folder that holds all of `files` (names or glob patterns).
 
     given: a folder named in the settings, the only one looked in then. prefer: of several folders that
-    qualify, those whose path holds this name win. UserError says which folders were looked in.
+    qualify, those whose path holds this name win; of one inside another, a data set's second copy of its files, the
+    outer one. UserError says which folders were looked in.
     """
     if given:
         folder = Path(given).expanduser()
-        missing = [name for name in files if not any(folder.glob(name))]
+        missing = [name for name in files if not _holds(folder, name)]
         if missing:
             raise UserError(f"{what}: no {', no '.join(missing)} in {folder}")
         return folder
     top = kaggle_root() / "input"
     looked_in = list(_folders(top, MAX_DEPTH))
-    found = [folder for folder in looked_in if all(any(folder.glob(name)) for name in files)]
+    found = [folder for folder in looked_in if all(_holds(folder, name) for name in files)]
     found = [folder for folder in found if prefer in folder.parts] or found
+    found = [folder for folder in found if not set(folder.parents) & set(found)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -64,6 +66,11 @@ def working_folder(given: str) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"working folder: {folder} is not a folder that can be written to")
     return folder
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Tell whether a folder holds a file of that name or pattern; a folder that matches, as one does */*, is none."""
+    return any(path.is_file() for path in folder.glob(name))
 
 
 def _folders(top: Path, depth: int) -> Iterator[Path]:
