@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from multihead.errors import UserError
+from multihead.image_files import find_images
 from multihead.kaggle_paths import find_input, working_folder
 
 FILES = ["train.csv", "train_image_data_*.parquet"]
@@ -61,6 +62,20 @@ def test_folders_are_no_files_of_a_pattern(kaggle: Path) -> None:
     assert find_input("competition", ["*/*"], "", "animals") == folder.parent
     with pytest.raises(UserError, match=r"no \*/\* in"):
         find_input("competition", ["*/*"], str(kaggle / "animals"))
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_images_are_found_and_read_whatever_the_case_of_their_suffix(kaggle: Path, is_given: bool) -> None:
+    folder = kaggle / "leaves" / "train"
+    folder.mkdir(parents=True)
+    for name in ("1.PNG", "2.Png", "3.jpg"):
+        (folder / name).touch()
+    given = str(folder.parent) if is_given else ""
+    found = find_input("competition", ["train/*.png"], given, "leaves")
+    assert found == folder.parent
+    assert find_images(found, "train/*.png") == ["train/1.PNG", "train/2.Png"]
+    with pytest.raises(UserError, match=r"train/\*\.bmp"):
+        find_input("competition", ["train/*.bmp"], given, "leaves")
 
 
 def test_where_nothing_is_found_the_folders_looked_in_are_named(kaggle: Path) -> None:

@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
+from multihead.kaggle_paths import IMAGE_SUFFIXES, matching
 from multihead.labels import label_indices, one_form
 from multihead.progress import say
 from multihead.tasks import FOLDS, Task
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
 MAX_UNREADABLE_SHARE = 0.05  # of a shard's train images
 
@@ -35,10 +35,8 @@ def find_images(folder: Path, pattern: str) -> list[str]:
 
     Raises UserError if there are none, or for a name that is not UTF-8.
     """
-    suffix = Path(pattern).suffix.lower()
-    suffixes = {suffix} & SUFFIXES or SUFFIXES
-    files = folder.glob(pattern.removesuffix(Path(pattern).suffix) + ".*" if suffix in SUFFIXES else pattern)
-    found = sorted(f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in suffixes)
+    files = matching(folder, pattern)
+    found = sorted(f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
         raise UserError(f"no images {pattern} in {folder}")
     for path in found:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from multihead.errors import UserError
 
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
 
 
@@ -29,7 +30,7 @@ def is_rerun() -> bool:
 
 
 def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") -> Path:
-    """Return the folder that holds all of `files` (names or glob patterns).
+    """Return the folder that holds all of `files` (names, or glob patterns as `matching` takes them).
 
     given: a folder named in the settings, the only one looked in then. prefer: of several folders that
     qualify, those whose path holds this name win; of one inside another, a data set's second copy of its files, the
@@ -54,6 +55,15 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
     raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown or f'{top}, which is not there'}")
 
 
+def matching(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield the paths in a folder that match a glob pattern; the case of an image's suffix does not count."""
+    suffix = Path(pattern).suffix
+    if suffix.lower() in IMAGE_SUFFIXES:
+        either = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
+        pattern = pattern.removesuffix(suffix) + either
+    return folder.glob(pattern)
+
+
 def find_everywhere(file: str, working: Path) -> list[Path]:
     """Return the paths of all files of that name: in the working folder, then in any mounted input."""
     folders = [working, *_folders(kaggle_root() / "input", MAX_DEPTH)]
@@ -70,7 +80,7 @@ def working_folder(given: str) -> Path:
 
 def _holds(folder: Path, name: str) -> bool:
     """Tell whether a folder holds a file of that name or pattern; a folder that matches, as one does */*, is none."""
-    return any(path.is_file() for path in folder.glob(name))
+    return any(path.is_file() for path in matching(folder, name))
 
 
 def _folders(top: Path, depth: int) -> Iterator[Path]:
