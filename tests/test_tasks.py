@@ -19,6 +19,7 @@ from multihead import app
 from multihead.errors import UserError
 from multihead.evaluation import read_both, score
 from multihead.image_files import IMAGES_PER_SHARD, in_shards
+from multihead.kaggle_paths import IMAGE_SUFFIXES
 from multihead.settings import ModelSettings, RunSettings, read_settings
 from multihead.shards import count_rows, part_ids, read_labels, read_shard, shards_to_predict, shards_to_train
 from multihead.submission import submission_of_images, submission_of_sample
@@ -367,6 +368,39 @@ def test_pictures_of_every_form_are_decoded(tmp_path: Path) -> None:
         assert np.abs(image - colour).max() <= 4
     gray = read_shard(part, replace(task, image_shape=(16, 24, 1))).images
     assert [round(float(image.mean())) for image in gray] == pytest.approx([60, 200, 60, 200], abs=2)
+
+
+def test_files_of_every_suffix_of_an_image_are_read(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    image = np.full((64, 64, 3), 200, np.uint8)
+    for suffix in IMAGE_SUFFIXES:
+        written = cv2.imencode(".jpg" if suffix == ".jfif" else suffix, image[..., 0] if suffix == ".pgm" else image)[1]
+        (tmp_path / "cat" / f"1{suffix}").write_bytes(written.tobytes())
+    task = replace(ANIMALS, train_files="cat/*", test_files="cat/*", image_shape=(16, 16, 3))
+    (part,) = shards_to_predict(tmp_path, task)
+    shard = read_shard(part, task)
+    assert sorted(shard.ids) == sorted(f"cat/1{suffix}" for suffix in IMAGE_SUFFIXES)
+    assert np.abs(shard.images.astype(int) - 200).max() <= 16  # a GIF has a palette
+
+
+def test_files_passed_over_for_their_suffix_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = write_leaves(tmp_path)
+    for name in ("a.heic", "b.HEIC", "c", ".DS_Store", ".hidden.heic", "labels.csv", "README.TXT"):
+        (tmp_path / "photos" / name).touch()
+    (tmp_path / "photos" / "folder").mkdir()
+    for _ in range(2):
+        (part,) = shards_to_train(tmp_path, task)
+    assert len(part_ids(part, task)) == 12
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (
+        f"warning: 3 files photos/* in {tmp_path} are passed over, for they do not end in one of .avif, .bmp, " in line
+    )
+    assert line.endswith(": photos/a.heic, photos/b.HEIC, photos/c")
+    with pytest.raises(UserError, match=r"no images photos/\*\.heic"):
+        shards_to_train(tmp_path, replace(task, train_files="photos/*.heic"))
+    assert f"1 files photos/*.heic in {tmp_path} are passed over" in capsys.readouterr().out
+    shards_to_train(tmp_path, replace(task, train_files="photos/*.png"))
+    assert not capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from multihead.errors import UserError
 from multihead.kaggle_paths import IMAGE_SUFFIXES, matching
 from multihead.labels import label_indices, one_form
-from multihead.progress import say
+from multihead.progress import say, say_once
 from multihead.tasks import FOLDS, Task
 
+BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".db", ".ini"}  # passed over unsaid
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
 MAX_UNREADABLE_SHARE = 0.05  # of a shard's train images
 
@@ -33,10 +34,19 @@ class ImageFiles(NamedTuple):
 def find_images(folder: Path, pattern: str) -> list[str]:
     """Return the paths below the folder of the images that match, sorted; the case of a suffix does not count.
 
-    Raises UserError if there are none, or for a name that is not UTF-8.
+    Says once how many files are passed over for their suffix: those that are neither hidden nor in BESIDE_IMAGES.
+    Raises UserError if there are no images, or for a name that is not UTF-8.
     """
-    files = matching(folder, pattern)
-    found = sorted(f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted((f.relative_to(folder) for f in matching(folder, pattern)), key=Path.as_posix)
+    found = [f.as_posix() for f in files if f.suffix.lower() in IMAGE_SUFFIXES]
+    others = [f for f in files if f.suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES and not f.name.startswith(".")]
+    passed_over = [f.as_posix() for f in others if (folder / f).is_file()]
+    if passed_over:
+        some = ", ".join(passed_over[:5]) + (", ..." if len(passed_over) > 5 else "")
+        say_once(
+            f"warning: {len(passed_over)} files {pattern} in {folder} are passed over, for they do not end in one of "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {some}"
+        )
     if not found:
         raise UserError(f"no images {pattern} in {folder}")
     for path in found:

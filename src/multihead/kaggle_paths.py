@@ -10,7 +10,10 @@ from pathlib import Path
 
 from multihead.errors import UserError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {  # of what OpenCV decodes
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".gif", ".webp"),
+    *(".avif", ".tif", ".tiff", ".pgm", ".ppm"),
+}
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
 
 
