@@ -50,7 +50,8 @@ class TaskFacts(NamedTuple):
         """Raise BundlerError for a folder that lacks what the kernel reads, before anything is emptied for it."""
         files = [self.train_files, self.labels_file]
         if kernel == "predict":
-            files = [self.test_files or self.train_files, self.sample_submission]
+            images = [self.test_files] if self.test_files else files  # a fifth is drawn by their labels
+            files = [*images, self.sample_submission]
         missing = [name for name in files if name and not any(self.matching(data, name))]
         if missing:
             raise BundlerError(f"{data}: not the files of {self.name}, it holds no {' and no '.join(missing)}")

@@ -18,7 +18,7 @@ from sample_images import DRAWN
 from multihead import app
 from multihead.errors import UserError
 from multihead.evaluation import read_both, score
-from multihead.image_files import IMAGES_PER_SHARD, in_shards
+from multihead.image_files import IMAGES_PER_SHARD, fold_of, groups_by_folder, in_shards
 from multihead.kaggle_paths import IMAGE_SUFFIXES
 from multihead.settings import ModelSettings, RunSettings, read_settings
 from multihead.shards import count_rows, part_ids, read_labels, read_shard, shards_to_predict, shards_to_train
@@ -135,6 +135,54 @@ def test_the_folds_of_image_files_are_even_disjoint_and_everything(drawn_of: Map
         assert per_class.between(1, 2).all()
         seen += ids
     assert sorted(seen) == sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.jpeg"))
+
+
+def test_the_folds_of_folders_stay_what_they_are() -> None:
+    """Weights were trained without one of them."""
+    counts = {"ant": 7, "bee": 4, "cow": 12, "B/dog": 1}
+    folders = groups_by_folder([f"{name}/{i}.png" for name, count in counts.items() for i in range(count)])
+    ant, bee, dog = [4, 1, 1, 2, 0, 2, 3], [4, 3, 2, 0], [0]
+    cow = [3, 1, 4, 1, 3, 2, 4, 2, 0, 3, 4, 0]
+    assert fold_of(folders).tolist() == [*ant, *bee, *cow, *dog]
+
+
+def test_the_folds_of_labelled_images_are_even_over_the_combinations_of_classes(tmp_path: Path) -> None:
+    task = replace(write_leaves(tmp_path), test_files="", train_files="many/*")
+    rows = [("oak", 0)] * 52 + [("oak", 1)] * 13 + [("elm", 0)] * 10 + [("elm", 1)] * 5 + [("ash", 1)] * 7
+    (tmp_path / "many").mkdir()
+    for i in range(len(rows) + 1):  # one without labels
+        (tmp_path / "many" / f"{i}.png").touch()
+    table = pd.DataFrame(rows, columns=list(task.heads), index=[f"{i}.png" for i in range(len(rows))])
+    table.rename_axis("file").to_csv(tmp_path / "labels.csv")
+    seen = []
+    for fold in range(FOLDS):
+        (part,) = shards_to_predict(tmp_path, task, fold)
+        seen += part_ids(part, task)
+        counts = table.loc[table.index.isin(part_ids(part, task))].value_counts().to_dict()
+        for combination, count in table.value_counts().to_dict().items():
+            assert count // FOLDS <= counts[combination] <= -(-count // FOLDS)
+    assert sorted(seen) == sorted(f"{i}.png" for i in range(len(rows) + 1))
+
+
+def test_no_fold_takes_all_of_a_class_though_each_combination_has_one_image(tmp_path: Path) -> None:
+    task = replace(write_leaves(tmp_path), test_files="", train_files="many/*")
+    task = replace(task, heads={"letter": tuple(range(7)), "accent": tuple(range(FOLDS))})
+    (tmp_path / "many").mkdir()
+    for i in range(7 * FOLDS):
+        (tmp_path / "many" / f"{i}.png").touch()
+    rows = [f"{i}.png,{i // FOLDS},{i % FOLDS}" for i in range(7 * FOLDS)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,letter,accent", *rows]) + "\n")
+    for fold in range(FOLDS):
+        labels = read_labels(tmp_path, task, fold)
+        assert len(labels) == 28
+        assert set(labels.accent) == set(range(FOLDS))
+        assert set(labels.letter) == set(range(7))
+
+
+def test_the_labels_by_which_a_fifth_is_drawn_are_among_the_files_to_predict(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    assert task.files_to_predict == ["more/*"]
+    assert replace(task, test_files="").files_to_predict == ["photos/*", "labels.csv"]
 
 
 def test_many_image_files_are_several_shards_each_drawn_from_everywhere() -> None:

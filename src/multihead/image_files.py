@@ -80,14 +80,29 @@ def in_shards(folder: Path, paths: Sequence[str], task: Task) -> list[ImageFiles
     ]
 
 
-def fold_of(paths: Sequence[str]) -> NDArray[np.int64]:
-    """Return which of FOLDS folds each image is in, int64 (n,), drawn evenly over the folders; always the same."""
-    folds = np.empty(len(paths), np.int64)
-    classes = pd.Series(range(len(paths))).groupby([Path(path).parent.as_posix() for path in paths], sort=True)
-    for number, rows in enumerate(classes.indices.values()):
+def fold_of(groups: pd.Index) -> NDArray[np.int64]:
+    """Return which of FOLDS folds each image is in, int64 (n,), drawn evenly over its groups; always the same."""
+    folds = np.empty(len(groups), np.int64)
+    for number, rows in enumerate(pd.Series(range(len(groups))).groupby(groups, sort=True).indices.values()):
         shuffled = np.random.default_rng([0, number]).permutation(rows)
         folds[shuffled] = (np.arange(len(rows)) + number) % FOLDS
     return folds
+
+
+def groups_by_folder(paths: Sequence[str]) -> pd.Index:
+    """Return the folder of each image."""
+    return pd.Index([Path(path).parent.as_posix() for path in paths])
+
+
+def groups_by_labels(paths: Sequence[str], task: Task, labels: pd.DataFrame) -> pd.Index:
+    """Return a number for the labels of each image, all heads together; images without labels are a group as well.
+
+    labels: of read_label_table. The numbers are in no order: in that of the classes, of combinations with one image
+    each every fifth may be of the same class, and would be in the same fold.
+    """
+    rows = labels.reindex([image_id(path, task) for path in paths])
+    numbers = rows.groupby(list(task.heads), dropna=False).ngroup().to_numpy()
+    return pd.Index(np.random.default_rng(0).permutation(numbers.max() + 1)[numbers])
 
 
 def image_id(path: str, task: Task) -> str:
