@@ -111,6 +111,12 @@ def test_pixel_columns_are_taken_by_number_and_rows_counted_from_1(tmp_path: Pat
             "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,\n1,2,3,4,5,6,7\n",
             "train.csv: column 'pixel5' has 1 missing values",
         ),
+        (
+            "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel7\n1,2,3,4,5,6,7\n",
+            "no column pixel5; expected 6 pixel columns",
+        ),
+        ("label,2,3,4,5,6,7\n1,2,3,4,5,6,7\n", "no column 1; expected 6 pixel columns, numbered without a gap"),
+        ("label,0,pixel0,1,2,3,4\n1,2,3,4,5,6,7\n", "no column 5; expected 6 pixel columns"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,x\n", "'pixel5' is String; expected whole"),
         ("pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n2,3,4,5,6,7\n", "no column label; it has pixel0"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n10,3,4,5,6,7,8\n", "1: label is 10; expected 0 to 9"),
@@ -122,6 +128,36 @@ def test_a_csv_that_is_not_the_task_s_is_named(tmp_path: Path, text: str, told: 
     write_csv(tmp_path, text)
     with pytest.raises(UserError, match=told):
         read_shard(tmp_path / "train.csv", SMALL, read_labels(tmp_path, SMALL))
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("id_column", ["", "id"])
+def test_blank_lines_of_a_csv_are_no_images(tmp_path: Path, id_column: str, ending: str) -> None:
+    task = replace(SMALL, id_column=id_column)
+    lines = [
+        "pixel0,pixel1,pixel2,pixel3,pixel4,pixel5,label,id",
+        "1,2,3,4,5,6,7,1",
+        "",
+        "2,3,4,5,6,7,8,2",
+        "",
+        " ",
+        "",
+    ]
+    path = tmp_path / "train.csv"
+    path.write_bytes(ending.join(lines).encode())
+    shard = read_shard(path, task, read_labels(tmp_path, task))
+    assert count_rows(path, task) == 2
+    assert shard.ids == part_ids(path, task) == ["1", "2"]
+    assert shard.images[:, 0, 0, 0].tolist() == [1, 2]
+    assert shard.labels is not None
+    assert shard.labels["label"].tolist() == [7, 8]
+
+
+def test_a_row_of_empty_cells_is_no_blank_line(tmp_path: Path) -> None:
+    write_csv(tmp_path, "pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6\n,,,,,\n", "test.csv")
+    assert count_rows(tmp_path / "test.csv", SMALL) == 2
+    with pytest.raises(UserError, match=r"test\.csv: column 'pixel0' has 1 missing values"):
+        read_shard(tmp_path / "test.csv", SMALL)
 
 
 def test_the_folds_of_image_files_are_even_disjoint_and_everything(drawn_of: Mapping[str, Path]) -> None:
@@ -304,6 +340,11 @@ def test_a_csv_may_be_compressed(tmp_path: Path) -> None:
     (part,) = shards_to_train(tmp_path, task)
     assert count_rows(part, task) == 1
     assert read_shard(part, task, read_labels(tmp_path, task)).images.ravel().tolist() == [2, 3, 4, 5, 6, 7]
+    path = tmp_path / "train.csv.gz"
+    path.write_bytes(path.read_bytes()[:-12])
+    for read in (count_rows, read_shard):
+        with pytest.raises(UserError, match=r"train\.csv\.gz: damaged: "):
+            read(path, task)
 
 
 @pytest.mark.parametrize("classes", [("None", "NA"), ("true", "false"), ("01", "1"), ("", "x")])
