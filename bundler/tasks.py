@@ -3,7 +3,7 @@
 import ast
 import csv
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,12 +38,21 @@ class TaskFacts(NamedTuple):
     def source(self) -> str:
         return self.competition or self.dataset
 
+    def matching(self, data: Path, name: str) -> Iterator[Path]:
+        """Yield the paths that match one of the task's names; the case of an image's suffix does not count."""
+        suffix = Path(name).suffix
+        if self.reader == "image files" and name in (self.train_files, self.test_files) and suffix[1:].isalnum():
+            either = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
+            name = name.removesuffix(suffix) + either
+        return data.glob(name)
+
     def check_data(self, data: Path, kernel: str) -> None:
         """Raise BundlerError for a folder that lacks what the kernel reads, before anything is emptied for it."""
         files = [self.train_files, self.labels_file]
         if kernel == "predict":
-            files = [self.test_files or self.train_files, self.sample_submission]
-        missing = [name for name in files if name and not any(data.glob(name))]
+            images = [self.test_files] if self.test_files else files  # a fifth is drawn by their labels
+            files = [*images, self.sample_submission]
+        missing = [name for name in files if name and not any(self.matching(data, name))]
         if missing:
             raise BundlerError(f"{data}: not the files of {self.name}, it holds no {' and no '.join(missing)}")
 
@@ -97,9 +106,9 @@ def has_truth(data: Path, task: TaskFacts) -> bool:
         return True
     if task.labels_file or task.sample_submission:
         return False
-    files = list(data.glob(task.test_files))
+    files = list(task.matching(data, task.test_files))
     if task.reader == "image files":
-        return {f.parent.name for f in files} <= {f.parent.name for f in data.glob(task.train_files)}
+        return {f.parent.name for f in files} <= {f.parent.name for f in task.matching(data, task.train_files)}
     return all(set(task.heads) <= _header(f) for f in files)
 
 

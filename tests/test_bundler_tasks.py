@@ -125,6 +125,24 @@ def test_a_truth_file_or_a_fifth_left_out_tells_the_labels(tmp_path: Path) -> No
     assert has_truth(tmp_path, asks)
 
 
+def test_images_are_the_task_s_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+    task = facts_of(train_files="train/*/*.png", test_files="test/*/*.png", labels_file="train.csv")
+    lay_out(tmp_path, "train/oak/1.PNG", "test/elm/2.Png", "train.csv")
+    task.check_data(tmp_path, "train")
+    task.check_data(tmp_path, "predict")
+    assert not has_truth(tmp_path, task._replace(labels_file=""))
+    with pytest.raises(BundlerError, match=r"it holds no train/\*/\*\.jpg$"):
+        task._replace(train_files="train/*/*.jpg").check_data(tmp_path, "train")
+
+
+def test_predicting_the_fifth_left_out_needs_the_labels_that_it_is_drawn_by(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak/1.png")
+    task = facts_of(labels_file="train.csv")
+    with pytest.raises(BundlerError, match=r"it holds no train\.csv$"):
+        task.check_data(tmp_path, "predict")
+    task._replace(test_files="train/*/*").check_data(tmp_path, "predict")
+
+
 def test_test_images_tell_their_labels_in_class_folders_only(tmp_path: Path) -> None:
     lay_out(tmp_path, "train/oak/1.png", "train/elm/2.png", "test/oak/3.png", "more/4.png")
     assert has_truth(tmp_path, facts_of(test_files="test/*/*"))

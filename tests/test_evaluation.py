@@ -116,7 +116,7 @@ def test_a_folder_without_labels_of_its_test_images_is_named(tmp_path: Path) -> 
     of_pixels = task_from(task_dict(DIGITS) | {"name": "own"}, "test")
     (tmp_path / "test.csv").write_text("pixel0\n1\n")
     for of, answers, why in (
-        (task, "id,species,is_ill\nmore0.png,oak,1\n", "more0.png and 2 other images have no labels"),
+        (task, "id,species,is_ill\nmore0.png,oak,1\n", r"no truth\.csv, and labels\.csv is of the train images"),
         (of_one_head, "id,label\nmore/more0.png,cat\n", "label is more; expected one of butterfly"),
         (of_pixels, "id,label\n1,1\n", "no column label; it has pixel0"),
     ):
@@ -124,6 +124,17 @@ def test_a_folder_without_labels_of_its_test_images_is_named(tmp_path: Path) -> 
         told = rf"^{tmp_path}: holds no labels of its test images \(.*{why}.*\)$"
         with pytest.raises(UserError, match=told):
             read_both(tmp_path / "predictions.csv", tmp_path, of)
+
+
+def test_a_test_image_of_a_train_image_s_name_has_not_its_labels(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    for i in range(3):
+        (tmp_path / "more" / f"more{i}.png").rename(tmp_path / "more" / f"photos{i}.png")
+    (tmp_path / "predictions.csv").write_text(
+        "id,species,is_ill\nphotos0.png,oak,0\nphotos1.png,elm,1\nphotos2.png,ash,0\n"
+    )
+    with pytest.raises(UserError, match=r"holds no labels of its test images \(no truth\.csv"):
+        read_both(tmp_path / "predictions.csv", tmp_path, task)
 
 
 def test_a_fifth_left_out_of_labelled_photographs_is_scored_with_their_table(tmp_path: Path) -> None:

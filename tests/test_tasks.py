@@ -18,7 +18,8 @@ from sample_images import DRAWN
 from multihead import app
 from multihead.errors import UserError
 from multihead.evaluation import read_both, score
-from multihead.image_files import IMAGES_PER_SHARD, in_shards
+from multihead.image_files import IMAGES_PER_SHARD, fold_of, groups_by_folder, in_shards
+from multihead.kaggle_paths import IMAGE_SUFFIXES
 from multihead.settings import ModelSettings, RunSettings, read_settings
 from multihead.shards import count_rows, part_ids, read_labels, read_shard, shards_to_predict, shards_to_train
 from multihead.submission import submission_of_images, submission_of_sample
@@ -110,6 +111,12 @@ def test_pixel_columns_are_taken_by_number_and_rows_counted_from_1(tmp_path: Pat
             "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,\n1,2,3,4,5,6,7\n",
             "train.csv: column 'pixel5' has 1 missing values",
         ),
+        (
+            "label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel7\n1,2,3,4,5,6,7\n",
+            "no column pixel5; expected 6 pixel columns",
+        ),
+        ("label,2,3,4,5,6,7\n1,2,3,4,5,6,7\n", "no column 1; expected 6 pixel columns, numbered without a gap"),
+        ("label,0,pixel0,1,2,3,4\n1,2,3,4,5,6,7\n", "no column 5; expected 6 pixel columns"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,x\n", "'pixel5' is String; expected whole"),
         ("pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n2,3,4,5,6,7\n", "no column label; it has pixel0"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n10,3,4,5,6,7,8\n", "1: label is 10; expected 0 to 9"),
@@ -123,6 +130,36 @@ def test_a_csv_that_is_not_the_task_s_is_named(tmp_path: Path, text: str, told: 
         read_shard(tmp_path / "train.csv", SMALL, read_labels(tmp_path, SMALL))
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("id_column", ["", "id"])
+def test_blank_lines_of_a_csv_are_no_images(tmp_path: Path, id_column: str, ending: str) -> None:
+    task = replace(SMALL, id_column=id_column)
+    lines = [
+        "pixel0,pixel1,pixel2,pixel3,pixel4,pixel5,label,id",
+        "1,2,3,4,5,6,7,1",
+        "",
+        "2,3,4,5,6,7,8,2",
+        "",
+        " ",
+        "",
+    ]
+    path = tmp_path / "train.csv"
+    path.write_bytes(ending.join(lines).encode())
+    shard = read_shard(path, task, read_labels(tmp_path, task))
+    assert count_rows(path, task) == 2
+    assert shard.ids == part_ids(path, task) == ["1", "2"]
+    assert shard.images[:, 0, 0, 0].tolist() == [1, 2]
+    assert shard.labels is not None
+    assert shard.labels["label"].tolist() == [7, 8]
+
+
+def test_a_row_of_empty_cells_is_no_blank_line(tmp_path: Path) -> None:
+    write_csv(tmp_path, "pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6\n,,,,,\n", "test.csv")
+    assert count_rows(tmp_path / "test.csv", SMALL) == 2
+    with pytest.raises(UserError, match=r"test\.csv: column 'pixel0' has 1 missing values"):
+        read_shard(tmp_path / "test.csv", SMALL)
+
+
 def test_the_folds_of_image_files_are_even_disjoint_and_everything(drawn_of: Mapping[str, Path]) -> None:
     folder, seen = drawn_of["animals10"], []
     for fold in range(FOLDS):
@@ -134,6 +171,54 @@ def test_the_folds_of_image_files_are_even_disjoint_and_everything(drawn_of: Map
         assert per_class.between(1, 2).all()
         seen += ids
     assert sorted(seen) == sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.jpeg"))
+
+
+def test_the_folds_of_folders_stay_what_they_are() -> None:
+    """Weights were trained without one of them."""
+    counts = {"ant": 7, "bee": 4, "cow": 12, "B/dog": 1}
+    folders = groups_by_folder([f"{name}/{i}.png" for name, count in counts.items() for i in range(count)])
+    ant, bee, dog = [4, 1, 1, 2, 0, 2, 3], [4, 3, 2, 0], [0]
+    cow = [3, 1, 4, 1, 3, 2, 4, 2, 0, 3, 4, 0]
+    assert fold_of(folders).tolist() == [*ant, *bee, *cow, *dog]
+
+
+def test_the_folds_of_labelled_images_are_even_over_the_combinations_of_classes(tmp_path: Path) -> None:
+    task = replace(write_leaves(tmp_path), test_files="", train_files="many/*")
+    rows = [("oak", 0)] * 52 + [("oak", 1)] * 13 + [("elm", 0)] * 10 + [("elm", 1)] * 5 + [("ash", 1)] * 7
+    (tmp_path / "many").mkdir()
+    for i in range(len(rows) + 1):  # one without labels
+        (tmp_path / "many" / f"{i}.png").touch()
+    table = pd.DataFrame(rows, columns=list(task.heads), index=[f"{i}.png" for i in range(len(rows))])
+    table.rename_axis("file").to_csv(tmp_path / "labels.csv")
+    seen = []
+    for fold in range(FOLDS):
+        (part,) = shards_to_predict(tmp_path, task, fold)
+        seen += part_ids(part, task)
+        counts = table.loc[table.index.isin(part_ids(part, task))].value_counts().to_dict()
+        for combination, count in table.value_counts().to_dict().items():
+            assert count // FOLDS <= counts[combination] <= -(-count // FOLDS)
+    assert sorted(seen) == sorted(f"{i}.png" for i in range(len(rows) + 1))
+
+
+def test_no_fold_takes_all_of_a_class_though_each_combination_has_one_image(tmp_path: Path) -> None:
+    task = replace(write_leaves(tmp_path), test_files="", train_files="many/*")
+    task = replace(task, heads={"letter": tuple(range(7)), "accent": tuple(range(FOLDS))})
+    (tmp_path / "many").mkdir()
+    for i in range(7 * FOLDS):
+        (tmp_path / "many" / f"{i}.png").touch()
+    rows = [f"{i}.png,{i // FOLDS},{i % FOLDS}" for i in range(7 * FOLDS)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,letter,accent", *rows]) + "\n")
+    for fold in range(FOLDS):
+        labels = read_labels(tmp_path, task, fold)
+        assert len(labels) == 28
+        assert set(labels.accent) == set(range(FOLDS))
+        assert set(labels.letter) == set(range(7))
+
+
+def test_the_labels_by_which_a_fifth_is_drawn_are_among_the_files_to_predict(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    assert task.files_to_predict == ["more/*"]
+    assert replace(task, test_files="").files_to_predict == ["photos/*", "labels.csv"]
 
 
 def test_many_image_files_are_several_shards_each_drawn_from_everywhere() -> None:
@@ -255,6 +340,11 @@ def test_a_csv_may_be_compressed(tmp_path: Path) -> None:
     (part,) = shards_to_train(tmp_path, task)
     assert count_rows(part, task) == 1
     assert read_shard(part, task, read_labels(tmp_path, task)).images.ravel().tolist() == [2, 3, 4, 5, 6, 7]
+    path = tmp_path / "train.csv.gz"
+    path.write_bytes(path.read_bytes()[:-12])
+    for read in (count_rows, read_shard):
+        with pytest.raises(UserError, match=r"train\.csv\.gz: damaged: "):
+            read(path, task)
 
 
 @pytest.mark.parametrize("classes", [("None", "NA"), ("true", "false"), ("01", "1"), ("", "x")])
@@ -367,6 +457,39 @@ def test_pictures_of_every_form_are_decoded(tmp_path: Path) -> None:
         assert np.abs(image - colour).max() <= 4
     gray = read_shard(part, replace(task, image_shape=(16, 24, 1))).images
     assert [round(float(image.mean())) for image in gray] == pytest.approx([60, 200, 60, 200], abs=2)
+
+
+def test_files_of_every_suffix_of_an_image_are_read(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    image = np.full((64, 64, 3), 200, np.uint8)
+    for suffix in IMAGE_SUFFIXES:
+        written = cv2.imencode(".jpg" if suffix == ".jfif" else suffix, image[..., 0] if suffix == ".pgm" else image)[1]
+        (tmp_path / "cat" / f"1{suffix}").write_bytes(written.tobytes())
+    task = replace(ANIMALS, train_files="cat/*", test_files="cat/*", image_shape=(16, 16, 3))
+    (part,) = shards_to_predict(tmp_path, task)
+    shard = read_shard(part, task)
+    assert sorted(shard.ids) == sorted(f"cat/1{suffix}" for suffix in IMAGE_SUFFIXES)
+    assert np.abs(shard.images.astype(int) - 200).max() <= 16  # a GIF has a palette
+
+
+def test_files_passed_over_for_their_suffix_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = write_leaves(tmp_path)
+    for name in ("a.heic", "b.HEIC", "c", ".DS_Store", ".hidden.heic", "labels.csv", "README.TXT"):
+        (tmp_path / "photos" / name).touch()
+    (tmp_path / "photos" / "folder").mkdir()
+    for _ in range(2):
+        (part,) = shards_to_train(tmp_path, task)
+    assert len(part_ids(part, task)) == 12
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (
+        f"warning: 3 files photos/* in {tmp_path} are passed over, for they do not end in one of .avif, .bmp, " in line
+    )
+    assert line.endswith(": photos/a.heic, photos/b.HEIC, photos/c")
+    with pytest.raises(UserError, match=r"no images photos/\*\.heic"):
+        shards_to_train(tmp_path, replace(task, train_files="photos/*.heic"))
+    assert f"1 files photos/*.heic in {tmp_path} are passed over" in capsys.readouterr().out
+    shards_to_train(tmp_path, replace(task, train_files="photos/*.png"))
+    assert not capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:

@@ -46,11 +46,16 @@ def _truths(path: Path, task: Task) -> Iterator[pd.DataFrame]:
 
 
 def _labels_to_predict(folder: Path, task: Task, fold: int) -> pd.DataFrame:
-    """Return the class indices of the images to predict; UserError where the folder holds none."""
+    """Return the class indices of the images to predict; UserError where the folder holds none.
+
+    A table of train labels tells nothing of test files: an image of theirs may bear the name of a train image.
+    """
     parts = shards_to_predict(folder, task, fold)
     try:
         if not task.labels_file:
             return pd.concat([part_labels(part, task, folder) for part in parts])
+        if task.test_files:
+            raise UserError(f"no {TRUTH_FILE}, and {task.labels_file} is of the train images")
         ids = [image for part in parts for image in part_ids(part, task)]
         labels = read_label_table(folder / task.labels_file, task)
         return pd.DataFrame(labels_of(ids, labels, folder), index=ids)

@@ -14,11 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.errors import UserError
+from multihead.kaggle_paths import IMAGE_SUFFIXES, matching
 from multihead.labels import label_indices, one_form
-from multihead.progress import say
+from multihead.progress import say, say_once
 from multihead.tasks import FOLDS, Task
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".db", ".ini"}  # passed over unsaid
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
 SIDE = 192  # of a photograph in a report
 MAX_UNREADABLE_SHARE = 0.05  # of a shard's train images
@@ -35,12 +36,19 @@ class ImageFiles(NamedTuple):
 def find_images(folder: Path, pattern: str) -> list[str]:
     """Return the paths below the folder of the images that match, sorted; the case of a suffix does not count.
 
-    Raises UserError if there are none, or for a name that is not UTF-8.
+    Says once how many files are passed over for their suffix: those that are neither hidden nor in BESIDE_IMAGES.
+    Raises UserError if there are no images, or for a name that is not UTF-8.
     """
-    suffix = Path(pattern).suffix.lower()
-    suffixes = {suffix} & SUFFIXES or SUFFIXES
-    files = folder.glob(pattern.removesuffix(Path(pattern).suffix) + ".*" if suffix in SUFFIXES else pattern)
-    found = sorted(f.relative_to(folder).as_posix() for f in files if f.suffix.lower() in suffixes)
+    files = sorted((f.relative_to(folder) for f in matching(folder, pattern)), key=Path.as_posix)
+    found = [f.as_posix() for f in files if f.suffix.lower() in IMAGE_SUFFIXES]
+    others = [f for f in files if f.suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES and not f.name.startswith(".")]
+    passed_over = [f.as_posix() for f in others if (folder / f).is_file()]
+    if passed_over:
+        some = ", ".join(passed_over[:5]) + (", ..." if len(passed_over) > 5 else "")
+        say_once(
+            f"warning: {len(passed_over)} files {pattern} in {folder} are passed over, for they do not end in one of "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {some}"
+        )
     if not found:
         raise UserError(f"no images {pattern} in {folder}")
     for path in found:
@@ -74,14 +82,29 @@ def in_shards(folder: Path, paths: Sequence[str], task: Task) -> list[ImageFiles
     ]
 
 
-def fold_of(paths: Sequence[str]) -> NDArray[np.int64]:
-    """Return which of FOLDS folds each image is in, int64 (n,), drawn evenly over the folders; always the same."""
-    folds = np.empty(len(paths), np.int64)
-    classes = pd.Series(range(len(paths))).groupby([Path(path).parent.as_posix() for path in paths], sort=True)
-    for number, rows in enumerate(classes.indices.values()):
+def fold_of(groups: pd.Index) -> NDArray[np.int64]:
+    """Return which of FOLDS folds each image is in, int64 (n,), drawn evenly over its groups; always the same."""
+    folds = np.empty(len(groups), np.int64)
+    for number, rows in enumerate(pd.Series(range(len(groups))).groupby(groups, sort=True).indices.values()):
         shuffled = np.random.default_rng([0, number]).permutation(rows)
         folds[shuffled] = (np.arange(len(rows)) + number) % FOLDS
     return folds
+
+
+def groups_by_folder(paths: Sequence[str]) -> pd.Index:
+    """Return the folder of each image."""
+    return pd.Index([Path(path).parent.as_posix() for path in paths])
+
+
+def groups_by_labels(paths: Sequence[str], task: Task, labels: pd.DataFrame) -> pd.Index:
+    """Return a number for the labels of each image, all heads together; images without labels are a group as well.
+
+    labels: of read_label_table. The numbers are in no order: in that of the classes, of combinations with one image
+    each every fifth may be of the same class, and would be in the same fold.
+    """
+    rows = labels.reindex([image_id(path, task) for path in paths])
+    numbers = rows.groupby(list(task.heads), dropna=False).ngroup().to_numpy()
+    return pd.Index(np.random.default_rng(0).permutation(numbers.max() + 1)[numbers])
 
 
 def image_id(path: str, task: Task) -> str:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from multihead.errors import UserError
 
+IMAGE_SUFFIXES = {  # of what OpenCV decodes
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".gif", ".webp"),
+    *(".avif", ".tif", ".tiff", ".pgm", ".ppm"),
+}
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
 
 
@@ -29,27 +33,38 @@ def is_rerun() -> bool:
 
 
 def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") -> Path:
-    """Return the folder that holds all of `files` (names or glob patterns).
+    """Return the folder that holds all of `files` (names, or glob patterns as `matching` takes them).
 
     given: a folder named in the settings, the only one looked in then. prefer: of several folders that
-    qualify, those whose path holds this name win. UserError says which folders were looked in.
+    qualify, those whose path holds this name win; of one inside another, a data set's second copy of its files, the
+    outer one. UserError says which folders were looked in.
     """
     if given:
         folder = Path(given).expanduser()
-        missing = [name for name in files if not any(folder.glob(name))]
+        missing = [name for name in files if not _holds(folder, name)]
         if missing:
             raise UserError(f"{what}: no {', no '.join(missing)} in {folder}")
         return folder
     top = kaggle_root() / "input"
     looked_in = list(_folders(top, MAX_DEPTH))
-    found = [folder for folder in looked_in if all(any(folder.glob(name)) for name in files)]
+    found = [folder for folder in looked_in if all(_holds(folder, name) for name in files)]
     found = [folder for folder in found if prefer in folder.parts] or found
+    found = [folder for folder in found if not set(folder.parents) & set(found)]
     if len(found) == 1:
         return found[0]
     if found:
         raise UserError(f"{what}: found in {', '.join(map(str, found))}; name one of them in the settings")
     shown = ", ".join(map(str, looked_in[:12])) + (", ..." if len(looked_in) > 12 else "")
     raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown or f'{top}, which is not there'}")
+
+
+def matching(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield the paths in a folder that match a glob pattern; the case of an image's suffix does not count."""
+    suffix = Path(pattern).suffix
+    if suffix.lower() in IMAGE_SUFFIXES:
+        either = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
+        pattern = pattern.removesuffix(suffix) + either
+    return folder.glob(pattern)
 
 
 def find_everywhere(file: str, working: Path) -> list[Path]:
@@ -64,6 +79,11 @@ def working_folder(given: str) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"working folder: {folder} is not a folder that can be written to")
     return folder
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Tell whether a folder holds a file of that name or pattern; a folder that matches, as one does */*, is none."""
+    return any(path.is_file() for path in matching(folder, name))
 
 
 def _folders(top: Path, depth: int) -> Iterator[Path]:

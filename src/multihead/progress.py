@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 STARTED = time.monotonic()  # imported before anything slow, so budgets count from the process's start
@@ -27,6 +28,12 @@ def memory_gb() -> float:
 def say(text: str) -> None:
     """Print one line with the elapsed time in front, at once."""
     print(f"[{elapsed():7.1f} s] {text}", flush=True)
+
+
+@cache
+def say_once(text: str) -> None:
+    """Print a line as say does, but not again what this process has said so before."""
+    say(text)
 
 
 @dataclass

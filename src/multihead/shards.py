@@ -54,7 +54,7 @@ def _find_shards(folder: Path, task: Task, pattern: str, fold: tuple[int, bool] 
         paths = image_files.find_images(folder, pattern)
         image_files.refuse_repeated(paths, task)
         if fold is not None:
-            is_in_fold = image_files.fold_of(paths) == fold[0]
+            is_in_fold = image_files.fold_of(_groups(paths, task, folder)) == fold[0]
             paths = [path for path, inside in zip(paths, is_in_fold.tolist(), strict=True) if inside == fold[1]]
         if not paths:
             raise UserError(f"too few images {pattern} in {folder} for fold {(fold or (0,))[0]}")
@@ -65,6 +65,13 @@ def _find_shards(folder: Path, task: Task, pattern: str, fold: tuple[int, bool] 
     if len(files) > 1 and not task.id_column:
         raise UserError(f"{pattern}: {len(files)} files in {folder}; without an id_column there may be one")
     return list(files)
+
+
+def _groups(paths: Sequence[str], task: Task, folder: Path) -> pd.Index:
+    """Return what a fold is drawn evenly over: the rows of the table of labels, or else the folders of the images."""
+    if not task.labels_file:
+        return image_files.groups_by_folder(paths)
+    return image_files.groups_by_labels(paths, task, read_label_table(folder / task.labels_file, task))
 
 
 def read_labels(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:

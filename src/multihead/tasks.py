@@ -40,7 +40,7 @@ class Task:
     heads: for each head, in the order used everywhere, the tuple of its class labels. Arrays of
         labels hold indices into that tuple.
     train_files, test_files: glob patterns below the data folder. Without test_files a fifth of the train images,
-        drawn evenly over the classes, takes their place (ModelSettings.fold).
+        drawn evenly over the classes, of several heads over their combinations, takes their place (ModelSettings.fold).
     labels_file: a table of train labels, a column per head. Without it they are in the train files: columns of a pixel
         CSV, or the folder that an image file lies in. class_folders: what such a folder stands for, if not its name.
     id_column: of that table, and of files that are tables themselves; it holds file names where the images are files,
@@ -87,7 +87,8 @@ class Task:
 
     @property
     def files_to_predict(self) -> list[str]:
-        return [name for name in (self.test_files or self.train_files, self.sample_submission) if name]
+        images = [self.test_files] if self.test_files else self.files_to_train  # a fifth is drawn by their labels
+        return [name for name in (*images, self.sample_submission) if name]
 
     @property
     def slug(self) -> str:
