@@ -35,7 +35,7 @@ def labels_of(combinations: list[tuple[int, int]]) -> pd.DataFrame:
     st.sampled_from([0.08, 0.2, 0.5]),
     st.integers(0, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_validation_is_an_even_share_of_every_combination(
     combinations: list[tuple[int, int]], share: float, seed: int
 ) -> None:
@@ -106,7 +106,7 @@ def test_the_learning_rate_rises_once_and_falls_to_its_floor_at_the_end(
     st.sampled_from([0.1, 0.2, 0.4]),
     st.integers(0, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_unseen_validation_holds_out_whole_combinations_and_keeps_every_class(
     combinations: list[tuple[int, int]], share: float, seed: int
 ) -> None:
