@@ -164,6 +164,7 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
         seen.append(data)
         raise BundlerError("enough")
 
+    monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
     monkeypatch.setattr(build_kernel, "build", lambda: None)
     monkeypatch.setattr(build_kernel, "rehearse_kernel", stop)
     assert main(["dry-run", "data"]) == 2
