@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,15 @@ settings.load_profile("suite")
 
 HOUSE = Path(__file__).resolve().parent.parent
 SHARED = HOUSE.parent / "shared" / "data" / "make_competition.py"
+
+
+def clone(folder: Path) -> Path:
+    """Copy what building and the dry run need, as a fresh clone has it."""
+    for part in ("src", "bundler", "kernel", "dataset_meta", "demo"):
+        ignore = shutil.ignore_patterns("__pycache__", "*_kernel.py", "*.h5", "manifest.json")
+        shutil.copytree(HOUSE / part, folder / part, ignore=ignore)
+    shutil.copy(HOUSE / "build_kernel.py", folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
