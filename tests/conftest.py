@@ -1,16 +1,31 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sample_competition import draw_competition
 
+# How long an example takes says nothing where other tests run beside it
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
 HOUSE = Path(__file__).resolve().parent.parent
 SHARED = HOUSE.parent / "shared" / "data" / "make_competition.py"
+
+
+def clone(folder: Path) -> Path:
+    """Copy what building and the dry run need, as a fresh clone has it."""
+    for part in ("src", "bundler", "kernel", "dataset_meta", "demo"):
+        ignore = shutil.ignore_patterns("__pycache__", "*_kernel.py", "*.h5", "manifest.json")
+        shutil.copytree(HOUSE / part, folder / part, ignore=ignore)
+    shutil.copy(HOUSE / "build_kernel.py", folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,6 @@ def test_the_settings_know_the_steps_that_are_built_in() -> None:
 
 
 @given(shapes, seeds, steps_built_in, st.booleans())
-@settings(max_examples=100, deadline=None)
 def test_a_built_in_step_keeps_shape_and_type_and_leaves_its_input(
     shape: tuple[int, ...], seed: int, step: Step, dark_ink: bool
 ) -> None:
@@ -341,7 +340,7 @@ def test_a_test_time_copy_takes_only_the_steps_that_move_pixels() -> None:
 
 
 @given(shapes.filter(lambda shape: min(shape[1:3]) > 1), seeds, st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_erasing_blanks_one_box_of_an_image_with_its_paper(
     shape: tuple[int, ...], seed: int, share: float, dark_ink: bool
 ) -> None:

@@ -21,18 +21,9 @@ from bundler.watched_run import Ended
 from multihead import checkpoint, record, report, schedule, submission, weights
 from multihead.submission import SUBMISSION_FILE as SUBMISSION
 from multihead.tasks import BENGALI, task_dict
-from tests.conftest import HOUSE
+from tests.conftest import clone
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
-
-
-def clone(folder: Path) -> Path:
-    """Copy what building needs, as a fresh clone has it."""
-    for part in ("src", "bundler", "kernel", "dataset_meta"):
-        ignore = shutil.ignore_patterns("__pycache__", "*_kernel.py", "*.h5", "manifest.json")
-        shutil.copytree(HOUSE / part, folder / part, ignore=ignore)
-    shutil.copy(HOUSE / "build_kernel.py", folder)
-    return folder
 
 
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -164,6 +155,7 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
         seen.append(data)
         raise BundlerError("enough")
 
+    monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
     monkeypatch.setattr(build_kernel, "build", lambda: None)
     monkeypatch.setattr(build_kernel, "rehearse_kernel", stop)
     assert main(["dry-run", "data"]) == 2

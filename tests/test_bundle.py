@@ -252,7 +252,7 @@ def main(argv):
 
 
 @given(packages())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_package_behaves_bundled_as_unbundled(
     tmp_path_factory: pytest.TempPathFactory, modules: dict[str, str]
 ) -> None:

@@ -15,9 +15,8 @@ from bundler.errors import BundlerError, ClientError
 from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
 from bundler.preflight import manifest_format
 from multihead.tasks import ANIMALS, task_dict
-from tests.conftest import HOUSE
+from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
-from tests.test_build_kernel import clone
 
 COMPETITION = "bengaliai-cv19"
 TRAIN, PREDICT, WEIGHTS = (f"{USER}/multihead-{name}" for name in ("train", "predict", "weights"))

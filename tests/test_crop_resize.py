@@ -18,7 +18,7 @@ images = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 60)), fil
 
 
 @given(images, st.sampled_from([(32, 32), (40, 24)]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_crops_are_those_of_the_contours(image: Image, size: tuple[int, int]) -> None:
     assume(image.min() < image.max())
     crop = crop_resize(image[None, :, :, None], size, "ink", dark_ink=True)[0, :, :, 0]

@@ -85,7 +85,7 @@ def predict(
     st.floats(0, 5),
     st.sampled_from([0, 3]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_copies_take_only_the_time_that_predicting_all_images_once_leaves(
     files: int, images: int, copies: int, spare: float, seconds: float, started: float
 ) -> None:

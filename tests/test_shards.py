@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead.errors import UserError
@@ -116,23 +116,26 @@ def test_damage_inside_a_file_is_named(tmp_path: Path, drawn: Path) -> None:
 SMALL = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 40 small images, to be damaged in a copy."""
+    path = tmp_path_factory.mktemp("shard") / "whole.parquet"
+    columns = {"image_id": [f"Test_{i}" for i in range(40)]} | {str(i): random_pixels(1)[0, :40] for i in range(600)}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
 @given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_damaged_the_file_is_read_or_named(tmp_path: Path, data: st.DataObject) -> None:
-    path = tmp_path / "a.parquet"
-    if not path.exists():
-        columns = {"image_id": [f"Test_{i}" for i in range(40)]} | {
-            str(i): random_pixels(1)[0, :40] for i in range(600)
-        }
-        pq.write_table(pa.table(columns), path)
-    raw = bytearray(path.read_bytes())
+@settings(max_examples=150)
+def test_whatever_is_damaged_the_file_is_read_or_named(whole: Path, data: st.DataObject) -> None:
+    raw, hurt = bytearray(whole.read_bytes()), whole.with_name("hurt.parquet")
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(raw) - 1))
         raw[start : start + 8] = data.draw(st.binary(min_size=1, max_size=8))
-    (tmp_path / "hurt.parquet").write_bytes(raw)
+    hurt.write_bytes(raw)
     told = ""
     try:
-        shard = read_shard(tmp_path / "hurt.parquet", SMALL)
+        shard = read_shard(hurt, SMALL)
     except UserError as error:
         told = str(error)
     else:

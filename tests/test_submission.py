@@ -44,7 +44,7 @@ def test_rows_are_those_of_the_sample_in_its_order(tmp_path: Path) -> None:
 
 
 @given(st.permutations(range(12)), st.lists(st.integers(0, 12), max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_order_and_split_of_the_images_gives_the_same_file(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], cuts: list[int]
 ) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from sample_images import draw_shape
 
-from build_kernel import AT_HOME, OUTPUTS, PACKAGE, build
+from build_kernel import AT_HOME, OUTPUTS, PACKAGE
 from bundler.bundle import build_script
 from bundler.errors import RehearsalError
 from bundler.projection import read_stages
@@ -32,24 +32,29 @@ SMALL = ("backbone=narrow", "image_size=[32, 32]", "epochs=1", "batch_size=16", 
 SETTINGS = [*AT_HOME, *(part for setting in SMALL for part in ("--set", setting))]
 
 
-def script(name: str) -> Path:
-    return HOUSE / "kernel" / name / f"{name}_kernel.py"
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both kernels as they would be built now."""
+    folder = tmp_path_factory.mktemp("kernels")
+    built = {name: folder / f"{name}_kernel.py" for name in ("train", "predict")}
+    for name, path in built.items():
+        path.write_bytes(build_script(PACKAGE, HOUSE / "kernel" / name / "settings.toml", name))
+    return built
 
 
 @pytest.fixture(scope="module")
-def weights(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(scripts: dict[str, Path], drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the built train kernel after one epoch on a drawn competition."""
-    build()
     root = tmp_path_factory.mktemp("train")
-    return rehearse(script("train"), Inputs(COMPETITION, drawn, {}), root, "old", SETTINGS).working
+    return rehearse(scripts["train"], Inputs(COMPETITION, drawn, {}), root, "old", SETTINGS).working
 
 
 @pytest.fixture(scope="module")
-def predicted(drawn: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def predicted(scripts: dict[str, Path], drawn: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The /kaggle that the built predict kernel leaves."""
     root = tmp_path_factory.mktemp("predict")
     inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": weights})
-    rehearse(script("predict"), inputs, root, "new", AT_HOME)
+    rehearse(scripts["predict"], inputs, root, "new", AT_HOME)
     return root
 
 
@@ -83,7 +88,7 @@ def test_the_bundle_predicts_the_same_bytes_as_the_package_in_place(predicted: P
 
 
 def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
-    predicted: Path, drawn: Path, weights: Path, tmp_path: Path
+    scripts: dict[str, Path], predicted: Path, drawn: Path, weights: Path, tmp_path: Path
 ) -> None:
     dataset = tmp_path / "dataset"
     dataset.mkdir()
@@ -91,21 +96,25 @@ def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
         stage(weights, dataset, name)
     inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": dataset})
     together = [*AT_HOME, "--set", 'ensemble=["one", "other"]']
-    result = rehearse(script("predict"), inputs, tmp_path / "root", "new", together)
+    result = rehearse(scripts["predict"], inputs, tmp_path / "root", "new", together)
     assert (result.working / "submission.csv").read_bytes() == (predicted / "working" / "submission.csv").read_bytes()
     assert "3 of 3 images predicted 2 times" in (tmp_path / "root" / "log.txt").read_text()
     with pytest.raises(RehearsalError, match=r"weights: no folder with third\.manifest\.json"):
-        rehearse(script("predict"), inputs, tmp_path / "root", "new", [*AT_HOME, "--set", 'ensemble=["third"]'])
+        rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*AT_HOME, "--set", 'ensemble=["third"]'])
 
 
-def test_the_competition_s_own_test_images_give_its_36_rows(bengali: Path, weights: Path, tmp_path: Path) -> None:
+def test_the_competition_s_own_test_images_give_its_36_rows(
+    scripts: dict[str, Path], bengali: Path, weights: Path, tmp_path: Path
+) -> None:
     inputs = Inputs(COMPETITION, bengali, {"somebody/multihead-weights": weights})
-    result = rehearse(script("predict"), inputs, tmp_path, "old", AT_HOME)
+    result = rehearse(scripts["predict"], inputs, tmp_path, "old", AT_HOME)
     assert check_submission(result.working / "submission.csv", bengali / "sample_submission.csv") == 36
 
 
-def test_with_the_wheel_left_out_the_rehearsal_names_efficientnet(drawn: Path, weights: Path, tmp_path: Path) -> None:
-    whole = script("predict").read_text()
+def test_with_the_wheel_left_out_the_rehearsal_names_efficientnet(
+    scripts: dict[str, Path], drawn: Path, weights: Path, tmp_path: Path
+) -> None:
+    whole = scripts["predict"].read_text()
     without = tmp_path / "predict_kernel.py"
     text, removed = re.subn(r"\nWHEELS\['efficientnet[^\n]*\n[^']*?\"\"\"\n", "\n", whole)
     assert removed == 1
@@ -127,11 +136,11 @@ def test_with_the_wheel_left_out_the_rehearsal_names_efficientnet(drawn: Path, w
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(
-    drawn: Path, weights: Path, tmp_path: Path, arguments: list[str], told: str
+    scripts: dict[str, Path], drawn: Path, weights: Path, tmp_path: Path, arguments: list[str], told: str
 ) -> None:
     inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": weights})
     with pytest.raises(RehearsalError, match=f"exit code 1: error: {re.escape(told)}"):
-        rehearse(script("predict"), inputs, tmp_path / "root", "new", [*AT_HOME, *arguments])
+        rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*AT_HOME, *arguments])
     assert not list((tmp_path / "root" / "working").iterdir())
     assert "Traceback" not in (tmp_path / "root" / "log.txt").read_text()
 
