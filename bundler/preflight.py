@@ -308,7 +308,9 @@ def _model(project: Project) -> Iterator[Finding]:
         return
     given = tomllib.loads(file.read_text(encoding="utf-8")).get("model", {})
     for source, model in _models_to_predict_with(project).items():
-        for key in given.keys() - {key for key, value in given.items() if (key, value) == ("crop", "task")}:
+        for key in given:
+            if (key, given[key]) == ("crop", "task"):  # left to the task, as where it is not given
+                continue
             value = project.settings["predict"]["model"][key]
             if key in model and model[key] != value:
                 rule = f"{source} has {_shown(model[key])}; leave it out, predicting takes it from the weights"

@@ -11,8 +11,8 @@ from multihead.settings import RunSettings
 def prepare_devices(run: RunSettings, backbone: str = "") -> None:
     """Seed Keras, choose precision and determinism, and say what the network will run on.
 
-    backbone: the one to be trained. On a CPU all but EfficientNets train 1.1 (densenet121) to 2.4 times (resnet10 at
-    28 x 28) as fast with oneDNN, which TensorFlow uses by itself only on newer ones of Intel.
+    backbone: the one to be trained. On a CPU all but EfficientNets are meant to be faster with oneDNN, which TensorFlow
+    uses by itself only on newer ones of Intel; benchmarks/onednn.py measures it.
     Raises UserError where the settings require a GPU and none is visible. Weights and losses stay float32 under mixed
     precision.
     """
