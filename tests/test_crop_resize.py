@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from benchmarks.baseline import contour_crop
-from multihead.crop_resize import crop_resize
+from multihead.crop_resize import crop_resize, ink_box
 from multihead.shards import read_shard
 from multihead.tasks import BENGALI
 
@@ -45,6 +46,24 @@ def test_ink_keeps_its_polarity_and_fills_the_crop() -> None:
     paper[:, 50:90, 100:160] = 10
     assert (crop_resize(paper, (64, 64), "ink", dark_ink=True) == 10).all()
     assert (crop_resize(255 - paper, (64, 64), "ink", dark_ink=False) == 245).all()
+
+
+@given(images, st.sampled_from([(32, 32), (40, 24)]), st.booleans())
+@settings(max_examples=300)
+def test_padded_the_ink_keeps_its_proportions_in_the_middle_of_paper(
+    image: Image, size: tuple[int, int], dark_ink: bool
+) -> None:
+    assume(image.min() < image.max())
+    rows, columns = ink_box(image, dark_ink)
+    cut = image[rows, columns]
+    padded = crop_resize(image[None, :, :, None], size, "padded", dark_ink=dark_ink)[0, :, :, 0]
+    scale = min(size[0] / cut.shape[0], size[1] / cut.shape[1])
+    height, width = (max(1, round(length * scale)) for length in cut.shape)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    inside = padded[top : top + height, left : left + width].copy()
+    assert np.array_equal(inside, cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA))
+    padded[top : top + height, left : left + width] = paper = image.max() if dark_ink else image.min()
+    assert (padded == paper).all()
 
 
 def test_without_crop_the_whole_image_is_resized() -> None:

@@ -70,7 +70,7 @@ def stack(layers: list[object]) -> str:
         (stack(["dense 8", "conv 8"]), "stack_layers: 'conv 8' after a dense layer"),
         (stack(["pool 2"] * 7), "image_size = [64, 64]: too small for stack_layers, 'pool 2' leaves nothing"),
         (stack(["pool 9", "pool 4", "conv 8 valid"]), "'conv 8 valid' leaves nothing"),
-        ('[model]\ncrop = "square"', "crop = 'square'; expected one of task, ink, none"),
+        ('[model]\ncrop = "square"', "crop = 'square'; expected one of task, ink, padded, none"),
         ("[run]\nfrozen_up_to = 'stem_bn'", "frozen_up_to without pretrained"),
         ("[run]\nensemble = 'b1'", "ensemble = 'b1'; expected a list of texts"),
         ("[run]\naugmentation = 3", "augmentation = 3; expected a list of tables"),

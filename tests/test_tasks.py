@@ -564,7 +564,7 @@ def test_a_mistake_in_a_task_is_one_line(tmp_path: Path, before: str, after: str
 
 
 def test_ink_is_not_looked_for_in_photographs(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="crop = 'ink' is for gray images; those of animals10 have three channels"):
+    with pytest.raises(UserError, match="crop = 'ink' is for gray images, animals10 has colour"):
         read_settings(None, ["task=animals10", "crop=ink"])
 
 

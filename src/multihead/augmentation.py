@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.crop_resize import use_opencv_alone
+from multihead.crop_resize import paper_of, use_opencv_alone
 from multihead.errors import UserError
 from multihead.settings import Step
 
@@ -90,8 +90,7 @@ def affine_jitter(
     cosine, sine = np.cos(angles), np.sin(angles)
     turn = np.stack([np.stack([cosine, sine], 1), np.stack([-sine, cosine], 1)], 1) * zooms
     matrices = np.concatenate([turn, (moved - turn @ centre)[:, :, None]], 2)
-    pixels = images.reshape(count, -1)
-    paper = (pixels.max(axis=1) if dark_ink else pixels.min(axis=1)).tolist()
+    paper = [paper_of(image, dark_ink) for image in images]
     jittered, size = np.empty_like(images), (width, height)
     for source, out, matrix, value in zip(images, jittered, matrices, paper, strict=True):
         paper_colour = (value, value, value)
@@ -121,7 +120,7 @@ def erase(images: Images, rng: np.random.Generator, *, share: float, dark_ink: b
         )
         top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
         image = erased[row]
-        image[top : top + tall, left : left + wide] = image.max() if dark_ink else image.min()
+        image[top : top + tall, left : left + wide] = paper_of(image, dark_ink)
     return erased
 
 

@@ -16,10 +16,10 @@ Images = NDArray[np.uint8]
 def crop_resize(images: Images, size: tuple[int, int], crop: str, dark_ink: bool) -> Images:
     """Return uint8 (n, height, width, c) of uint8 (n, H, W, c), with one thread per core.
 
-    crop "ink", of gray images only, cuts the smallest box that holds all ink; "none" takes the whole image. Both
-    stretch it to `size` (height, width) with INTER_AREA. Ink is what Otsu's threshold separates from the paper
-    (N. Otsu, A Threshold Selection Method from Gray-Level Histograms, 1979). An image without ink is
-    taken whole.
+    crop "ink", of gray images only, cuts the smallest box that holds all ink, and "none" takes the whole image; both
+    stretch it to `size` (height, width) with INTER_AREA. "padded" cuts the box as well but keeps its proportions: what
+    it leaves of the crop, evenly on both sides, is paper. Ink is what Otsu's threshold separates from the paper
+    (N. Otsu, A Threshold Selection Method from Gray-Level Histograms, 1979). An image without ink is taken whole.
     """
     height, width = size
     crops = np.empty((len(images), height, width, images.shape[3]), np.uint8)
@@ -27,15 +27,29 @@ def crop_resize(images: Images, size: tuple[int, int], crop: str, dark_ink: bool
     def fill(start: int, stop: int) -> None:
         use_opencv_alone()
         for i in range(start, stop):
-            image = images[i]
-            box = ink_box(image[:, :, 0], dark_ink) if crop == "ink" else np.s_[:, :]
-            cv2.resize(image[box], (width, height), dst=crops[i], interpolation=cv2.INTER_AREA)
+            image, out = images[i], crops[i]
+            box = np.s_[:, :] if crop == "none" else ink_box(image[:, :, 0], dark_ink)
+            cut = image[box]
+            if crop == "padded":
+                out[...] = paper_of(image, dark_ink)
+                out = out[_within(size, cut.shape[:2])]
+            cv2.resize(cut, out.shape[1::-1], dst=out, interpolation=cv2.INTER_AREA)
 
     threads = os.cpu_count() or 1
     bounds = np.linspace(0, len(images), threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(fill, bounds[:-1].tolist(), bounds[1:].tolist()))
     return crops
+
+
+def _within(size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return rows and columns of the largest box of the proportions of `shape` in the middle of (height, width)."""
+    scale = min(length / of for length, of in zip(size, shape, strict=True))
+    box = []
+    for length, of in zip(size, shape, strict=True):
+        taken = max(1, min(length, round(of * scale)))
+        box.append(slice((length - taken) // 2, (length - taken) // 2 + taken))
+    return box[0], box[1]
 
 
 def use_opencv_alone() -> None:
@@ -52,6 +66,11 @@ def ink_box(image: NDArray[np.uint8], dark_ink: bool) -> tuple[slice, slice]:
     if not width:
         return np.s_[:, :]
     return np.s_[y : y + height, x : x + width]
+
+
+def paper_of(image: NDArray[np.uint8], dark_ink: bool) -> int:
+    """Return what of a uint8 image is taken for paper: its lightest value where ink is dark, its darkest otherwise."""
+    return int(image.max() if dark_ink else image.min())
 
 
 def ink_mask(image: NDArray[np.uint8], dark_ink: bool) -> NDArray[np.uint8]:

@@ -241,7 +241,7 @@ def _with_box(image: Image, task: Task, model: ModelSettings) -> Image:
     """Return a full image, small and in colour, with the box of its ink where that is what is cut."""
     small = thumbnail(image, LONGEST_FULL)
     shown = np.ascontiguousarray(in_colour(small))
-    if model.crop_of(task) == "ink":
+    if model.crop_of(task) != "none":
         rows, columns = ink_box(image[:, :, 0], task.dark_ink)
         (top, bottom, _), (left, right, _) = rows.indices(image.shape[0]), columns.indices(image.shape[1])
         scale = len(small) / len(image)

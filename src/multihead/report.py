@@ -398,9 +398,10 @@ def _crops(samples: Samples | None, manifest: Mapping[str, Any], figure: Draw) -
     captions = [text for name in samples.ids for text in (name.rpartition("/")[2], "crop")]
     rows = [Row("", both[at : at + 4], captions[at : at + 4]) for at in range(0, len(both), 4)]
     how = "The whole image was stretched to the image size."
-    if manifest["model"]["crop"] == "ink":
+    if manifest["model"]["crop"] != "none":
+        fitted = {"ink": "stretched", "padded": "padded with paper"}[manifest["model"]["crop"]]
         how = (
-            "The red box is what was cut out and stretched to the image size. A box that cuts ink off, or that a speck "
+            f"The red box is what was cut out and {fitted} to the image size. A box that cuts ink off, or that a speck "
             "makes too large, shows here."
         )
     return figure(

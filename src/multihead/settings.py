@@ -59,8 +59,8 @@ class ModelSettings:
     task: one of tasks.py, or that of the task.toml beside the settings file, the default where there is one.
     fold: of a task without test files, the fifth of its images, 0 to 4, that is not trained on but predicted.
     image_size: (height, width) in pixels of what the network sees.
-    crop: "ink" cuts the box of the ink out and stretches it to image_size; "none" resizes the whole image; "task" does
-        what the task says.
+    crop: "ink" cuts the box of the ink out and stretches it to image_size; "padded" does so without changing its
+        proportions, with paper beside it; "none" stretches the whole image; "task" does what the task says.
     dropout: share of the features dropped before the heads.
     stack_layers: what backbone "stack" is made of, in this order: "conv 32" (so many 3 x 3 filters and ReLU, padded;
         "conv 32 valid" is not), "pool 2" (the greatest of 2 x 2; "pool 2 same" pads what is left over at the edge),
@@ -76,7 +76,7 @@ class ModelSettings:
     stack_layers: tuple[str, ...] = _setting(())
 
     def crop_of(self, task: Task) -> str:
-        """Return how the images of a task are cropped, "ink" or "none"."""
+        """Return how the images of a task are cropped, one of CROPS."""
         return task.crop if self.crop == "task" else self.crop
 
     def as_read(self, task: Task) -> Task:
@@ -206,8 +206,8 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
         raise UserError(
             f"{source}: fold = {settings.fold}, but {task.name} has test files, so that nothing is left out"
         )
-    if settings.crop == "ink" and task.image_shape[2] != 1:
-        raise UserError(f"{source}: crop = 'ink' is for gray images; those of {task.name} have three channels")
+    if settings.crop != "none" and task.image_shape[2] != 1:
+        raise UserError(f"{source}: crop = {settings.crop!r} is for gray images, {task.name} has colour")
     return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
 
 

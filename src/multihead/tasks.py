@@ -19,7 +19,7 @@ Label = int | str
 TASK_FILE = "task.toml"
 READERS = ("wide parquet", "pixel csv", "image files")
 SCORES = ("macro recall", "accuracy")
-CROPS = ("ink", "none")
+CROPS = ("ink", "padded", "none")
 FOLDS = 5  # of a task without test files
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
 _TAKEN = {
