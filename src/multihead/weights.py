@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.architectures import EFFICIENTNETS
+from multihead.devices import device_name
 from multihead.errors import UserError
 from multihead.model import build_model
 from multihead.settings import ModelSettings, Step, checked_steps, settings_dict, settings_from
@@ -184,18 +185,20 @@ def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
 
 
 def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, NDArray[np.float64]]:
-    """Return what a float32 copy of a network of these settings says on the CPU of probe_images: {head: (n, classes)}.
+    """Return what a network of these settings says of probe_images in float32 on the CPU: {head: (n, classes)}.
 
     Under mixed precision, or on a GPU that rounds float32 for its convolutions, the network itself would answer
-    otherwise than at the place where it is compared.
+    otherwise than at the place where it is compared: a copy of it is asked then.
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
         with keras.device("cpu:0"):
-            copy = build_model(model, task)
-            copy.set_weights(network.get_weights())
-            answers = copy(probe_images(model, task), training=False)  # not compiled, which would take longer
+            asked = network
+            if network.dtype_policy.name != "float32" or device_name() != "CPU":
+                asked = build_model(model, task)
+                asked.set_weights(network.get_weights())
+            answers = asked(probe_images(model, task), training=False)  # not compiled, which would take longer
             return {head: np.array(of, np.float64) for head, of in answers.items()}
     finally:
         keras.config.set_dtype_policy(policy)
