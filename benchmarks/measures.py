@@ -27,7 +27,7 @@ def shard_ours(folder: Path) -> Callable[[], Any]:
     from multihead.tasks import BENGALI
 
     labels = read_labels(folder, BENGALI)
-    return lambda: read_crops(folder / "train_image_data_0.parquet", BENGALI, ModelSettings(image_size=SIZE), labels)
+    return lambda: read_crops(folder / "train_image_data_0.parquet", BENGALI, [ModelSettings(image_size=SIZE)], labels)
 
 
 def shard_baseline(folder: Path) -> Callable[[], Any]:

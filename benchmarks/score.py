@@ -173,7 +173,7 @@ def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uin
     labels = read_labels(data, task)
     is_held_out = choose_validation(labels, settings.run)
     images, truth = [], []
-    for shard, _ in crops_ahead(shards_to_train(data, task), task, settings.model):
+    for (shard,), _ in crops_ahead(shards_to_train(data, task), task, [settings.model]):
         rows = np.flatnonzero(is_held_out.loc[list(shard.ids)].to_numpy()).tolist()
         images.append(shard.images[rows])
         truth.append(labels.loc[[shard.ids[row] for row in rows]])

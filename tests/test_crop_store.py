@@ -24,7 +24,7 @@ def test_photographs_are_read_at_the_size_that_the_network_sees(tmp_path: Path) 
     (tmp_path / "cat").mkdir()
     cv2.imwrite(str(tmp_path / "cat" / "1.png"), pixels[..., ::-1])
     task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*", image_shape=(8, 8, 3))
-    ((shard, _),) = crops_ahead(shards_to_train(tmp_path, task), task, replace(MODEL, crop="none"))
+    (((shard,), _),) = crops_ahead(shards_to_train(tmp_path, task), task, [replace(MODEL, crop="none")])
     assert np.array_equal(shard.images[0], pixels)
 
 
@@ -35,7 +35,7 @@ def test_photographs_are_shown_whole_beside_what_the_network_sees_of_them(tmp_pa
     (tmp_path / "cat" / "0.png").write_bytes(b"not an image")
     cv2.imwrite(str(tmp_path / "cat" / "1.png"), wide[..., ::-1])
     task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*")
-    ((shard, _),) = crops_ahead(shards_to_train(tmp_path, task), task, replace(MODEL, crop="none"))
+    (((shard,), _),) = crops_ahead(shards_to_train(tmp_path, task), task, [replace(MODEL, crop="none")])
     assert shard.shown is not None
     (shown,) = shard.shown
     assert shown.shape == (192, 192, 3)
@@ -48,7 +48,7 @@ def test_photographs_are_shown_whole_beside_what_the_network_sees_of_them(tmp_pa
 def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:
     files = shards_to_train(drawn, BENGALI)
     labels = read_labels(drawn, BENGALI)
-    shards = [shard for shard, _ in crops_ahead(files, BENGALI, MODEL, labels)]
+    shards = [shard for (shard,), _ in crops_ahead(files, BENGALI, [MODEL], labels)]
     assert [shard.ids for shard in shards] == [read_shard(f, BENGALI).ids for f in files]
     whole = read_shard(files[2], BENGALI, labels)
     assert np.array_equal(shards[2].images, crop_resize(whole.images, (40, 48), "ink", dark_ink=True))
@@ -60,8 +60,8 @@ def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:
 def test_a_damaged_file_stops_the_reading_with_its_name(drawn: Path, tmp_path: Path) -> None:
     broken = tmp_path / "test_image_data_9.parquet"
     broken.write_bytes(b"PAR1")
-    coming = crops_ahead([drawn / "test_image_data_0.parquet", broken], BENGALI, MODEL)
-    assert len(next(coming)[0].ids) == 3
+    coming = crops_ahead([drawn / "test_image_data_0.parquet", broken], BENGALI, [MODEL])
+    assert len(next(coming)[0][0].ids) == 3
     with pytest.raises(UserError, match="test_image_data_9"):
         next(coming)
 
@@ -72,7 +72,7 @@ def test_with_a_handler_a_damaged_file_is_passed_over(drawn: Path, tmp_path: Pat
     good = [drawn / f"test_image_data_{i}.parquet" for i in range(2)]
     for files in ([broken, *good], [good[0], broken, good[1]], [*good, broken]):
         errors: list[Exception] = []
-        shards = [shard for shard, _ in crops_ahead(files, BENGALI, MODEL, on_error=errors.append)]
+        shards = [shard for (shard,), _ in crops_ahead(files, BENGALI, [MODEL], on_error=errors.append)]
         assert [shard.ids[0] for shard in shards] == ["Test_0", "Test_3"]
         assert len(errors) == 1
 
@@ -85,7 +85,7 @@ from multihead import crop_store, errors, progress, settings, tasks
 {patch}
 model, soon = settings.ModelSettings(), progress.elapsed() + 0.5
 try:
-    next(crop_store.crops_ahead([Path(sys.argv[1])], tasks.BENGALI, model, deadline=soon))
+    next(crop_store.crops_ahead([Path(sys.argv[1])], tasks.BENGALI, [model], deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
 """

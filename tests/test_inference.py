@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from multihead import inference
 from multihead.augmentation import Augment, augmentation
+from multihead.crop_resize import crop_resize
 from multihead.inference import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
 from multihead.settings import ModelSettings, RunSettings
-from multihead.shards import Shard
+from multihead.shards import Shard, read_shard, shards_to_predict
 from multihead.tasks import BENGALI
 
 BATCH = 4
@@ -61,10 +62,10 @@ def predict(
 ) -> list[pd.DataFrame]:
     """Predict shards each of which takes so many seconds to read."""
 
-    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[Shard, float]]:
+    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
         for shard in of:
             clock[0] += seconds
-            yield shard, seconds
+            yield [shard], seconds
 
     clock = getattr(network, "clock", [0.0])
     total = sum(len(shard.ids) for shard in of)
@@ -72,7 +73,7 @@ def predict(
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
         predictor = Predictor(
-            [Member(network, lambda of: of, augment)], BENGALI, MODEL, run, total_images=total, on_problem=no_problem
+            [Member(network, MODEL, lambda of: of, augment)], BENGALI, run, total_images=total, on_problem=no_problem
         )
         return list(predictor.predict_files([Path("a")]))
 
@@ -176,29 +177,59 @@ def test_members_answer_together_each_with_its_own_adjustment() -> None:
     run = RunSettings(batch_size=BATCH)
     answers = {}
     for name, adjust in (("plain", lambda of: of), ("turned", turned)):
-        members = [Member(first, adjust), Member(second, lambda of: of)]
+        members = [Member(first, MODEL, adjust), Member(second, MODEL, lambda of: of)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(shard, 0.0)]))
-            predictor = Predictor(members, BENGALI, MODEL, run, total_images=5, on_problem=no_problem)
+            patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0)]))
+            predictor = Predictor(members, BENGALI, run, total_images=5, on_problem=no_problem)
             (table,) = predictor.predict_files([Path("a")])
         answers[name] = set(table.to_numpy().ravel().tolist())
     assert answers == {"plain": {0}, "turned": {1}}  # 0.3 + 0.6 against 0.7 + 0.4
     assert second.calls == first.calls
 
 
+def test_each_member_sees_the_crops_of_its_own_model_of_a_file_that_is_read_once(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seeing:
+        def __init__(self) -> None:
+            self.batches: list[Any] = []
+
+        def predict_on_batch(self, images: Any) -> dict[str, Any]:
+            self.batches.append(images.copy())
+            return Network._answers(images)
+
+    def counted(part: Any, *others: Any) -> Shard:
+        read.append(part)
+        return read_shard(part, *others)
+
+    read: list[Path] = []
+    monkeypatch.setattr("multihead.crop_store.read_shard", counted)
+    models = [replace(MODEL, image_size=(16, 12), crop="none"), MODEL, replace(MODEL, image_size=(16, 12), crop="none")]
+    members = [Member(Seeing(), model, lambda of: of) for model in models]
+    (file,) = shards_to_predict(drawn, BENGALI)[:1]
+    predictor = Predictor(members, BENGALI, RunSettings(batch_size=3), total_images=3, on_problem=no_problem)
+    (table,) = predictor.predict_files([file])
+    assert (len(table), read) == (3, [file])
+    whole = read_shard(file, BENGALI)
+    for member in members:
+        _, seen = member.network.batches  # the first compiles it
+        expected = crop_resize(whole.images, member.model.image_size, member.model.crop_of(BENGALI), dark_ink=True)
+        assert np.array_equal(seen, expected)
+
+
 def test_an_ensemble_is_left_out_where_its_time_is_not_there() -> None:
     clock = [0.0]
-    members = [Member(Network(clock), lambda of: of) for _ in range(2)]
+    members = [Member(Network(clock), MODEL, lambda of: of) for _ in range(2)]
     of = shards(2, 8)
 
-    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[Shard, float]]:
-        yield from ((shard, 0.0) for shard in of)
+    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
+        yield from (([shard], 0.0) for shard in of)
 
     run = RunSettings(batch_size=BATCH, time_budget_minutes=5 / 0.9 / 60)  # 4 batches once, 8 by both
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
-        predictor = Predictor(members, BENGALI, MODEL, run, total_images=16, on_problem=no_problem)
+        predictor = Predictor(members, BENGALI, run, total_images=16, on_problem=no_problem)
         tables = list(predictor.predict_files([Path("a")]))
     assert [len(table) for table in tables] == [8, 8]
     assert not predictor.is_late
@@ -214,13 +245,13 @@ def test_a_slow_member_never_costs_an_image_its_answer(batch_seconds: int) -> No
             clock[0] += (batch_seconds - 1) if self.calls else 0
             return super().predict_on_batch(images)
 
-    members = [Member(Network(clock), lambda of: of), Member(Slow(clock), lambda of: of)]
+    members = [Member(Network(clock), MODEL, lambda of: of), Member(Slow(clock), MODEL, lambda of: of)]
     of = shards(4, 40)  # 10 batches each: 40 seconds once
     run = RunSettings(batch_size=BATCH, time_budget_minutes=60 / 0.9 / 60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(shard, 0.0) for shard in of]))
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
         patch.setattr(inference, "elapsed", lambda: clock[0])
-        predictor = Predictor(members, BENGALI, MODEL, run, total_images=160, on_problem=no_problem)
+        predictor = Predictor(members, BENGALI, run, total_images=160, on_problem=no_problem)
         tables = list(predictor.predict_files([Path("a")]))
     assert [len(table) for table in tables] == [40] * 4
     assert clock[0] <= 60
@@ -243,9 +274,9 @@ def test_an_image_is_answered_by_whoever_has_a_finite_answer() -> None:
     members[1].odd = 1
     run = RunSettings(batch_size=BATCH)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(shard, 0.0)]))
-        both = [Member(network, lambda of: of) for network in members]
-        predictor = Predictor(both, BENGALI, MODEL, run, total_images=5, on_problem=no_problem)
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0)]))
+        both = [Member(network, MODEL, lambda of: of) for network in members]
+        predictor = Predictor(both, BENGALI, run, total_images=5, on_problem=no_problem)
         (table,) = predictor.predict_files([Path("a")])
     grey = shard.images.mean(axis=(1, 2, 3)).astype(int)
     assert table["vowel_diacritic"].tolist() == (grey % 11).tolist()
@@ -269,15 +300,15 @@ def test_the_stages_say_what_reading_and_the_network_took() -> None:
     clock = [0.0]
     of = shards(2, 6)
 
-    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[Shard, float]]:
-        yield from ((shard, 3.0) for shard in of)
+    def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
+        yield from (([shard], 3.0) for shard in of)
 
     run = RunSettings(batch_size=BATCH, test_time_copies=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
-        members = [Member(Network(clock), lambda of: of, JITTER)]
-        predictor = Predictor(members, BENGALI, MODEL, run, total_images=12, on_problem=no_problem)
+        members = [Member(Network(clock), MODEL, lambda of: of, JITTER)]
+        predictor = Predictor(members, BENGALI, run, total_images=12, on_problem=no_problem)
         list(predictor.predict_files([Path("a"), Path("b")]))
     assert predictor.stages == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"
 
@@ -286,10 +317,10 @@ def test_an_image_file_that_cannot_be_read_counts_as_lost() -> None:
     (shard,) = shards(1, 5)
     of = replace(shard, unreadable=["Test_5", "Test_6", "Test_7"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(of, 0.0)]))
-        members = [Member(Network([0.0]), lambda of: of)]
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([of], 0.0)]))
+        members = [Member(Network([0.0]), MODEL, lambda of: of)]
         run = RunSettings(batch_size=BATCH)
-        predictor = Predictor(members, BENGALI, MODEL, run, total_images=8, on_problem=no_problem)
+        predictor = Predictor(members, BENGALI, run, total_images=8, on_problem=no_problem)
         (table,) = predictor.predict_files([Path("a")])
     assert table.index.tolist() == list(shard.ids)
     assert predictor.lost_share == 3 / 8

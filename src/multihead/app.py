@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -114,10 +115,11 @@ def predict(settings: Settings) -> None:
     manifest = manifests[0]
     for of in manifests:
         _refuse_other_model(settings, of.model)
-    _refuse_other_crops(run.ensemble, manifests)
+    _refuse_other_images(run.ensemble, manifests)
     task = manifest.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
-    parts = shards_to_predict(data, manifest.model.as_read(task), manifest.model.fold)
+    largest = max((of.model.as_read(task) for of in manifests), key=lambda of: math.prod(of.image_shape))
+    parts = shards_to_predict(data, largest, manifest.model.fold)
     told = ", ".join(
         f"{folder / name}, epoch {of.epoch}" for (folder, name), of in zip(weights, manifests, strict=True)
     )
@@ -135,7 +137,7 @@ def predict(settings: Settings) -> None:
     if is_rerun():
         submission.write()
     on_problem = _warn if is_rerun() or not task.hidden_images else _refuse
-    predictor = Predictor(members, task, manifest.model, run, total_images=submission.images, on_problem=on_problem)
+    predictor = Predictor(members, task, run, total_images=submission.images, on_problem=on_problem)
     tables = predictor.predict_files(parts)
     rows = _fill(submission, predictor, tables, run, on_problem)
     say(f"stages: {predictor.stages}{_trained_speed(manifests)}")
@@ -161,7 +163,7 @@ def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":
         return adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
 
     augment = copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink)
-    return Member(load_model(folder, manifest, name), adjust, augment)
+    return Member(load_model(folder, manifest, name), manifest.model, adjust, augment)
 
 
 def _fill(
@@ -260,12 +262,11 @@ def inspect(settings: Settings, picture: Path) -> None:
         print(line, flush=True)
 
 
-def _refuse_other_crops(names: Sequence[str], manifests: "Sequence[Manifest]") -> None:
+def _refuse_other_images(names: Sequence[str], manifests: "Sequence[Manifest]") -> None:
     first = manifests[0]
     for name, of in zip(names, manifests, strict=False):
-        same = (getattr(of.model, key) == getattr(first.model, key) for key in ("fold", "image_size", "crop"))
-        if of.task != first.task or not all(same):
-            raise UserError(f"ensemble: {name} has another task, fold, image_size or crop than {names[0]}")
+        if (of.task, of.model.fold) != (first.task, first.model.fold):
+            raise UserError(f"ensemble: {name} has another task or fold than {names[0]}")
 
 
 def _refuse_other_model(settings: Settings, of_weights: ModelSettings) -> None:

@@ -27,55 +27,61 @@ SHOWN = 8  # full images that are kept of each shard
 def read_crops(
     part: Part,
     task: Task,
-    model: ModelSettings,
+    models: Sequence[ModelSettings],
     labels: pd.DataFrame | None = None,
     memory: PixelMemory | None = None,
-) -> tuple[Shard, float]:
-    """Return one part as a Shard of crops, uint8 (n, height, width, c), and the seconds that it took.
+) -> tuple[list[Shard], float]:
+    """Return one part as a Shard of crops for each model, uint8 (n, height, width, c), and the seconds that it took.
 
-    memory: where its full images may be meanwhile.
+    models: one at least; what they read alike is read once. memory: where the full images may be meanwhile.
     """
     started = elapsed()
     size = part.stat().st_size if isinstance(part, Path) and part.is_file() else 0
     if size > LARGE_FILE:
         say(f"{part.name}: reading {size / 1e6:.0f} MB")
-    as_read = model.as_read(task)
-    shard = read_shard(part, as_read, labels, memory)
-    crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
+    read: dict[tuple[int, int, int], Shard] = {}  # by the size of the full images
+    cropped = []
+    for model in models:
+        as_read = model.as_read(task)
+        if as_read.image_shape not in read:
+            read[as_read.image_shape] = read_shard(part, as_read, labels, memory)
+        shard = read[as_read.image_shape]
+        crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
+        shown = shard.images[:SHOWN].copy()
+        if isinstance(part, ImageFiles) and as_read != task:
+            shown = whole_images(part, task, len(shown))
+        cropped.append(replace(shard, images=crops, shown=shown))
     seconds = elapsed() - started
-    say(f"{part.name}: {len(crops)} images read and cropped in {seconds:.1f} s")
-    shown = shard.images[:SHOWN].copy()
-    if isinstance(part, ImageFiles) and as_read != task:
-        shown = whole_images(part, task, len(shown))
-    return replace(shard, images=crops, shown=shown), seconds
+    say(f"{part.name}: {len(cropped[0].ids)} images read and cropped in {seconds:.1f} s")
+    return cropped, seconds
 
 
 def crops_ahead(
     files: Sequence[Part],
     task: Task,
-    model: ModelSettings,
+    models: Sequence[ModelSettings],
     labels: pd.DataFrame | None = None,
     *,
     deadline: float = math.inf,
     on_error: Callable[[Exception], None] | None = None,
-) -> Iterator[tuple[Shard, float]]:
+) -> Iterator[tuple[list[Shard], float]]:
     """Return what read_crops does of each file, reading the next while the caller works: two shards are alive.
 
     Reading begins at once. A file that cannot be read raises; with on_error, that is called and the file passed
     over. OutOfTimeError is raised where a file is not read by the deadline, in seconds since the process started.
     """
     memory = PixelMemory()  # one file is read at a time
-    works = iter([partial(read_crops, file, task, model, labels, memory) for file in files])
+    works = iter([partial(read_crops, file, task, models, labels, memory) for file in files])
     return _results_ahead(in_background(next(works)), works, memory, deadline, on_error)
 
 
 def _results_ahead(
-    coming: "Future[tuple[Shard, float]] | None",
-    works: Iterator[Callable[[], tuple[Shard, float]]],
+    coming: "Future[tuple[list[Shard], float]] | None",
+    works: Iterator[Callable[[], tuple[list[Shard], float]]],
     memory: PixelMemory,
     deadline: float,
     on_error: Callable[[Exception], None] | None,
-) -> Iterator[tuple[Shard, float]]:
+) -> Iterator[tuple[list[Shard], float]]:
     while coming:
         wait([coming], None if math.isinf(deadline) else max(0.0, deadline - elapsed()))
         if not coming.done() or elapsed() > deadline:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from multihead.tasks import Task
 MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
 
 Images = NDArray[np.uint8]
+Crops = Mapping[tuple[tuple[int, int], str], Images]  # by ModelSettings.crops_of
 Probabilities = dict[str, NDArray[np.float32]]
 
 
@@ -83,10 +84,11 @@ def jitter(augment: Augment, seed: int, copy: int, file: int = 0) -> Callable[[I
 class Member(NamedTuple):
     """One of the networks whose answers are averaged, what is done to its probabilities before, and its copies.
 
-    augment: what makes a test-time copy; None where there are none.
+    model: whose crops it takes. augment: what makes a test-time copy; None where there are none.
     """
 
     network: Any
+    model: ModelSettings
     adjust: Callable[[Probabilities], Probabilities]
     augment: Augment | None = None
 
@@ -94,7 +96,7 @@ class Member(NamedTuple):
 class Predictor:
     """Predicts a competition's test files within the time budget.
 
-    members: networks that all take the same crops. total_images: how many are to be predicted, as far as is known.
+    total_images: how many are to be predicted, as far as is known.
     on_problem is told of a file that cannot be read and of images that get no answer; if it returns, they are left out.
     """
 
@@ -102,13 +104,13 @@ class Predictor:
         self,
         members: Sequence[Member],
         task: Task,
-        model: ModelSettings,
         run: RunSettings,
         *,
         total_images: int,
         on_problem: Callable[[str, Exception | None], None],
     ) -> None:
-        self._members, self._task, self._model, self._run = members, task, model, run
+        self._members, self._task, self._run = members, task, run
+        self._models = {member.model.crops_of(task): member.model for member in members}
         self._on_problem = on_problem
         self._deadline = run.deadline()
         self._total_images = self._images_left = total_images
@@ -140,15 +142,16 @@ class Predictor:
         early, the table of that file ends with what was done, and it is the last.
         """
         self._files = len(files)
-        crops = crops_ahead(files, self._task, self._model, deadline=self._deadline, on_error=self._lose_file)
-        nothing = np.zeros((1, *self._model.image_size, self._task.image_shape[2]), np.uint8)
+        models = list(self._models.values())
+        crops = crops_ahead(files, self._task, models, deadline=self._deadline, on_error=self._lose_file)
         for member in self._members:  # compiles them while the first file is read
+            nothing = np.zeros((1, *member.model.image_size, self._task.image_shape[2]), np.uint8)
             predict_probabilities(member.network, nothing, self._run.batch_size)
         try:
-            for number, (shard, seconds) in enumerate(crops):
-                self._reading.add(len(shard.ids), seconds)
+            for number, (shards, seconds) in enumerate(crops):
+                self._reading.add(len(shards[0].ids), seconds)
                 self._files_read += 1
-                yield self._predict(shard, number)
+                yield self._predict(shards, number)
         except OutOfTimeError:
             self.is_late = True
 
@@ -156,19 +159,19 @@ class Predictor:
         self._files_lost += 1
         self._on_problem(str(error), error)
 
-    def _predict(self, shard: Shard, number: int) -> pd.DataFrame:
-        images = shard.images
+    def _predict(self, shards: Sequence[Shard], number: int) -> pd.DataFrame:
+        shard = shards[0]
         self._images_lost += len(shard.unreadable)
-        is_blank = images.max(axis=(1, 2, 3)) == images.min(axis=(1, 2, 3))
+        is_blank = shard.images.max(axis=(1, 2, 3)) == shard.images.min(axis=(1, 2, 3))
         self._leave_out("blank images", shard.ids, is_blank)
-        if is_blank.any():
-            images = images[~is_blank]
+        kept = slice(None) if not is_blank.any() else ~is_blank  # the mask copies them
+        crops = {of: cropped.images[kept] for of, cropped in zip(self._models, shards, strict=True)}
         ids = np.asarray(shard.ids, dtype=object)[~is_blank]
         started = elapsed()
-        probabilities = self._answer(self._members[0], images, self._deadline)
+        probabilities = self._answer(self._members[0], crops, self._deadline)
         self._first_pass.add(len(shard.ids), elapsed() - started)
         self._images_left -= len(shard.ids) + len(shard.unreadable)
-        added = self._add_passes(probabilities, images, number, elapsed() - started)
+        added = self._add_passes(probabilities, crops, number, elapsed() - started) if len(ids) else 0
         done = len(probabilities[next(iter(probabilities))])
         self.is_late |= done < len(ids)
         told = f" {1 + added} times" if added else ""
@@ -182,19 +185,19 @@ class Predictor:
         return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
 
     def _answer(
-        self, member: Member, images: Images, deadline: float, change: Callable[[Images, int], Images] | None = None
+        self, member: Member, crops: Crops, deadline: float, change: Callable[[Images, int], Images] | None = None
     ) -> Probabilities:
+        images = crops[member.model.crops_of(self._task)]
         return member.adjust(predict_probabilities(member.network, images, self._run.batch_size, deadline, change))
 
-    def _add_passes(self, probabilities: Probabilities, images: Images, number: int, seconds: float) -> int:
+    def _add_passes(self, probabilities: Probabilities, crops: Crops, number: int, seconds: float) -> int:
         """Add what the other members say, then what all say of jittered copies; return how many the budget allowed.
 
         A pass is begun where it, and all images to come with one each, fit into the budget: as this member's last pass
         or else the first one over these images took, `seconds`, and all before as long as they did. It is cut off where
         the time of those images begins.
         """
-        if not len(images):
-            return 0
+        images = len(next(iter(crops.values())))
         passes: list[tuple[Member, int | None]] = [(member, None) for member in self._members[1:]]
         copied = [member for member in self._members if member.augment]
         passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in copied]
@@ -202,8 +205,8 @@ class Predictor:
             once = (self._reading.seconds + self._first_pass.seconds) / max(1, self._first_pass.images)
             to_come = max(0, self._images_left) * once
             started = elapsed()
-            took, images_of = self._last_pass.get(member, (seconds, len(images)))
-            if started + took * (len(images) / images_of) + to_come > self._deadline:
+            took, images_of = self._last_pass.get(member, (seconds, images))
+            if started + took * (images / images_of) + to_come > self._deadline:
                 if not self._has_warned:
                     left_out = "test-time copies" if added >= len(self._members) - 1 else "members of the ensemble"
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
@@ -212,7 +215,7 @@ class Predictor:
             change = None
             if member.augment and copy is not None:
                 change = jitter(member.augment, self._run.seed, copy, number)
-            answers = self._answer(member, images, self._deadline - to_come, change)
+            answers = self._answer(member, crops, self._deadline - to_come, change)
             is_finite = _is_finite(answers)
             self._last_pass[member] = elapsed() - started, len(is_finite)
             self._more_passes.add(len(is_finite), elapsed() - started)

@@ -79,6 +79,10 @@ class ModelSettings:
         """Return how the images of a task are cropped, one of CROPS."""
         return task.crop if self.crop == "task" else self.crop
 
+    def crops_of(self, task: Task) -> tuple[tuple[int, int], str]:
+        """Return what models that see the same crops have in common."""
+        return self.image_size, self.crop_of(task)
+
     def as_read(self, task: Task) -> Task:
         """Return the task with photographs of the size that the network sees, where they are taken whole."""
         if task.reader != "image files" or self.crop_of(task) != "none":

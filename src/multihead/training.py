@@ -248,8 +248,8 @@ class Trainer:
 
     def _fill(self, store: CropStore) -> Iterator[int]:
         """Read, crop and store each shard, the next one while the caller works; yield its number."""
-        crops = crops_ahead(self.files, self.task, self.model, self.labels, deadline=self.deadline)
-        for number, (shard, _) in enumerate(crops):
+        crops = crops_ahead(self.files, self.task, [self.model], self.labels, deadline=self.deadline)
+        for number, ((shard,), _) in enumerate(crops):
             store.save(number, shard)
             self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number
