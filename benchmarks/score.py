@@ -5,7 +5,8 @@
 
 DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung
 that is there is not trained again. Each rung is trained by the train command in a process of its own: same split,
-same seed, same number of images seen. R is of the held-out images, on which the prior's exponents are chosen, too;
+same seed, same number of images seen (of smaller crops as many as take about the same time). R is of the held-out
+images, on which the prior's exponents are chosen, too;
 what a rung gains over the one that it is compared with, on the same images, has a 95 % interval by paired
 bootstrap. With --same-weights it is told instead what moving average, prior and test-time copies do, each alone, to
 what one training with these settings left in the folder TRAINED.
@@ -212,7 +213,7 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
 def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     """Print R of the held-out images with each of the steps after the training alone, and with all of them."""
     manifest = read_manifest(trained)
-    images, truth = held_out(data, settings, BENGALI)
+    images, truth = held_out(data, settings._replace(model=manifest.model), BENGALI)
     network = load_model(trained, manifest)
     checkpoint = read_checkpoint(trained / CHECKPOINT_FILE)
     for key in ("seed", "validation", "validation_share"):  # or train images would be taken for held out

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import score
+from benchmarks import accuracy, score
 from benchmarks.score import Rung, gain_interval, total
+from multihead.augmentation import try_steps
+from multihead.settings import read_settings
 from multihead.tasks import BENGALI
 from tests.conftest import HOUSE
 
@@ -62,3 +64,13 @@ def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:
     assert gain_interval(truth, better, better) == (0, 0, 0)
     low, _, high = gain_interval(truth, answers(0.2), better)
     assert low < 0 < high
+
+
+@pytest.mark.parametrize("task", accuracy.ROWS)
+def test_the_settings_of_every_training_of_a_row_are_known(task: str) -> None:
+    row = accuracy.ROWS[task]
+    for training in row.trainings.values():
+        for repeat in row.repeats:
+            settings = read_settings(HOUSE / "kernel" / "train" / f"settings-{task}.toml", [repeat, *training])
+            assert settings.task.name == task
+            try_steps(settings.run.augmentation, (*settings.model.image_size, settings.task.image_shape[2]))

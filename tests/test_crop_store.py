@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +13,8 @@ from multihead.crop_resize import crop_resize
 from multihead.crop_store import CropStore, crops_ahead
 from multihead.errors import UserError
 from multihead.settings import ModelSettings
-from multihead.shards import Shard, read_labels, read_shard, shards_to_train
-from multihead.tasks import BENGALI, TASKS
+from multihead.shards import Part, Shard, read_labels, read_shard, shards_to_train
+from multihead.tasks import BENGALI, TASKS, Task
 from tests.conftest import HOUSE
 
 MODEL = ModelSettings(image_size=(40, 48))
@@ -43,6 +44,34 @@ def test_photographs_are_shown_whole_beside_what_the_network_sees_of_them(tmp_pa
     assert (shown[144:] == 255).all()
     assert (shown[50:140, :90] == 0).all()
     assert (shown[50:140, 100:] == (0, 0, 250)).all()
+
+
+def test_photographs_are_read_once_for_each_size_and_the_same_ones_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cat").mkdir()
+    for name in "12":
+        pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "cat" / f"{name}.png"), pixels)
+    task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*")
+    sizes = [(40, 40), (40, 40), (48, 32)]
+    models = [replace(MODEL, crop="none", image_size=size) for size in sizes]
+    read: list[tuple[int, int, int]] = []
+
+    def counted(part: Part, as_read: Task, *others: Any) -> Shard:
+        read.append(as_read.image_shape)
+        shard = read_shard(part, as_read, *others)
+        return replace(shard, ids=shard.ids[lost:], images=shard.images[lost:]) if len(read) == 2 else shard
+
+    monkeypatch.setattr("multihead.crop_store.read_shard", counted)
+    lost = 0
+    ((shards, _),) = crops_ahead(shards_to_train(tmp_path, task), task, models)
+    assert [shard.images.shape[1:3] for shard in shards] == sizes
+    assert read == [(40, 40, 3), (48, 32, 3)]
+    read.clear()
+    lost = 1
+    with pytest.raises(UserError, match="not the same images could be read twice"):
+        next(crops_ahead(shards_to_train(tmp_path, task), task, models))
 
 
 def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:

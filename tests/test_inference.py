@@ -217,6 +217,54 @@ def test_each_member_sees_the_crops_of_its_own_model_of_a_file_that_is_read_once
         assert np.array_equal(seen, expected)
 
 
+@pytest.mark.parametrize("stall", range(80, 92))
+def test_a_first_pass_that_the_budget_cuts_off_is_followed_by_no_other_member(stall: int) -> None:
+    clock = [0.0]
+
+    class Paced(Network):
+        def __init__(self, seconds: float) -> None:
+            super().__init__(clock)
+            self.batch_seconds = seconds
+
+        def predict_on_batch(self, images: Any) -> dict[str, Any]:
+            clock[0] += self.batch_seconds - 1 if self.calls else 0
+            return super().predict_on_batch(images)
+
+    def stalled(*_: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
+        yield from (([shard], 0.0) for shard in shards(2, 40))
+        clock[0] += stall
+        yield shards(1, 12), 0.0
+
+    run = RunSettings(batch_size=BATCH, time_budget_minutes=200 / 0.9 / 60)
+    members = [Member(Paced(seconds), MODEL, lambda of: of) for seconds in (5.0, 0.1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", stalled)
+        patch.setattr(inference, "elapsed", lambda: clock[0])
+        predictor = Predictor(members, BENGALI, run, total_images=92, on_problem=no_problem)
+        tables = list(predictor.predict_files([Path("a")]))
+    assert [len(table) for table in tables[:2]] == [40, 40]
+    assert predictor.is_late == (len(tables[2]) < 12)
+
+
+def test_an_image_is_blank_where_no_member_sees_anything() -> None:
+    (shard,) = shards(1, 5)
+    pixels = shard.images.copy()
+    pixels[:2] = 0  # of the first two the first member's crops are blank, of the second image the other's as well
+    other = shard.images.copy()
+    other[1] = 0
+    problems: list[str] = []
+    models = [MODEL, replace(MODEL, crop="none")]
+    members = [Member(Network([0.0]), model, lambda of: of) for model in models]
+    with pytest.MonkeyPatch.context() as patch:
+        both = [replace(shard, images=pixels), replace(shard, images=other)]
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(both, 0.0)]))
+        run = RunSettings(batch_size=BATCH)
+        told = Predictor(members, BENGALI, run, total_images=5, on_problem=lambda problem, _: problems.append(problem))
+        (table,) = told.predict_files([Path("a")])
+    assert problems == ["blank images, 1: Test_0_1"]
+    assert list(table.index) == ["Test_0_0", "Test_0_2", "Test_0_3", "Test_0_4"]
+
+
 def test_an_ensemble_is_left_out_where_its_time_is_not_there() -> None:
     clock = [0.0]
     members = [Member(Network(clock), MODEL, lambda of: of) for _ in range(2)]

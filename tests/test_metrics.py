@@ -50,6 +50,13 @@ def test_no_images_cannot_be_scored() -> None:
         task_score(nothing, nothing, BENGALI)
 
 
+def test_classes_of_one_image_each_have_a_standard_error_too() -> None:
+    task = replace(BENGALI, heads={"root": tuple(range(16))}, score="accuracy", score_weights={})
+    truth = np.arange(16)
+    told = np.where(truth < 8, truth, 0)
+    assert task_score({"root": truth}, {"root": told}, task).standard_error == pytest.approx(0.125, rel=0.1)
+
+
 def test_the_standard_error_is_the_spread_of_scores_over_draws_of_the_images() -> None:
     rng = np.random.default_rng(0)
     images, recall = np.array([400, 100, 20]), np.array([0.9, 0.7, 0.4])

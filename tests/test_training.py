@@ -81,7 +81,7 @@ def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
 
 
 @pytest.mark.parametrize(("schedule", "saved"), [("plateau", (3, 0.7)), ("cosine", (5, 0.6))])
-def test_the_last_epoch_that_chance_may_set_below_the_best_is_saved(schedule: str, saved: tuple[int, float]) -> None:
+def test_the_last_epoch_that_is_not_clearly_below_the_best_is_saved(schedule: str, saved: tuple[int, float]) -> None:
     run = RunSettings(schedule=schedule, plateau_patience=10)
     state = TrainingState()
     for score in [0.5, 0.7, 0.7, 0.55, 0.6, 0.55]:

@@ -1,6 +1,7 @@
 """The built kernels, from a competition's files to its submission, each in its rehearsal."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,11 @@ def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
     result = rehearse(scripts["predict"], inputs, tmp_path / "root", "new", together)
     assert (result.working / "submission.csv").read_bytes() == (predicted / "working" / "submission.csv").read_bytes()
     assert "3 of 3 images predicted 2 times" in (tmp_path / "root" / "log.txt").read_text()
+    manifest = json.loads((dataset / "other.manifest.json").read_text())
+    manifest["model"]["fold"] = 1
+    (dataset / "other.manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RehearsalError, match="ensemble: other has another task or fold than one"):
+        rehearse(scripts["predict"], inputs, tmp_path / "root", "new", together)
     with pytest.raises(RehearsalError, match=r"weights: no folder with third\.manifest\.json"):
         rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*AT_HOME, "--set", 'ensemble=["third"]'])
 

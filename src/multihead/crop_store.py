@@ -12,7 +12,7 @@ import pandas as pd
 
 from multihead.background import in_background
 from multihead.crop_resize import crop_resize
-from multihead.errors import OutOfTimeError
+from multihead.errors import OutOfTimeError, UserError
 from multihead.image_files import ImageFiles, whole_images
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
@@ -33,19 +33,22 @@ def read_crops(
 ) -> tuple[list[Shard], float]:
     """Return one part as a Shard of crops for each model, uint8 (n, height, width, c), and the seconds that it took.
 
-    models: one at least; what they read alike is read once. memory: where the full images may be meanwhile.
+    models: one at least. Photographs that they see at several sizes are read once for each; UserError where not all
+        could be read every time. memory: where the full images may be meanwhile.
     """
     started = elapsed()
     size = part.stat().st_size if isinstance(part, Path) and part.is_file() else 0
     if size > LARGE_FILE:
         say(f"{part.name}: reading {size / 1e6:.0f} MB")
-    read: dict[tuple[int, int, int], Shard] = {}  # by the size of the full images
-    cropped = []
+    as_read, shard = models[0].as_read(task), None
+    cropped: list[Shard] = []
     for model in models:
-        as_read = model.as_read(task)
-        if as_read.image_shape not in read:
-            read[as_read.image_shape] = read_shard(part, as_read, labels, memory)
-        shard = read[as_read.image_shape]
+        if shard is None or model.as_read(task) != as_read:
+            shard = None  # full images of one size are in memory at a time
+            as_read = model.as_read(task)
+            shard = read_shard(part, as_read, labels, memory)
+        if cropped and list(shard.ids) != list(cropped[0].ids):
+            raise UserError(f"{part.name}: not the same images could be read twice")
         crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
         shown = shard.images[:SHOWN].copy()
         if isinstance(part, ImageFiles) and as_read != task:

@@ -162,7 +162,7 @@ class Predictor:
     def _predict(self, shards: Sequence[Shard], number: int) -> pd.DataFrame:
         shard = shards[0]
         self._images_lost += len(shard.unreadable)
-        is_blank = shard.images.max(axis=(1, 2, 3)) == shard.images.min(axis=(1, 2, 3))
+        is_blank = np.all([of.images.max(axis=(1, 2, 3)) == of.images.min(axis=(1, 2, 3)) for of in shards], axis=0)
         self._leave_out("blank images", shard.ids, is_blank)
         kept = slice(None) if not is_blank.any() else ~is_blank  # the mask copies them
         crops = {of: cropped.images[kept] for of, cropped in zip(self._models, shards, strict=True)}
@@ -171,9 +171,10 @@ class Predictor:
         probabilities = self._answer(self._members[0], crops, self._deadline)
         self._first_pass.add(len(shard.ids), elapsed() - started)
         self._images_left -= len(shard.ids) + len(shard.unreadable)
-        added = self._add_passes(probabilities, crops, number, elapsed() - started) if len(ids) else 0
         done = len(probabilities[next(iter(probabilities))])
         self.is_late |= done < len(ids)
+        whole = done and not self.is_late
+        added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
         told = f" {1 + added} times" if added else ""
         say(f"{done} of {len(shard.ids)} images predicted{told} in {elapsed() - started:.1f} s")
         is_answered = _is_finite(probabilities)

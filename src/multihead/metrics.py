@@ -20,7 +20,8 @@ class Score:
     its weighted macro recall, or accuracy.
 
     absent: for each head, the class labels that the truth never shows; they count for nothing. standard_error: of the
-    total, by which images of each class there are, as if the heads' answers were independent.
+    total, by how many images of each class there are, as if the heads' answers were independent; the recalls of which
+    it is made are drawn towards one half (Laplace's rule of succession), or a class with one image would add nothing.
     """
 
     name: str
@@ -85,8 +86,9 @@ def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], t
         values[head] = measure(truth[head], predicted[head], len(classes))
         images = np.bincount(truth[head], minlength=len(classes))
         absent[head] = tuple(classes[i] for i in np.flatnonzero(images == 0))
-        recall = recall_per_class(truth[head], predicted[head], len(classes))[images > 0]
+        hits = np.bincount(truth[head][truth[head] == predicted[head]], minlength=len(classes))[images > 0]
         images = images[images > 0]
+        recall = (hits + 1) / (images + 2)
         shares = np.full(len(images), 1 / len(images)) if task.score == "macro recall" else images / images.sum()
         variances[head] = float((shares**2 * recall * (1 - recall) / images).sum())
     weights = {head: task.weight(head) / sum(map(task.weight, task.heads)) for head in task.heads}

@@ -12,7 +12,7 @@ from multihead.settings import RunSettings
 from multihead.whole_files import whole_file
 
 HISTORY_FILE = "history.csv"
-CHANCE = 1.96 * math.sqrt(2)  # standard errors of one score that two of as many images differ by in a case of 20
+TOLERANCE = 1.96 * math.sqrt(2)  # standard errors; two scores of other images differ by more in one case of 20
 
 
 @dataclass
@@ -75,11 +75,10 @@ class TrainingState:
     def is_to_save(self, score: Score, run: RunSettings) -> bool:
         """Tell whether an epoch's weights take the place of those that are kept.
 
-        Under a cosine the later epoch has learned longer, at a lower rate, so it does unless its score is worse by more
-        than chance explains: by CHANCE standard errors, which the best of many noisy scores is easily above the others.
-        Under a plateau it does unless its score is lower.
+        Under a cosine the later epoch has learned longer, at a lower rate, and the best of many noisy scores is luck:
+        it does unless its score is TOLERANCE standard errors worse. Under a plateau it does unless its score is lower.
         """
-        return score.total >= self.best_score - (CHANCE * score.standard_error if run.schedule == "cosine" else 0.0)
+        return score.total >= self.best_score - (TOLERANCE * score.standard_error if run.schedule == "cosine" else 0.0)
 
     def end_epoch(self, score: Score, run: RunSettings) -> None:
         """Take in one epoch's validation score: one plateau for all heads."""

@@ -1,8 +1,8 @@
 """Weights and their manifest: everything that predicting needs, in two files of one folder.
 
 The folder that training leaves is ready to become a Kaggle dataset. The manifest holds what the network says of two
-fixed images, its probe: a network that says something else is not the one that was trained. A probe is always taken
-of a float32 copy on the CPU, so that no device and no precision makes a difference.
+fixed images, its probe: a network that says something else is not the one that was trained. A probe is always
+computed in float32 on the CPU, so that no device and no precision makes a difference.
 """
 
 import hashlib
