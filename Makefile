@@ -27,6 +27,7 @@ lint: $(VENV)/ready-dev
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "error: Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make PYTHON=python3.12 ..."; exit 1; }
+	@[ ! -L $(VENV) ] || { echo "error: $(VENV) is a link; set up anew, all in the folder that it points to would be lost"; exit 1; }
 	@echo "set-up: $(VENV), some 3 GB, once; one to five minutes with a good connection"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -r requirements.txt
