@@ -41,4 +41,4 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-no-deps.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dry-run kernel/*/*_kernel.py
+	rm -rf $(VENV) dry-run kernel/*/*_kernel.py inspect.png

@@ -21,6 +21,7 @@ python build_kernel.py pull predict       instead, where the data is no competit
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -104,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
         parser.error("--rows repeats the test files, and --kernel train reads none")
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does, or a kernel that is rehearsed would go on alone
+        signal.signal(ending, signal.default_int_handler)
     try:
         if arguments.command == "check":
             return check()
@@ -170,6 +173,8 @@ def go_on(arguments: argparse.Namespace) -> None:
         print(pull(arguments.what))
     elif command == "stage":
         print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
+        if arguments.name:
+            following = f"{following}, with {arguments.name} in ensemble of kernel/predict/settings.toml"
     elif command == "submit":
         submit(arguments.version, arguments.message)
     elif not status(arguments.what, arguments.wait):

@@ -285,7 +285,8 @@ def _last_words(log: Path) -> str:
     last = lines[-1].strip() if lines else "it said nothing"
     missing = re.search(r"No module named '(\w+)", last)
     if missing and missing[1] in _image_imports():
-        last += f"; it is not installed for {sys.executable}, .venv/bin/python has it"
+        is_set_up = Path(sys.prefix).name == ".venv"  # what is still missing is of no use to all
+        last += f"; it is not installed for {sys.executable}" + ("" if is_set_up else ", .venv/bin/python has it")
     elif missing:
         last += "; what Kaggle's image has stands in bundler/kaggle_image.toml"
     return f"{last} (all of it: {log})"

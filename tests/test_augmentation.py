@@ -204,7 +204,7 @@ def test_without_albumentations_only_its_steps_are_refused(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "albumentations", None)
     try_steps(RunSettings().augmentation, (8, 8, 1))
     with pytest.raises(
-        UserError, match=r"name = 'Perspective'; .*, which cannot be imported \(.*make test installs it"
+        UserError, match=r"name = 'Perspective'; .*, which cannot be imported \(.*make \.venv/ready-dev installs it"
     ):
         try_steps([PERSPECTIVE], (8, 8, 1))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -21,7 +22,7 @@ from bundler.watched_run import Ended
 from multihead import checkpoint, record, report, schedule, submission, weights
 from multihead.submission import SUBMISSION_FILE as SUBMISSION
 from multihead.tasks import BENGALI, task_dict
-from tests.conftest import clone
+from tests.conftest import HOUSE, clone
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
 
@@ -41,6 +42,40 @@ def test_two_clones_build_the_same_bytes(tmp_path: Path) -> None:
         built = [(folder / name).read_bytes() for folder in clones]
         assert built[0] == built[1]
         assert len(built[0]) < 1_000_000
+
+
+UNENDING = """
+import sys
+from pathlib import Path
+import build_kernel
+from bundler import watched_run
+sleep = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+command = [sys.executable, "-c", sleep]
+build_kernel.dry_run = lambda *_: watched_run.run(command, {}, Path.cwd(), Path("log.txt"), 1e12)
+raise SystemExit(build_kernel.main(["dry-run"]))
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_kernel_that_is_rehearsed_ends_with_the_command_that_is_told_to(tmp_path: Path, ending: int) -> None:
+    environment = os.environ | {"PYTHONPATH": str(HOUSE)}
+    command = [sys.executable, "-c", UNENDING]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    kernel = int(process.stdout.readline())
+    os.kill(kernel, 0)
+    process.send_signal(ending)
+    assert process.wait(30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
+
+
+def test_weights_that_are_staged_under_a_name_are_to_be_named_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build_kernel, "stage", lambda *_: "narrow")
+    assert main(["stage", str(tmp_path), "--name", "seed0"]) == 0
+    assert capsys.readouterr().out.endswith("with seed0 in ensemble of kernel/predict/settings.toml\n")
 
 
 def test_the_owner_is_written_into_all_metadata(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
     (dataset / "other.manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RehearsalError, match="ensemble: other has another task or fold than one"):
         rehearse(scripts["predict"], inputs, tmp_path / "root", "new", together)
-    with pytest.raises(RehearsalError, match=r"weights: no folder with third\.manifest\.json"):
+    with pytest.raises(RehearsalError, match=r"stage FOLDER --name third\): no folder with third\.manifest\.json"):
         rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*AT_HOME, "--set", 'ensemble=["third"]'])
 
 

@@ -73,6 +73,10 @@ def train(settings: Settings) -> None:
     _try_augmentation(settings)
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
+    if task.sample_submission and (data / task.sample_submission).is_file():
+        from multihead.submission import read_form
+
+        read_form(data / task.sample_submission, task)  # predicting would find it wrong only after the training
     say(f"train: {data}")
     prepare_devices(run, model.backbone)
     from multihead.training import Trainer
@@ -108,7 +112,7 @@ def predict(settings: Settings) -> None:
     from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, named, read_manifest
 
     weights = [
-        (find_input("weights", [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)], run.weights), name)
+        (find_input(_weights_of(name), [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)], run.weights), name)
         for name in run.ensemble or [""]
     ]
     manifests = [read_manifest(folder, name) for folder, name in weights]
@@ -142,6 +146,10 @@ def predict(settings: Settings) -> None:
     rows = _fill(submission, predictor, tables, run, on_problem)
     say(f"stages: {predictor.stages}{_trained_speed(manifests)}")
     say(f"submission: {path} ({rows} rows)")
+
+
+def _weights_of(name: str) -> str:
+    return f"weights {name} (build_kernel.py stage FOLDER --name {name})" if name else "weights"
 
 
 def _trained_speed(manifests: "Sequence[Manifest]") -> str:

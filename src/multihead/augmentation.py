@@ -145,7 +145,7 @@ def _transform(number: int, step: Step) -> Any:
         except ImportError as error:
             raise UserError(
                 f"augmentation {number}: name = {name!r}; {expected}, which cannot be imported ({error}); "
-                "make test installs it"
+                "make .venv/ready-dev installs it"
             ) from error
         kind = getattr(albumentations, name, None)
         if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):

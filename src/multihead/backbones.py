@@ -82,7 +82,7 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
 
 def _efficientnet(name: str, size: tuple[int, int]) -> Any:
     width, depth = EFFICIENTNETS[name]
-    return efficientnet.EfficientNet(
+    network = efficientnet.EfficientNet(
         width,
         depth,
         max(size),
@@ -96,6 +96,11 @@ def _efficientnet(name: str, size: tuple[int, int]) -> Any:
         models=keras.models,
         utils=keras.utils,
     )
+    if name == "narrow":  # a rehearsal has some hundred steps, in which statistics with momentum 0.99 come half the way
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.9
+    return network
 
 
 def _application(name: str, size: tuple[int, int]) -> Any:

@@ -107,7 +107,8 @@ def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
     shards = [np.bincount(of[of >= 0], minlength=len(classes)) for _, of in table.groupby(_SHARD, sort=False)[head]]
     counts = np.sum(shards, axis=0)
     least, most = counts.min(), counts.max()
-    yield f"{head}: {len(classes)} classes of {least:,} to {most:,} images; in brackets, those of each shard"
+    images = f"{least:,} to {most:,}" if least < most else f"{least:,}"
+    yield f"{head}: {len(classes)} classes of {images} images; in brackets, those of each shard"
     order = np.argsort(-counts, kind="stable").tolist()
     told = [f"{classes[i]}: {counts[i]} ({'+'.join(str(of[i]) for of in shards)})" for i in order]
     lines = textwrap.wrap("  ".join(of.replace(" ", "\0") for of in told), LINE, break_long_words=False)
@@ -158,5 +159,5 @@ class _Samples:
             rows.append(Row(f"{head}{more}", []))
             counts = table[head].value_counts()
             for index, label in enumerate(classes[:MOST_CLASSES]):
-                rows.append(Row(f"{label} ({counts.get(index, 0)})", self._images[head, index]))
+                rows.append(Row(f"{label}\n({counts.get(index, 0)})", self._images[head, index]))
         return sheet(rows, SAMPLES, titles_left=True)

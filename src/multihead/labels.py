@@ -84,9 +84,9 @@ def labels_of(ids: Sequence[str], labels: pd.DataFrame, path: Path) -> Mapping[s
     rows = labels.index.get_indexer(pd.Index(ids))
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
+        others = f" and {len(unknown) - 1} other images have" if len(unknown) > 1 else " has"
         raise UserError(
-            f"{path}: {ids[unknown[0]]} and {len(unknown) - 1} other images have no labels among those of "
-            f"{', '.join(labels.index[:2])}, ..."
+            f"{path}: {ids[unknown[0]]}{others} no labels among those of {', '.join(labels.index[:2])}, ..."
         )
     return {str(head): labels[head].to_numpy()[rows] for head in labels}
 

@@ -65,7 +65,8 @@ def sheet(rows: Sequence[Row], columns: int, *, titles_left: bool = False) -> by
         for row, images, top, title, height in zip(rows, scaled, tops.tolist(), above, tall, strict=False):
             width = 2 * cell if titles_left and row.images else WIDTH - 2 * MARGIN
             place = top + (height if titles_left else LINE_HEIGHT) / 2
-            _write(figure, len(canvas), MARGIN, place, shortened(row.title, width), va="center")
+            written = "\n".join(shortened(line, width) for line in row.title.split("\n"))
+            _write(figure, len(canvas), MARGIN, place, written, va="center")
             for number, image in enumerate(images):
                 x, y = left + number * (cell + MARGIN), top + title
                 if image is not None:

@@ -136,7 +136,10 @@ def read_form(path: Path, task: Task) -> tuple[pd.Index, dict[str, str]]:
     if len(header) == 2 < len(heads) + 1:
         is_known = np.any([_are_of(ids, head, task) for head in heads], axis=0)
         if not is_known.all():
-            raise UserError(f"{path}: {ids[int(is_known.argmin())]} ends in none of {', '.join(heads)}")
+            raise UserError(
+                f"{path}: {ids[int(is_known.argmin())]} ends in none of {', '.join(heads)}; "
+                "expected a row per image and head, <image>_<head>, or a column per head"
+            )
     return ids, answers
 
 
