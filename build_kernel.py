@@ -75,6 +75,7 @@ OUTPUTS = {
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
 # A CPU's pace says nothing of Kaggle's GPU: the predict kernel's budget is judged by what the rehearsal projects
 NO_BUDGET = ("--set", "time_budget_minutes=0")
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NEXT = {
     "push train": "status train --wait",
     "status train": "pull train",
@@ -105,8 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
         parser.error("--rows repeats the test files, and --kernel train reads none")
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C does, or a kernel that is rehearsed would go on alone
-        signal.signal(ending, signal.default_int_handler)
+    _end_as_by_ctrl_c()
     try:
         if arguments.command == "check":
             return check()
@@ -131,6 +131,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Let every signal that ends this process interrupt it, once: a kernel that is rehearsed has to be ended, too."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for ending in ENDINGS:
+            signal.signal(ending, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for ending in ENDINGS:
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(ending, interrupt)
 
 
 def build(owner: str | None = None) -> None:
@@ -174,7 +187,7 @@ def go_on(arguments: argparse.Namespace) -> None:
     elif command == "stage":
         print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
         if arguments.name:
-            following = f"{following}, with {arguments.name} in ensemble of kernel/predict/settings.toml"
+            print(f"next: put {arguments.name} into ensemble of kernel/predict/settings.toml")
     elif command == "submit":
         submit(arguments.version, arguments.message)
     elif not status(arguments.what, arguments.wait):

@@ -4,7 +4,7 @@
 
 DATA is what make_competition.py lays out. Every training of the row is rehearsed with the task's settings for a CPU,
 its weights are staged, and the test files predicted by all of them together and read once by `evaluate`. RUNS keeps
-what was trained; a training that is there is not done again.
+what was trained; a training of the same files and settings that is there is not done again.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.staging import MANIFEST_FILE, stage
+from bundler.staging import stage
 
 HOUSE = Path(__file__).resolve().parent.parent
-SECONDS_FILE = "cpu-seconds.json"
+TRAINED_FILE = "trained.json"
 
 
 class Row(NamedTuple):
@@ -79,13 +79,15 @@ def main() -> None:
 
 def _train(task: str, data: Path, folder: Path, overrides: Sequence[str]) -> float:
     """Train where that is not done yet, and return the CPU seconds that it took."""
-    told = folder / SECONDS_FILE
-    if not (folder / "working" / MANIFEST_FILE).is_file() or not told.is_file():
+    told, file = folder / TRAINED_FILE, HOUSE / "kernel" / "train" / f"settings-{task}.toml"
+    training = {"data": str(data), "settings": file.read_text(), "overrides": list(overrides)}
+    trained = json.loads(told.read_text()) if told.is_file() else {}
+    if trained.get("training") != training:
         before = _cpu_seconds()
-        settings = f"kernel/train/settings-{task}.toml"
-        _rehearse(data, folder, overrides, "--kernel", "train", "--settings", settings)
-        told.write_text(json.dumps(_cpu_seconds() - before))
-    return float(json.loads(told.read_text()))
+        _rehearse(data, folder, overrides, "--kernel", "train", "--settings", str(file))
+        trained = {"training": training, "cpu_seconds": _cpu_seconds() - before}
+        told.write_text(json.dumps(trained))
+    return float(trained["cpu_seconds"])
 
 
 def _accuracy(task: str, data: Path, folder: Path, row: Row) -> float:

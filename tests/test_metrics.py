@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -53,8 +54,12 @@ def test_no_images_cannot_be_scored() -> None:
 def test_classes_of_one_image_each_have_a_standard_error_too() -> None:
     task = replace(BENGALI, heads={"root": tuple(range(16))}, score="accuracy", score_weights={})
     truth = np.arange(16)
-    told = np.where(truth < 8, truth, 0)
-    assert task_score({"root": truth}, {"root": told}, task).standard_error == pytest.approx(0.125, rel=0.1)
+    for right in (8, 12, 15):
+        told = np.where(truth < right, truth, (truth + 1) % 16)
+        binomial = math.sqrt(right / 16 * (1 - right / 16) / 16)
+        error = task_score({"root": truth}, {"root": told}, task).standard_error
+        assert error == pytest.approx(binomial, rel=0.35)
+    assert task_score({"root": truth}, {"root": truth}, task).standard_error > 0
 
 
 def test_the_standard_error_is_the_spread_of_scores_over_draws_of_the_images() -> None:

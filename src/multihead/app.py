@@ -73,14 +73,13 @@ def train(settings: Settings) -> None:
     _try_augmentation(settings)
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
-    if task.sample_submission and (data / task.sample_submission).is_file():
-        from multihead.submission import read_form
-
-        read_form(data / task.sample_submission, task)  # predicting would find it wrong only after the training
     say(f"train: {data}")
     prepare_devices(run, model.backbone)
+    from multihead.submission import read_form
     from multihead.training import Trainer
 
+    if task.sample_submission and (data / task.sample_submission).is_file():
+        read_form(data / task.sample_submission, task)  # predicting would find it wrong only after the training
     state = Trainer(task, model, run, data, working).train()
     told = (
         f"epoch {state.saved_epoch}, validation score {state.saved_score:.4f}"

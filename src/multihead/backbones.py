@@ -96,7 +96,7 @@ def _efficientnet(name: str, size: tuple[int, int]) -> Any:
         models=keras.models,
         utils=keras.utils,
     )
-    if name == "narrow":  # a rehearsal has some hundred steps, in which statistics with momentum 0.99 come half the way
+    if name == "narrow":  # few photographs are some 100 steps, in which statistics with momentum 0.99 come half the way
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = 0.9

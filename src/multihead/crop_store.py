@@ -12,7 +12,7 @@ import pandas as pd
 
 from multihead.background import in_background
 from multihead.crop_resize import crop_resize
-from multihead.errors import OutOfTimeError, UserError
+from multihead.errors import OutOfTimeError
 from multihead.image_files import ImageFiles, whole_images
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
@@ -33,30 +33,41 @@ def read_crops(
 ) -> tuple[list[Shard], float]:
     """Return one part as a Shard of crops for each model, uint8 (n, height, width, c), and the seconds that it took.
 
-    models: one at least. Photographs that they see at several sizes are read once for each; UserError where not all
-        could be read every time. memory: where the full images may be meanwhile.
+    models: one at least; with labels, one. Photographs that they see at several sizes are read once for each.
+    memory: where the full images may be meanwhile.
     """
     started = elapsed()
     size = part.stat().st_size if isinstance(part, Path) and part.is_file() else 0
     if size > LARGE_FILE:
         say(f"{part.name}: reading {size / 1e6:.0f} MB")
-    as_read, shard = models[0].as_read(task), None
-    cropped: list[Shard] = []
-    for model in models:
-        if shard is None or model.as_read(task) != as_read:
-            shard = None  # full images of one size are in memory at a time
-            as_read = model.as_read(task)
-            shard = read_shard(part, as_read, labels, memory)
-        if cropped and list(shard.ids) != list(cropped[0].ids):
-            raise UserError(f"{part.name}: not the same images could be read twice")
-        crops = crop_resize(shard.images, model.image_size, model.crop_of(task), task.dark_ink)
-        shown = shard.images[:SHOWN].copy()
+    cropped: dict[int, Shard] = {}
+    for as_read in {model.as_read(task).image_shape: model.as_read(task) for model in models}.values():
+        full = read_shard(part, as_read, labels, memory)
+        shown = full.images[:SHOWN].copy()
         if isinstance(part, ImageFiles) and as_read != task:
             shown = whole_images(part, task, len(shown))
-        cropped.append(replace(shard, images=crops, shown=shown))
+        for number, model in enumerate(models):
+            if model.as_read(task) == as_read:
+                crops = crop_resize(full.images, model.image_size, model.crop_of(task), task.dark_ink)
+                cropped[number] = replace(full, images=crops, shown=shown)
+        del full  # those of one size are in memory at a time
+    shards = _of_the_same_images([cropped[number] for number in range(len(models))])
     seconds = elapsed() - started
-    say(f"{part.name}: {len(cropped[0].ids)} images read and cropped in {seconds:.1f} s")
-    return cropped, seconds
+    say(f"{part.name}: {len(shards[0].ids)} images read and cropped in {seconds:.1f} s")
+    return shards, seconds
+
+
+def _of_the_same_images(shards: list[Shard]) -> list[Shard]:
+    """Leave out what could not be read every time."""
+    if all(list(of.ids) == list(shards[0].ids) for of in shards):
+        return shards
+    kept = set(shards[0].ids).intersection(*(of.ids for of in shards))
+    lost = sorted(set().union(*(of.ids for of in shards), *(of.unreadable for of in shards)) - kept)
+    rows = [[row for row, of in enumerate(shard.ids) if of in kept] for shard in shards]
+    return [
+        replace(shard, ids=[shard.ids[row] for row in of], images=shard.images[of], unreadable=lost)
+        for shard, of in zip(shards, rows, strict=True)
+    ]
 
 
 def crops_ahead(

@@ -21,7 +21,7 @@ class Score:
 
     absent: for each head, the class labels that the truth never shows; they count for nothing. standard_error: of the
     total, by how many images of each class there are, as if the heads' answers were independent; the recalls of which
-    it is made are drawn towards one half (Laplace's rule of succession), or a class with one image would add nothing.
+    it is made are drawn towards that of the whole head, or a class with one image would add nothing.
     """
 
     name: str
@@ -88,7 +88,7 @@ def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], t
         absent[head] = tuple(classes[i] for i in np.flatnonzero(images == 0))
         hits = np.bincount(truth[head][truth[head] == predicted[head]], minlength=len(classes))[images > 0]
         images = images[images > 0]
-        recall = (hits + 1) / (images + 2)
+        recall = (hits + 2 * (hits.sum() + 1) / (images.sum() + 2)) / (images + 2)
         shares = np.full(len(images), 1 / len(images)) if task.score == "macro recall" else images / images.sum()
         variances[head] = float((shares**2 * recall * (1 - recall) / images).sum())
     weights = {head: task.weight(head) / sum(map(task.weight, task.heads)) for head in task.heads}
