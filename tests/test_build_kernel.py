@@ -65,21 +65,21 @@ raise SystemExit(build_kernel.main(["dry-run"]))
 def test_a_kernel_that_is_rehearsed_ends_with_the_command_that_is_told_to(tmp_path: Path, ending: int) -> None:
     environment = os.environ | {"PYTHONPATH": str(HOUSE)}
     command = [sys.executable, "-c", UNENDING]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    kernel = int(process.stdout.readline())
-    try:
-        os.kill(kernel, 0)
-        process.send_signal(ending)
-        time.sleep(0.002)
-        process.send_signal(ending)  # as make and a terminal may
-        assert process.wait(30) == 130
-        with pytest.raises(ProcessLookupError):
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        kernel = int(process.stdout.readline())
+        try:
             os.kill(kernel, 0)
-    finally:
-        for pid in (process.pid, kernel):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            process.send_signal(ending)
+            time.sleep(0.002)
+            process.send_signal(ending)  # as make and a terminal may
+            assert process.wait(30) == 130
+            with pytest.raises(ProcessLookupError):
+                os.kill(kernel, 0)
+        finally:
+            for pid in (process.pid, kernel):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def test_weights_that_are_staged_under_a_name_are_to_be_named_next(

@@ -71,7 +71,9 @@ def test_photographs_are_read_once_for_each_size_and_the_same_ones_every_time(
     read.clear()
     lost = 1
     ((shards, _),) = crops_ahead(shards_to_train(tmp_path, task), task, models)
-    assert [(list(shard.ids), len(shard.images), shard.unreadable) for shard in shards] == [(["2"], 1, ["1"])] * 3
+    assert [(list(shard.ids), len(shard.images), shard.unreadable) for shard in shards] == [
+        (["cat/2.png"], 1, ["cat/1.png"])
+    ] * 3
 
 
 def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:

@@ -354,10 +354,10 @@ TRAINING: dict[str, Fault] = {
     "a train file is cut off": lambda k, _: cut(k.data / "train_image_data_1.parquet"),
     "a label is out of range": label("Train_3,168,1,1"),
     "an id has no label": label("Train_0"),
+    "an id is labelled twice": label("Train_7,1,1,1\nTrain_0,1,1,1"),
     "sample_submission is of another form": lambda k, _: (k.data / "sample_submission.csv").write_text(
         "row_id,target\nTest_0_letter,0\n"
     ),
-    "an id is labelled twice": label("Train_7,1,1,1\nTrain_0,1,1,1"),
     "the train files are not there": lambda k, _: remove(k.data, "train_image*"),
     "a setting is not known": lambda k, _: setattr(k, "toml", k.toml + "[run]\nepoch = 3\n"),
     "a step of the augmentation is not known": lambda k, _: setattr(
