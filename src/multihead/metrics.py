@@ -86,9 +86,10 @@ def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], t
         values[head] = measure(truth[head], predicted[head], len(classes))
         images = np.bincount(truth[head], minlength=len(classes))
         absent[head] = tuple(classes[i] for i in np.flatnonzero(images == 0))
-        hits = np.bincount(truth[head][truth[head] == predicted[head]], minlength=len(classes))[images > 0]
+        recall = recall_per_class(truth[head], predicted[head], len(classes))[images > 0]
         images = images[images > 0]
-        recall = (hits + 2 * (hits.sum() + 1) / (images.sum() + 2)) / (images + 2)
+        of_all = (recall @ images + 1) / (images.sum() + 2)
+        recall = (recall * images + 2 * of_all) / (images + 2)
         shares = np.full(len(images), 1 / len(images)) if task.score == "macro recall" else images / images.sum()
         variances[head] = float((shares**2 * recall * (1 - recall) / images).sum())
     weights = {head: task.weight(head) / sum(map(task.weight, task.heads)) for head in task.heads}
