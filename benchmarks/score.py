@@ -74,7 +74,6 @@ START = {
 }
 COSINE = {"optimizer": "adamw", "schedule": "cosine", "warmup_epochs": "1", "learning_rate": "2e-3"}
 AFFINE = '{name = "affine", rotation_degrees = 16, zoom = 0.15, shift = 0.15}'
-ERASE = '{name = "erase", share = 0.5}'
 RUNGS = {
     "the notebook's recipe": Rung("", START, has_prior=True),
     "learning rate 1e-3": Rung("the notebook's recipe", {"learning_rate": "1e-3"}, has_prior=True),
@@ -88,7 +87,6 @@ RUNGS = {
     "batch 64, rate 3e-3": Rung("moving average", {"batch_size": "64", "learning_rate": "3e-3"}),
     "losses 2:1:1": Rung("batch 64, rate 3e-3", {"loss_weights": "score"}),
     "label smoothing 0.05": Rung("batch 64, rate 3e-3", {"label_smoothing": "0.05"}),
-    "random erasing of half": Rung("batch 64, rate 3e-3", {"augmentation": f"[{AFFINE}, {ERASE}]"}),
     "padded crops": Rung("batch 64, rate 3e-3", {"crop": "padded"}),
     "whole images, 48 x 84": Rung("batch 64, rate 3e-3", {"crop": "none", "image_size": "[48, 84]"}),
     "40 x 40 crops, 20 epochs": Rung("batch 64, rate 3e-3", {"image_size": "[40, 40]", "epochs": "20"}),

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -22,7 +22,6 @@ from multihead.augmentation import (
     affine_jitter,
     augmentation,
     copy_jitter,
-    erase,
     flip,
     try_steps,
 )
@@ -64,7 +63,7 @@ def affine(rotation: float, zoom: float, shift: float) -> Step:
 
 steps_built_in = st.one_of(
     st.builds(affine, st.floats(0, 180), st.floats(0, 0.9), st.floats(0, 0.9)),
-    st.builds(lambda name, share: {"name": name, "share": share}, st.sampled_from(["flip", "erase"]), st.floats(0, 1)),
+    st.builds(lambda share: {"name": "flip", "share": share}, st.floats(0, 1)),
 )
 
 
@@ -148,9 +147,9 @@ def test_batches_are_trained_on_after_a_transform_of_albumentations(channels: in
     [
         (
             {"name": "Perspectiv"},
-            "augmentation 2: name = 'Perspectiv'; expected affine, flip, erase or the name of one of alb",
+            "augmentation 2: name = 'Perspectiv'; expected affine, flip or the name of one of alb",
         ),
-        ({"name": "OneOf"}, "augmentation 2: name = 'OneOf'; expected affine, flip, erase or the name"),
+        ({"name": "OneOf"}, "augmentation 2: name = 'OneOf'; expected affine, flip or the name"),
         ({"name": "check_for_updates"}, "augmentation 2: name = 'check_for_updates'; expected"),
         (
             {"name": "Perspective", "scales": 1},
@@ -189,7 +188,7 @@ def test_the_steps_in_the_readme_can_be_pasted(tmp_path: Path) -> None:
     (example,) = re.findall(r"```toml\n(\[\[run\.augmentation.*?)```", (HOUSE / "README.md").read_text(), re.S)
     (tmp_path / "settings.toml").write_text(example)
     steps = read_settings(tmp_path / "settings.toml").run.augmentation
-    assert [step["name"] for step in steps] == ["affine", "erase", "Perspective"]
+    assert [step["name"] for step in steps] == ["affine", "Perspective"]
     try_steps(steps, (64, 64, 1))
 
 
@@ -329,37 +328,10 @@ def test_a_flip_mirrors_its_share_of_the_images_left_to_right() -> None:
 def test_a_test_time_copy_takes_only_the_steps_that_move_pixels() -> None:
     images = images_of((50, 9, 9, 1), 0)
     steps: list[Step] = [
-        {"name": "erase", "share": 1.0},
-        {"name": "flip", "share": 1.0},
         {"name": "InvertImg", "p": 1.0},
+        {"name": "flip", "share": 1.0},
     ]
     jitter = copy_jitter(steps, dark_ink=True)
     assert jitter is not None
     assert np.array_equal(jitter(images, np.random.default_rng(0)), images[:, :, ::-1])
     assert copy_jitter(steps[:1], dark_ink=True) is None
-
-
-@given(shapes.filter(lambda shape: min(shape[1:3]) > 1), seeds, st.sampled_from([0.0, 0.5, 1.0]), st.booleans())
-@settings(max_examples=60)
-def test_erasing_blanks_one_box_of_an_image_with_its_paper(
-    shape: tuple[int, ...], seed: int, share: float, dark_ink: bool
-) -> None:
-    before = images_of(shape, seed)
-    images = erase(before, np.random.default_rng(seed), share=share, dark_ink=dark_ink)
-    for old, new in zip(before, images, strict=True):
-        changed = (old != new).any(axis=2)
-        assert share or not changed.any()
-        if changed.any():
-            rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-            box = new[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            assert (box == (old.max() if dark_ink else old.min())).all()
-
-
-def test_erasing_of_all_leaves_no_image_as_it_was() -> None:
-    before = np.random.default_rng(0).integers(0, 200, (50, 30, 40, 1), np.uint8)
-    images = erase(before, np.random.default_rng(0), share=1.0, dark_ink=True)
-    shares = [(old != new).mean() for old, new in zip(before, images, strict=True)]
-    assert min(shares) > 0.01
-    assert max(shares) < 0.42
-    images = erase(before, np.random.default_rng(0), share=0.5, dark_ink=True)
-    assert 10 < sum((old != new).any() for old, new in zip(before, images, strict=True)) < 40

@@ -361,7 +361,7 @@ TRAINING: dict[str, Fault] = {
     "the train files are not there": lambda k, _: remove(k.data, "train_image*"),
     "a setting is not known": lambda k, _: setattr(k, "toml", k.toml + "[run]\nepoch = 3\n"),
     "a step of the augmentation is not known": lambda k, _: setattr(
-        k, "toml", k.toml + '[[run.augmentation]]\nname = "erase"\n[[run.augmentation]]\nname = "Perspectiv"\n'
+        k, "toml", k.toml + '[[run.augmentation]]\nname = "flip"\n[[run.augmentation]]\nname = "Perspectiv"\n'
     ),
     "a step of the augmentation takes no gray images": lambda k, _: setattr(
         k, "toml", k.toml + '[[run.augmentation]]\nname = "RandomRain"\n'
@@ -467,7 +467,7 @@ def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
     assert (unknown.device, unknown.rate) == ("", 0)
     manifest = json.loads((kaggle.weights / MANIFEST_FILE).read_text())
     manifest |= {"device": "Tesla T4", "images_per_second": 3000.4}
-    manifest["augmentation"] = [{"name": "affine", "shift": 0.1}, {"name": "erase"}]
+    manifest["augmentation"] = [{"name": "affine", "shift": 0.1}, {"name": "flip"}]
     (kaggle.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
     kaggle.settings.append("test_time_copies=2")
     assert run("predict", "public", kaggle, monkeypatch) == 0

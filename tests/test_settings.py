@@ -74,17 +74,17 @@ def stack(layers: list[object]) -> str:
         ("[run]\nfrozen_up_to = 'stem_bn'", "frozen_up_to without pretrained"),
         ("[run]\nensemble = 'b1'", "ensemble = 'b1'; expected a list of texts"),
         ("[run]\naugmentation = 3", "augmentation = 3; expected a list of tables"),
-        ("[run.augmentation]\nname = 'erase'", "augmentation = {'name': 'erase'}; expected a list of tables"),
-        ("[run]\naugmentation = ['erase']", "augmentation 1 = 'erase'; expected a table with a text as its name"),
+        ("[run.augmentation]\nname = 'flip'", "augmentation = {'name': 'flip'}; expected a list of tables"),
+        ("[run]\naugmentation = ['flip']", "augmentation 1 = 'flip'; expected a table with a text as its name"),
         ("[[run.augmentation]]\nshare = 0.5", "augmentation 1 = {'share': 0.5}; expected a table with a text as its"),
         ("[[run.augmentation]]\nname = 3", "augmentation 1 = {'name': 3}; expected a table with a text as its name"),
-        ("[[run.augmentation]]\nname = 'erase'\nshare = 2", "augmentation 1 (erase): share = 2.0; expected at most 1"),
+        ("[[run.augmentation]]\nname = 'flip'\nshare = 2", "augmentation 1 (flip): share = 2.0; expected at most 1"),
         (
             "[[run.augmentation]]\nname = 'affine'\nturn = 2",
             "1 (affine): turn is not known; one of rotation_degrees, z",
         ),
         (
-            "[[run.augmentation]]\nname = 'erase'\n[[run.augmentation]]\nname = 'affine'\nzoom = '1'",
+            "[[run.augmentation]]\nname = 'flip'\n[[run.augmentation]]\nname = 'affine'\nzoom = '1'",
             "augmentation 2 (affine): zoom = '1'; expected a number",
         ),
         (
@@ -129,7 +129,7 @@ def test_a_step_built_in_is_given_all_its_arguments_and_another_is_left_as_it_is
 
 def test_the_settings_that_are_printed_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nested = '{name="AdditiveNoise", noise_params={ranges=[[-0.1, 0.1]]}, "p"=1.0}'
-    settings = read_settings(None, ['data="\\', f'augmentation=[{{name="erase"}}, {nested}]', "learning_rate=1e-8"])
+    settings = read_settings(None, ['data="\\', f'augmentation=[{{name="flip"}}, {nested}]', "learning_rate=1e-8"])
     show_settings(settings)
     again = read_settings(written(tmp_path, capsys.readouterr().out))
     assert (again.model, again.run) == (settings.model, settings.run)
@@ -146,7 +146,7 @@ def test_keys_are_unique_over_both_tables() -> None:
 
 
 steps = st.one_of(
-    st.builds(lambda share: {"name": "erase", "share": share}, st.floats(0, 1)),
+    st.builds(lambda share: {"name": "flip", "share": share}, st.floats(0, 1)),
     st.dictionaries(
         st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.lists(st.integers())
     ).map(lambda arguments: arguments | {"name": "Perspective"}),

@@ -118,7 +118,7 @@ def precision(policy: str) -> Iterator[None]:
 
 def test_the_manifest_says_with_what_and_on_what_it_was_trained(tmp_path: Path) -> None:
     network = build_model(NARROW, BENGALI)
-    steps = ({"name": "erase", "share": 0.5}, {"name": "Perspective", "scale": [0.02, 0.08]})
+    steps = ({"name": "flip", "share": 0.5}, {"name": "Perspective", "scale": [0.02, 0.08]})
     given = {"device": "Tesla T4", "images_per_second": 3141.6, "augmentation": steps}
     save_weights(tmp_path, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=1, **given)  # type: ignore[arg-type]
     manifest = read_manifest(tmp_path)

@@ -6,7 +6,6 @@ same shape and leaves its input as it is. So the same batch comes out the same i
 
 import copy
 import inspect
-import math
 import os
 import random
 import warnings
@@ -104,27 +103,7 @@ def flip(images: Images, rng: np.random.Generator, *, share: float, dark_ink: bo
     return np.where(mirrored, images[:, :, ::-1], images)
 
 
-def erase(images: Images, rng: np.random.Generator, *, share: float, dark_ink: bool) -> Images:
-    """Return the images with one box blanked in each of about such a share of them.
-
-    After Z. Zhong et al., Random Erasing Data Augmentation, 2020: boxes of 2 to 40 % of the area, up to 3.3 times as
-    long as wide, cut to the image; filled with paper.
-    """
-    erased = images.copy()
-    _, height, width, _ = images.shape
-    for row in np.flatnonzero(rng.random(len(images)) < share).tolist():
-        area, aspect_ratio = rng.uniform(0.02, 0.4) * height * width, np.exp(rng.uniform(-1, 1) * np.log(3.3))
-        tall, wide = (
-            min(height, round(math.sqrt(area * aspect_ratio))),
-            min(width, round(math.sqrt(area / aspect_ratio))),
-        )
-        top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
-        image = erased[row]
-        image[top : top + tall, left : left + wide] = paper_of(image, dark_ink)
-    return erased
-
-
-BUILT_IN: Mapping[str, Callable[..., Images]] = {"affine": affine_jitter, "flip": flip, "erase": erase}
+BUILT_IN: Mapping[str, Callable[..., Images]] = {"affine": affine_jitter, "flip": flip}
 
 
 def _ready(number: int, step: Step, dark_ink: bool) -> Augment:

@@ -39,17 +39,13 @@ class AffineStep:
 
 
 @dataclass(frozen=True)
-class ShareStep:
-    """The share of the images that are changed: by flip mirrored left to right, by erase blanked in one box."""
+class FlipStep:
+    """The share of the images that are mirrored left to right."""
 
     share: float = _setting(0.5, low=0, high=1)
 
 
-BUILT_IN_STEPS: Mapping[str, type[AffineStep | ShareStep]] = {
-    "affine": AffineStep,
-    "flip": ShareStep,
-    "erase": ShareStep,
-}
+BUILT_IN_STEPS: Mapping[str, type[AffineStep | FlipStep]] = {"affine": AffineStep, "flip": FlipStep}
 
 
 @dataclass(frozen=True)
@@ -255,7 +251,7 @@ def _checked_step(step: Any, source: str) -> Step:
 
 
 def _checked_values(
-    kind: type[ModelSettings | RunSettings | AffineStep | ShareStep], values: Mapping[str, Any], source: str
+    kind: type[ModelSettings | RunSettings | AffineStep | FlipStep], values: Mapping[str, Any], source: str
 ) -> dict[str, Any]:
     """Return the values in their settings' types; UserError for the first that is not known or not possible."""
     known = {f.name: f for f in fields(kind)}
