@@ -73,7 +73,11 @@ START = {
     "cutmix_share": "0.5",
 }
 COSINE = {"optimizer": "adamw", "schedule": "cosine", "warmup_epochs": "1", "learning_rate": "2e-3"}
-AFFINE = '{name = "affine", rotation_degrees = 16, zoom = 0.15, shift = 0.15}'
+GENTLE = '{name = "affine", rotation_degrees = 10, zoom = 0.12, shift = 0.06}'
+GRID = '{name = "GridDistortion", num_steps = 4, distort_limit = [-0.3, 0.3], p = 0.7}'
+SHEAR = '{name = "Affine", shear = {x = [-15, 15], y = [-8, 8]}, fill = 252, p = 0.7}'
+THICKER = '{name = "Morphological", scale = [2, 3], operation = "erosion", p = 0.2}'
+THINNER = '{name = "Morphological", scale = [2, 2], operation = "dilation", p = 0.2}'
 RUNGS = {
     "the notebook's recipe": Rung("", START, has_prior=True),
     "learning rate 1e-3": Rung("the notebook's recipe", {"learning_rate": "1e-3"}, has_prior=True),
@@ -90,6 +94,16 @@ RUNGS = {
     "padded crops": Rung("batch 64, rate 3e-3", {"crop": "padded"}),
     "whole images, 48 x 84": Rung("batch 64, rate 3e-3", {"crop": "none", "image_size": "[48, 84]"}),
     "40 x 40 crops, 20 epochs": Rung("batch 64, rate 3e-3", {"image_size": "[40, 40]", "epochs": "20"}),
+    "64 x 64 crops, 20 epochs": Rung(
+        "losses 2:1:1", {"image_size": "[64, 64]", "epochs": "20", "weight_decay": "0.05"}
+    ),
+    "cutmix of all batches": Rung("64 x 64 crops, 20 epochs", {"cutmix_share": "1.0", "clean_epochs": "2"}),
+    "less affine jitter, grid distortion": Rung("64 x 64 crops, 20 epochs", {"augmentation": f"[{GENTLE}, {GRID}]"}),
+    "shear, width of strokes": Rung(
+        "less affine jitter, grid distortion", {"augmentation": f"[{GENTLE}, {SHEAR}, {GRID}, {THICKER}, {THINNER}]"}
+    ),
+    "80 x 80 crops, 13 epochs": Rung("less affine jitter, grid distortion", {"image_size": "[80, 80]", "epochs": "13"}),
+    "resnet16, 12 epochs": Rung("less affine jitter, grid distortion", {"backbone": "resnet16", "epochs": "12"}),
 }
 
 
