@@ -5,11 +5,10 @@
 
 DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung
 that is there is not trained again. Each rung is trained by the train command in a process of its own: same split,
-same seed, same number of images seen (of smaller crops as many as take about the same time). R is of the held-out
-images, on which the prior's exponents are chosen, too;
-what a rung gains over the one that it is compared with, on the same images, has a 95 % interval by paired
-bootstrap. With --same-weights it is told instead what moving average, prior and test-time copies do, each alone, to
-what one training with these settings left in the folder TRAINED.
+same seed, same number of images seen, but where its name has epochs. R is of the held-out images, on which the
+prior's exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a
+95 % interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time
+copies do, each alone and one after the other, to what one training with these settings left in the folder TRAINED.
 """
 
 import argparse
@@ -35,8 +34,8 @@ from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import task_score
 from multihead.schedule import HISTORY_FILE
-from multihead.settings import Settings, read_settings
-from multihead.shards import read_labels, shards_to_train
+from multihead.settings import Settings, read_settings, settings_dict
+from multihead.shards import part_ids, read_labels, shards_to_train
 from multihead.tasks import BENGALI, Task
 from multihead.validation import choose_validation
 from multihead.weights import load_model, read_manifest
@@ -73,6 +72,7 @@ START = {
     "cutmix_share": "0.5",
 }
 COSINE = {"optimizer": "adamw", "schedule": "cosine", "warmup_epochs": "1", "learning_rate": "2e-3"}
+LARGER = {"image_size": "[64, 64]", "epochs": "20", "weight_decay": "0.05"}
 GENTLE = '{name = "affine", rotation_degrees = 10, zoom = 0.12, shift = 0.06}'
 GRID = '{name = "GridDistortion", num_steps = 4, distort_limit = [-0.3, 0.3], p = 0.7}'
 SHEAR = '{name = "Affine", shear = {x = [-15, 15], y = [-8, 8]}, fill = 252, p = 0.7}'
@@ -93,12 +93,13 @@ RUNGS = {
     "label smoothing 0.05": Rung("batch 64, rate 3e-3", {"label_smoothing": "0.05"}),
     "padded crops": Rung("batch 64, rate 3e-3", {"crop": "padded"}),
     "whole images, 48 x 84": Rung("batch 64, rate 3e-3", {"crop": "none", "image_size": "[48, 84]"}),
-    "40 x 40 crops, 20 epochs": Rung("batch 64, rate 3e-3", {"image_size": "[40, 40]", "epochs": "20"}),
-    "64 x 64 crops, 20 epochs": Rung(
-        "losses 2:1:1", {"image_size": "[64, 64]", "epochs": "20", "weight_decay": "0.05"}
+    "64 x 64 crops, 20 epochs, weight decay 0.05": Rung("losses 2:1:1", LARGER),
+    "cutmix of all batches, two clean epochs": Rung(
+        "64 x 64 crops, 20 epochs, weight decay 0.05", {"cutmix_share": "1.0", "clean_epochs": "2"}
     ),
-    "cutmix of all batches": Rung("64 x 64 crops, 20 epochs", {"cutmix_share": "1.0", "clean_epochs": "2"}),
-    "less affine jitter, grid distortion": Rung("64 x 64 crops, 20 epochs", {"augmentation": f"[{GENTLE}, {GRID}]"}),
+    "less affine jitter, grid distortion": Rung(
+        "64 x 64 crops, 20 epochs, weight decay 0.05", {"augmentation": f"[{GENTLE}, {GRID}]"}
+    ),
     "shear, width of strokes": Rung(
         "less affine jitter, grid distortion", {"augmentation": f"[{GENTLE}, {SHEAR}, {GRID}, {THICKER}, {THINNER}]"}
     ),
@@ -122,7 +123,7 @@ def main() -> None:
     for name in arguments.only or RUNGS:
         for needed in filter(None, (RUNGS[name].against, name)):
             folder = _folder(arguments.runs, needed)
-            if not _is_done(_trained(needed), folder):
+            if not _is_done(_trained(needed), arguments.data, folder):
                 _train(_trained(needed), arguments.data, folder)
         print(_row(name, arguments.runs), flush=True)
 
@@ -132,11 +133,17 @@ def _trained(name: str) -> str:
     return name if RUNGS[name].changes else _trained(RUNGS[name].against)
 
 
-def _is_done(name: str, folder: Path) -> bool:
-    """Tell whether the rung was trained, and with these settings."""
+def _is_done(name: str, data: Path, folder: Path) -> bool:
+    """Tell whether the rung was trained, on this data and with these settings, the defaults among them."""
     if not (folder / "answers.npz").is_file():
         return False
-    return bool(json.loads((folder / "told.json").read_text())["settings"] == _settings(name))
+    return bool(json.loads((folder / "told.json").read_text())["of"] == _what_is_trained(name, data))
+
+
+def _what_is_trained(name: str, data: Path) -> dict[str, Any]:
+    settings = read_settings(None, _overrides(name))
+    of = {"data": str(data.resolve())} | settings_dict(settings.model) | settings_dict(settings.run)
+    return dict(json.loads(json.dumps(of)))
 
 
 def _folder(runs: Path, name: str) -> Path:
@@ -148,11 +155,15 @@ def _settings(name: str) -> dict[str, str]:
     return (_settings(against) if against else {}) | dict(changes)
 
 
+def _overrides(name: str) -> list[str]:
+    return [f"{key}={value}" for key, value in _settings(name).items()]
+
+
 def _train(name: str, data: Path, folder: Path) -> None:
     working = folder / "working"
     shutil.rmtree(folder, ignore_errors=True)
     working.mkdir(parents=True)
-    overrides = [f"{key}={value}" for key, value in _settings(name).items()]
+    overrides = _overrides(name)
     options = [part for of in overrides for part in ("--set", of)]
     command = [sys.executable, "-m", "multihead.app", "train", *options]
     environment = os.environ | {"KAGGLE_ROOT": str(folder), "PYTHONPATH": str(HOUSE / "src")}
@@ -166,7 +177,7 @@ def _train(name: str, data: Path, folder: Path) -> None:
     counts = read_manifest(working).train_counts
     epochs = len(pd.read_csv(working / HISTORY_FILE))
     told = {
-        "settings": _settings(name),
+        "of": _what_is_trained(name, data),
         "cpu_seconds": seconds,
         "images": epochs * sum(next(iter(counts.values()))),
         "counts": counts,
@@ -183,10 +194,12 @@ def _cpu_seconds() -> float:
 
 def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Truth]:
     """Return the crops of the images that a training with these settings holds out, and their class indices."""
+    files = shards_to_train(data, task)
     labels = read_labels(data, task)
+    labels = labels[labels.index.isin([image for file in files for image in part_ids(file, task)])]  # as training does
     is_held_out = choose_validation(labels, settings.run)
     images, truth = [], []
-    for (shard,), _ in crops_ahead(shards_to_train(data, task), task, [settings.model]):
+    for (shard,), _ in crops_ahead(files, task, [settings.model]):
         rows = np.flatnonzero(is_held_out.loc[list(shard.ids)].to_numpy()).tolist()
         images.append(shard.images[rows])
         truth.append(labels.loc[[shard.ids[row] for row in rows]])
@@ -204,8 +217,10 @@ def _row(name: str, runs: Path) -> str:
     used = json.loads((_folder(runs, name) / "told.json").read_text())
     gain, against = "", RUNGS[name].against
     if against:
-        low, middle, high = gain_interval(truth, read_answers(against, runs)[1], told)
-        gain = f"{middle:+.4f} ({low:+.4f} to {high:+.4f})"
+        same_truth, told_before = read_answers(against, runs)
+        if not all(np.array_equal(of, same_truth[head]) for head, of in truth.items()):
+            raise SystemExit(f"error: {name!r} and {against!r} hold other images out")
+        gain = _gain(truth, told_before, told)
     cells = (name, f"{total(truth, told):.4f}", gain, against, f"{used['cpu_seconds']:.0f}", f"{used['images']:,}")
     return f"| {' | '.join(cells)} |"
 
@@ -223,7 +238,10 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
 
 
 def each_alone(data: Path, trained: Path, settings: Settings) -> None:
-    """Print R of the held-out images with each of the steps after the training alone, and with all of them."""
+    """Print R of the held-out images with each of the steps after the training alone, and one after the other.
+
+    The prior is divided out as predicting does it: of each pass, with the exponents of the manifest.
+    """
     manifest = read_manifest(trained)
     images, truth = held_out(data, settings._replace(model=manifest.model), BENGALI)
     network = load_model(trained, manifest)
@@ -235,36 +253,38 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     average = checkpoint.arrays[-len(network.weights) :]
     augment = copy_jitter(manifest.augmentation, dark_ink=BENGALI.dark_ink)
 
-    def answered(variables: Sequence[NDArray[Any]], copies: int) -> Probabilities:
+    def passes_of(variables: Sequence[NDArray[Any]]) -> list[Probabilities]:
         of_network = network.weights if variables is average else network.variables
         for variable, value in zip(of_network, variables, strict=True):
             variable.assign(value)
-        answers = predict_probabilities(network, images, 128)
-        for copy in range(copies):
-            change = jitter(augment, settings.run.seed, copy) if augment else None
-            more = predict_probabilities(network, images, 128, change=change)
-            answers = {head: of + more[head] for head, of in answers.items()}
-        return {head: of / np.float32(1 + copies) for head, of in answers.items()}
+        changes = [jitter(augment, settings.run.seed, copy) if augment else None for copy in range(COPIES)]
+        return [predict_probabilities(network, images, 128, change=change) for change in (None, *changes)]
 
-    def classes(answers: Probabilities, *, has_prior: bool) -> Truth:
+    def classes(passes: Sequence[Probabilities], *, has_prior: bool) -> Truth:
         if not has_prior:
-            counts = manifest.train_counts
-            answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
-        return {head: of.argmax(axis=1) for head, of in answers.items()}
+            passes = [adjusted_heads(of, manifest.train_counts, manifest.prior_exponents) for of in passes]
+        return {head: np.sum([of[head] for of in passes], axis=0).argmax(axis=1) for head in truth}
 
-    plain = answered(last_step, 0)
+    of_step, of_average = passes_of(last_step), passes_of(average)
+    steps, first = f"{COPIES} test-time copies", "the last step's weights"
+    both = "average and prior"
     rows = {
-        "the last step's weights": classes(plain, has_prior=True),
-        "the prior divided out": classes(plain, has_prior=False),
-        f"{COPIES} test-time copies": classes(answered(last_step, COPIES), has_prior=True),
-        "the moving average": classes(answered(average, 0), has_prior=True),
-        "all three": classes(answered(average, COPIES), has_prior=False),
+        first: ("", classes(of_step[:1], has_prior=True)),
+        "the prior divided out": (first, classes(of_step[:1], has_prior=False)),
+        steps: (first, classes(of_step, has_prior=True)),
+        "the moving average": (first, classes(of_average[:1], has_prior=True)),
+        both: (first, classes(of_average[:1], has_prior=False)),
+        f"{both}, {steps}": (both, classes(of_average, has_prior=False)),
     }
-    print("| | R | gain |\n|---|---|---|")
-    first = rows["the last step's weights"]
-    for name, told in rows.items():
-        low, gain, high = gain_interval(truth, first, told)
-        print(f"| {name} | {total(truth, told):.4f} | {gain:+.4f} ({low:+.4f} to {high:+.4f}) |")
+    print("| | R | gain | over |\n|---|---|---|---|")
+    for name, (against, told) in rows.items():
+        gain = _gain(truth, rows[against][1], told) if against else ""
+        print(f"| {name} | {total(truth, told):.4f} | {gain} | {against} |")
+
+
+def _gain(truth: Truth, before: Truth, after: Truth) -> str:
+    low, gain, high = gain_interval(truth, before, after)
+    return f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:

@@ -45,8 +45,11 @@ def test_a_small_ladder_has_a_row_per_rung_and_trains_no_rung_twice(
     )
     score.main()
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in rows[1:]][-2:] == ["| the moving average", "| all three"]
-    assert len(rows) == 1 + 5
+    assert [row.split(" | ")[0] for row in rows[1:]][-2:] == [
+        "| average and prior",
+        "| average and prior, 4 test-time copies",
+    ]
+    assert len(rows) == 1 + 6
 
 
 def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:

@@ -123,6 +123,17 @@ def test_a_copy_is_jittered_as_its_seed_says_and_counts_as_much_as_the_image() -
     assert network.seen == 4  # what was trained without jitter has no copies
 
 
+def test_an_ensemble_of_which_one_cannot_be_jittered_makes_no_copies_so_that_all_count_the_same() -> None:
+    of, run = shards(2, 6), RunSettings(batch_size=BATCH, test_time_copies=3)
+    first, second = Network([0.0]), Network([0.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
+        members = [Member(first, MODEL, lambda of: of, JITTER), Member(second, MODEL, lambda of: of)]
+        predictor = Predictor(members, BENGALI, run, total_images=12, on_problem=no_problem)
+        list(predictor.predict_files([Path("a"), Path("b")]))
+    assert (first.seen, second.seen) == (4, 4)
+
+
 def test_the_last_batch_is_padded_and_cut() -> None:
     network = Network([0.0])
     (shard,) = shards(1, 6)

@@ -129,7 +129,7 @@ def predict(settings: Settings) -> None:
     say(f"predict: {data} with {told}")
     members = [_member(folder, of, name) for (folder, name), of in zip(weights, manifests, strict=True)]
     if run.test_time_copies and not all(member.augment for member in members):
-        say("warning: no test-time copies for weights that were trained without an affine or flip step")
+        say("warning: no test-time copies, as some weights were trained without an affine or flip step")
     if task.sample_submission:
         path = working / SUBMISSION_FILE
         submission = submission_of_sample(path, data / task.sample_submission, task, manifest.prior)

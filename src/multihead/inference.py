@@ -200,8 +200,8 @@ class Predictor:
         """
         images = len(next(iter(crops.values())))
         passes: list[tuple[Member, int | None]] = [(member, None) for member in self._members[1:]]
-        copied = [member for member in self._members if member.augment]
-        passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in copied]
+        if all(member.augment for member in self._members):  # or those with copies would count for more than the others
+            passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in self._members]
         for added, (member, copy) in enumerate(passes):
             once = (self._reading.seconds + self._first_pass.seconds) / max(1, self._first_pass.images)
             to_come = max(0, self._images_left) * once

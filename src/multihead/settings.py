@@ -109,8 +109,9 @@ class RunSettings:
         clean_epochs: the last epochs, at most half of all, which are not mixed.
     ensemble: names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name NAME` put
         them into the dataset; none: the one without a name. Where time is short, the last are left out of a file first.
-    test_time_copies: predicting averages over each image and so many copies, changed by the affine and flip steps
-        that the weights were trained with; as many as the time budget allows.
+    test_time_copies: predicting averages over each image and so many copies (test-time augmentation), changed by the
+        affine and flip steps that the weights were trained with, where all of them were; as many as the time budget
+        allows.
     """
 
     data: str = _setting("")
