@@ -35,7 +35,7 @@ from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import task_score
 from multihead.schedule import HISTORY_FILE
 from multihead.settings import Settings, read_settings, settings_dict
-from multihead.shards import part_ids, read_labels, shards_to_train
+from multihead.shards import labels_with_images, read_labels, shards_to_train
 from multihead.tasks import BENGALI, Task
 from multihead.validation import choose_validation
 from multihead.weights import load_model, read_manifest
@@ -137,13 +137,12 @@ def _is_done(name: str, data: Path, folder: Path) -> bool:
     """Tell whether the rung was trained, on this data and with these settings, the defaults among them."""
     if not (folder / "answers.npz").is_file():
         return False
-    return bool(json.loads((folder / "told.json").read_text())["of"] == _what_is_trained(name, data))
+    return bool(json.loads((folder / "told.json").read_text())["trained"] == _what_is_trained(name, data))
 
 
 def _what_is_trained(name: str, data: Path) -> dict[str, Any]:
     settings = read_settings(None, _overrides(name))
-    of = {"data": str(data.resolve())} | settings_dict(settings.model) | settings_dict(settings.run)
-    return dict(json.loads(json.dumps(of)))
+    return {**settings_dict(settings.model), **settings_dict(settings.run), "data": str(data.resolve())}
 
 
 def _folder(runs: Path, name: str) -> Path:
@@ -177,7 +176,7 @@ def _train(name: str, data: Path, folder: Path) -> None:
     counts = read_manifest(working).train_counts
     epochs = len(pd.read_csv(working / HISTORY_FILE))
     told = {
-        "of": _what_is_trained(name, data),
+        "trained": _what_is_trained(name, data),
         "cpu_seconds": seconds,
         "images": epochs * sum(next(iter(counts.values()))),
         "counts": counts,
@@ -195,8 +194,7 @@ def _cpu_seconds() -> float:
 def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Truth]:
     """Return the crops of the images that a training with these settings holds out, and their class indices."""
     files = shards_to_train(data, task)
-    labels = read_labels(data, task)
-    labels = labels[labels.index.isin([image for file in files for image in part_ids(file, task)])]  # as training does
+    labels = labels_with_images(files, task, read_labels(data, task))
     is_held_out = choose_validation(labels, settings.run)
     images, truth = [], []
     for (shard,), _ in crops_ahead(files, task, [settings.model]):
@@ -217,8 +215,8 @@ def _row(name: str, runs: Path) -> str:
     used = json.loads((_folder(runs, name) / "told.json").read_text())
     gain, against = "", RUNGS[name].against
     if against:
-        same_truth, told_before = read_answers(against, runs)
-        if not all(np.array_equal(of, same_truth[head]) for head, of in truth.items()):
+        truth_before, told_before = read_answers(against, runs)
+        if not all(np.array_equal(of, truth_before[head]) for head, of in truth.items()):
             raise SystemExit(f"error: {name!r} and {against!r} hold other images out")
         gain = _gain(truth, told_before, told)
     cells = (name, f"{total(truth, told):.4f}", gain, against, f"{used['cpu_seconds']:.0f}", f"{used['images']:,}")
@@ -266,15 +264,14 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
         return {head: np.sum([of[head] for of in passes], axis=0).argmax(axis=1) for head in truth}
 
     of_step, of_average = passes_of(last_step), passes_of(average)
-    steps, first = f"{COPIES} test-time copies", "the last step's weights"
-    both = "average and prior"
+    first, both, copies = "the last step's weights", "average and prior", f"{COPIES} test-time copies"
     rows = {
         first: ("", classes(of_step[:1], has_prior=True)),
         "the prior divided out": (first, classes(of_step[:1], has_prior=False)),
-        steps: (first, classes(of_step, has_prior=True)),
+        copies: (first, classes(of_step, has_prior=True)),
         "the moving average": (first, classes(of_average[:1], has_prior=True)),
         both: (first, classes(of_average[:1], has_prior=False)),
-        f"{both}, {steps}": (both, classes(of_average, has_prior=False)),
+        f"{both}, {copies}": (both, classes(of_average, has_prior=False)),
     }
     print("| | R | gain | over |\n|---|---|---|---|")
     for name, (against, told) in rows.items():

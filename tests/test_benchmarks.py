@@ -1,7 +1,9 @@
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,24 @@ def test_a_small_ladder_has_a_row_per_rung_and_trains_no_rung_twice(
         "| average and prior, 4 test-time copies",
     ]
     assert len(rows) == 1 + 6
+
+
+def test_a_gain_over_answers_to_other_images_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "RUNGS", {"a": Rung("", {"seed": "1"}), "b": Rung("a", {"seed": "2"})})
+    counts = {head: [1] * len(classes) for head, classes in BENGALI.heads.items()}
+    told = {"cpu_seconds": 1, "images": 1, "counts": counts}
+    for rung, shift in (("a", 0), ("b", 0), ("b", 1)):
+        (tmp_path / rung).mkdir(exist_ok=True)
+        (tmp_path / rung / "told.json").write_text(json.dumps(told))
+        stored: dict[str, Any] = {
+            f"true_{head}": (np.arange(20) + shift) % len(classes) for head, classes in BENGALI.heads.items()
+        }
+        stored |= {head: np.eye(len(classes))[np.arange(20) % len(classes)] for head, classes in BENGALI.heads.items()}
+        np.savez(tmp_path / rung / "answers.npz", **stored)
+        if not shift and rung == "b":
+            assert score._row("b", tmp_path).startswith("| b | 1.0000 | +0.0000 (")
+    with pytest.raises(SystemExit, match="'b' and 'a' hold other images out"):
+        score._row("b", tmp_path)
 
 
 def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:

@@ -13,6 +13,7 @@ from multihead import image_files, pixel_csv, wide_parquet
 from multihead.errors import UserError
 from multihead.image_files import ImageFiles
 from multihead.labels import labels_of, read_label_table, refuse_repeated
+from multihead.progress import say
 from multihead.tasks import Task
 from multihead.wide_parquet import PixelMemory
 
@@ -87,6 +88,22 @@ def read_labels(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
     labels = pd.concat([part_labels(part, task, folder) for part in shards_to_train(folder, task, fold)])
     refuse_repeated(labels.index, task.train_files)
     return labels
+
+
+def labels_with_images(parts: Sequence[Part], task: Task, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return those of read_labels' labels whose image is in the parts to train on, and say what others there are.
+
+    Raises UserError for an image without labels, or an id that comes twice.
+    """
+    ids = pd.Index([image for part in parts for image in part_ids(part, task)], dtype=str)
+    refuse_repeated(ids, task.train_files)
+    labels_of(ids.tolist(), labels, Path(task.train_files))  # an image without labels shows now
+    has_image = labels.index.isin(ids)
+    if not has_image.all():
+        lost = labels.index[~has_image]
+        some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+        say(f"warning: {len(lost):,} of {len(labels):,} labels have no image: {some}")
+    return labels[has_image]
 
 
 def part_labels(part: Part, task: Task, folder: Path) -> pd.DataFrame:

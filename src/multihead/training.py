@@ -28,7 +28,6 @@ from multihead.errors import OutOfTimeError, UserError
 from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import images_per_second, predict_probabilities
 from multihead.kaggle_paths import find_everywhere
-from multihead.labels import labels_of, refuse_repeated
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import Score, is_seen, task_score
 from multihead.model import build_model, freeze_up_to, load_pretrained
@@ -37,7 +36,7 @@ from multihead.progress import Pace, elapsed, memory_gb, say
 from multihead.record import HeldOut, Samples, copy_record, make_record, no_harm, save_record, take_samples
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
-from multihead.shards import Shard, count_rows, part_ids, read_labels, shards_to_train
+from multihead.shards import Shard, count_rows, labels_with_images, read_labels, shards_to_train
 from multihead.tasks import Task, task_dict
 from multihead.validation import choose_validation
 from multihead.weights import MANIFEST_FILE, copy_weights, save_weights
@@ -83,7 +82,7 @@ class Trainer:
         self.task, self.model, self.run, self.working = task, model, run, working
         self.files = shards_to_train(data, model.as_read(task), model.fold)
         self.images = sum(count_rows(file, task) for file in self.files)  # a damaged table shows now, not in an hour
-        self.labels = self._with_images(read_labels(data, task, model.fold))
+        self.labels = labels_with_images(self.files, task, read_labels(data, task, model.fold))
         self.held_out = choose_validation(self.labels, run)
         self.train_images = int((~self.held_out).sum())
         self.network = build_model(model, task)
@@ -104,21 +103,6 @@ class Trainer:
         self._answers_per_second: float | None = None  # of the network alone, on this device
         self._samples: Samples | None = None  # for the report
         self.deadline = run.deadline()
-
-    def _with_images(self, labels: pd.DataFrame) -> pd.DataFrame:
-        """Return the labels of those images that the files hold, and say what others there are.
-
-        Raises UserError for an image without labels, or an id that comes twice.
-        """
-        ids = pd.Index([image for file in self.files for image in part_ids(file, self.task)], dtype=str)
-        refuse_repeated(ids, self.task.train_files)
-        labels_of(ids.tolist(), labels, Path(self.task.train_files))  # an image without labels shows now
-        has_image = labels.index.isin(ids)
-        if not has_image.all():
-            lost = labels.index[~has_image]
-            some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
-            say(f"warning: {len(lost):,} of {len(labels):,} labels have no image: {some}")
-        return labels[has_image]
 
     def train(self) -> TrainingState:
         """Train, leave the weights of the epoch to keep in the working folder, and return how far it came."""
