@@ -48,11 +48,15 @@ Probabilities = dict[str, NDArray[np.float32]]
 
 
 class Rung(NamedTuple):
-    """One row: what it changes in the rung that it is compared with; none: in what is made of the same answers."""
+    """One row: what it changes in the rung that it is compared with; none: in what is made of the same answers.
+
+    has_prior: whether it is left in the probabilities. averaged: the rungs whose answers are averaged with its own.
+    """
 
     against: str
     changes: Mapping[str, str]
-    has_prior: bool = False  # left in the probabilities
+    has_prior: bool = False
+    averaged: Sequence[str] = ()
 
 
 SAME: Mapping[str, str] = {}  # the same training; something else is made of its answers
@@ -103,6 +107,11 @@ RUNGS = {
     "shear, width of strokes": Rung(
         "less affine jitter, grid distortion", {"augmentation": f"[{GENTLE}, {SHEAR}, {GRID}, {THICKER}, {THINNER}]"}
     ),
+    "three trainings averaged": Rung(
+        "shear, width of strokes",
+        SAME,
+        averaged=("64 x 64 crops, 20 epochs, weight decay 0.05", "less affine jitter, grid distortion"),
+    ),
     "80 x 80 crops, 13 epochs": Rung("less affine jitter, grid distortion", {"image_size": "[80, 80]", "epochs": "13"}),
     "resnet16, 12 epochs": Rung("less affine jitter, grid distortion", {"backbone": "resnet16", "epochs": "12"}),
 }
@@ -121,7 +130,7 @@ def main() -> None:
         return
     print("| change | R | gain | over | CPU-seconds | images seen |\n|---|---|---|---|---|---|")
     for name in arguments.only or RUNGS:
-        for needed in filter(None, (RUNGS[name].against, name)):
+        for needed in filter(None, (RUNGS[name].against, *RUNGS[name].averaged, name)):
             folder = _folder(arguments.runs, needed)
             if not _is_done(_trained(needed), arguments.data, folder):
                 _train(_trained(needed), arguments.data, folder)
@@ -150,8 +159,8 @@ def _folder(runs: Path, name: str) -> Path:
 
 
 def _settings(name: str) -> dict[str, str]:
-    against, changes, _ = RUNGS[name]
-    return (_settings(against) if against else {}) | dict(changes)
+    rung = RUNGS[name]
+    return (_settings(rung.against) if rung.against else {}) | dict(rung.changes)
 
 
 def _overrides(name: str) -> list[str]:
@@ -212,19 +221,35 @@ def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) 
 
 def _row(name: str, runs: Path) -> str:
     truth, told = read_answers(name, runs)
-    used = json.loads((_folder(runs, name) / "told.json").read_text())
     gain, against = "", RUNGS[name].against
     if against:
         truth_before, told_before = read_answers(against, runs)
-        if not all(np.array_equal(of, truth_before[head]) for head, of in truth.items()):
-            raise SystemExit(f"error: {name!r} and {against!r} hold other images out")
+        _refuse_other_images(name, truth, against, truth_before)
         gain = _gain(truth, told_before, told)
-    cells = (name, f"{total(truth, told):.4f}", gain, against, f"{used['cpu_seconds']:.0f}", f"{used['images']:,}")
+    used = [json.loads((_folder(runs, of) / "told.json").read_text()) for of in (name, *RUNGS[name].averaged)]
+    seconds, images = (sum(of[key] for of in used) for key in ("cpu_seconds", "images"))
+    cells = (name, f"{total(truth, told):.4f}", gain, against, f"{seconds:.0f}", f"{images:,}")
     return f"| {' | '.join(cells)} |"
+
+
+def _refuse_other_images(name: str, truth: Truth, other: str, truth_of_other: Truth) -> None:
+    if not all(np.array_equal(of, truth_of_other[head]) for head, of in truth.items()):
+        raise SystemExit(f"error: {name!r} and {other!r} hold other images out")
 
 
 def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
     """Return the truth of a rung's held-out images, and the classes that it answers."""
+    truth, answers = _probabilities(name, runs)
+    all_answers = [answers]
+    for other in RUNGS[name].averaged:
+        truth_of_other, answers = _probabilities(other, runs)
+        _refuse_other_images(name, truth, other, truth_of_other)
+        all_answers.append(answers)
+    return truth, {head: np.sum([of[head] for of in all_answers], axis=0).argmax(axis=1) for head in truth}
+
+
+def _probabilities(name: str, runs: Path) -> tuple[Truth, Probabilities]:
+    """Return the truth of a training's held-out images, and what it says of them: as predicting takes it to average."""
     folder = _folder(runs, name)
     with np.load(folder / "answers.npz") as stored:
         truth = {head: stored[f"true_{head}"] for head in BENGALI.heads}
@@ -232,7 +257,7 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
     if not RUNGS[name].has_prior:
         counts = json.loads((folder / "told.json").read_text())["counts"]
         answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
-    return truth, {head: of.argmax(axis=1) for head, of in answers.items()}
+    return truth, answers
 
 
 def each_alone(data: Path, trained: Path, settings: Settings) -> None:

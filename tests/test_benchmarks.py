@@ -54,22 +54,43 @@ def test_a_small_ladder_has_a_row_per_rung_and_trains_no_rung_twice(
     assert len(rows) == 1 + 6
 
 
+def leave_answers(folder: Path, truth_shift: int = 0, is_sure: slice = slice(None)) -> None:
+    """Answers to 20 images: right and sure of some, wrong and less sure of the others."""
+    folder.mkdir(exist_ok=True)
+    heads = {head: len(classes) for head, classes in BENGALI.heads.items()}
+    counts = {head: [1] * classes for head, classes in heads.items()}
+    (folder / "told.json").write_text(json.dumps({"cpu_seconds": 2, "images": 300, "counts": counts}))
+    stored: dict[str, Any] = {}
+    for head, classes in heads.items():
+        right = np.arange(20) % classes
+        answers = 0.6 * np.eye(classes)[(right + 1) % classes] + 0.4 * np.eye(classes)[right]
+        answers[is_sure] = np.eye(classes)[right[is_sure]]
+        stored |= {f"true_{head}": (right + truth_shift) % classes, head: answers.astype(np.float32)}
+    np.savez(folder / "answers.npz", **stored)
+
+
 def test_a_gain_over_answers_to_other_images_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "RUNGS", {"a": Rung("", {"seed": "1"}), "b": Rung("a", {"seed": "2"})})
-    counts = {head: [1] * len(classes) for head, classes in BENGALI.heads.items()}
-    told = {"cpu_seconds": 1, "images": 1, "counts": counts}
-    for rung, shift in (("a", 0), ("b", 0), ("b", 1)):
-        (tmp_path / rung).mkdir(exist_ok=True)
-        (tmp_path / rung / "told.json").write_text(json.dumps(told))
-        stored: dict[str, Any] = {
-            f"true_{head}": (np.arange(20) + shift) % len(classes) for head, classes in BENGALI.heads.items()
-        }
-        stored |= {head: np.eye(len(classes))[np.arange(20) % len(classes)] for head, classes in BENGALI.heads.items()}
-        np.savez(tmp_path / rung / "answers.npz", **stored)
-        if not shift and rung == "b":
-            assert score._row("b", tmp_path).startswith("| b | 1.0000 | +0.0000 (")
+    leave_answers(tmp_path / "a")
+    leave_answers(tmp_path / "b")
+    assert score._row("b", tmp_path).startswith("| b | 1.0000 | +0.0000 (")
+    leave_answers(tmp_path / "b", truth_shift=1)
     with pytest.raises(SystemExit, match="'b' and 'a' hold other images out"):
         score._row("b", tmp_path)
+
+
+def test_answers_of_rungs_are_averaged_and_their_costs_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rungs = {"a": Rung("", {"seed": "1"}), "b": Rung("a", {"seed": "2"}), "both": Rung("b", {}, averaged=("a",))}
+    monkeypatch.setattr(score, "RUNGS", rungs)
+    leave_answers(tmp_path / "a", is_sure=slice(0, 10))
+    leave_answers(tmp_path / "b", is_sure=slice(10, 20))
+    assert not score._row("b", tmp_path).startswith("| b | 1.0000 |")
+    cells = score._row("both", tmp_path).split(" | ")
+    assert cells[1] == "1.0000"
+    assert cells[3:] == ["b", "4", "600 |"]
+    leave_answers(tmp_path / "a", truth_shift=1)
+    with pytest.raises(SystemExit, match="'both' and 'a' hold other images out"):
+        score._row("both", tmp_path)
 
 
 def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:
