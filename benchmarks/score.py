@@ -2,13 +2,16 @@
 
     PYTHONPATH=src python -m benchmarks.score DATA RUNS [--only NAME ...]
     PYTHONPATH=src python -m benchmarks.score DATA TRAINED --same-weights SETTINGS
+    PYTHONPATH=src python -m benchmarks.score DATA SUBMISSION --over OTHER
 
 DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung
-that is there is not trained again. Each rung is trained by the train command in a process of its own: same split,
-same seed, same number of images seen, but where its name has epochs. R is of the held-out images, on which the
-prior's exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a
-95 % interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time
-copies do, each alone and one after the other, to what one training with these settings left in the folder TRAINED.
+that is there is not trained again. A rung that changes a setting is trained by the train command in a process of its
+own: same split, same seed, same number of images seen, but where it, or one that it builds on, sets the epochs. One
+may average the answers of several trainings, whose costs are added. R is of the held-out images, on which the prior's
+exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a 95 %
+interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time copies
+do, each alone and one after the other, to what one training with these settings left in the folder TRAINED; with
+--over, what one submission gains over another on DATA's test images, of which it has the truth.
 """
 
 import argparse
@@ -30,6 +33,7 @@ from numpy.typing import NDArray
 from multihead.augmentation import copy_jitter
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
+from multihead.evaluation import read_both
 from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.metrics import task_score
@@ -50,7 +54,8 @@ Probabilities = dict[str, NDArray[np.float32]]
 class Rung(NamedTuple):
     """One row: what it changes in the rung that it is compared with; none: in what is made of the same answers.
 
-    has_prior: whether it is left in the probabilities. averaged: the rungs whose answers are averaged with its own.
+    has_prior: the train counts' prior is left in the probabilities. averaged: the rungs whose trainings' probabilities
+    are averaged with those of its own.
     """
 
     against: str
@@ -107,7 +112,7 @@ RUNGS = {
     "shear, width of strokes": Rung(
         "less affine jitter, grid distortion", {"augmentation": f"[{GENTLE}, {SHEAR}, {GRID}, {THICKER}, {THINNER}]"}
     ),
-    "three trainings averaged": Rung(
+    "three augmentations averaged": Rung(
         "shear, width of strokes",
         SAME,
         averaged=("64 x 64 crops, 20 epochs, weight decay 0.05", "less affine jitter, grid distortion"),
@@ -124,7 +129,11 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="where every rung's output is kept")
     parser.add_argument("--only", choices=RUNGS, action="append", help="these rungs only")
     parser.add_argument("--same-weights", type=Path, metavar="SETTINGS", help="of the training in that folder")
+    parser.add_argument("--over", type=Path, metavar="OTHER", help="a submission that the one there is compared with")
     arguments = parser.parse_args()
+    if arguments.over:
+        print(gain_over(arguments.data, arguments.runs, arguments.over))
+        return
     if arguments.same_weights:
         each_alone(arguments.data, arguments.runs, read_settings(arguments.same_weights))
         return
@@ -240,16 +249,15 @@ def _refuse_other_images(name: str, truth: Truth, other: str, truth_of_other: Tr
 def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
     """Return the truth of a rung's held-out images, and the classes that it answers."""
     truth, answers = _probabilities(name, runs)
-    all_answers = [answers]
     for other in RUNGS[name].averaged:
-        truth_of_other, answers = _probabilities(other, runs)
+        truth_of_other, more = _probabilities(other, runs)
         _refuse_other_images(name, truth, other, truth_of_other)
-        all_answers.append(answers)
-    return truth, {head: np.sum([of[head] for of in all_answers], axis=0).argmax(axis=1) for head in truth}
+        answers = {head: of + more[head] for head, of in answers.items()}
+    return truth, {head: of.argmax(axis=1) for head, of in answers.items()}
 
 
 def _probabilities(name: str, runs: Path) -> tuple[Truth, Probabilities]:
-    """Return the truth of a training's held-out images, and what it says of them: as predicting takes it to average."""
+    """Return the truth of a training's held-out images, and its probabilities, without the prior where that is so."""
     folder = _folder(runs, name)
     with np.load(folder / "answers.npz") as stored:
         truth = {head: stored[f"true_{head}"] for head in BENGALI.heads}
@@ -302,6 +310,15 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     for name, (against, told) in rows.items():
         gain = _gain(truth, rows[against][1], told) if against else ""
         print(f"| {name} | {total(truth, told):.4f} | {gain} | {against} |")
+
+
+def gain_over(data: Path, after: Path, before: Path) -> str:
+    """Return what one submission gains over another, in words."""
+    (told, true), (told_before, _) = (read_both(of, data, BENGALI) for of in (after, before))
+    truth, *answers = (
+        {head: of.loc[true.index, head].to_numpy() for head in BENGALI.heads} for of in (true, told_before, told)
+    )
+    return f"R = {total(truth, answers[1]):.4f}, {_gain(truth, *answers)} over {total(truth, answers[0]):.4f}"
 
 
 def _gain(truth: Truth, before: Truth, after: Truth) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import accuracy, score
@@ -54,11 +55,11 @@ def test_a_small_ladder_has_a_row_per_rung_and_trains_no_rung_twice(
     assert len(rows) == 1 + 6
 
 
-def leave_answers(folder: Path, truth_shift: int = 0, is_sure: slice = slice(None)) -> None:
-    """Answers to 20 images: right and sure of some, wrong and less sure of the others."""
+def leave_answers(folder: Path, truth_shift: int = 0, is_sure: slice = slice(None), count: int = 1) -> None:
+    """Answers to 20 images: right and sure of some, wrong and less sure of the others; so many train images a class."""
     folder.mkdir(exist_ok=True)
     heads = {head: len(classes) for head, classes in BENGALI.heads.items()}
-    counts = {head: [1] * classes for head, classes in heads.items()}
+    counts = {head: [count] * classes for head, classes in heads.items()}
     (folder / "told.json").write_text(json.dumps({"cpu_seconds": 2, "images": 300, "counts": counts}))
     stored: dict[str, Any] = {}
     for head, classes in heads.items():
@@ -79,9 +80,11 @@ def test_a_gain_over_answers_to_other_images_is_refused(tmp_path: Path, monkeypa
         score._row("b", tmp_path)
 
 
+AVERAGED = {"a": Rung("", {"seed": "1"}), "b": Rung("a", {"seed": "2"}), "both": Rung("b", {}, averaged=("a",))}
+
+
 def test_answers_of_rungs_are_averaged_and_their_costs_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rungs = {"a": Rung("", {"seed": "1"}), "b": Rung("a", {"seed": "2"}), "both": Rung("b", {}, averaged=("a",))}
-    monkeypatch.setattr(score, "RUNGS", rungs)
+    monkeypatch.setattr(score, "RUNGS", AVERAGED)
     leave_answers(tmp_path / "a", is_sure=slice(0, 10))
     leave_answers(tmp_path / "b", is_sure=slice(10, 20))
     assert not score._row("b", tmp_path).startswith("| b | 1.0000 |")
@@ -91,6 +94,49 @@ def test_answers_of_rungs_are_averaged_and_their_costs_added(tmp_path: Path, mon
     leave_answers(tmp_path / "a", truth_shift=1)
     with pytest.raises(SystemExit, match="'both' and 'a' hold other images out"):
         score._row("both", tmp_path)
+
+
+def test_each_of_the_averaged_has_its_own_prior_divided_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "RUNGS", AVERAGED)
+    leave_answers(tmp_path / "a", count=2)
+    leave_answers(tmp_path / "b", count=3)
+    counts_used = []
+
+    def adjusted(answers: Any, counts: Any, exponents: Any) -> Any:
+        counts_used.append(counts["grapheme_root"][0])
+        return answers
+
+    monkeypatch.setattr(score, "adjusted_heads", adjusted)
+    score.read_answers("both", tmp_path)
+    assert counts_used == [3, 2]
+
+
+def test_what_is_averaged_is_trained_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rungs = AVERAGED | {"both": Rung("a", {}, averaged=("b",))}
+    monkeypatch.setattr(score, "RUNGS", rungs)
+    monkeypatch.setattr(score, "_is_done", lambda _name, _data, folder: folder.exists())
+    monkeypatch.setattr(score, "_train", lambda _name, _data, folder: leave_answers(folder))
+    monkeypatch.setattr(sys, "argv", ["score", str(tmp_path), str(tmp_path), "--only", "both"])
+    score.main()
+    assert "| both | 1.0000 |" in capsys.readouterr().out
+
+
+def test_a_submission_is_compared_with_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"Test_{image}_{head}" for image in range(100) for head in BENGALI.heads]
+    right = pd.DataFrame({"row_id": rows, "target": np.arange(300) // 3 % 7})
+    right.to_csv(tmp_path / "truth.csv", index=False)
+    right.sample(frac=1, random_state=0).to_csv(tmp_path / "after.csv", index=False)
+    right.assign(target=0).to_csv(tmp_path / "before.csv", index=False)
+    names = [str(tmp_path), str(tmp_path / "after.csv"), "--over", str(tmp_path / "before.csv")]
+    monkeypatch.setattr(sys, "argv", ["score", *names])
+    score.main()
+    told = capsys.readouterr().out
+    assert told.startswith("R = 1.0000, +0.8571 (+0.8")
+    assert told.endswith(") over 0.1429\n")
 
 
 def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:
