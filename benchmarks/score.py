@@ -4,14 +4,14 @@
     PYTHONPATH=src python -m benchmarks.score DATA TRAINED --same-weights SETTINGS
     PYTHONPATH=src python -m benchmarks.score DATA SUBMISSION --over OTHER
 
-DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung
-that is there is not trained again. A rung that changes a setting is trained by the train command in a process of its
-own: same split, same seed, same number of images seen, but where it, or one that it builds on, sets the epochs. One
-may average the answers of several trainings, whose costs are added. R is of the held-out images, on which the prior's
-exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a 95 %
-interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time copies
-do, each alone and one after the other, to what one training with these settings left in the folder TRAINED; with
---over, what one submission gains over another on DATA's test images, of which it has the truth.
+DATA is a competition's folder, of which the ladder reads only the train files; RUNS keeps every rung's output, and a
+rung that is there is not trained again. A rung that changes a setting is trained by the train command in a process of
+its own: same split, same seed, same number of images seen, but where it, or one that it builds on, sets the epochs.
+One may average the answers of several trainings, whose costs are added. R is of the held-out images, on which the
+prior's exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a
+95 % interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time
+copies do, each alone and one after the other, to what one training with these settings left in the folder TRAINED;
+with --over, what one submission gains over another on DATA's test images, of which it has the truth.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from multihead.augmentation import copy_jitter
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
+from multihead.errors import UserError
 from multihead.evaluation import read_both
 from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
@@ -123,27 +124,35 @@ RUNGS = {
 
 
 def main() -> None:
-    """Train what is not there yet, and print the table of all that is."""
+    """Do what the command line asks for; a mistake in it is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a competition's folder")
-    parser.add_argument("runs", type=Path, help="where every rung's output is kept")
-    parser.add_argument("--only", choices=RUNGS, action="append", help="these rungs only")
-    parser.add_argument("--same-weights", type=Path, metavar="SETTINGS", help="of the training in that folder")
-    parser.add_argument("--over", type=Path, metavar="OTHER", help="a submission that the one there is compared with")
+    parser.add_argument("runs", type=Path, help="where every rung's output is kept; or TRAINED, or SUBMISSION")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--only", choices=RUNGS, action="append", help="these rungs only")
+    mode.add_argument("--same-weights", type=Path, metavar="SETTINGS", help="that TRAINED was trained with")
+    mode.add_argument("--over", type=Path, metavar="OTHER", help="the submission that SUBMISSION is compared with")
     arguments = parser.parse_args()
-    if arguments.over:
-        print(gain_over(arguments.data, arguments.runs, arguments.over))
-        return
-    if arguments.same_weights:
-        each_alone(arguments.data, arguments.runs, read_settings(arguments.same_weights))
-        return
+    try:
+        if arguments.same_weights:
+            each_alone(arguments.data, arguments.runs, read_settings(arguments.same_weights))
+        elif arguments.over:
+            print(gain_over(arguments.data, arguments.runs, arguments.over))
+        else:
+            climb(arguments.data, arguments.runs, arguments.only or list(RUNGS))
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def climb(data: Path, runs: Path, names: Sequence[str]) -> None:
+    """Train what is not there yet of these rungs, and print a row of each."""
     print("| change | R | gain | over | CPU-seconds | images seen |\n|---|---|---|---|---|---|")
-    for name in arguments.only or RUNGS:
+    for name in names:
         for needed in filter(None, (RUNGS[name].against, *RUNGS[name].averaged, name)):
-            folder = _folder(arguments.runs, needed)
-            if not _is_done(_trained(needed), arguments.data, folder):
-                _train(_trained(needed), arguments.data, folder)
-        print(_row(name, arguments.runs), flush=True)
+            folder = _folder(runs, needed)
+            if not _is_done(_trained(needed), data, folder):
+                _train(_trained(needed), data, folder)
+        print(_row(name, runs), flush=True)
 
 
 def _trained(name: str) -> str:

@@ -137,6 +137,9 @@ def test_a_submission_is_compared_with_another(
     told = capsys.readouterr().out
     assert told.startswith("R = 1.0000, +0.8571 (+0.8")
     assert told.endswith(") over 0.1429\n")
+    monkeypatch.setattr(sys, "argv", ["score", str(tmp_path), str(tmp_path / "none.csv"), *names[2:]])
+    with pytest.raises(SystemExit, match=r"^error: .*none\.csv"):
+        score.main()
 
 
 def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:
