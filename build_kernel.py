@@ -166,7 +166,7 @@ def check() -> int:
         print(finding)
     if findings:
         return 1
-    print("nothing to report")
+    print("no findings")
     for push in PUSHES:
         for finding in preflight(HOUSE, push):
             print(f"  before {push}: {finding}")

@@ -149,7 +149,7 @@ def test_settings_that_kaggle_would_trip_over_stop_the_build(tmp_path: Path) -> 
 def test_the_check_prints_each_finding_and_the_build_refuses_them_together(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     done = run(folder, "check")
-    assert (done.returncode, done.stdout.splitlines()[0], done.stderr) == (0, "nothing to report", "")
+    assert (done.returncode, done.stdout.splitlines()[0], done.stderr) == (0, "no findings", "")
     assert "  before push train: kernel/train/kernel-metadata.json: id = " in done.stdout
     for name in ("train", "predict"):
         path = folder / "kernel" / name / "kernel-metadata.json"

@@ -71,7 +71,7 @@ class Validated(NamedTuple):
 
     def __str__(self) -> str:
         unseen = f", {self.unseen.total:.4f} unseen" if self.unseen else ""
-        prior = f", {self.plain.total:.4f} with the prior" if any(self.exponents.values()) else ""
+        prior = f", {self.plain.total:.4f} with the prior left in" if any(self.exponents.values()) else ""
         return f"{self.score}{prior}{unseen}"
 
 
