@@ -2,16 +2,14 @@
 
     PYTHONPATH=src python -m benchmarks.score DATA RUNS [--only NAME ...]
     PYTHONPATH=src python -m benchmarks.score DATA TRAINED --same-weights SETTINGS
-    PYTHONPATH=src python -m benchmarks.score DATA SUBMISSION --over OTHER
 
-DATA is a competition's folder, of which the ladder reads only the train files; RUNS keeps every rung's output, and a
-rung that is there is not trained again. A rung that changes a setting is trained by the train command in a process of
-its own: same split, same seed, same number of images seen, but where it, or one that it builds on, sets the epochs.
-One may average the answers of several trainings, whose costs are added. R is of the held-out images, on which the
-prior's exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a
-95 % interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time
-copies do, each alone and one after the other, to what one training with these settings left in the folder TRAINED;
-with --over, what one submission gains over another on DATA's test images, of which it has the truth.
+DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung that
+is there is not trained again. A rung that changes a setting is trained by the train command in a process of its own:
+same split, same seed, same number of images seen, but where it, or one that it builds on, sets the epochs. One may
+average the answers of several trainings, whose costs are added. R is of the held-out images, on which the prior's
+exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a 95 %
+interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time copies
+do, each alone and one after the other, to what one training with these settings left in the folder TRAINED.
 """
 
 import argparse
@@ -30,14 +28,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.paired import Truth, gain_in_words, total
 from multihead.augmentation import copy_jitter
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
 from multihead.errors import UserError
-from multihead.evaluation import read_both
 from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
-from multihead.metrics import task_score
 from multihead.schedule import HISTORY_FILE
 from multihead.settings import Settings, read_settings, settings_dict
 from multihead.shards import labels_with_images, read_labels, shards_to_train
@@ -46,9 +43,8 @@ from multihead.validation import choose_validation
 from multihead.weights import load_model, read_manifest
 
 HOUSE = Path(__file__).resolve().parent.parent
-RESAMPLES, COPIES = 1000, 4
+COPIES = 4
 
-Truth = Mapping[str, NDArray[np.int64]]
 Probabilities = dict[str, NDArray[np.float32]]
 
 
@@ -127,17 +123,14 @@ def main() -> None:
     """Do what the command line asks for; a mistake in it is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a competition's folder")
-    parser.add_argument("runs", type=Path, help="where every rung's output is kept; or TRAINED, or SUBMISSION")
+    parser.add_argument("runs", type=Path, help="where every rung's output is kept; or TRAINED")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--only", choices=RUNGS, action="append", help="these rungs only")
     mode.add_argument("--same-weights", type=Path, metavar="SETTINGS", help="that TRAINED was trained with")
-    mode.add_argument("--over", type=Path, metavar="OTHER", help="the submission that SUBMISSION is compared with")
     arguments = parser.parse_args()
     try:
         if arguments.same_weights:
             each_alone(arguments.data, arguments.runs, read_settings(arguments.same_weights))
-        elif arguments.over:
-            print(gain_over(arguments.data, arguments.runs, arguments.over))
         else:
             climb(arguments.data, arguments.runs, arguments.only or list(RUNGS))
     except UserError as error:
@@ -243,7 +236,7 @@ def _row(name: str, runs: Path) -> str:
     if against:
         truth_before, told_before = read_answers(against, runs)
         _refuse_other_images(name, truth, against, truth_before)
-        gain = _gain(truth, told_before, told)
+        gain = gain_in_words(truth, told_before, told)
     used = [json.loads((_folder(runs, of) / "told.json").read_text()) for of in (name, *RUNGS[name].averaged)]
     seconds, images = (sum(of[key] for of in used) for key in ("cpu_seconds", "images"))
     cells = (name, f"{total(truth, told):.4f}", gain, against, f"{seconds:.0f}", f"{images:,}")
@@ -317,43 +310,8 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     }
     print("| | R | gain | over |\n|---|---|---|---|")
     for name, (against, told) in rows.items():
-        gain = _gain(truth, rows[against][1], told) if against else ""
+        gain = gain_in_words(truth, rows[against][1], told) if against else ""
         print(f"| {name} | {total(truth, told):.4f} | {gain} | {against} |")
-
-
-def gain_over(data: Path, after: Path, before: Path) -> str:
-    """Return what one submission gains over another, in words."""
-    (told, true), (told_before, _) = (read_both(of, data, BENGALI) for of in (after, before))
-    truth, *answers = (
-        {head: of.loc[true.index, head].to_numpy() for head in BENGALI.heads} for of in (true, told_before, told)
-    )
-    return f"R = {total(truth, answers[1]):.4f}, {_gain(truth, *answers)} over {total(truth, answers[0]):.4f}"
-
-
-def _gain(truth: Truth, before: Truth, after: Truth) -> str:
-    low, gain, high = gain_interval(truth, before, after)
-    return f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
-
-
-def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:
-    """Return R over some of the rows; classes that they lack are left out."""
-    parts = [{head: of[head][rows] for head in BENGALI.heads} for of in (truth, told)]
-    return task_score(parts[0], parts[1], BENGALI).total
-
-
-def gain_interval(truth: Truth, before: Truth, after: Truth) -> tuple[float, float, float]:
-    """Return the 2.5th percentile of R after less R before over resamples of the images, the gain, the 97.5th.
-
-    B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993.
-    """
-    rng = np.random.default_rng(0)
-    images = len(next(iter(truth.values())))
-    gains = []
-    for _ in range(RESAMPLES):
-        rows = rng.integers(0, images, images)
-        gains.append(total(truth, after, rows) - total(truth, before, rows))
-    low, high = np.percentile(gains, [2.5, 97.5]).tolist()
-    return low, total(truth, after) - total(truth, before), high
 
 
 if __name__ == "__main__":

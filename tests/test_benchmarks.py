@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import accuracy, score
-from benchmarks.score import Rung, gain_interval, total
+from benchmarks import accuracy, paired, score
+from benchmarks.paired import gain_interval, total
+from benchmarks.score import Rung
 from multihead.augmentation import try_steps
 from multihead.settings import read_settings
 from multihead.tasks import BENGALI
@@ -131,15 +132,15 @@ def test_a_submission_is_compared_with_another(
     right.to_csv(tmp_path / "truth.csv", index=False)
     right.sample(frac=1, random_state=0).to_csv(tmp_path / "after.csv", index=False)
     right.assign(target=0).to_csv(tmp_path / "before.csv", index=False)
-    names = [str(tmp_path), str(tmp_path / "after.csv"), "--over", str(tmp_path / "before.csv")]
-    monkeypatch.setattr(sys, "argv", ["score", *names])
-    score.main()
+    after, before = str(tmp_path / "after.csv"), str(tmp_path / "before.csv")
+    monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), after, before])
+    paired.main()
     told = capsys.readouterr().out
     assert told.startswith("R = 1.0000, +0.8571 (+0.8")
     assert told.endswith(") over 0.1429\n")
-    monkeypatch.setattr(sys, "argv", ["score", str(tmp_path), str(tmp_path / "none.csv"), *names[2:]])
+    monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), str(tmp_path / "none.csv"), before])
     with pytest.raises(SystemExit, match=r"^error: .*none\.csv"):
-        score.main()
+        paired.main()
 
 
 def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:
