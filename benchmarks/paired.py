@@ -1,4 +1,5 @@
-"""Is one answer to the same images better than another? The gain in R, with a 95 % interval by paired bootstrap.
+"""Is one answer to the same images better than another? The gain in R over the classes present, with a 95 % interval by
+paired bootstrap.
 
     PYTHONPATH=src python -m benchmarks.paired DATA SUBMISSION OTHER
 
@@ -40,7 +41,7 @@ def main() -> None:
     tables = (true, told_before, told)
     truth, before, after = ({head: of[head].to_numpy() for head in BENGALI.heads} for of in tables)
     gain = gain_in_words(truth, before, after)
-    print(f"R = {total(truth, after):.4f}, {gain} over {total(truth, before):.4f}")
+    print(f"R over the classes present = {total(truth, after):.4f}, {gain} over {total(truth, before):.4f}")
 
 
 def gain_in_words(truth: Truth, before: Truth, after: Truth) -> str:
@@ -50,9 +51,9 @@ def gain_in_words(truth: Truth, before: Truth, after: Truth) -> str:
 
 
 def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:
-    """Return R over some of the rows; classes that they lack are left out."""
+    """Return R over the classes present in some of the rows: resamples lack now one, now another."""
     parts = [{head: of[head][rows] for head in BENGALI.heads} for of in (truth, told)]
-    return task_score(parts[0], parts[1], BENGALI).total
+    return task_score(parts[0], parts[1], BENGALI).present_total
 
 
 def gain_interval(truth: Truth, before: Truth, after: Truth) -> tuple[float, float, float]:

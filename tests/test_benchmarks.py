@@ -136,7 +136,7 @@ def test_a_submission_is_compared_with_another(
     monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), after, before])
     paired.main()
     told = capsys.readouterr().out
-    assert told.startswith("R = 1.0000, +0.8571 (+0.8")
+    assert told.startswith("R over the classes present = 1.0000, +0.8571 (+0.8")
     assert told.endswith(") over 0.1429\n")
     monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), str(tmp_path / "none.csv"), before])
     with pytest.raises(SystemExit, match=r"^error: .*none\.csv"):

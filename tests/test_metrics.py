@@ -1,14 +1,18 @@
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import recall_score
 
 from multihead.metrics import recall_per_class, task_score
 from multihead.tasks import BENGALI
 
+ONE_HEAD = replace(BENGALI, heads={"root": tuple(range(5))}, score_weights={})
 labels = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 
 
@@ -37,12 +41,25 @@ def test_the_root_counts_twice() -> None:
     assert score.heads == {"grapheme_root": 0.0, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0}
 
 
-def test_recall_is_averaged_over_the_classes_present_and_the_others_listed() -> None:
-    truth = {head: np.array([0, 0, 1]) for head in BENGALI.heads}
-    told = {head: np.array([0, 1, 1]) for head in BENGALI.heads}
-    score = task_score(truth, told, BENGALI)
-    assert score.total == pytest.approx(0.75)
-    assert score.absent["consonant_diacritic"] == (2, 3, 4, 5, 6)
+@given(labels)
+def test_a_macro_recall_is_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
+    """Of the drawn answers many are of classes that the truth lacks."""
+    truth, predicted = np.array(pairs).T
+    score = task_score({"root": truth}, {"root": predicted}, ONE_HEAD)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        expected = recall_score(truth, predicted, average="macro")
+        present = recall_score(truth, predicted, average="macro", labels=np.unique(truth))
+    assert score.total == score.heads["root"] == pytest.approx(expected, abs=1e-12)
+    assert score.present_total == score.present_heads["root"] == pytest.approx(present, abs=1e-12)
+    assert score.absent["root"] == tuple(sorted(set(range(5)) - set(truth.tolist())))
+
+
+def test_both_means_stand_in_the_words_only_where_they_differ() -> None:
+    truth = np.array([0, 0, 1])
+    right, absent = ({"root": np.array(answer)} for answer in ([0, 1, 1], [0, 2, 1]))
+    assert str(task_score({"root": truth}, right, ONE_HEAD)) == "R 0.7500"
+    assert str(task_score({"root": truth}, absent, ONE_HEAD)) == "R 0.5000, 0.7500 over the classes present"
 
 
 def test_no_images_cannot_be_scored() -> None:

@@ -64,7 +64,7 @@ def test_too_few_images_to_hold_any_out_is_an_error() -> None:
 
 
 def score_of(total: float, standard_error: float = 0.0) -> Score:
-    return Score("R", total, {"root": total}, {"root": ()}, standard_error)
+    return Score("R", total, {"root": total}, total, {"root": total}, {"root": ()}, standard_error)
 
 
 def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
@@ -102,6 +102,26 @@ def test_the_learning_rate_rises_once_and_falls_to_its_floor_at_the_end(
     assert (np.diff(rates[places >= highest]) <= 0).all()
     assert rates.max() <= rate
     assert rates[-1] == pytest.approx(min(rate, floor), rel=1e-6)
+
+
+@given(st.lists(st.floats(0, 1), max_size=12), st.floats(0, 6), st.integers(1, 4), st.floats(0, 12))
+def test_a_cosine_does_not_depend_on_the_scores(
+    scores: list[float], warmup: float, patience: int, place: float
+) -> None:
+    run = RunSettings(epochs=12, warmup_epochs=warmup, plateau_patience=patience)
+    state = TrainingState()
+    for score in scores:
+        state.end_epoch(score_of(score), run)
+    assert state.learning_rate(run, place) == TrainingState().learning_rate(run, place)
+
+
+def test_a_training_that_goes_on_with_a_plateau_starts_at_the_first_rate() -> None:
+    state = TrainingState()
+    for _ in range(9):
+        state.end_epoch(score_of(0.5), RunSettings(epochs=12, schedule="cosine"))
+    plateau = RunSettings(epochs=12, schedule="plateau", learning_rate=1.0)
+    state.end_epoch(score_of(0.5), plateau)
+    assert state.learning_rate(plateau, 10.0) == 1.0
 
 
 @given(
@@ -156,8 +176,9 @@ def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: P
     assert manifest.device == device_name()
     assert manifest.images_per_second
     assert manifest.images_per_second > 100
-    assert manifest.score["total"] == state.saved_score == float(history[manifest.epoch - 1]["score"])
-    assert state.best_score == max(float(row["score"]) for row in history)
+    assert manifest.score["total"] == float(history[manifest.epoch - 1]["score"])
+    assert manifest.score["present_total"] == state.saved_score
+    assert state.best_score == max(float(row.get("score_present") or row["score"]) for row in history)
     train = pd.read_csv(drawn / "train.csv")
     for head, counts in manifest.train_counts.items():
         everywhere = np.bincount(train[head], minlength=len(counts))

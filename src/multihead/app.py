@@ -82,7 +82,7 @@ def train(settings: Settings) -> None:
         read_form(data / task.sample_submission, task)  # predicting would find it wrong only after the training
     state = Trainer(task, model, run, data, working).train()
     told = (
-        f"epoch {state.saved_epoch}, validation score {state.saved_score:.4f}"
+        f"epoch {state.saved_epoch}, validation score {state.history[state.saved_epoch - 1]['score']:.4f}"
         if state.saved_epoch
         else "unfinished epoch 1"
     )

@@ -89,18 +89,18 @@ def score_lines(
     classes: of classes_table.
     """
     whole = score(told, true, task)
-    yield f"{whole.name} = {whole.total:.4f}"
+    yield f"{whole.name} = {whole.total:.4f}" + (f" ({whole.present_in_words})" if whole.present_in_words else "")
     constant = {head: true[head].mode()[:1].repeat(len(true)).to_numpy() for head in task.heads}
     constants = task_score({head: true[head].to_numpy() for head in task.heads}, constant, task).heads
     for head, value in whole.heads.items():
         absent = whole.absent[head]
-        present = len(task.heads[head]) - len(absent)
-        note = f"; averaged over the {present} classes present, absent: {_listed(absent)}" if absent else ""
+        present = f"over the {len(task.heads[head]) - len(absent)} classes present"
+        note = f"; {whole.present_heads[head]:.4f} {present}, absent: {_listed(absent)}" if absent else ""
         yield f"  {head:<20} {value:.4f} (a constant answer: {constants[head]:.4f}{note})"
     if train is not None:
         seen = is_seen(true, train)
         for name, rows in (("seen", seen), ("unseen", ~seen)):
-            reached = f", {whole.name} = {score(told[rows], true[rows], task).total:.4f}" if rows.any() else ""
+            reached = f", {whole.name} = {score(told[rows], true[rows], task).present_total:.4f}" if rows.any() else ""
             classes_told = ", over the classes that these show" if reached else ""
             yield f"{name} label combinations: {rows.sum()} images{reached}{classes_told}"
     yield f"the {min(WORST, len(classes))} classes with the least recall:"

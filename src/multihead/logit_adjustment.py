@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.metrics import macro_recall
+from multihead.metrics import present_macro_recall
 
 Probabilities = Mapping[str, NDArray[np.float32]]
 EXPONENTS = tuple(round(0.1 * step, 1) for step in range(13))  # 0 to 1.2
@@ -42,13 +42,13 @@ def choose_exponents(
 ) -> dict[str, float]:
     """Return for each head the exponent with the best macro recall on images that the network was not trained on.
 
-    truth: int64 (n,) class indices. An exponent's recall is averaged with that of the neighbouring ones, which few
-    images cannot tell apart; of equal ones the smallest is taken.
+    truth: int64 (n,) class indices. The recall is over the classes that these images show. An exponent's is averaged
+    with that of the neighbouring ones, which few images cannot tell apart; of equal ones the smallest is taken.
     """
     chosen = {}
     for head, of in probabilities.items():
         answers = [adjusted(of, counts[head], e).argmax(axis=1) for e in EXPONENTS]
-        scores = [macro_recall(truth[head], told, of.shape[1]) for told in answers]
+        scores = [present_macro_recall(truth[head], told, of.shape[1]) for told in answers]
         padded = np.pad(scores, 1, mode="edge")
         chosen[head] = EXPONENTS[int(np.argmax(np.round((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 9)))]
     return chosen

@@ -16,29 +16,44 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Score:
-    """total: the weighted mean of `heads`, what each head reaches. name: what it is called: R, as the competition calls
-    its weighted macro recall, or accuracy.
+    """total: the weighted mean of `heads`, what each head reaches, as the competition computes it. name: what it is
+    called: R, the competition's weighted macro recall, or accuracy.
 
-    absent: for each head, the class labels that the truth never shows; they count for nothing. standard_error: of the
-    total, by how many images of each class there are, as if the heads' answers were independent; the recalls of which
-    it is made are drawn towards that of the whole head, or a class with one image would add nothing.
+    present_total, present_heads: the same over the classes that the truth shows, which is what a training chooses by: a
+    class that it lacks makes a macro recall fall as soon as one image is taken for it, by chance or not.
+    absent: for each head, the class labels that the truth never shows. standard_error: of present_total, by how many
+    images of each class there are, as if the heads' answers were independent; the recalls of which it is made are drawn
+    towards that of the whole head, or a class with one image would add nothing.
     """
 
     name: str
     total: float
     heads: Mapping[str, float]
+    present_total: float
+    present_heads: Mapping[str, float]
     absent: Mapping[str, tuple[Label, ...]]
     standard_error: float
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"name": self.name, "total": self.total, "heads": dict(self.heads)}
+        return {
+            "name": self.name,
+            "total": self.total,
+            "heads": dict(self.heads),
+            "present_total": self.present_total,
+            "present_heads": dict(self.present_heads),
+        }
 
     def __str__(self) -> str:
-        told = f"{self.name} {self.total:.4f}"
-        if len(self.heads) == 1:
-            return told
-        return f"{told} ({', '.join(f'{head} {value:.4f}' for head, value in self.heads.items())})"
+        text = f"{self.name} {self.total:.4f}"
+        if len(self.heads) > 1:
+            text += f" ({', '.join(f'{head} {value:.4f}' for head, value in self.heads.items())})"
+        return f"{text}, {self.present_in_words}" if self.present_in_words else text
+
+    @property
+    def present_in_words(self) -> str:
+        """What the mean over the classes present is, where it is another."""
+        return f"{self.present_total:.4f} over the classes present" if self.total != self.present_total else ""
 
 
 def recall_per_class(truth: Indices, predicted: Indices, classes: int) -> NDArray[np.float64]:
@@ -51,6 +66,15 @@ def recall_per_class(truth: Indices, predicted: Indices, classes: int) -> NDArra
 
 
 def macro_recall(truth: Indices, predicted: Indices, classes: int) -> float:
+    """Return the mean recall of the classes that truth or prediction show; one that the truth lacks counts as 0.
+
+    It is scikit-learn's recall_score(average="macro"), by which the competition scores.
+    """
+    present, counted = np.unique(truth), np.union1d(truth, predicted)
+    return present_macro_recall(truth, predicted, classes) * (len(present) / len(counted))
+
+
+def present_macro_recall(truth: Indices, predicted: Indices, classes: int) -> float:
     """Return the mean recall of the classes that the truth shows."""
     return float(np.nanmean(recall_per_class(truth, predicted, classes)))
 
@@ -60,10 +84,11 @@ def accuracy(truth: Indices, predicted: Indices, _classes: int) -> float:
     return float((truth == predicted).mean())
 
 
-# For each of tasks.SCORES: its name, and what it is of one head's truth, answers and number of classes
-MEASURES: Mapping[str, tuple[str, Callable[[Indices, Indices, int], float]]] = {
-    "macro recall": ("R", macro_recall),
-    "accuracy": ("accuracy", accuracy),
+Measure = Callable[[Indices, Indices, int], float]  # of one head's truth, its answers, and its number of classes
+# For each of tasks.SCORES: its name, how it is measured, and how over the classes present
+MEASURES: Mapping[str, tuple[str, Measure, Measure]] = {
+    "macro recall": ("R", macro_recall, present_macro_recall),
+    "accuracy": ("accuracy", accuracy, accuracy),
 }
 
 
@@ -74,25 +99,29 @@ def is_seen(labels: pd.DataFrame, train: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], task: Task) -> Score:
-    """Return the score of predicted class indices, int64 (n,) per head.
-
-    A class that the truth lacks is left out of a macro recall. Raises ValueError for an empty truth.
-    """
-    name, measure = MEASURES[task.score]
-    values, variances, absent = {}, {}, {}
+    """Return the score of predicted class indices, int64 (n,) per head. Raises ValueError for an empty truth."""
+    name, measure, measure_present = MEASURES[task.score]
+    heads, present_heads, variances, absent = {}, {}, {}, {}
     for head, classes in task.heads.items():
         if not len(truth[head]):
             raise ValueError(f"{head}: no images to score")
-        values[head] = measure(truth[head], predicted[head], len(classes))
+        heads[head] = measure(truth[head], predicted[head], len(classes))
+        present_heads[head] = measure_present(truth[head], predicted[head], len(classes))
         images = np.bincount(truth[head], minlength=len(classes))
         absent[head] = tuple(classes[i] for i in np.flatnonzero(images == 0))
         recall = recall_per_class(truth[head], predicted[head], len(classes))[images > 0]
-        images = images[images > 0]
-        of_all = (recall @ images + 1) / (images.sum() + 2)
-        recall = (recall * images + 2 * of_all) / (images + 2)
-        shares = np.full(len(images), 1 / len(images)) if task.score == "macro recall" else images / images.sum()
-        variances[head] = float((shares**2 * recall * (1 - recall) / images).sum())
+        variances[head] = _variance(recall, images[images > 0], is_macro=task.score == "macro recall")
     weights = {head: task.weight(head) / sum(map(task.weight, task.heads)) for head in task.heads}
-    total = sum(weights[head] * values[head] for head in task.heads)
+    total, present_total = (
+        sum(weights[head] * values[head] for head in task.heads) for values in (heads, present_heads)
+    )
     error = math.sqrt(sum(weights[head] ** 2 * variances[head] for head in task.heads))
-    return Score(name, float(total), values, absent, error)
+    return Score(name, float(total), heads, float(present_total), present_heads, absent, error)
+
+
+def _variance(recall: NDArray[np.float64], images: Indices, *, is_macro: bool) -> float:
+    """Return the variance of one head's score, from the recall and the number of images of each class present."""
+    whole = (recall @ images + 1) / (images.sum() + 2)
+    recall = (recall * images + 2 * whole) / (images + 2)
+    shares = np.full(len(images), 1 / len(images)) if is_macro else images / images.sum()
+    return float((shares**2 * recall * (1 - recall) / images).sum())

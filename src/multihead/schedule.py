@@ -15,10 +15,35 @@ HISTORY_FILE = "history.csv"
 TOLERANCE = 1.96 * math.sqrt(2)  # standard errors; two scores of other images differ by more in one case of 20
 
 
+def cosine_rate(run: RunSettings, epochs: float) -> float:
+    """Return the learning rate so many epochs after the start: a linear warm-up, then half a cosine down to the floor.
+
+    I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, with no restart.
+    """
+    warmup, floor = _warmup_and_floor(run)
+    if epochs < warmup:
+        return run.learning_rate * epochs / warmup
+    done = (epochs - warmup) / (run.epochs - warmup)
+    return floor + (run.learning_rate - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def plateau_rate(run: RunSettings, epochs: float, factor: float) -> float:
+    """Return the learning rate so many epochs after the start: a linear warm-up to `factor` times the first rate."""
+    warmup, floor = _warmup_and_floor(run)
+    if epochs < warmup:
+        return run.learning_rate * factor * epochs / warmup
+    return max(run.learning_rate * factor, floor)
+
+
+def _warmup_and_floor(run: RunSettings) -> tuple[float, float]:
+    return min(run.warmup_epochs, run.epochs / 2), min(run.min_learning_rate, run.learning_rate)
+
+
 @dataclass
 class TrainingState:
     """The counters of a training, plain values that a checkpoint keeps.
 
+    A score is that over the classes present (Score.present_total).
     epoch: epochs finished. shards_done, images, loss, head_losses: as many shards and images as the next epoch has been
     through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_score: the
     highest in validation. saved_*: of the epoch whose weights are kept. epochs_since_best, epochs_at_rate: for early
@@ -57,16 +82,9 @@ class TrainingState:
     def learning_rate(self, run: RunSettings, epochs: float) -> float:
         """Return the learning rate of the batch that is so many epochs after the start.
 
-        Cosine: I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, with no restart.
+        Only a plateau's depends on the scores so far.
         """
-        warmup = min(run.warmup_epochs, run.epochs / 2)
-        if epochs < warmup:
-            return run.learning_rate * self.plateau_factor * epochs / warmup
-        floor = min(run.min_learning_rate, run.learning_rate)
-        if run.schedule == "plateau":
-            return max(run.learning_rate * self.plateau_factor, floor)
-        done = (epochs - warmup) / (run.epochs - warmup)
-        return floor + (run.learning_rate - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        return cosine_rate(run, epochs) if run.schedule == "cosine" else plateau_rate(run, epochs, self.plateau_factor)
 
     def is_over(self, run: RunSettings) -> bool:
         """Tell whether the score has stayed for as long as ends a training with a plateau."""
@@ -78,21 +96,23 @@ class TrainingState:
         Under a cosine the later epoch has learned longer, at a lower rate, and the best of many noisy scores is luck:
         it does unless its score is TOLERANCE standard errors worse. Under a plateau it does unless its score is lower.
         """
-        return score.total >= self.best_score - (TOLERANCE * score.standard_error if run.schedule == "cosine" else 0.0)
+        tolerance = TOLERANCE * score.standard_error if run.schedule == "cosine" else 0.0
+        return score.present_total >= self.best_score - tolerance
 
     def end_epoch(self, score: Score, run: RunSettings) -> None:
         """Take in one epoch's validation score: one plateau for all heads."""
-        is_better = score.total > self.best_score
+        is_better = score.present_total > self.best_score
         if self.is_to_save(score, run):
-            self.saved_score, self.saved_epoch = score.total, self.epoch + 1
-        self.best_score = max(self.best_score, score.total)
+            self.saved_score, self.saved_epoch = score.present_total, self.epoch + 1
+        self.best_score = max(self.best_score, score.present_total)
         self.epoch += 1
         self.shards_done, self.images, self.loss, self.head_losses = 0, 0, 0.0, {}
         if is_better:
             self.epochs_since_best = self.epochs_at_rate = 0
             return
         self.epochs_since_best += 1
-        self.epochs_at_rate += 1
+        if run.schedule == "plateau":
+            self.epochs_at_rate += 1
         if self.epochs_at_rate >= run.plateau_patience:
             self.plateau_factor *= run.plateau_factor
             self.epochs_at_rate = 0

@@ -24,7 +24,7 @@ FOLDS = 5  # of a task without test files
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
 _TAKEN = {
     *("images", "input_scaling", "gray_to_colour", "flip", "dropout", "id", "epoch", "loss", "learning_rate"),
-    *("images_per_second", "memory_gb", "score", "score_with_prior", "score_unseen"),
+    *("images_per_second", "memory_gb", "score", "score_with_prior", "score_present", "score_unseen"),
 }
 
 

@@ -59,7 +59,8 @@ class Validated(NamedTuple):
     """What the held-out images say of the network.
 
     score: with the prior divided out (logit_adjustment.py) to the power of `exponents`, chosen on the same images.
-    plain: without. unseen: of those whose label combination is in no train image; None where there are none.
+    plain: without. unseen: of those whose label combination is in no train image; None where there are none. Few have
+    every class, so it is told over the classes present.
     held_out: the images, and what it says of each.
     """
 
@@ -70,7 +71,7 @@ class Validated(NamedTuple):
     held_out: HeldOut
 
     def __str__(self) -> str:
-        unseen = f", {self.unseen.total:.4f} unseen" if self.unseen else ""
+        unseen = f", {self.unseen.present_total:.4f} unseen" if self.unseen else ""
         prior = f", {self.plain.total:.4f} with the prior left in" if any(self.exponents.values()) else ""
         return f"{self.score}{prior}{unseen}"
 
@@ -307,7 +308,9 @@ class Trainer:
         row |= {"images_per_second": rate, "memory_gb": round(memory_gb(), 3)}
         row |= {"score": score.total} | dict(score.heads)
         row |= {"score_with_prior": validated.plain.total}
-        state.history.append(row | ({"score_unseen": validated.unseen.total} if validated.unseen else {}))
+        if any(score.absent.values()):
+            row |= {"score_present": score.present_total}
+        state.history.append(row | ({"score_unseen": validated.unseen.present_total} if validated.unseen else {}))
         loss = state.mean_loss
         state.end_epoch(score, self.run)
         told = "saved" if is_saved else f"saved: epoch {state.saved_epoch}"
