@@ -282,8 +282,9 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     for key in ("seed", "validation", "validation_share"):  # or train images would be taken for held out
         if checkpoint.identity[key] != getattr(settings.run, key):
             raise SystemExit(f"error: {trained} was trained with {key} = {checkpoint.identity[key]!r}")
-    last_step = checkpoint.arrays[: len(network.variables)]
-    average = checkpoint.arrays[-len(network.weights) :]
+    arrays = checkpoint.read_arrays()
+    last_step = arrays[: len(network.variables)]
+    average = arrays[-len(network.weights) :]
     augment = copy_jitter(manifest.augmentation, dark_ink=BENGALI.dark_ink)
 
     def passes_of(variables: Sequence[NDArray[Any]]) -> list[Probabilities]:

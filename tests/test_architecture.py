@@ -10,7 +10,7 @@ import multihead
 from tests.conftest import HOUSE
 
 MODULES = sorted((HOUSE / "src" / "multihead").glob("*.py"))
-KERAS_MODULES = {"devices", "backbones", "model", "weights", "inference", "training"}
+KERAS_MODULES = {"devices", "backbones", "model", "weights", "checkpoint", "inference", "training"}
 
 
 def imported(path: Path) -> list[tuple[str, list[str]]]:

@@ -6,8 +6,10 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from tests.conftest import HOUSE
 TINY = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
 PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
 FILES, IMAGES = 6, 4  # test files, and images in each
+RUN_OF_TWO_EPOCHS = ["validation_share=0.25", "epochs=2", "batch_size=1"]
 LOAD_MODEL = weights.load_model
 ORDER = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
 
@@ -309,6 +312,28 @@ def fail_in(function: str) -> Fault:
     return lambda _, patch: patch.setattr(function, fail)
 
 
+def after_a_training(change: Callable[[Kaggle], Any]) -> Fault:
+    """Train to the end, then change what that left or how the run goes."""
+
+    def apply(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
+        k.settings += RUN_OF_TWO_EPOCHS
+        assert k.run("train", patch, in_a_kernel=False) == 0
+        change(k)
+
+    return apply
+
+
+def leave_only_the_checkpoint(k: Kaggle) -> None:
+    for path in k.working.iterdir():
+        if path.name != CHECKPOINT_FILE:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def leave_only_the_checkpoint_and_no_time(k: Kaggle) -> None:
+    leave_only_the_checkpoint(k)
+    k.settings.append("time_budget_minutes=1e-6")
+
+
 def remove(folder: Path, pattern: str) -> None:
     for path in folder.glob(pattern):
         path.unlink()
@@ -368,6 +393,17 @@ TRAINING: dict[str, Fault] = {
     ),
     "the backbone is not known": lambda k, _: k.settings.append("backbone=resnet"),
     "there is no GPU where one is required": lambda k, _: k.settings.append("require_gpu=true"),
+    "a checkpoint is required and there is none": lambda k, _: k.settings.append("resume=required"),
+    "the checkpoint has another learning rate": after_a_training(lambda k: k.settings.append("learning_rate=0.5")),
+    "the checkpoint has another seed": after_a_training(lambda k: k.settings.append("seed=3")),
+    "only the checkpoint of a finished training is there": after_a_training(leave_only_the_checkpoint),
+    "the same, and the time budget is over": after_a_training(leave_only_the_checkpoint_and_no_time),
+    "a finished training's weights are damaged": after_a_training(
+        lambda k: (k.working / WEIGHTS_FILE).write_bytes(b"other")
+    ),
+    "weights of another training are there, and the time budget is over": after_a_training(
+        lambda k: k.settings.extend(["seed=3", "time_budget_minutes=1e-6"])
+    ),
     "the checkpoint is damaged": lambda k, _: (k.working / "checkpoint.npz").write_bytes(b"cut"),
     "none": lambda *_: None,
     "the loss is not finite in the first epoch": before_epoch(1, spoil_weights),
@@ -404,7 +440,7 @@ def check(code: int, expected: str, words: str, told: tuple[str, str]) -> None:
 def run(command: str, situation: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1" if situation == "rerun" else "")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch" if situation != "home" else "")
-    kaggle.settings += ["validation_share=0.25", "epochs=2", f"batch_size={IMAGES if command == 'predict' else 1}"]
+    kaggle.settings += RUN_OF_TWO_EPOCHS if command == "train" else [f"batch_size={IMAGES}"]
     try:
         return kaggle.run(command, monkeypatch, in_a_kernel=situation != "home")
     except Killed:
@@ -487,9 +523,30 @@ def test_a_training_stopped_between_two_shards_that_are_drawn_from_together_goes
     assert read_checkpoint(kaggle.working / CHECKPOINT_FILE).progress == (1, 1)
     assert run("train", "home", kaggle, monkeypatch) == 0
     ends = [read_checkpoint(folder / CHECKPOINT_FILE) for folder in (unbroken, kaggle.working)]
-    assert all(np.array_equal(one, other) for one, other in zip(*(end.arrays for end in ends), strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(*(end.read_arrays() for end in ends), strict=True))
     losses = [[row["loss"] for row in end.counters["history"]] for end in ends]
     assert losses[0] == pytest.approx(losses[1])
+
+
+def test_where_the_furthest_checkpoint_is_damaged_inside_the_next_one_is_gone_on_from(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.settings += [*RUN_OF_TWO_EPOCHS, "epochs=1"]
+    assert kaggle.run("train", monkeypatch, in_a_kernel=False) == 0
+    earlier = kaggle.root / "input" / "earlier"
+    shutil.copytree(kaggle.working, earlier)
+    assert run("train", "home", kaggle, monkeypatch) == 0
+    path = kaggle.working / CHECKPOINT_FILE
+    with zipfile.ZipFile(path) as archive:
+        place = archive.getinfo("arr_0.npy").header_offset + 300
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    capsys.readouterr()
+    assert run("train", "home", kaggle, monkeypatch) == 0
+    printed = capsys.readouterr().out
+    assert f"warning: not used: {path}: not a readable checkpoint (Bad CRC-32" in printed
+    assert f"going on from {earlier / CHECKPOINT_FILE}: 1 epochs" in printed
 
 
 FILES_CALLED = {

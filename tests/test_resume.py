@@ -1,10 +1,13 @@
 """A training killed at any moment goes on, and ends with the same bits as one that was never broken."""
 
+import dataclasses
+import json
 import os
 import random
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore, save
 from multihead.errors import UserError
 from multihead.record import REPORT_FOLDER
 from multihead.report import PAGE_FILE
+from multihead.resume import differing, identity_of
+from multihead.settings import ModelSettings, RunSettings
+from multihead.tasks import BENGALI
 from multihead.weights import WEIGHTS_FILE
 from tests.conftest import HOUSE
 
@@ -99,7 +105,7 @@ class Training:
 def assert_same_end(first: Path, second: Path) -> None:
     assert (first / WEIGHTS_FILE).read_bytes() == (second / WEIGHTS_FILE).read_bytes()
     ends = [read_checkpoint(folder / CHECKPOINT_FILE) for folder in (first, second)]
-    for one, other in zip(ends[0].arrays, ends[1].arrays, strict=True):
+    for one, other in zip(ends[0].read_arrays(), ends[1].read_arrays(), strict=True):
         assert np.array_equal(one, other)
     measured = ("images_per_second", "memory_gb")
     histories = [
@@ -204,6 +210,103 @@ def test_a_checkpoint_restores_every_variable_after_any_number_of_saves(tmp_path
         first.variables + first.optimizer.variables, second.variables + second.optimizer.variables, strict=True
     ):
         assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def small_network(seed: int = 0) -> Any:
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dropout(0.5)(keras.layers.Dense(4)(keras.layers.Dense(4)(inputs)))
+    network = keras.Model(inputs, keras.layers.Dense(1)(hidden))
+    network.compile(optimizer="adamw", loss="mse")
+    network.fit(np.ones((8, 4)), np.ones((8, 1)), batch_size=2, verbose=0)
+    return network
+
+
+def state_of(network: Any) -> list[Any]:
+    return [np.asarray(variable) for variable in [*network.variables, *network.optimizer.variables]]
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change what a checkpoint's archive holds: its header as a dictionary, and arr_0, arr_1, ..."""
+    with np.load(path) as stored:
+        content = {name: stored[name] for name in stored.files}
+    content["header"] = json.loads(str(content["header"]))
+    content = change(content)
+    arrays: dict[str, Any] = {k: np.array(json.dumps(of)) if isinstance(of, dict) else of for k, of in content.items()}
+    np.savez(path, **arrays)
+
+
+def reverse(content: dict[str, Any]) -> dict[str, Any]:
+    """Put the variables into another order, as another version of Keras may."""
+    names = content["header"]["names"]
+    content["header"]["names"] = names[::-1]
+    arrays = [content[f"arr_{number}"] for number in range(len(names))][::-1]
+    return {"header": content["header"]} | {f"arr_{number}": array for number, array in enumerate(arrays)}
+
+
+def as_before_there_were_names(content: dict[str, Any]) -> dict[str, Any]:
+    header = content.pop("header")
+    return content | {"told": {key: header[key] for key in ("identity", "counters")} | {"format": 4}}
+
+
+@pytest.mark.parametrize("change", [reverse, as_before_there_were_names])
+def test_a_checkpoint_s_variables_are_matched_by_name_where_it_has_names(
+    tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """The network that takes them is the second of its process, whose layers Keras numbers on."""
+    first, second = small_network(0), small_network(1)
+    save_checkpoint(tmp_path, first, {}, {"epoch": 1, "shards_done": 0})
+    rewrite(tmp_path / CHECKPOINT_FILE, change)
+    restore(second, read_checkpoint(tmp_path / CHECKPOINT_FILE))
+    assert all(np.array_equal(one, other) for one, other in zip(state_of(first), state_of(second), strict=True))
+
+
+def test_a_checkpoint_of_another_network_names_a_variable(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_network(), {}, {"epoch": 1, "shards_done": 0})
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    other.compile(optimizer="adamw", loss="mse")
+    with pytest.raises(UserError, match=r"lacks sequential/dense/kernel, .* and \d+ more variables; it is of another"):
+        restore(other, read_checkpoint(tmp_path / CHECKPOINT_FILE))
+
+
+def test_a_checkpoint_s_header_is_read_without_its_arrays(tmp_path: Path) -> None:
+    """They may be a stranger's, as large as they like."""
+    path = tmp_path / CHECKPOINT_FILE
+    save_checkpoint(tmp_path, small_network(), {"seed": 3}, {"epoch": 1, "shards_done": 0})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("arr_99999.npy", b"no array")
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.identity, checkpoint.progress) == ({"seed": 3}, (1, 0))
+    assert checkpoint.versions == {"keras": keras.__version__, "backend": "tensorflow"}
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        checkpoint.read_arrays()
+
+
+def test_a_checkpoint_with_a_header_of_any_size_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT_FILE
+    np.savez_compressed(path, header=np.zeros(60_000_000, np.uint8))
+    with pytest.raises(UserError, match=r"not a readable checkpoint .a header of more than 50,000,000 bytes"):
+        read_checkpoint(path)
+
+
+TINY = ModelSettings(backbone="narrow", image_size=(32, 32))
+
+
+def identity(model: ModelSettings = TINY, **changes: Any) -> dict[str, Any]:
+    return identity_of(BENGALI, model, RunSettings(**changes), ["a.parquet"], 40)
+
+
+def test_a_key_that_was_added_since_is_a_difference_only_where_it_has_not_its_default() -> None:
+    stored = identity()
+    for key in ("label_smoothing", "ema_decay"):
+        del stored[key]
+    del stored["model"]["stack_layers"], stored["task"]["class_folders"]
+    assert differing(stored, identity()) == {}
+    assert differing(stored, identity(ema_decay=0.5)) == {"ema_decay": (0.999, 0.5)}
+    stack = dataclasses.replace(TINY, stack_layers=("conv 2",))
+    assert differing(stored, identity(stack)) == {"stack_layers": ([], ["conv 2"])}
+    del stored["task"]["crop"]  # "ink", which is not the default
+    assert list(differing(stored, identity())) == ["task"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"nothing like it"])

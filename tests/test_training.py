@@ -67,6 +67,10 @@ def score_of(total: float, standard_error: float = 0.0) -> Score:
     return Score("R", total, {"root": total}, total, {"root": total}, {"root": ()}, standard_error)
 
 
+def end_epoch(state: TrainingState, score: Score, run: RunSettings) -> None:
+    state.end_epoch(score, run, is_saved=state.is_to_save(score, run))
+
+
 def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
     run = RunSettings(
         schedule="plateau", learning_rate=1.0, plateau_patience=2, plateau_factor=0.5, min_learning_rate=0.3
@@ -74,7 +78,7 @@ def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
     state = TrainingState()
     rates = []
     for score in [0.1, 0.2, 0.2, 0.1, 0.3, 0.1, 0.1, 0.1, 0.1]:
-        state.end_epoch(score_of(score), run)
+        end_epoch(state, score_of(score), run)
         rates.append(state.learning_rate(run, 5.0))
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3]
     assert (state.saved_epoch, state.best_score, state.epochs_since_best) == (5, 0.3, 4)
@@ -85,7 +89,7 @@ def test_the_last_epoch_that_is_not_clearly_below_the_best_is_saved(schedule: st
     run = RunSettings(schedule=schedule, plateau_patience=10)
     state = TrainingState()
     for score in [0.5, 0.7, 0.7, 0.55, 0.6, 0.55]:
-        state.end_epoch(score_of(score, standard_error=0.04), run)
+        end_epoch(state, score_of(score, standard_error=0.04), run)
     assert (state.saved_epoch, state.saved_score) == saved
     assert (state.best_score, state.epochs_since_best) == (0.7, 4)
 
@@ -111,16 +115,16 @@ def test_a_cosine_does_not_depend_on_the_scores(
     run = RunSettings(epochs=12, warmup_epochs=warmup, plateau_patience=patience)
     state = TrainingState()
     for score in scores:
-        state.end_epoch(score_of(score), run)
+        end_epoch(state, score_of(score), run)
     assert state.learning_rate(run, place) == TrainingState().learning_rate(run, place)
 
 
 def test_a_training_that_goes_on_with_a_plateau_starts_at_the_first_rate() -> None:
     state = TrainingState()
     for _ in range(9):
-        state.end_epoch(score_of(0.5), RunSettings(epochs=12, schedule="cosine"))
+        end_epoch(state, score_of(0.5), RunSettings(epochs=12, schedule="cosine"))
     plateau = RunSettings(epochs=12, schedule="plateau", learning_rate=1.0)
-    state.end_epoch(score_of(0.5), plateau)
+    end_epoch(state, score_of(0.5), plateau)
     assert state.learning_rate(plateau, 10.0) == 1.0
 
 

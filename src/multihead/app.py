@@ -77,16 +77,14 @@ def train(settings: Settings) -> None:
     prepare_devices(run, model.backbone)
     from multihead.submission import read_form
     from multihead.training import Trainer
+    from multihead.weights import read_manifest
 
     if task.sample_submission and (data / task.sample_submission).is_file():
         read_form(data / task.sample_submission, task)  # predicting would find it wrong only after the training
-    state = Trainer(task, model, run, data, working).train()
-    told = (
-        f"epoch {state.saved_epoch}, validation score {state.history[state.saved_epoch - 1]['score']:.4f}"
-        if state.saved_epoch
-        else "unfinished epoch 1"
-    )
-    say(f"weights: {working}, {told}")
+    Trainer(task, model, run, data, working).train()
+    manifest = read_manifest(working)
+    score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
+    say(f"weights: {working}, epoch {manifest.epoch}, validation: {score}")
     from multihead.record import no_harm
     from multihead.report import write_report
 

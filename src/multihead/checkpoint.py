@@ -1,16 +1,20 @@
 """Everything that a training needs to go on where it was: network, optimizer, seed generators, counters.
 
-Keras keeps neither the state of seed generators nor an optimizer that was not built yet; so a checkpoint is
-every variable as it is, in order, and restoring one that does not fit is an error.
+Keras keeps neither the state of seed generators nor an optimizer that was not built yet; so a checkpoint is every
+variable by its name, and restoring one that does not fit is an error. Its header is read before its arrays, which may
+be those of somebody else's training, of any size.
 """
 
+import itertools
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,26 +23,39 @@ from multihead.moving_average import MovingAverage
 from multihead.whole_files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.npz"
-FORMAT = 4
+FORMAT = 5
+FORMAT_WITHOUT_NAMES = 4  # read by the order of the variables
+HEADER_BYTES = 50_000_000  # the counters hold a row per epoch, some 500 bytes of text
+READ_ERRORS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one file holds.
+    """What the header of one file says.
 
-    identity: what decided what this training becomes. counters: where the training was, as plain values.
-    arrays: the variables of network and optimizer, then what a moving average holds.
+    identity: what decided what this training becomes. counters: where the training was, as plain values. versions: of
+    Keras and of its backend's name, where it was left; empty in an older format. names: of the arrays in the file, in
+    order; None in an older format.
     """
 
     path: Path
     identity: Mapping[str, Any]
     counters: Mapping[str, Any]
-    arrays: Sequence[NDArray[Any]]
+    versions: Mapping[str, str]
+    names: Sequence[str] | None
 
     @property
     def progress(self) -> tuple[int, int]:
         """Epochs finished, and shards finished in the next one."""
         return self.counters["epoch"], self.counters["shards_done"]
+
+    def read_arrays(self) -> list[NDArray[Any]]:
+        """Return the variables of network and optimizer, then what a moving average holds; UserError where damaged."""
+        try:
+            with self.path.open("rb") as file, np.load(file) as stored:
+                return [stored[f"arr_{number}"] for number in range(len(stored.files) - 1)]
+        except READ_ERRORS as error:
+            raise _damaged(self.path, error) from error
 
 
 def save_checkpoint(
@@ -49,36 +66,55 @@ def save_checkpoint(
     average: MovingAverage | None = None,
 ) -> None:
     """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
-    told = json.dumps({"format": FORMAT, "identity": identity, "counters": counters})
+    names = _names(network, average)
+    header = {"format": FORMAT, "versions": versions(), "identity": identity, "counters": counters, "names": names}
     arrays = [np.asarray(variable) for variable in _variables(network)]
     arrays += average.arrays if average else []
     with whole_file(folder / CHECKPOINT_FILE) as new, new.open("wb") as file:
-        np.savez(file, *arrays, told=np.array(told))
+        np.savez(file, *arrays, header=np.array(json.dumps(header)))
+
+
+def versions() -> dict[str, str]:
+    """Return what a checkpoint says of the Keras that left it."""
+    return {"keras": keras.__version__, "backend": keras.config.backend()}
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint of a file; UserError for a damaged one."""
+    """Return the checkpoint of a file, its arrays still unread; UserError for a damaged one."""
     try:
         with path.open("rb") as file, np.load(file) as stored:
-            told = json.loads(str(stored["told"]))
-            if told["format"] != FORMAT:
-                raise ValueError(f"format {told['format']}; this version reads format {FORMAT}")
-            arrays = [stored[f"arr_{number}"] for number in range(len(stored.files) - 1)]
-        return Checkpoint(path, told["identity"], told["counters"], arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f'{path}: not a readable checkpoint ({error}); set resume = "off" to begin anew') from error
+            name = "header" if "header" in stored.files else "told"  # as FORMAT_WITHOUT_NAMES calls it
+            if stored.zip.getinfo(f"{name}.npy").file_size > HEADER_BYTES:
+                raise ValueError(f"a header of more than {HEADER_BYTES:,} bytes")
+            header = json.loads(str(stored[name]))
+        if header["format"] not in (FORMAT, FORMAT_WITHOUT_NAMES):
+            raise ValueError(f"format {header['format']}; this version reads format {FORMAT}")
+        checkpoint = Checkpoint(
+            path, header["identity"], header["counters"], header.get("versions", {}), header.get("names")
+        )
+        checkpoint.progress  # noqa: B018 - a header without it is damaged
+        return checkpoint
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from error
 
 
 def restore(network: Any, checkpoint: Checkpoint, average: MovingAverage | None = None) -> None:
-    """Put a checkpoint's values into a compiled network of the same settings; UserError where they do not fit."""
-    variables = _variables(network)
-    expected = [*variables, *(average.arrays if average else [])]
-    if [(v.shape, str(v.dtype)) for v in expected] != [(a.shape, str(a.dtype)) for a in checkpoint.arrays]:
-        raise UserError(f"{checkpoint.path}: its variables are not those of this network and optimizer")
-    for variable, array in zip(variables, checkpoint.arrays[: len(variables)], strict=True):
-        variable.assign(array)
+    """Put a checkpoint's values, matched by name, into a compiled network; UserError where they do not fit."""
+    variables, names = _variables(network), _names(network, average)
+    arrays = checkpoint.read_arrays()
+    stored = dict(zip(names if checkpoint.names is None else checkpoint.names, arrays, strict=False))
+    for these, those, what in ((names, stored, "lacks"), (stored, names, "has")):
+        if missing := [name for name in these if name not in those]:
+            raise UserError(f"{checkpoint.path}: {what} {_listed(missing)}; it is of another network or optimizer")
+    expected = dict(zip(names, [*variables, *(average.arrays if average else [])], strict=True))
+    for name, value in expected.items():
+        if (tuple(value.shape), str(value.dtype)) != (stored[name].shape, str(stored[name].dtype)):
+            raise UserError(f"{checkpoint.path}: {name} is {stored[name].dtype} {stored[name].shape}; expected "
+                            f"{value.dtype} {tuple(value.shape)}")  # fmt: skip
+    for variable, name in zip(variables, names, strict=False):
+        variable.assign(stored[name])
     if average:
-        average.arrays = list(checkpoint.arrays[len(variables) :])
+        average.arrays = [stored[name] for name in names[len(variables) :]]
 
 
 def _variables(network: Any) -> list[Any]:
@@ -86,3 +122,62 @@ def _variables(network: Any) -> list[Any]:
     if not network.optimizer.built:  # building a loss-scaling optimizer again would give it more variables
         network.optimizer.build(network.trainable_variables)
     return [*network.variables, *network.optimizer.variables]
+
+
+def _names(network: Any, average: MovingAverage | None) -> list[str]:
+    """Return a name for each of _variables, then for each of the average's arrays.
+
+    It is the variable's path. But Keras numbers the layers that nobody named through all networks of a process
+    (conv2d_7): here they are numbered within this one. An optimizer's variable has its weight's path in its own.
+    """
+    variables = _variables(network)
+    of_network = _numbered_anew([variable.path for variable in network.variables])
+    renamed = {
+        variable.path.replace("/", "_"): name.replace("/", "_")
+        for variable, name in zip(network.variables, of_network, strict=True)
+    }
+    names = of_network + [_of_optimizer(of.path, renamed) for of in variables[len(of_network) :]]
+    if average:
+        name_of = {id(variable): name for variable, name in zip(network.variables, of_network, strict=True)}
+        names += ["average/steps", *(f"average/{name_of[id(weight)]}" for weight in network.weights)]
+    before: Counter[str] = Counter()
+    for place, name in enumerate(names):  # a head may be called as a layer is
+        names[place] = f"{name} {before[name]}" if before[name] else name
+        before[name] += 1
+    return names
+
+
+def _numbered_anew(paths: Iterable[str]) -> list[str]:
+    """Return the paths with the numbers at the ends of their parts as in a process that has no other network."""
+    parts = [[_base_and_number(part) for part in path.split("/")] for path in paths]
+    numbers: dict[str, set[int]] = {}
+    for base, number in itertools.chain.from_iterable(parts):
+        numbers.setdefault(base, set()).add(number)
+    ranks = {base: {number: rank for rank, number in enumerate(sorted(found))} for base, found in numbers.items()}
+    return ["/".join(f"{base}_{rank}" if (rank := ranks[base][number]) else base for base, number in path)
+            for path in parts]  # fmt: skip
+
+
+def _base_and_number(part: str) -> tuple[str, int]:
+    base, _, number = part.rpartition("_")
+    return (base, int(number)) if base and number.isdecimal() else (part, 0)
+
+
+def _of_optimizer(path: str, renamed: Mapping[str, str]) -> str:
+    """Return a name for an optimizer's variable from its path: the optimizer's name, a weight's path, a statistic.
+
+    What stands before depends on whether an optimizer that scales the loss was built before the first step.
+    """
+    *_, optimizer, end = path.split("/")
+    weight = end
+    while weight and weight not in renamed:  # what follows it says which of its statistics this is
+        weight = weight.rpartition("_")[0]
+    return f"{optimizer}/{renamed[weight]}{end.removeprefix(weight)}" if weight else f"{optimizer}/{end}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more variables" if len(names) > 3 else "")
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f'{path}: not a readable checkpoint ({error}); set resume = "off" to begin anew')

@@ -99,10 +99,14 @@ class TrainingState:
         tolerance = TOLERANCE * score.standard_error if run.schedule == "cosine" else 0.0
         return score.present_total >= self.best_score - tolerance
 
-    def end_epoch(self, score: Score, run: RunSettings) -> None:
-        """Take in one epoch's validation score: one plateau for all heads."""
+    def forget_saved(self) -> None:
+        """Have no epoch's weights kept, and no score to be compared with."""
+        self.best_score, self.saved_score, self.saved_epoch = -1.0, -1.0, 0
+
+    def end_epoch(self, score: Score, run: RunSettings, *, is_saved: bool) -> None:
+        """Take in one epoch's validation score, one plateau for all heads, and whether its weights were saved."""
         is_better = score.present_total > self.best_score
-        if self.is_to_save(score, run):
+        if is_saved:
             self.saved_score, self.saved_epoch = score.present_total, self.epoch + 1
         self.best_score = max(self.best_score, score.present_total)
         self.epoch += 1

@@ -102,7 +102,8 @@ class RunSettings:
         saved, per step; 0 validates and saves the weights themselves.
     label_smoothing: the share of each target that is spread over all classes. loss_weights: the heads' losses count
         as their recalls do in the "score", or are "equal".
-    resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input.
+    resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input, and
+        begins where there is none; "required" fails then; "off" begins, whatever lies there.
     augmentation: steps that each image of a training batch goes through, in order: tables with the name of a step
         built in (BUILT_IN_STEPS) or of one of albumentations' transforms, and its arguments.
     mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
@@ -127,7 +128,7 @@ class RunSettings:
     validation: str = _setting("stratified", one_of=("stratified", "unseen"))
     validation_share: float = _setting(0.08, low=0.001, high=0.5)
     time_budget_minutes: float = _setting(0.0, low=0)
-    resume: str = _setting("auto", one_of=("auto", "off"))
+    resume: str = _setting("auto", one_of=("auto", "required", "off"))
 
     optimizer: str = _setting("adamw", one_of=("adamw", "rmsprop"))
     learning_rate: float = _setting(1e-3, low=1e-8, high=10)

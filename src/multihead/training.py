@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint, restore, save_checkpoint
+from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, restore, save_checkpoint, versions
 from multihead.crop_store import CropStore, crops_ahead
 from multihead.devices import device_name
 from multihead.errors import OutOfTimeError, UserError
@@ -34,25 +34,15 @@ from multihead.model import build_model, freeze_up_to, load_pretrained
 from multihead.moving_average import MovingAverage
 from multihead.progress import Pace, elapsed, memory_gb, say
 from multihead.record import HeldOut, Samples, copy_record, make_record, no_harm, save_record, take_samples
+from multihead.resume import checkpoints_to_go_on_from, differing, identity_of
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
 from multihead.shards import Shard, count_rows, labels_with_images, read_labels, shards_to_train
-from multihead.tasks import Task, task_dict
+from multihead.tasks import Task
 from multihead.validation import choose_validation
-from multihead.weights import MANIFEST_FILE, copy_weights, save_weights
+from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, copy_weights, read_manifest, save_weights
 
 SHARDS_IN_MEMORY = 2
-# What differs between a checkpoint and a run may have no effect on a training, or be the mark of another one;
-# all else may change from one session to the next.
-WITHOUT_EFFECT = {
-    *("data", "weights", "working", "resume", "require_gpu"),
-    *("time_budget_minutes", "ensemble", "test_time_copies"),
-}
-ANOTHER_TRAINING = {
-    *("task", "model", "files", "images", "seed", "validation", "validation_share"),
-    *("pretrained", "frozen_up_to"),
-    *("optimizer", "learning_rate", "ema_decay", "mixed_precision"),
-}
 
 
 class Validated(NamedTuple):
@@ -100,6 +90,7 @@ class Trainer:
         _create_variables(self.network)
         self.average = self._new_average()
         self.state = TrainingState()
+        self._has_weights = False  # of this training, in the working folder
         self._images_per_second = 0.0  # of this epoch, as far as this process fitted it
         self._answers_per_second: float | None = None  # of the network alone, on this device
         self._samples: Samples | None = None  # for the report
@@ -114,16 +105,16 @@ class Trainer:
         say("the first step compiles the network: some 10 s for narrow, 20 s for efficientnet-b0 on a CPU")
         with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
             store = CropStore(Path(scratch))
-            while not self._is_over():
-                try:
+            try:
+                while not self._is_over():
                     self._fit_epoch(store)
                     self._end_epoch(store)
-                except FloatingPointError as error:
-                    self._stop_at_last_good(error)
-                    break
-                except OutOfTimeError:
-                    self._stop_in_time(store)
-                    break
+                if not self._has_weights:
+                    self._save_what_is_restored(store)
+            except FloatingPointError as error:
+                self._stop_at_last_good(error)
+            except OutOfTimeError:
+                self._stop_in_time(store)
         return self.state
 
     def _is_over(self) -> bool:
@@ -136,13 +127,7 @@ class Trainer:
 
     @property
     def _identity(self) -> dict[str, Any]:
-        """What decides what a training becomes."""
-        return {
-            "task": task_dict(self.task),
-            "model": settings_dict(self.model),
-            "files": [file.name for file in self.files],
-            "images": self.images,
-        } | {key: value for key, value in settings_dict(self.run).items() if key not in WITHOUT_EFFECT}
+        return identity_of(self.task, self.model, self.run, [file.name for file in self.files], self.images)
 
     def _start_from_pretrained(self) -> None:
         found = find_everywhere(self.run.pretrained, self.working)
@@ -157,45 +142,61 @@ class Trainer:
 
     def _resume(self) -> bool:
         """Go on from the furthest checkpoint of this training, if there is any, and bring its best weights along."""
-        if self.run.resume == "off":
-            return False
-        found, unreadable = [], []
-        for path in find_everywhere(CHECKPOINT_FILE, self.working):
+        checkpoints = checkpoints_to_go_on_from(self._identity, self.run.resume, self.working)
+        for number, checkpoint in enumerate(checkpoints, 1):
             try:
-                found.append(read_checkpoint(path))
+                restore(self.network, checkpoint, self.average)
             except UserError as error:
-                unreadable.append(error)
-        ours = []
-        for checkpoint in found:
-            differing = [key for key in self._differing(checkpoint) if key in ANOTHER_TRAINING]
-            if differing:
-                say(f"{checkpoint.path}: not used, it is of a training with another {', '.join(differing)}")
-            else:
-                ours.append(checkpoint)
-        if unreadable and not ours:
-            raise unreadable[0]
-        for damaged in unreadable:
-            say(f"warning: {damaged}")
-        if not ours:
-            return False
-        furthest = max(ours, key=lambda checkpoint: checkpoint.progress)
-        restore(self.network, furthest, self.average)
-        self.state = TrainingState(**furthest.counters)
-        if furthest.path.parent != self.working:  # so that a session which comes no further hands on what it was given
-            copy_weights(furthest.path.parent, self.working)
-            with no_harm("report of the epochs before"):
-                copy_record(furthest.path.parent, self.working)
-            self._checkpoint()
-            if self.state.history:
-                self.state.write_history(self.working)
-        epoch, shards = furthest.progress
-        say(f"going on from {furthest.path}: {epoch} epochs and {shards} shards of the next are done")
-        if self._differing(furthest):
-            say(f"from here on with another {', '.join(self._differing(furthest))}")
-        return True
+                if number == len(checkpoints):
+                    raise
+                say(f"warning: not used: {error}")
+                continue
+            self._take_over(checkpoint)
+            return True
+        return False
 
-    def _differing(self, checkpoint: Checkpoint) -> list[str]:
-        return [key for key, value in self._identity.items() if checkpoint.identity.get(key) != value]
+    def _take_over(self, checkpoint: Checkpoint) -> None:
+        """Take the counters of a checkpoint that was restored, and put into the working folder what lies beside it.
+
+        So a session that comes no further hands on what it was given.
+        """
+        self.state = TrainingState(**checkpoint.counters)
+        folder = checkpoint.path.parent
+        if folder != self.working:
+            copy_weights(folder, self.working)
+            with no_harm("report of the epochs before"):
+                copy_record(folder, self.working)
+        if self.state.history:
+            self.state.write_history(self.working)
+        epoch, shards = checkpoint.progress
+        say(f"going on from {checkpoint.path}: {epoch} epochs and {shards} shards of the next are done")
+        changed = [*differing(checkpoint.identity, self._identity)]
+        changed += [f"{what} ({there})" for what, there in checkpoint.versions.items() if there != versions()[what]]
+        if changed:
+            say(f"from here on with another {', '.join(changed)}")
+        self._check_weights()
+        if folder != self.working:
+            self._checkpoint()
+
+    def _check_weights(self) -> None:
+        """Find out whether the weights that the counters tell of are there; where not, the next epoch's are saved."""
+        try:
+            read_manifest(self.working)
+            self._has_weights = True
+        except UserError as error:
+            if self.state.saved_epoch:
+                say(f"warning: the weights of epoch {self.state.saved_epoch} are lost ({error})")
+            if not all((self.working / name).is_file() for name in (MANIFEST_FILE, WEIGHTS_FILE)):
+                self.state.forget_saved()  # both are there where a kill came between them: that epoch is done again
+
+    def _save_what_is_restored(self, store: CropStore) -> None:
+        """Save weights where the training was over before this session began, and its weights are lost."""
+        say(f"making the weights anew from the checkpoint after epoch {self.state.epoch}")
+        if not store.numbers():
+            for _ in self._fill(store):
+                pass
+        with self._averaged():
+            self._save(self._validate(store), self.state.epoch)
 
     def _checkpoint(self) -> None:
         save_checkpoint(self.working, self.network, self._identity, asdict(self.state), self.average)
@@ -298,9 +299,9 @@ class Trainer:
         with self._averaged():
             validated = self._validate(store)
             score = validated.score
-            is_saved = state.is_to_save(score, self.run)
+            is_saved = not self._has_weights or state.is_to_save(score, self.run)
             if is_saved:
-                self._save(validated)
+                self._save(validated, state.epoch + 1)
         rate = self._images_per_second
         losses = {f"{head}_loss": loss for head, loss in state.mean_head_losses.items()}
         learning_rate = float(np.asarray(self.network.optimizer.learning_rate))
@@ -312,7 +313,7 @@ class Trainer:
             row |= {"score_present": score.present_total}
         state.history.append(row | ({"score_unseen": validated.unseen.present_total} if validated.unseen else {}))
         loss = state.mean_loss
-        state.end_epoch(score, self.run)
+        state.end_epoch(score, self.run, is_saved=is_saved)
         told = "saved" if is_saved else f"saved: epoch {state.saved_epoch}"
         say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {validated} [{told}], {rate:.0f} images/s")
         state.write_history(self.working)
@@ -324,26 +325,33 @@ class Trainer:
 
     def _stop_at_last_good(self, error: FloatingPointError) -> None:
         """End with the best weights so far; UserError where there are none."""
-        if not self.state.saved_epoch:
+        if not self._has_weights or not self.state.saved_epoch:
             raise UserError(str(error)) from error
         say(f"warning: {error}; training stops, the weights of epoch {self.state.saved_epoch} are kept")
 
     def _stop_in_time(self, store: CropStore) -> None:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
-        say(
-            f"time budget of {self.run.time_budget_minutes:g} minutes: stopped in epoch {self.state.epoch + 1} of "
-            f"{self.run.epochs} after {self.state.shards_done} of {len(self.files)} shards; the same training goes on "
-            f"from there where it finds {CHECKPOINT_FILE}"
-        )
-        if self.state.saved_epoch:
+        state, budget = self.state, f"time budget of {self.run.time_budget_minutes:g} minutes"
+        if state.epoch < self.run.epochs:
+            say(
+                f"{budget}: stopped in epoch {state.epoch + 1} of {self.run.epochs} after {state.shards_done} of "
+                f"{len(self.files)} shards; the same training goes on from there where it finds {CHECKPOINT_FILE}"
+            )
+        else:
+            say(f"{budget}: over before the held-out images were read")
+        if self._has_weights and self.state.saved_epoch:
             return
         if store.numbers():
             with self._averaged():
                 validated = self._validated_so_far(store)
-                self._save(validated)
-            say(f"unfinished epoch 1: {validated or 'no score'} [saved]")
-        elif not (self.working / MANIFEST_FILE).is_file():
+                self._save(validated, self.state.epoch + 1)
+            say(f"unfinished epoch {self.state.epoch + 1}: {validated or 'no score'} [saved]")
+        elif not self._has_weights and not self.state.epoch:
             raise UserError("time budget: over before the first shard was read, so there are no weights to keep")
+        elif not self._has_weights:
+            with self._averaged():
+                self._save(None, self.state.epoch)
+            say(f"epoch {self.state.epoch}, as the checkpoint has it: no score [saved]")
 
     def _validated_so_far(self, store: CropStore) -> Validated | None:
         if not any(self._is_held_out(store.load(number).ids).any() for number in store.numbers()):
@@ -422,7 +430,7 @@ class Trainer:
             for head, classes in self.task.heads.items()
         }
 
-    def _save(self, validated: Validated | None) -> None:
+    def _save(self, validated: Validated | None, epoch: int) -> None:
         save_weights(
             self.working,
             self.network,
@@ -430,12 +438,13 @@ class Trainer:
             self.task,
             train_counts=self._train_counts,
             score=validated.score.as_dict() if validated else None,
-            epoch=self.state.epoch + 1,
+            epoch=epoch,
             prior_exponents=validated.exponents if validated else None,
             device=device_name(),
             images_per_second=self._answers_per_second and round(self._answers_per_second, 1),
             augmentation=self.run.augmentation,
         )
+        self._has_weights = True
         with no_harm("record for the report"):
             sha256 = json.loads((self.working / MANIFEST_FILE).read_text(encoding="utf-8"))["sha256"]
             held_out = validated.held_out if validated else None
