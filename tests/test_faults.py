@@ -36,7 +36,8 @@ from tests.conftest import HOUSE
 
 TINY = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
 PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
-FILES, IMAGES = 6, 4  # test files, and images in each
+FILES, IMAGES = 4, 4  # test files, as the hidden test set has, and images in each
+BATCH = 2
 RUN_OF_TWO_EPOCHS = ["validation_share=0.25", "epochs=2", "batch_size=1"]
 LOAD_MODEL = weights.load_model
 ORDER = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
@@ -157,6 +158,13 @@ def blank(k: Kaggle, _: Any) -> None:
     k.write_test(2, IDS, pixels)
 
 
+def speck(k: Kaggle, _: Any) -> None:
+    pixels = pixels_of(4)
+    pixels[1] = 255
+    pixels[1, 310] = 0
+    k.write_test(2, IDS, pixels)
+
+
 def unforeseen(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
     original = shards.read_shard
 
@@ -216,13 +224,33 @@ def hang(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
     k.settings.append(f"time_budget_minutes={(elapsed() + 3) / 0.9 / 60}")
 
 
+FIRST_CALL_OF_FILE_2 = 1 + 2 * IMAGES // BATCH + 1  # the first of all compiles the network
+
+
+def fail_at(call: int, error: Exception, least: int = 1) -> Fault:
+    """Let the network raise an error at one of its calls and all that follow, where a batch has so many images."""
+
+    def apply(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
+        original, calls = StandIn.predict_on_batch, []
+
+        def predict(network: StandIn, images: Any) -> dict[str, Any]:
+            calls.append(len(images))
+            if len(calls) >= call and len(images) >= least and (least > 1 or len(calls) == call):
+                raise error
+            return original(network, images)
+
+        patch.setattr(StandIn, "predict_on_batch", predict)
+
+    return apply
+
+
 def no_finite_answer(_: Kaggle, patch: pytest.MonkeyPatch) -> None:
     original, calls = StandIn.predict_on_batch, []
 
     def predict(network: StandIn, images: Any) -> dict[str, Any]:
         calls.append(len(images))
         answers = original(network, images)
-        if len(calls) == 4:  # after one to compile the network
+        if len(calls) == FIRST_CALL_OF_FILE_2:
             answers["vowel_diacritic"][1] = np.nan
         return answers
 
@@ -342,7 +370,8 @@ def remove(folder: Path, pattern: str) -> None:
 PREDICTING: dict[str, Fault] = {
     "none": lambda *_: None,
     "a test file is cut off": lambda k, _: cut(k.test_file(2)),
-    "two of six test files are cut off": lambda k, _: list(map(cut, map(k.test_file, (2, 3)))),
+    "two of four test files are cut off": lambda k, _: list(map(cut, map(k.test_file, (2, 3)))),
+    "three of four test files are cut off": lambda k, _: list(map(cut, map(k.test_file, (1, 2, 3)))),
     "a test file is missing": lambda k, _: k.test_file(2).unlink(),
     "a test file too many": lambda k, _: k.write_test(7, [f"Test_{i}" for i in range(90, 94)]),
     "a pixel column is missing": lambda k, _: k.write_test(
@@ -354,6 +383,7 @@ PREDICTING: dict[str, Fault] = {
     "pixels are floats, whole from 0 to 255": lambda k, _: k.write_test(2, IDS, pixels_of(4).astype(np.float32)),
     "pixels are floats from 0 to 1": lambda k, _: k.write_test(2, IDS, (pixels_of(4) / 255).astype(np.float32)),
     "an image is blank": blank,
+    "an image is blank but for a speck of ink": speck,
     "an id comes twice": lambda k, _: k.write_test(2, [*IDS[:3], IDS[0]]),
     "an id is not in sample_submission": lambda k, _: k.write_test(2, [*IDS[:3], "Test_x"]),
     "an id is missing from the files": lambda k, _: k.write_test(2, IDS[:3]),
@@ -361,7 +391,11 @@ PREDICTING: dict[str, Fault] = {
     "a file holds no image": move_images(0),
     "a file breaks the reader in a way unforeseen": unforeseen,
     "the disk is full": fill_disk(0),
+    "the network fails in the middle of a file": fail_at(FIRST_CALL_OF_FILE_2 + 1, RuntimeError("unforeseen")),
+    "the network always fails": fail_at(1, RuntimeError("unforeseen"), least=2),
+    "the GPU has no memory for a batch": fail_at(2, MemoryError("out of memory"), least=2),
     "the disk fills up later": fill_disk(1),
+    "the disk fills up when three of four files are predicted": fill_disk(4),
     "killed while it writes": kill_in_writing,
     "the time budget is over": lambda k, _: k.settings.append("time_budget_minutes=1e-6"),
     "a test file is never read to its end": hang,
@@ -440,7 +474,7 @@ def check(code: int, expected: str, words: str, told: tuple[str, str]) -> None:
 def run(command: str, situation: str, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1" if situation == "rerun" else "")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch" if situation != "home" else "")
-    kaggle.settings += RUN_OF_TWO_EPOCHS if command == "train" else [f"batch_size={IMAGES}"]
+    kaggle.settings += RUN_OF_TWO_EPOCHS if command == "train" else [f"batch_size={BATCH}"]
     try:
         return kaggle.run(command, monkeypatch, in_a_kernel=situation != "home")
     except Killed:
@@ -499,7 +533,7 @@ def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
 ) -> None:
     assert run("predict", "public", kaggle, monkeypatch) == 0
     unknown = read_stages(capsys.readouterr().out, TINY.hidden_images)
-    assert (unknown.read_images, unknown.files, unknown.network_images) == (24, 6, 24)
+    assert (unknown.read_images, unknown.files, unknown.network_images) == (16, 4, 16)
     assert (unknown.device, unknown.rate) == ("", 0)
     manifest = json.loads((kaggle.weights / MANIFEST_FILE).read_text())
     manifest |= {"device": "Tesla T4", "images_per_second": 3000.4}
@@ -508,7 +542,7 @@ def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
     kaggle.settings.append("test_time_copies=2")
     assert run("predict", "public", kaggle, monkeypatch) == 0
     known = read_stages(capsys.readouterr().out, TINY.hidden_images)
-    assert (known.read_images, known.network_images, known.device, known.rate) == (24, 72, "Tesla T4", 3000)
+    assert (known.read_images, known.network_images, known.device, known.rate) == (16, 48, "Tesla T4", 3000)
 
 
 def test_a_training_stopped_between_two_shards_that_are_drawn_from_together_goes_on_as_if_unbroken(

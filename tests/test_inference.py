@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from multihead import inference
 from multihead.augmentation import Augment, augmentation
 from multihead.crop_resize import crop_resize
+from multihead.errors import UserError
 from multihead.inference import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
 from multihead.settings import ModelSettings, RunSettings
 from multihead.shards import Shard, read_shard, shards_to_predict
@@ -257,17 +258,13 @@ def test_a_first_pass_that_the_budget_cuts_off_is_followed_by_no_other_member(st
     assert predictor.is_late == (len(tables[2]) < 12)
 
 
-def test_an_image_is_blank_where_no_member_sees_anything() -> None:
+def test_a_blank_image_is_named_and_left_out() -> None:
     (shard,) = shards(1, 5)
-    pixels = shard.images.copy()
-    pixels[:2] = 0  # of the first two the first member's crops are blank, of the second image the other's as well
-    other = shard.images.copy()
-    other[1] = 0
     problems: list[str] = []
     models = [MODEL, replace(MODEL, crop="none")]
     members = [Member(Network([0.0]), model, lambda of: of) for model in models]
     with pytest.MonkeyPatch.context() as patch:
-        both = [replace(shard, images=pixels), replace(shard, images=other)]
+        both = [replace(shard, blank=["Test_0_1"])] * 2
         patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(both, 0.0)]))
         run = RunSettings(batch_size=BATCH)
         told = Predictor(members, BENGALI, run, total_images=5, on_problem=lambda problem, _: problems.append(problem))
@@ -382,4 +379,88 @@ def test_an_image_file_that_cannot_be_read_counts_as_lost() -> None:
         predictor = Predictor(members, BENGALI, run, total_images=8, on_problem=no_problem)
         (table,) = predictor.predict_files([Path("a")])
     assert table.index.tolist() == list(shard.ids)
-    assert predictor.lost_share == 3 / 8
+    assert predictor.images_attempted == 8
+
+
+class Failing(Network):
+    """Raises an error for batches that are larger than the device takes, or that hold a certain image."""
+
+    def __init__(self, error: Exception, most: int = 10**9, image: bytes = b"") -> None:
+        super().__init__([0.0])
+        self.error, self.most, self.image, self.batches = error, most, image, list[int]()
+
+    def predict_on_batch(self, images: Any) -> dict[str, Any]:
+        self.batches.append(len(images))
+        if len(images) > self.most or self.image in {image.tobytes() for image in images}:
+            raise self.error
+        return self._answers(images)
+
+
+def predict_with(networks: list[Any], of: list[Shard], **settings: Any) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return the tables of two files, and what was said of problems."""
+    problems: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
+        members = [Member(network, MODEL, lambda of: of, JITTER) for network in networks]
+        run = RunSettings(batch_size=BATCH, **settings)
+        predictor = Predictor(
+            members, BENGALI, run, total_images=12, on_problem=lambda problem, _: problems.append(problem)
+        )
+        return list(predictor.predict_files([Path("a"), Path("b")])), problems
+
+
+FULL = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 268435456 bytes.")
+
+
+def test_out_of_memory_predicting_goes_on_with_half_the_batch_size(capsys: pytest.CaptureFixture[str]) -> None:
+    of = shards(2, 6)
+    network = Failing(FULL, most=2)
+    tables, problems = predict_with([network], of)
+    assert network.batches == [4, 2, *[2] * 6]
+    assert not problems
+    assert "warning: the device is out of memory; from here on in batches of 2\n" in capsys.readouterr().out
+    for table, expected in zip(tables, predict_with([Network([0.0])], of)[0], strict=True):
+        assert table.equals(expected)
+
+
+def test_out_of_memory_again_and_any_other_failure_cost_the_rest_of_their_file() -> None:
+    of = shards(2, 6)
+    fifth = of[0].images[4].tobytes()
+    for error, batches in ((FULL, [4, 4, 4, 2, *[2] * 3]), (ValueError("odd"), [4, 4, 4, 4, 4])):
+        network = Failing(error, image=fifth)
+        tables, problems = predict_with([network], of)
+        assert [list(table.index) for table in tables] == [list(of[0].ids[:4]), list(of[1].ids)]
+        assert problems == [f"the network failed on image 5 of 6: {error}"]
+        assert network.batches == batches
+
+
+def test_a_member_or_a_copy_that_fails_costs_no_image_its_answer() -> None:
+    of = shards(2, 6)
+    expected = predict_with([Network([0.0])], of)[0]
+    tables, problems = predict_with([Network([0.0]), Failing(ValueError("odd"), most=0)], of)
+    assert problems == [
+        "the network failed on image 1 of 1: odd",  # as it is compiled
+        *["the network failed on image 1 of 6: odd"] * 2,
+    ]
+    assert all(table.equals(other) for table, other in zip(tables, expected, strict=True))
+
+
+def test_images_of_a_file_that_is_lost_are_not_waited_for() -> None:
+    """The time that they would have taken is left for copies."""
+    clock = [0.0]
+    network, of = Network(clock), shards(2, 8)
+
+    def crops_ahead(*_: Any, on_error: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
+        yield [of[0]], 0.0
+        on_error(UserError("cut off"))
+        yield [of[1]], 0.0
+
+    run = RunSettings(batch_size=BATCH, test_time_copies=1, time_budget_minutes=6.5 / 0.9 / 60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "crops_ahead", crops_ahead)
+        patch.setattr(inference, "elapsed", lambda: clock[0])
+        members = [Member(network, MODEL, lambda of: of, JITTER)]
+        predictor = Predictor(members, BENGALI, run, total_images=24, on_problem=lambda *_: None)
+        tables = list(predictor.predict_files([Path(name) for name in "abc"]))
+    assert [len(table) for table in tables] == [8, 8]
+    assert network.seen == 6  # two batches of each file, and a copy of the last one's

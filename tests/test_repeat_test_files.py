@@ -48,7 +48,8 @@ def test_a_submission_of_all_images_matches_the_sample(repeated: Path, tmp_path:
         ids = pd.Index(read_shard(file, BENGALI).ids)
         submission.add(pd.DataFrame(dict.fromkeys(BENGALI.heads, 1), index=ids))
     assert not submission.problems()
-    assert submission.write() == 150
+    submission.write()
+    assert submission.rows == 150
     assert pd.read_csv(sample).row_id.tolist()[:3] == [
         "Test_0_consonant_diacritic",
         "Test_0_grapheme_root",

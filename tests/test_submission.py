@@ -32,7 +32,8 @@ def write(folder: Path, images: int, tables: list[pd.DataFrame], name: str = "su
     submission = submission_of_sample(folder / name, sample(folder, images), BENGALI, PRIOR)
     for table in tables:
         submission.add(table)
-    assert submission.write() == 3 * images
+    submission.write()
+    assert submission.rows == 3 * images
     return submission
 
 
@@ -61,7 +62,7 @@ def test_rows_without_a_prediction_have_the_prior(tmp_path: Path) -> None:
     assert submission.problems() == [
         "3 rows of sample_submission.csv have no prediction: Test_3_consonant_diacritic, ..."
     ]
-    assert submission.unanswered_share == 0.25
+    assert submission.answered_share == 0.75
     last = (tmp_path / "submission.csv").read_text().splitlines()[-3:]
     assert last == [f"Test_3_{head},{PRIOR[head]}" for head in ORDER]
 

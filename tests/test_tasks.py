@@ -575,7 +575,8 @@ def test_a_sample_with_a_row_per_image_is_answered_in_its_form(tmp_path: Path) -
     submission.add(pd.DataFrame({"label": [7, 9]}, index=["3", "1"]))
     assert submission.images == 3
     assert submission.problems() == ["1 rows of sample_submission.csv have no prediction: 2"]
-    assert submission.write() == 3
+    submission.write()
+    assert submission.rows == 3
     assert (tmp_path / "submission.csv").read_text() == "ImageId,Label\n1,9\n2,4\n3,7\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multihead.background import is_busy
-from multihead.errors import UserError
+from multihead.errors import UserError, first_line
 from multihead.kaggle_paths import find_input, is_kernel, is_rerun, working_folder
 from multihead.progress import say
 from multihead.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not w
     from multihead.submission import Submission
     from multihead.weights import Manifest
 
-MAX_PRIOR_SHARE = 0.2  # of rows with the most frequent class; above it a score would mislead
+MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -179,18 +179,31 @@ def _fill(
     on_problem: Callable[[str, Exception | None], None],
 ) -> int:
     """Put predictions into the submission as they come, and it into the working folder; return its rows."""
+    share_on_disk = 0.0
     for table in tables:
-        submission.add(table)
-        if is_rerun():
-            submission.write()
+        try:
+            submission.add(table)
+            if is_rerun():
+                submission.write()
+                share_on_disk = submission.answered_share
+        except Exception as error:  # what was written before is still there
+            on_problem(first_line(error), error)
     if predictor.is_late:
         on_problem(f"time budget of {run.time_budget_minutes:g} minutes: the rest is not predicted", None)
     for problem in submission.problems():
         on_problem(problem, None)
-    share = predictor.lost_share if predictor.is_late else submission.unanswered_share
-    if share > MAX_PRIOR_SHARE:
-        raise UserError(f"{share:.0%} of the rows have no prediction; their score would say nothing")
-    return submission.write()
+    attempted = predictor.images_attempted / max(1, submission.images)
+    needed = attempted * (1 - MAX_LOST_SHARE)
+    if submission.answered_share < needed:
+        lost = 1 - submission.answered_share / attempted
+        raise UserError(f"{lost:.0%} of the rows that were attempted have no prediction; their score would say nothing")
+    try:
+        submission.write()
+    except OSError as error:
+        if not share_on_disk or share_on_disk < needed:
+            raise
+        on_problem(f"{error}; {share_on_disk:.0%} of the rows in the file are predicted", error)
+    return submission.rows
 
 
 def _refuse(problem: str, cause: Exception | None) -> None:

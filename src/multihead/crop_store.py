@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from multihead.background import in_background
 from multihead.crop_resize import crop_resize
@@ -49,12 +50,18 @@ def read_crops(
         for number, model in enumerate(models):
             if model.as_read(task) == as_read:
                 crops = crop_resize(full.images, model.image_size, model.crop_of(task), task.dark_ink)
-                cropped[number] = replace(full, images=crops, shown=shown)
+                cropped[number] = replace(full, images=crops, shown=shown, blank=_blank_ids(full, crops))
         del full  # those of one size are in memory at a time
     shards = _of_the_same_images([cropped[number] for number in range(len(models))])
     seconds = elapsed() - started
     say(f"{part.name}: {len(shards[0].ids)} images read and cropped in {seconds:.1f} s")
     return shards, seconds
+
+
+def _blank_ids(full: Shard, crops: NDArray[np.uint8]) -> list[str]:
+    """Return the ids of the images of one value; a speck of ink, which fills its crop, is none of them."""
+    suspects = np.flatnonzero(crops.max(axis=(1, 2, 3)) == crops.min(axis=(1, 2, 3)))
+    return [full.ids[row] for row in suspects.tolist() if full.images[row].max() == full.images[row].min()]
 
 
 def _of_the_same_images(shards: list[Shard]) -> list[Shard]:

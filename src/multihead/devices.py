@@ -39,6 +39,16 @@ def prepare_devices(run: RunSettings, backbone: str = "") -> None:
     say(f"Keras {keras.__version__} on {backend}: {', '.join(gpus) if gpus else 'no GPU, the CPU'}")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a backend says by an exception that the device has no memory for what it was to compute.
+
+    TensorFlow raises ResourceExhaustedError, JAX an error of XLA with that status in its text, cuDNN words of its own.
+    """
+    words = ("resource_exhausted", "out of memory", "oom when allocating", "alloc_failed", "failed to allocate")
+    kinds = (type(error).__name__ == "ResourceExhaustedError", isinstance(error, MemoryError))
+    return any(kinds) or any(word in str(error).lower() for word in words)
+
+
 def device_name() -> str:
     """Return the name of the device that the network runs on, the first GPU or "CPU"."""
     import keras

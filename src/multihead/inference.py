@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from multihead.augmentation import Augment
 from multihead.crop_store import crops_ahead
-from multihead.errors import OutOfTimeError
+from multihead.devices import is_out_of_memory
+from multihead.errors import OutOfTimeError, first_line
 from multihead.generator import Draw, random_for
 from multihead.progress import Pace, Stage, elapsed, say
 from multihead.settings import ModelSettings, RunSettings
@@ -32,14 +33,24 @@ def predict_probabilities(
     deadline: float = math.inf,
     change: Callable[[Images, int], Images] | None = None,
 ) -> Probabilities:
-    """Return {head: float32 (n, classes)} for uint8 crops (n, height, width, c).
+    """Return {head: float32 (n, classes)} for uint8 crops (n, height, width, c), as answered_batches yields them."""
+    return _joined(list(answered_batches(network, images, batch_size, deadline, change)))
+
+
+def answered_batches(
+    network: Any,
+    images: Images,
+    batch_size: int,
+    deadline: float = math.inf,
+    change: Callable[[Images, int], Images] | None = None,
+) -> Iterator[Probabilities]:
+    """Yield {head: float32 (b, classes)} for each batch of uint8 crops (n, height, width, c).
 
     Every batch has the same shape, the last one padded and cut, so the network is compiled once. Where the next
-    batch, as long as the longest so far, would end after the deadline, in seconds since the process started, n is
-    what was done by then; the first batch is always begun.
+    batch, as long as the longest so far, would end after the deadline, in seconds since the process started, it is the
+    end; the first batch is always begun.
     change: is given each batch and its number, and returns what the network sees in its place.
     """
-    parts: list[Probabilities] = []
     pace, longest = Pace(10), 0.0
     for number, start in enumerate(range(0, len(images) or 1, batch_size)):
         begun = elapsed()
@@ -47,12 +58,15 @@ def predict_probabilities(
         seen = change(batch, number) if change else batch
         padded = np.concatenate([seen, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
         answers = network.predict_on_batch(padded)
-        parts.append({head: np.asarray(of)[: len(batch)] for head, of in answers.items()})
+        yield {head: np.asarray(answer)[: len(batch)] for head, answer in answers.items()}
         longest = max(longest, elapsed() - begun)
         if elapsed() + longest > deadline:
             break
         if pace.is_due():
             say(f"  {start + len(batch)} of {len(images)} images predicted")
+
+
+def _joined(parts: Sequence[Probabilities]) -> Probabilities:
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
 
 
@@ -93,11 +107,23 @@ class Member(NamedTuple):
     augment: Augment | None = None
 
 
+class Answer(NamedTuple):
+    """What a member says of a file's images, or of the first of them: up to the deadline, or to a failure."""
+
+    probabilities: Probabilities
+    has_failed: bool
+
+    @property
+    def images(self) -> int:
+        return len(next(iter(self.probabilities.values())))
+
+
 class Predictor:
     """Predicts a competition's test files within the time budget.
 
     total_images: how many are to be predicted, as far as is known.
-    on_problem is told of a file that cannot be read and of images that get no answer; if it returns, they are left out.
+    on_problem is told of a file that cannot be read, of a network that fails, and of images that get no answer; if it
+    returns, the images that this costs are left out.
     """
 
     def __init__(
@@ -112,18 +138,22 @@ class Predictor:
         self._members, self._task, self._run = members, task, run
         self._models = {member.model.crops_of(task): member.model for member in members}
         self._on_problem = on_problem
-        self._deadline = run.deadline()
+        self._deadline, self._batch_size = run.deadline(), run.batch_size
         self._total_images = self._images_left = total_images
+        self._images_attempted = 0
         self._reading, self._first_pass, self._more_passes = Stage(), Stage(), Stage()
         self._last_pass: dict[Member, tuple[float, int]] = {}  # its seconds and images
         self._has_warned = False
-        self._files, self._files_read, self._files_lost, self._images_lost = 1, 0, 0, 0
+        self._files, self._files_read, self._files_lost = 1, 0, 0
         self.is_late = False  # whether the time budget ended before the images
 
     @property
-    def lost_share(self) -> float:
-        """About what share of the images has no prediction for another reason than the time budget."""
-        return self._files_lost / self._files + self._images_lost / max(1, self._total_images)
+    def images_attempted(self) -> int:
+        """How many images were to be predicted, without those that the time budget left out.
+
+        Of a file that cannot be read nobody knows how many it holds: as many as another, on average.
+        """
+        return min(self._images_attempted, self._total_images) if self.is_late else self._total_images
 
     @property
     def stages(self) -> str:
@@ -146,34 +176,44 @@ class Predictor:
         crops = crops_ahead(files, self._task, models, deadline=self._deadline, on_error=self._lose_file)
         for member in self._members:  # compiles them while the first file is read
             nothing = np.zeros((1, *member.model.image_size, self._task.image_shape[2]), np.uint8)
-            predict_probabilities(member.network, nothing, self._run.batch_size)
+            self._answer(member, {member.model.crops_of(self._task): nothing}, math.inf)
         try:
             for number, (shards, seconds) in enumerate(crops):
                 self._reading.add(len(shards[0].ids), seconds)
                 self._files_read += 1
-                yield self._predict(shards, number)
+                try:
+                    table = self._predict(shards, number)
+                except Exception as error:  # costs its file, not the submission
+                    self._on_problem(first_line(error), error)
+                    continue
+                yield table
         except OutOfTimeError:
             self.is_late = True
 
     def _lose_file(self, error: Exception) -> None:
+        files_left = max(1, self._files - self._files_read - self._files_lost)
+        self._images_left -= self._images_left // files_left
+        self._images_attempted += math.ceil(self._total_images / self._files)
         self._files_lost += 1
-        self._on_problem(str(error), error)
+        self._on_problem(first_line(error), error)
 
     def _predict(self, shards: Sequence[Shard], number: int) -> pd.DataFrame:
         shard = shards[0]
-        self._images_lost += len(shard.unreadable)
-        is_blank = np.all([of.images.max(axis=(1, 2, 3)) == of.images.min(axis=(1, 2, 3)) for of in shards], axis=0)
+        is_blank = np.isin(shard.ids, shard.blank)
         self._leave_out("blank images", shard.ids, is_blank)
         kept = slice(None) if not is_blank.any() else ~is_blank  # the mask copies them
         crops = {of: cropped.images[kept] for of, cropped in zip(self._models, shards, strict=True)}
         ids = np.asarray(shard.ids, dtype=object)[~is_blank]
         started = elapsed()
-        probabilities = self._answer(self._members[0], crops, self._deadline)
-        self._first_pass.add(len(shard.ids), elapsed() - started)
         self._images_left -= len(shard.ids) + len(shard.unreadable)
-        done = len(probabilities[next(iter(probabilities))])
-        self.is_late |= done < len(ids)
-        whole = done and not self.is_late
+        self._images_attempted += len(shard.ids) + len(shard.unreadable)
+        first = self._answer(self._members[0], crops, self._deadline)
+        probabilities, done = first.probabilities, first.images
+        self._first_pass.add(len(shard.ids), elapsed() - started)
+        if done < len(ids) and not first.has_failed:
+            self.is_late = True
+            self._images_attempted -= len(ids) - done
+        whole = done and not first.has_failed and not self.is_late
         added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
         told = f" {1 + added} times" if added else ""
         say(f"{done} of {len(shard.ids)} images predicted{told} in {elapsed() - started:.1f} s")
@@ -187,16 +227,31 @@ class Predictor:
 
     def _answer(
         self, member: Member, crops: Crops, deadline: float, change: Callable[[Images, int], Images] | None = None
-    ) -> Probabilities:
+    ) -> Answer:
+        """Return what a member says; out of the device's memory it goes on, once, with half the batch size."""
         images = crops[member.model.crops_of(self._task)]
-        return member.adjust(predict_probabilities(member.network, images, self._run.batch_size, deadline, change))
+        parts: list[Probabilities] = [{head: np.zeros((0, len(c)), np.float32) for head, c in self._task.heads.items()}]
+        done, may_halve, has_failed = 0, self._batch_size > 1, False
+        while True:
+            try:
+                for part in answered_batches(member.network, images[done:], self._batch_size, deadline, change):
+                    parts.append(part)
+                    done += len(next(iter(part.values())))
+            except Exception as error:
+                if may_halve and is_out_of_memory(error):
+                    may_halve, self._batch_size = False, self._batch_size // 2
+                    say(f"warning: the device is out of memory; from here on in batches of {self._batch_size}")
+                    continue
+                has_failed = True
+                self._on_problem(f"the network failed on image {done + 1} of {len(images)}: {first_line(error)}", error)
+            return Answer(member.adjust(_joined(parts)), has_failed)
 
     def _add_passes(self, probabilities: Probabilities, crops: Crops, number: int, seconds: float) -> int:
         """Add what the other members say, then what all say of jittered copies; return how many the budget allowed.
 
         A pass is begun where it, and all images to come with one each, fit into the budget: as this member's last pass
         or else the first one over these images took, `seconds`, and all before as long as they did. It is cut off where
-        the time of those images begins.
+        the time of those images begins. One that fails is the last.
         """
         images = len(next(iter(crops.values())))
         passes: list[tuple[Member, int | None]] = [(member, None) for member in self._members[1:]]
@@ -207,7 +262,7 @@ class Predictor:
             to_come = max(0, self._images_left) * once
             started = elapsed()
             took, images_of = self._last_pass.get(member, (seconds, images))
-            if started + took * (images / images_of) + to_come > self._deadline:
+            if started + took * (images / max(1, images_of)) + to_come > self._deadline:
                 if not self._has_warned:
                     left_out = "test-time copies" if added >= len(self._members) - 1 else "members of the ensemble"
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
@@ -216,23 +271,24 @@ class Predictor:
             change = None
             if member.augment and copy is not None:
                 change = jitter(member.augment, self._run.seed, copy, number)
-            answers = self._answer(member, crops, self._deadline - to_come, change)
-            is_finite = _is_finite(answers)
-            self._last_pass[member] = elapsed() - started, len(is_finite)
-            self._more_passes.add(len(is_finite), elapsed() - started)
-            had_none = ~_is_finite(probabilities)[: len(is_finite)]
+            answer = self._answer(member, crops, self._deadline - to_come, change)
+            is_finite = _is_finite(answer.probabilities)
+            self._last_pass[member] = elapsed() - started, answer.images
+            self._more_passes.add(answer.images, elapsed() - started)
+            had_none = ~_is_finite(probabilities)[: answer.images]
             for head, of in probabilities.items():
-                done = of[: len(is_finite)]
+                done = of[: answer.images]
                 done[had_none] = 0
-                done[is_finite] += answers[head][is_finite]
+                done[is_finite] += answer.probabilities[head][is_finite]
                 done[had_none & ~is_finite] = np.nan
+            if answer.has_failed:
+                return added
         return len(passes)
 
     def _leave_out(self, what: str, ids: Sequence[str], is_left_out: NDArray[np.bool_]) -> None:
         if is_left_out.any():
             named = [ids[i] for i in np.flatnonzero(is_left_out)[:5]]
             count = int(is_left_out.sum())
-            self._images_lost += count
             self._on_problem(f"{what}, {count}: {', '.join(named)}{', ...' if count > 5 else ''}", None)
 
 

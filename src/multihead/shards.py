@@ -27,7 +27,8 @@ class Shard:
     ids: n image ids. images: uint8 (n, H, W, c). labels: for each head, int64 (n,) indices into
     Task.heads[head]; None for test images. shown: of crops, the first few full images, which a report shows;
     photographs that are taken whole as squares with a margin.
-    unreadable: the ids of image files that could not be read; they are not among the n.
+    unreadable: the ids of image files that could not be read; they are not among the n. blank: of crops, the ids of
+    those whose full image has one value all over.
     """
 
     ids: Sequence[str]
@@ -35,6 +36,7 @@ class Shard:
     labels: Mapping[str, NDArray[np.int64]] | None
     shown: NDArray[np.uint8] | None = None
     unreadable: Sequence[str] = ()
+    blank: Sequence[str] = ()
 
 
 def shards_to_train(folder: Path, task: Task, fold: int = 0) -> list[Part]:

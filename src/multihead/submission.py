@@ -82,12 +82,17 @@ class Submission:
         return len(self._rows) // (len(self._task.heads) if self._is_long else 1)
 
     @property
-    def unanswered_share(self) -> float:
+    def answered_share(self) -> float:
+        """The share of the rows that have a prediction."""
         answered = np.concatenate(list(self._is_answered.values()))
-        return float((~answered).mean()) if len(answered) else 0.0
+        return float(answered.mean()) if len(answered) else 1.0
 
-    def write(self) -> int:
-        """Put the table in place at once, and return the number of its rows."""
+    @property
+    def rows(self) -> int:
+        return len(self._rows)
+
+    def write(self) -> None:
+        """Put the table in place at once."""
         table = pd.DataFrame({self._rows.name: self._rows})
         for column in dict.fromkeys(self._columns.values()):
             values = np.empty(len(self._rows), object)
@@ -96,7 +101,6 @@ class Submission:
             table[column] = pd.Series(values).infer_objects()
         with whole_file(self._path) as new:
             table.to_csv(new, index=False, lineterminator="\n")
-        return len(table)
 
 
 def submission_of_sample(path: Path, sample: Path, task: Task, prior: Mapping[str, Label]) -> Submission:
