@@ -20,6 +20,7 @@ python build_kernel.py pull predict       instead, where the data is no competit
 """
 
 import argparse
+import os
 import shutil
 import signal
 import subprocess
@@ -107,10 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
         parser.error("--rows repeats the test files, and --kernel train reads none")
     _end_as_by_ctrl_c()
+    code = 0
     try:
         if arguments.command == "check":
-            return check()
-        if arguments.command in ("push", "pull", "stage", "status", "submit"):
+            code = check()
+        elif arguments.command in ("push", "pull", "stage", "status", "submit"):
             go_on(arguments)
         elif arguments.command == "fetch-weights":
             print(fetch_weights(arguments.kind, arguments.backbone))
@@ -123,6 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             dry_run(arguments.data, _machine(arguments), arguments.task)
         else:
             build(arguments.owner)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads the output wants no more, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try again to write
+        return 141
     except (BundlerError, RehearsalError, OSError) as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
@@ -130,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
+    return code
 
 
 def _end_as_by_ctrl_c() -> None:

@@ -314,6 +314,10 @@ def spend_time(patch: pytest.MonkeyPatch, _: Trainer) -> None:
     patch.setattr("multihead.training.elapsed", itertools.count(10**9).__next__)
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def stop_saving(checkpoints_before: int, ending: BaseException) -> Fault:
     """End the writing of a checkpoint half way."""
 
@@ -445,6 +449,8 @@ TRAINING: dict[str, Fault] = {
     "the time budget is over before a shard is read": lambda k, _: k.settings.append("time_budget_minutes=1e-6"),
     "the time budget is over in the first epoch": before_epoch(1, spend_time),
     "the time budget is over later": before_epoch(2, spend_time),
+    "Ctrl-C before a shard is done": before_epoch(1, interrupt),
+    "Ctrl-C in the second epoch": before_epoch(2, interrupt),
     "the disk is full": stop_saving(0, NO_SPACE),
     "the disk fills up in the second epoch": stop_saving(4, NO_SPACE),
     "killed while it saves, in the second epoch": stop_saving(4, Killed()),

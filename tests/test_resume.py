@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -133,6 +134,20 @@ def test_killed_ten_times_a_training_ends_with_the_same_bits(unbroken: Path, dra
     assert "going on from" in training.run_to_the_end()
     assert_same_end(training.working, unbroken)
     assert not list(training.working.glob("new-*"))
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_the_same_command_goes_on_to_the_same_bits(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
+    training = Training(tmp_path / "kaggle", drawn)
+    process, is_time = training.start(), training.is_fitting(0.2)
+    while not is_time():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    last = training.told().splitlines()[-1]
+    assert last == f"interrupted: the same command goes on from {training.working / CHECKPOINT_FILE}"
+    assert "going on from" in training.run_to_the_end()
+    assert_same_end(training.working, unbroken)
 
 
 @pytest.mark.slow

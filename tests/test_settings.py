@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -175,3 +178,28 @@ def test_the_settings_that_are_shipped_are_valid() -> None:
     assert files
     for path in files:
         read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (f"learning_rate=1{'0' * 400}", r"learning_rate = inf; expected a finite number"),
+        (f"epochs=1{'0' * 5000}", r"epochs = '10+'; expected a whole number"),
+    ],
+)
+def test_a_number_that_no_float_can_hold_is_a_mistake_like_any_other(override: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        read_settings(None, [override])
+
+
+def test_an_output_that_nobody_reads_any_more_is_no_error() -> None:
+    """As of `... | head`: the pipe is closed before the first line."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = os.environ | {"PYTHONPATH": str(HOUSE / "src")}
+    for command in (["-m", "multihead.app", "settings"], [str(HOUSE / "build_kernel.py"), "check"]):
+        done = subprocess.run(
+            [sys.executable, *command], env=environment, stdout=writer, stderr=subprocess.PIPE, check=False
+        )
+        assert (done.returncode, done.stderr) == (141, b""), command
+    os.close(writer)

@@ -24,16 +24,23 @@ if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not w
     from multihead.submission import Submission
     from multihead.weights import Manifest
 
+INTERRUPTED, CLOSED_PIPE = 130, 141  # exit codes: 128 and the number of SIGINT or SIGPIPE
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, or 2 after one line about a mistake of the user's; 1 at Kaggle's.
 
+    It is 130 after Ctrl-C, and 141 where the output's reader went away, as a shell has them.
     Where a thread still reads or hangs, the process ends here: Python's own end would wait for libraries that do,
     or break off in the middle of one.
     """
-    code = _run(_parser().parse_args(argv))
+    try:
+        code = _run(_parser().parse_args(argv))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads the output wants no more, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try again to write
+        code = CLOSED_PIPE
     if code and is_kernel():  # Kaggle knows only success and failure
         code = 1
     if is_busy() and "ipykernel" not in sys.modules:
@@ -59,6 +66,11 @@ def _run(arguments: argparse.Namespace) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
+    except KeyboardInterrupt as interruption:
+        print(f"interrupted{''.join(f': {text}' for text in interruption.args)}", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a full disk, a file that went away: the machine's fault, and its words are enough
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return 2

@@ -79,6 +79,8 @@ def write_report(folder: Path) -> Path:
         return _figure(picture)
 
     try:
+        score, model = run.manifest["score"], run.manifest["model"]
+        title = f"{model['task']}, {model['backbone']}" + (f": score {score['total']:.4f}" if score else "")
         sections = [
             ("What it was", _facts(run)),
             ("How it learned", _learning(run, figure)),
@@ -90,14 +92,15 @@ def write_report(folder: Path) -> Path:
         ]
     except ImportError as error:
         raise UserError(f"matplotlib is needed to draw: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # a key or a column is not there, or odd
+        files = f"{MANIFEST_FILE} and {HISTORY_FILE}"
+        raise UserError(f"{folder}: {files} are not what a training leaves ({error!r})") from error
     out = folder / REPORT_FOLDER
     for stale in out.glob("*.png"):
         stale.unlink()
     for picture in pictures:
         (out / picture.name).write_bytes(picture.content)
-    score = run.manifest["score"]
-    title = f"{run.manifest['model']['task']}, {run.manifest['model']['backbone']}"
-    page = _page(title + (f": score {score['total']:.4f}" if score else ""), sections)
+    page = _page(title, sections)
     with whole_file(out / PAGE_FILE) as new:
         new.write_text(page, encoding="utf-8")
     return out / PAGE_FILE
@@ -116,8 +119,9 @@ def _read_run(folder: Path) -> Run:
     if sha256 != record.sha256:
         raise UserError(f"{path}: is not of the weights that the record in {REPORT_FOLDER}/ tells of")
     history = _read_history(folder / HISTORY_FILE)
-    if history and manifest["epoch"] not in history.get("epoch", ()):  # killed between the two
-        raise UserError(f"{folder / HISTORY_FILE}: does not have epoch {manifest['epoch']}, whose weights were saved")
+    epoch = manifest.get("epoch")
+    if history and epoch not in history.get("epoch", ()):  # killed between the two
+        raise UserError(f"{folder / HISTORY_FILE}: does not have epoch {epoch}, whose weights were saved")
     return Run(manifest, record, history)
 
 

@@ -278,7 +278,7 @@ def _read_tables(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # its encoding, its form, or a number of thousands of digits
         raise UserError(f"{path}: not TOML ({error})") from error
 
 
@@ -292,7 +292,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
         return key, value
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number of thousands of digits
         return key, value
 
 
@@ -304,7 +304,7 @@ def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: s
     if parts is not None and len(parts) == len(default):
         return tuple(_checked(d, rule, key, v, source) for d, v in zip(default, parts, strict=True))
     if type(default) is float and type(value) is int:
-        value = float(value)
+        value = _as_float(value)
     low, high = rule["low"], rule["high"]
     if type(value) is not type(default):
         allowed = _TYPE_NAMES.get(type(default)) or (f"{len(default)} whole numbers" if default else "a list of texts")
@@ -319,6 +319,14 @@ def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: s
     else:
         return value
     raise UserError(f"{source}: {key} = {value!r}; expected {allowed}")
+
+
+def _as_float(number: int) -> float:
+    """Return a whole number as a float, one that none can hold as infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _shown(choices: tuple[str, ...], given: str) -> str:

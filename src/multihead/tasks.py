@@ -3,8 +3,8 @@
 A task of one's own is a task.toml beside settings.toml, its keys those of Task.
 """
 
-import math
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -187,7 +187,7 @@ def read_task(path: Path) -> Task:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # its encoding, its form, or a number of thousands of digits
         raise UserError(f"{path}: not TOML ({error})") from error
     task = task_from(values, path.name)
     if task.name in TASKS:
@@ -280,7 +280,7 @@ def _maps_to(*kinds: type) -> Any:
 
 
 def _is_weights(value: Any) -> bool:
-    return _maps_to(int, float)(value) and all(0 < of < math.inf for of in value.values())
+    return _maps_to(int, float)(value) and all(0 < of <= sys.float_info.max for of in value.values())
 
 
 _TEXT = (_is_text, "a text")

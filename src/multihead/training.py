@@ -90,7 +90,7 @@ class Trainer:
         _create_variables(self.network)
         self.average = self._new_average()
         self.state = TrainingState()
-        self._has_weights = False  # of this training, in the working folder
+        self._has_weights = self._has_checkpoint = False  # of this training, in the working folder
         self._images_per_second = 0.0  # of this epoch, as far as this process fitted it
         self._answers_per_second: float | None = None  # of the network alone, on this device
         self._samples: Samples | None = None  # for the report
@@ -115,7 +115,16 @@ class Trainer:
                 self._stop_at_last_good(error)
             except OutOfTimeError:
                 self._stop_in_time(store)
+            except KeyboardInterrupt as interruption:
+                raise KeyboardInterrupt(self._left_in_words()) from interruption
         return self.state
+
+    def _left_in_words(self) -> str:
+        """Return what a training that is broken off leaves, and how it goes on."""
+        if not self._has_checkpoint:
+            return "no shard was done, so nothing is kept"
+        how = " with --set resume=auto" if self.run.resume == "off" else ""
+        return f"the same command{how} goes on from {self.working / CHECKPOINT_FILE}"
 
     def _is_over(self) -> bool:
         """Tell whether no further epoch follows, and say why where it ends early."""
@@ -175,7 +184,8 @@ class Trainer:
         if changed:
             say(f"from here on with another {', '.join(changed)}")
         self._check_weights()
-        if folder != self.working:
+        self._has_checkpoint = folder == self.working
+        if not self._has_checkpoint:
             self._checkpoint()
 
     def _check_weights(self) -> None:
@@ -200,6 +210,7 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         save_checkpoint(self.working, self.network, self._identity, asdict(self.state), self.average)
+        self._has_checkpoint = True
 
     def _fit_epoch(self, store: CropStore) -> None:
         """Fit what the epoch has left; OutOfTimeError where the time budget ends before it."""
