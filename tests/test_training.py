@@ -269,6 +269,22 @@ def test_onednn_is_asked_for_before_keras_where_it_makes_a_network_faster(
     assert f"oneDNN: {asked}\n" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("gpus", "named"),
+    [
+        ([], "no GPU, the CPU"),
+        (["Tesla T4"], "Tesla T4"),
+        (["Tesla T4"] * 2, "Tesla T4, the first of 2 GPUs; the others are not used"),
+    ],
+)
+def test_of_several_gpus_the_one_that_works_is_named(
+    gpus: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("multihead.devices._gpus", lambda _: gpus)
+    prepare_devices(RunSettings())
+    assert capsys.readouterr().out.endswith(f"on tensorflow: {named}\n")
+
+
 @pytest.mark.slow
 def test_training_in_mixed_precision_leaves_float32_weights(drawn: Path, tmp_path: Path) -> None:
     run = run_of(epochs=1, mixed_precision=True)

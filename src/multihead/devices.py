@@ -36,7 +36,8 @@ def prepare_devices(run: RunSettings, backbone: str = "") -> None:
             "turn the accelerator on (enable_gpu in kernel-metadata.json) or set require_gpu = false"
         )
     keras.config.set_dtype_policy("mixed_float16" if run.mixed_precision else "float32")
-    say(f"Keras {keras.__version__} on {backend}: {', '.join(gpus) if gpus else 'no GPU, the CPU'}")
+    idle = f", the first of {len(gpus)} GPUs; the others are not used" if len(gpus) > 1 else ""
+    say(f"Keras {keras.__version__} on {backend}: {gpus[0] + idle if gpus else 'no GPU, the CPU'}")
 
 
 def is_out_of_memory(error: Exception) -> bool:
