@@ -20,8 +20,8 @@ KINDS = {
         "IMAGENET_WEIGHTS_HASHES",
     ),
 }
-# The other networks' ImageNet weights without their top, as keras.applications names, keeps and verifies them. It
-# publishes no checksums of mobilenet and mobilenetv2.
+# The other networks' ImageNet weights without their top, as keras.applications names, keeps and verifies them: by MD5,
+# which finds a damaged download, and not one that was forged. It publishes no checksums of mobilenet and mobilenetv2.
 KERAS_FOLDER = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _TENSORFLOW = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_FILES = {
