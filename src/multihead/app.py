@@ -1,11 +1,13 @@
 """The commands: train, predict, evaluate, report, inspect, settings."""
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,20 +34,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, or 2 after one line about a mistake of the user's; 1 at Kaggle's.
 
     It is 130 after Ctrl-C, and 141 where the output's reader went away, as a shell has them.
-    Where a thread still reads or hangs, the process ends here: Python's own end would wait for libraries that do,
-    or break off in the middle of one.
+    Where a thread still reads or hangs, the process ends here, after a traceback too: Python's own end would wait for
+    libraries that do, or abort the process in the middle of one.
     """
+    code = 1
     try:
         code = _run(_parser().parse_args(argv))
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads the output wants no more, as head does
+    except (
+        OSError
+    ) as error:  # the output takes no more: whoever reads it wants no more, as head does, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try again to write
-        code = CLOSED_PIPE
+        code = CLOSED_PIPE if isinstance(error, BrokenPipeError) else code
+    except Exception:
+        if not is_busy():
+            raise
+        traceback.print_exc()
     if code and is_kernel():  # Kaggle knows only success and failure
         code = 1
     if is_busy() and "ipykernel" not in sys.modules:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a log that takes no more is no reason to fail
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     return code
 
