@@ -134,19 +134,21 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
             task_from(raw["task"], path.name),
             {head: tuple(counts) for head, counts in raw["train_counts"].items()},
             {head: float(exponent) for head, exponent in raw["prior_exponents"].items()},
-            raw["score"],
+            raw.get("score"),
             raw["epoch"],
             raw["sha256"],
             raw["versions"],
             {head: np.array(rows, np.float64) for head, rows in raw["probe"].items()},
-            raw["device"],
-            raw["images_per_second"],
+            raw.get("device", ""),
+            raw.get("images_per_second"),
             checked_steps(raw["augmentation"], path.name),
         )
         found = _sha256(weights)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise UserError(f"{path}: not a manifest of weights: no {error.args[0]}") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a manifest of weights ({error!r})") from error
     if found != manifest.sha256:
         raise UserError(f"{weights}: SHA-256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...")
