@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from bundler.staging import MANIFEST_FILE
 
 TASK_FILE = "task.toml"
 TRUTH_FILE = "truth.csv"
+LEADS_OUT = r"^[/~]|^[A-Za-z]:|\\|(^|/)\.\.(/|$)"  # of the data folder, on any system
 PATTERNS = ("train_files", "labels_file", "test_files", "sample_submission")
 
 
@@ -123,7 +125,7 @@ def _facts(values: Any, source: Path) -> TaskFacts:
             raise BundlerError(f"{source}: no {key}; expected {expected}")
         if key in values and not isinstance(values[key], kind):
             raise BundlerError(f"{source}: {key} = {values[key]!r}; expected {expected}")
-        if key in PATTERNS and values.get(key, "").startswith("/"):
+        if key in PATTERNS and re.search(LEADS_OUT, values.get(key, "")):
             raise BundlerError(f"{source}: {key} = {values[key]!r}; expected a pattern below the data folder")
     known = {key: of for key, of in values.items() if key in TaskFacts._fields}
     return TaskFacts(**known | {"heads": tuple(values["heads"])})

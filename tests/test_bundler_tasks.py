@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from bundler.errors import BundlerError
-from bundler.tasks import TaskFacts, built_in_tasks, has_truth, own_task, predicted_task, task_named, trained_task
+from bundler.tasks import (
+    LEADS_OUT,
+    TaskFacts,
+    built_in_tasks,
+    has_truth,
+    own_task,
+    predicted_task,
+    task_named,
+    trained_task,
+)
+from multihead import tasks
 from multihead.tasks import TASKS, read_task, task_dict
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
@@ -39,6 +49,7 @@ def test_a_task_of_one_s_own_is_what_the_package_makes_of_it(settings: Path) -> 
     for key, value in found._asdict().items():
         assert value == (tuple(task.heads) if key == "heads" else getattr(task, key))
     assert own_task(HOUSE) is None
+    assert LEADS_OUT == tasks.LEADS_OUT
 
 
 @pytest.mark.parametrize(
@@ -47,6 +58,11 @@ def test_a_task_of_one_s_own_is_what_the_package_makes_of_it(settings: Path) -> 
         ('train_files = "photos/*"\n', "", "no train_files; expected a text"),
         ('"photos/*"', '["a", "b"]', "train_files = ['a', 'b']; expected a text"),
         ('"photos/*"', '"/photos/*"', "train_files = '/photos/*'; expected a pattern below the data folder"),
+        ('"labels.csv"', '"../../../etc/passwd"', "labels_file = '../../../etc/passwd'; expected a pattern below"),
+        ('"photos/*"', '"a/../../b/*"', "train_files = 'a/../../b/*'; expected a pattern below"),
+        ('"more/*"', "'..\\more\\*'", "test_files = '..\\\\more\\\\*'; expected a pattern below"),
+        ('"more/*"', '"~/more/*"', "test_files = '~/more/*'; expected a pattern below"),
+        ('"more/*"', "'C:/more/*'", "test_files = 'C:/more/*'; expected a pattern below"),
         ("[heads]", "heads = 3\n[others]", "heads = 3; expected a table"),
         ("[heads]", 'hidden_images = "many"\n[heads]', "hidden_images = 'many'; expected a whole number"),
         ("[heads]", "[heads", "not TOML ("),

@@ -21,6 +21,7 @@ READERS = ("wide parquet", "pixel csv", "image files")
 SCORES = ("macro recall", "accuracy")
 CROPS = ("ink", "padded", "none")
 FOLDS = 5  # of a task without test files
+LEADS_OUT = r"^[/~]|^[A-Za-z]:|\\|(^|/)\.\.(/|$)"  # of the data folder, on any system
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
 _TAKEN = {
     *("images", "input_scaling", "gray_to_colour", "flip", "dropout", "id", "epoch", "loss", "learning_rate"),
@@ -284,11 +285,16 @@ def _is_weights(value: Any) -> bool:
 
 
 _TEXT = (_is_text, "a text")
+
+
 _PATTERN = (
-    lambda value: _is_text(value) and not value.startswith(("/", "~")) and "**" not in value,
-    "a pattern below the data folder, without **",
+    lambda value: _is_text(value) and not re.search(LEADS_OUT, value) and "**" not in value,
+    "a pattern below the data folder, without .. and **",
 )
-_FILE = (lambda value: _PATTERN[0](value) and not re.search(r"[*?[]", value), "a file below the data folder")
+_FILE = (
+    lambda value: _PATTERN[0](value) and not re.search(r"[*?[]", value),
+    "a file below the data folder, without ..",
+)
 _BOOL = (lambda value: isinstance(value, bool), "true or false")
 # For each key: whether a value is possible, and what is expected
 _RULES: Mapping[str, tuple[Any, str]] = {
