@@ -124,6 +124,18 @@ def test_a_manifest_of_something_else_is_refused(folder: Path, values: dict[str,
         read_manifest(folder)
 
 
+def test_weights_outlive_what_a_later_version_knows_of_the_submission(folder: Path) -> None:
+    path = folder / MANIFEST_FILE
+    manifest = json.loads(path.read_text())
+    for key in ("has_hidden_test", "gpu_minutes", "cpu_minutes"):
+        del manifest["task"][key]
+    path.write_text(json.dumps(manifest))
+    assert read_manifest(folder).task == BENGALI
+    manifest["task"] |= {"hidden_images": 0, "has_hidden_test": False, "gpu_minutes": 540}
+    path.write_text(json.dumps(manifest))
+    assert read_manifest(folder).task == BENGALI
+
+
 @contextmanager
 def precision(policy: str) -> Iterator[None]:
     before = keras.config.dtype_policy()
