@@ -39,7 +39,8 @@ from bundler.metadata import check_owner, read_metadata, set_owner, without_vers
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
 from bundler.projection import (
-    IMAGE_BYTES,
+    LEAST_IMAGES_PER_FILE,
+    HiddenTest,
     check_growth,
     check_time,
     growth_in_words,
@@ -59,7 +60,16 @@ from bundler.rehearsal import (
     rehearse,
 )
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
-from bundler.tasks import TASK_FILE, TaskFacts, has_truth, own_task, predicted_task, task_named, trained_task
+from bundler.tasks import (
+    TASK_FILE,
+    TaskFacts,
+    built_in_tasks,
+    has_truth,
+    own_task,
+    predicted_task,
+    task_named,
+    trained_task,
+)
 
 HOUSE = Path(__file__).resolve().parent
 PACKAGE = HOUSE / "src" / "multihead"
@@ -315,14 +325,14 @@ def rehearse_predict(
     if machine.rows:
         if task.reader != "wide parquet":
             raise BundlerError(f"--rows: repeats wide parquet files, which {task.name} has none of")
-        data = _repeated_competition(data, out, machine.rows)
+        data = _repeated_competition(data, out, machine.rows, task.image_bytes)
     predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
-    stages = read_stages(predicted.log, task.hidden_images)
+    stages = read_stages(predicted.log, _hidden_test(task))
     budget = _time_budget(settings, file or HOUSE / "kernel" / "predict" / "settings.toml")
     growth = growth_per_file(predicted.ended.file_bytes, stages)
     told = [str(predicted)]
-    if task.hidden_images:
-        told += [growth_in_words(growth), projection(stages, budget)]
+    if task.has_hidden_test:
+        told += [growth_in_words(growth, stages.hidden), projection(stages, budget)]
     print("\n".join(told), flush=True)
     if task.sample_submission:
         submission = predicted.working / SUBMISSION
@@ -330,7 +340,7 @@ def rehearse_predict(
     else:
         submission = predicted.working / PREDICTIONS
         rows = check_predictions(submission)
-    if task.hidden_images:
+    if task.has_hidden_test:
         check_time(stages, budget)
         check_growth(growth, stages)
     if machine.rows:
@@ -379,17 +389,26 @@ def _task(kernel: str, weights: Path, settings: Path | None = None, overrides: S
     """Return the task that a kernel is rehearsed on: that of the weights to predict with, or of the training."""
     of_train = HOUSE / "kernel" / "train" / "settings.toml"
     if kernel == "predict":
-        return predicted_task(weights) or trained_task(PACKAGE, of_train)
+        return predicted_task(weights, built_in_tasks(PACKAGE)) or trained_task(PACKAGE, of_train)
     return trained_task(PACKAGE, settings or of_train, overrides)
 
 
-def _repeated_competition(data: Path, out: Path, rows: int) -> Path:
+def _hidden_test(task: TaskFacts) -> HiddenTest:
+    """Return the hidden test of a task, with what the predict kernel's machine is allowed for it."""
+    has_gpu = read_metadata(_script("predict").with_name(client.KERNEL_METADATA)).get("enable_gpu")
+    enough = "--rows 16000 does" if task.reader == "wide parquet" else f"{LEAST_IMAGES_PER_FILE} do"
+    return HiddenTest(
+        task.hidden_images, task.image_bytes, task.submission_minutes("GPU" if has_gpu else "CPU"), enough
+    )
+
+
+def _repeated_competition(data: Path, out: Path, rows: int, image_bytes: int) -> Path:
     """Lay out so many test images in a folder of `out`, repeated from those of the data, where there is room."""
     claim(out)
     folder = out / "repeated"
     if folder.exists():
         shutil.rmtree(folder)
-    needed, free = rows * IMAGE_BYTES, shutil.disk_usage(out).free
+    needed, free = rows * image_bytes, shutil.disk_usage(out).free
     if needed > free:
         raise BundlerError(
             f"--rows {rows}: may take {needed / 1e9:.1f} GB in {out}, where {free / 1e9:.1f} GB are free"
@@ -485,7 +504,7 @@ def _parser() -> argparse.ArgumentParser:
             type=_rows,
             default=0,
             metavar="N",
-            help="repeat the test images up to so many; the hidden test: 211042",
+            help="repeat the test images up to so many; Bengali.AI's hidden test: 211042",
         )
     return parser
 

@@ -38,7 +38,6 @@ KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
 DATASET_FOLDER = DATASET_FILE.split("/", maxsplit=1)[0]
 
 SESSION_MINUTES = {"GPU": 12 * 60, "CPU": 12 * 60, "TPU": 9 * 60}
-SUBMISSION_MINUTES = {"GPU": 2 * 60, "CPU": 9 * 60, "TPU": 9 * 60}  # the competition's own limits
 MAX_FILES = 50
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
 MISSING = "(missing)"
@@ -279,12 +278,14 @@ def _required_gpu(project: Project) -> Iterator[Finding]:
 
 def _time_budget(project: Project) -> Iterator[Finding]:
     for kernel, file, run in project.kernels_with_settings():
-        limits, what = (SUBMISSION_MINUTES, "submission") if kernel == "predict" else (SESSION_MINUTES, "session")
         device = _device(project, KERNEL_FILES[kernel])
-        if run["time_budget_minutes"] > limits[device]:
+        limit, what = float(SESSION_MINUTES[device]), "session"
+        if kernel == "predict" and "train" in project.settings:
+            submission = _task(project).submission_minutes(device)
+            limit, what = (submission, "submission") if submission < limit else (limit, what)
+        if run["time_budget_minutes"] > limit:
             value = f"{run['time_budget_minutes']:g}"
-            rule = f"Kaggle ends a {device} {what} after {limits[device]} minutes"
-            yield Finding(file, "time_budget_minutes", value, rule)
+            yield Finding(file, "time_budget_minutes", value, f"Kaggle ends a {device} {what} after {limit:g} minutes")
 
 
 def _device(project: Project, file: str) -> str:

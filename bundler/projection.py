@@ -5,14 +5,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bundler.errors import RehearsalError
 
-IMAGE_BYTES = 137 * 236
-KAGGLE_MINUTES = 120.0  # that the competition allows a GPU kernel
-LEAST_IMAGES_PER_FILE = 500  # below, a file's 32,332 columns take longer than its images: the figure is a bound only
+LEAST_IMAGES_PER_FILE = 500  # below, a file itself takes longer than its images: the figure is a bound only
 LEAST_GROWTH = 100e6  # bytes from one file to the next; what allocators keep of small ones is less
-ENOUGH_ROWS = "--rows 16000 does"  # four files large enough for both
 
 # What the predict kernel says at its end (app.py)
 STAGES = re.compile(
@@ -22,11 +20,24 @@ STAGES = re.compile(
 )
 
 
+class HiddenTest(NamedTuple):
+    """The test set that a submission is scored on.
+
+    images: how many it has, 0 where that is not known. image_bytes: of one image's pixels. minutes: that Kaggle allows
+    a submission. enough: how a rehearsal gets as many images as its figures need.
+    """
+
+    images: int
+    image_bytes: int
+    minutes: float
+    enough: str
+
+
 @dataclass(frozen=True)
 class Stages:
     """What went through each stage: images and seconds. device, rate: where the network was trained, its images/s.
 
-    hidden_images: how many the hidden test set has.
+    hidden: the test set that this is projected to.
     """
 
     read_images: int
@@ -36,7 +47,7 @@ class Stages:
     network_seconds: float
     device: str
     rate: float
-    hidden_images: int
+    hidden: HiddenTest
 
     @property
     def has_small_files(self) -> bool:
@@ -45,15 +56,15 @@ class Stages:
     @property
     def reading_minutes(self) -> float:
         """What reading and cropping the hidden test set would take, at the pace of this machine."""
-        return self.hidden_images * self.read_seconds / max(1, self.read_images) / 60
+        return self.hidden.images * self.read_seconds / max(1, self.read_images) / 60
 
     @property
     def network_minutes(self) -> float | None:
         """What the network would take at the pace of the GPU that it was trained on; None where there was none."""
-        return self.hidden_images / self.rate / 60 if self.rate and self.device != "CPU" else None
+        return self.hidden.images / self.rate / 60 if self.rate and self.device != "CPU" else None
 
 
-def read_stages(log: str, hidden_images: int) -> Stages:
+def read_stages(log: str, hidden: HiddenTest) -> Stages:
     """Return what a predict kernel said of its stages; RehearsalError where it said nothing."""
     found = STAGES.search(log)
     if found is None:
@@ -66,7 +77,7 @@ def read_stages(log: str, hidden_images: int) -> Stages:
         float(found["answering"]),
         found["device"] or "",
         float(found["rate"] or 0),
-        hidden_images,
+        hidden,
     )
 
 
@@ -76,39 +87,43 @@ def projection(stages: Stages, budget_minutes: float) -> str:
     budget_minutes: the kernel's own time budget; 0 is none. Reading goes on while the network works, so that the longer
     of the two is the least that both take.
     """
+    paces = [_pace(stages.read_images, stages.read_seconds), _pace(stages.network_images, stages.network_seconds)]
+    limit = _limit(budget_minutes, stages.hidden)
+    if not stages.hidden.images:
+        told = f"its number of images is not known (hidden_images of the task); at most {limit:g} minutes"
+        return f"  read and crop   {paces[0]}\n  network         {paces[1]}\n  hidden test     {told}"
     reading, network = stages.reading_minutes, stages.network_minutes
     bound = "at most " if stages.has_small_files else ""
-    hint = f" (so few images in a file say no more: {ENOUGH_ROWS})" if stages.has_small_files else ""
+    hint = f" (so few images in a file say no more: {stages.hidden.enough})" if stages.has_small_files else ""
     if network is not None:
-        projected = f"{stages.hidden_images:,} take {network:.1f} minutes on the {stages.device} that it was trained on"
+        projected = f"{stages.hidden.images:,} take {network:.1f} minutes on the {stages.device} that it was trained on"
         both = f"{max(reading, network):.1f}"
     else:
         why = "trained on a CPU" if stages.device else "not measured in training"
         projected, both = f"network time unknown: {why}", f"{bound}{reading:.1f} for reading, network time unknown,"
     return "\n".join(
         [
-            f"  read and crop   {_pace(stages.read_images, stages.read_seconds)}; "
-            f"{stages.hidden_images:,} take {bound}{reading:.1f} minutes{hint}",
-            f"  network         {_pace(stages.network_images, stages.network_seconds)}; {projected}",
-            f"  hidden test     {both} of {_limit(budget_minutes):g} minutes",
+            f"  read and crop   {paces[0]}; {stages.hidden.images:,} take {bound}{reading:.1f} minutes{hint}",
+            f"  network         {paces[1]}; {projected}",
+            f"  hidden test     {both} of {limit:g} minutes",
         ]
     )
 
 
 def check_time(stages: Stages, budget_minutes: float) -> None:
     """Raise RehearsalError for a stage that alone would take longer than the kernel's time budget or Kaggle allows."""
-    limit = _limit(budget_minutes)
-    whose = "Kaggle allows" if limit == KAGGLE_MINUTES else "time_budget_minutes is"
+    limit = _limit(budget_minutes, stages.hidden)
+    whose = "Kaggle allows" if limit == stages.hidden.minutes else "time_budget_minutes is"
     if stages.reading_minutes > limit and not stages.has_small_files:
         rate = stages.read_images / stages.read_seconds
         raise RehearsalError(
             f"reading and cropping is too slow: {rate:.0f} images a second, so "
-            f"{stages.reading_minutes:.0f} minutes for the hidden test's {stages.hidden_images:,}; {whose} {limit:g}"
+            f"{stages.reading_minutes:.0f} minutes for the hidden test's {stages.hidden.images:,}; {whose} {limit:g}"
         )
     if stages.network_minutes is not None and stages.network_minutes > limit:
         raise RehearsalError(
             f"the network is too slow: {stages.rate:.0f} images a second on {stages.device}, so "
-            f"{stages.network_minutes:.0f} minutes for the hidden test's {stages.hidden_images:,}; {whose} {limit:g}"
+            f"{stages.network_minutes:.0f} minutes for the hidden test's {stages.hidden.images:,}; {whose} {limit:g}"
         )
 
 
@@ -134,19 +149,19 @@ def check_growth(growth: float | None, stages: Stages) -> None:
         )
 
 
-def growth_in_words(growth: float | None) -> str:
+def growth_in_words(growth: float | None, hidden: HiddenTest) -> str:
     """Return the row of the table that tells whether memory grows from one test file to the next."""
-    told = f"not judged of so few images ({ENOUGH_ROWS})" if growth is None else f"{growth / 1e6:+,.0f} MB"
+    told = f"not judged of so few images ({hidden.enough})" if growth is None else f"{growth / 1e6:+,.0f} MB"
     return f"  with each file  {told}"
 
 
 def _pixel_bytes(stages: Stages) -> float:
-    return IMAGE_BYTES * stages.read_images / max(1, stages.files)
+    return stages.hidden.image_bytes * stages.read_images / max(1, stages.files)
 
 
 def _pace(images: int, seconds: float) -> str:
     return f"{images:,} images in {seconds:.1f} s here, {images / max(seconds, 0.01):,.0f} a second"
 
 
-def _limit(budget_minutes: float) -> float:
-    return min(budget_minutes or KAGGLE_MINUTES, KAGGLE_MINUTES)
+def _limit(budget_minutes: float, hidden: HiddenTest) -> float:
+    return min(budget_minutes or hidden.minutes, hidden.minutes)

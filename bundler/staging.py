@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from bundler.errors import BundlerError
 
@@ -34,19 +35,25 @@ def verified(trained: Path) -> str:
         manifest = json.loads((trained / MANIFEST_FILE).read_text(encoding="utf-8"))
         with (trained / WEIGHTS_FILE).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        told = (
-            f"{manifest['model']['backbone']}, epoch {manifest['epoch']}, "
-            f"validation {manifest['score']['name']} {manifest['score']['total']:.4f}"
-        )
-        if manifest["images_per_second"]:
-            told += f", {manifest['images_per_second']:,.0f} images/s on {manifest['device']}"
-        expected = manifest["sha256"]
+        told, expected = _in_words(manifest), manifest["sha256"]
     except OSError as error:
         raise BundlerError(
             f"{error.filename}: {error.strerror}; expected what build_kernel.py pull train brings"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise BundlerError(f"{trained / MANIFEST_FILE}: not a manifest of weights: no {error.args[0]}") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise BundlerError(f"{trained / MANIFEST_FILE}: not a manifest of weights ({error!r})") from error
     if sha256 != expected:
         raise BundlerError(f"{trained / WEIGHTS_FILE}: not the file that {MANIFEST_FILE} tells of; download both again")
     return told
+
+
+def _in_words(manifest: dict[str, Any]) -> str:
+    """Return what a manifest says of its weights; those of a training that validated nothing have no score."""
+    score, speed, device = (manifest.get(key) for key in ("score", "images_per_second", "device"))
+    words = [manifest["model"]["backbone"], f"epoch {manifest['epoch']}"]
+    words.append(f"validation {score['name']} {score['total']:.4f}" if score else "no validation score")
+    if speed:
+        words.append(f"{speed:,.0f} images/s" + (f" on {device}" if device else ""))
+    return ", ".join(words)

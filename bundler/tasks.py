@@ -2,6 +2,8 @@
 
 import ast
 import csv
+import math
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,18 +15,20 @@ from bundler.staging import MANIFEST_FILE
 
 TASK_FILE = "task.toml"
 TRUTH_FILE = "truth.csv"
+LEADS_OUT = r"^[/~]|^[A-Za-z]:|\\|(^|/)\.\.(/|$)"  # of the data folder, on any system
 PATTERNS = ("train_files", "labels_file", "test_files", "sample_submission")
 
 
 class TaskFacts(NamedTuple):
-    """A task's name, where Kaggle has its files, which those are, and how many images its hidden test set has.
+    """A task's name, where Kaggle has its files, which those are, its images' shape, and what a submission is held to.
 
-    The names are those of the package's Task. competition, dataset: a slug or owner/slug, one of the two. heads: only
-    their names.
+    The names, and their defaults, are those of the package's Task. competition, dataset: a slug or owner/slug, one of
+    the two. heads: only their names.
     """
 
     name: str
     reader: str
+    image_shape: tuple[int, int, int]
     heads: tuple[str, ...]
     train_files: str
     competition: str = ""
@@ -32,11 +36,24 @@ class TaskFacts(NamedTuple):
     labels_file: str = ""
     test_files: str = ""
     sample_submission: str = ""
+    has_hidden_test: bool = False
     hidden_images: int = 0
+    gpu_minutes: float = 720
+    cpu_minutes: float = 720
 
     @property
     def source(self) -> str:
         return self.competition or self.dataset
+
+    @property
+    def image_bytes(self) -> int:
+        return math.prod(self.image_shape)
+
+    def submission_minutes(self, device: str) -> float:
+        """Return how long Kaggle lets a submission run on a "GPU" or "CPU"; without a competition there is none."""
+        if not self.competition:
+            return math.inf
+        return {"GPU": self.gpu_minutes, "CPU": self.cpu_minutes}.get(device, math.inf)
 
     def matching(self, data: Path, name: str) -> Iterator[Path]:
         """Yield the paths that match one of the task's names; the case of an image's suffix does not count."""
@@ -91,12 +108,16 @@ def task_named(package: Path, settings: Path, name: str) -> TaskFacts:
     return built_in[name]
 
 
-def predicted_task(weights: Path) -> TaskFacts | None:
-    """Return the task of the weights in a folder, as their manifests say; None where there is none to tell."""
+def predicted_task(weights: Path, built_in: Mapping[str, TaskFacts]) -> TaskFacts | None:
+    """Return the task of the weights in a folder, as their manifests say; None where there is none to tell.
+
+    One that is built in is as this version has it: the manifest may be older.
+    """
     for path in sorted(weights.glob(f"*{MANIFEST_FILE}")):
         manifest = read_object(path)
         if "task" in manifest:
-            return _facts(manifest["task"], path)
+            task = _facts(manifest["task"], path)
+            return built_in.get(task.name, task)
     return None
 
 
@@ -116,23 +137,35 @@ def _facts(values: Any, source: Path) -> TaskFacts:
     """Return what a task's keys and values say; BundlerError where one is missing or of another kind."""
     if not isinstance(values, Mapping):
         raise BundlerError(f"{source}: task = {values!r}; expected a table of its keys")
-    kinds = {"heads": (Mapping, "a table"), "hidden_images": (int, "a whole number")}
+    kinds: dict[str, tuple[Any, str]] = {
+        "heads": (Mapping, "a table"),
+        "image_shape": (list | tuple, "a list of whole numbers"),
+        "has_hidden_test": (bool, "true or false"),
+        "hidden_images": (int, "a whole number"),
+        "gpu_minutes": (int | float, "a number"),
+        "cpu_minutes": (int | float, "a number"),
+    }
     for key in TaskFacts._fields:
         kind, expected = kinds.get(key, (str, "a text"))
         if key not in values and key not in TaskFacts._field_defaults:
             raise BundlerError(f"{source}: no {key}; expected {expected}")
         if key in values and not isinstance(values[key], kind):
             raise BundlerError(f"{source}: {key} = {values[key]!r}; expected {expected}")
-        if key in PATTERNS and values.get(key, "").startswith("/"):
+        if key in PATTERNS and re.search(LEADS_OUT, values.get(key, "")):
             raise BundlerError(f"{source}: {key} = {values[key]!r}; expected a pattern below the data folder")
     known = {key: of for key, of in values.items() if key in TaskFacts._fields}
-    return TaskFacts(**known | {"heads": tuple(values["heads"])})
+    of_a_code_competition = all(values.get(key) for key in ("competition", "test_files", "sample_submission"))
+    has_hidden_test = bool(values.get("hidden_images")) or of_a_code_competition
+    tuples = {key: tuple(values[key]) for key in ("heads", "image_shape")}
+    return TaskFacts(**{"has_hidden_test": has_hidden_test} | known | tuples)
 
 
 def _plain(node: ast.expr) -> Any:
-    """Return what a source's constant is, and of a dictionary the keys; of all else None."""
+    """Return what a source's constant or tuple is, and of a dictionary the keys; of all else None."""
     if isinstance(node, ast.Dict):
         return {_plain(key): None for key in node.keys if key}
+    if isinstance(node, ast.Tuple):
+        return tuple(map(_plain, node.elts))
     return node.value if isinstance(node, ast.Constant) else None
 
 

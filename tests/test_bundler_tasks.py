@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from bundler.errors import BundlerError
-from bundler.tasks import TaskFacts, built_in_tasks, has_truth, own_task, predicted_task, task_named, trained_task
+from bundler.tasks import (
+    LEADS_OUT,
+    TaskFacts,
+    built_in_tasks,
+    has_truth,
+    own_task,
+    predicted_task,
+    task_named,
+    trained_task,
+)
+from multihead import tasks
 from multihead.tasks import TASKS, read_task, task_dict
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
@@ -24,7 +34,7 @@ def settings(tmp_path: Path) -> Path:
 
 
 def facts_of(reader: str = "image files", heads: tuple[str, ...] = ("label",), **values: Any) -> TaskFacts:
-    return TaskFacts("some", reader, heads, **{"train_files": "train/*/*", "dataset": "a/b"} | values)
+    return TaskFacts("some", reader, (8, 8, 3), heads, **{"train_files": "train/*/*", "dataset": "a/b"} | values)
 
 
 def lay_out(folder: Path, *names: str) -> None:
@@ -39,6 +49,7 @@ def test_a_task_of_one_s_own_is_what_the_package_makes_of_it(settings: Path) -> 
     for key, value in found._asdict().items():
         assert value == (tuple(task.heads) if key == "heads" else getattr(task, key))
     assert own_task(HOUSE) is None
+    assert LEADS_OUT == tasks.LEADS_OUT
 
 
 @pytest.mark.parametrize(
@@ -47,6 +58,11 @@ def test_a_task_of_one_s_own_is_what_the_package_makes_of_it(settings: Path) -> 
         ('train_files = "photos/*"\n', "", "no train_files; expected a text"),
         ('"photos/*"', '["a", "b"]', "train_files = ['a', 'b']; expected a text"),
         ('"photos/*"', '"/photos/*"', "train_files = '/photos/*'; expected a pattern below the data folder"),
+        ('"labels.csv"', '"../../../etc/passwd"', "labels_file = '../../../etc/passwd'; expected a pattern below"),
+        ('"photos/*"', '"a/../../b/*"', "train_files = 'a/../../b/*'; expected a pattern below"),
+        ('"more/*"', "'..\\more\\*'", "test_files = '..\\\\more\\\\*'; expected a pattern below"),
+        ('"more/*"', '"~/more/*"', "test_files = '~/more/*'; expected a pattern below"),
+        ('"more/*"', "'C:/more/*'", "test_files = 'C:/more/*'; expected a pattern below"),
         ("[heads]", "heads = 3\n[others]", "heads = 3; expected a table"),
         ("[heads]", 'hidden_images = "many"\n[heads]', "hidden_images = 'many'; expected a whole number"),
         ("[heads]", "[heads", "not TOML ("),
@@ -93,11 +109,25 @@ def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, tex
 
 
 def test_the_task_of_weights_is_that_of_their_manifest(tmp_path: Path) -> None:
-    assert predicted_task(tmp_path / "nowhere") is None
+    assert predicted_task(tmp_path / "nowhere", {}) is None
     (tmp_path / "manifest.json").write_text("{}")
-    assert predicted_task(tmp_path) is None
+    assert predicted_task(tmp_path, built_in_tasks(PACKAGE)) is None
     (tmp_path / "one.manifest.json").write_text(json.dumps({"task": task_dict(TASKS["animals10"])}))
-    assert predicted_task(tmp_path) == built_in_tasks(PACKAGE)["animals10"]
+    assert predicted_task(tmp_path, built_in_tasks(PACKAGE)) == built_in_tasks(PACKAGE)["animals10"]
+
+
+def test_the_limits_of_a_task_that_is_built_in_are_this_version_s_whatever_a_manifest_says(tmp_path: Path) -> None:
+    written = task_dict(TASKS["bengali"])
+    for key in ("has_hidden_test", "gpu_minutes", "cpu_minutes"):
+        del written[key]
+    (tmp_path / "manifest.json").write_text(json.dumps({"task": written}))
+    found = predicted_task(tmp_path, built_in_tasks(PACKAGE))
+    assert found
+    assert (found.submission_minutes("GPU"), found.submission_minutes("CPU")) == (120, 540)
+    (tmp_path / "manifest.json").write_text(json.dumps({"task": written | {"name": "letters"}}))
+    own = predicted_task(tmp_path, built_in_tasks(PACKAGE))
+    assert own
+    assert (own.has_hidden_test, own.submission_minutes("GPU"), own.image_bytes) == (True, 720, 137 * 236)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +142,7 @@ def test_the_task_of_weights_is_that_of_their_manifest(tmp_path: Path) -> None:
 def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(BundlerError) as error:
-        predicted_task(tmp_path)
+        predicted_task(tmp_path, built_in_tasks(PACKAGE))
     assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: {told}")
 
 

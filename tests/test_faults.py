@@ -33,6 +33,7 @@ from multihead.tasks import BENGALI
 from multihead.training import Trainer
 from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest, save_weights
 from tests.conftest import HOUSE
+from tests.test_projection import HIDDEN
 
 TINY = dataclasses.replace(BENGALI, image_shape=(20, 30, 1))
 PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
@@ -534,11 +535,28 @@ def test_predicting(
         assert images_with_prior(submission) == (int(told[1]) if told else 0)
 
 
+@pytest.mark.parametrize(("has_hidden_test", "code"), [(True, 2), (False, 0)])
+def test_a_fault_is_an_error_where_there_is_a_hidden_test_however_many_images_it_has(
+    kaggle: Kaggle,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    has_hidden_test: bool,
+    code: int,
+) -> None:
+    task = dataclasses.replace(TINY, hidden_images=0, has_hidden_test=has_hidden_test)
+    monkeypatch.setitem(tasks.TASKS, "bengali", task)
+    cut(kaggle.test_file(2))
+    assert kaggle.run("predict", monkeypatch, in_a_kernel=False) == code
+    told = capsys.readouterr()
+    assert ("test_image_data_2.parquet: not a readable parquet file" in told.err) is has_hidden_test
+    assert ("warning: " in told.out) is not has_hidden_test
+
+
 def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
     kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("predict", "public", kaggle, monkeypatch) == 0
-    unknown = read_stages(capsys.readouterr().out, TINY.hidden_images)
+    unknown = read_stages(capsys.readouterr().out, HIDDEN)
     assert (unknown.read_images, unknown.files, unknown.network_images) == (16, 4, 16)
     assert (unknown.device, unknown.rate) == ("", 0)
     manifest = json.loads((kaggle.weights / MANIFEST_FILE).read_text())
@@ -547,7 +565,7 @@ def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
     (kaggle.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
     kaggle.settings.append("test_time_copies=2")
     assert run("predict", "public", kaggle, monkeypatch) == 0
-    known = read_stages(capsys.readouterr().out, TINY.hidden_images)
+    known = read_stages(capsys.readouterr().out, HIDDEN)
     assert (known.read_images, known.network_images, known.device, known.rate) == (16, 48, "Tesla T4", 3000)
 
 

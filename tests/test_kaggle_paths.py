@@ -1,10 +1,14 @@
+import os
+import tomllib
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from multihead.errors import UserError
 from multihead.image_files import find_images
-from multihead.kaggle_paths import find_input, working_folder
+from multihead.kaggle_paths import find_everywhere, find_input, working_folder
 
 FILES = ["train.csv", "train_image_data_*.parquet"]
 
@@ -100,3 +104,86 @@ def test_the_working_folder_must_be_there(kaggle: Path) -> None:
         working_folder("")
     (kaggle.parent / "working").mkdir()
     assert working_folder("") == kaggle.parent / "working"
+
+
+@pytest.mark.parametrize("what", ["weights", "weights b1 (build_kernel.py stage FOLDER --name b1)", "competition"])
+def test_the_line_that_chooses_between_two_candidates_can_be_pasted(kaggle: Path, what: str) -> None:
+    for name in ("one", "two"):
+        fill(kaggle / "datasets" / "me" / name)
+    with pytest.raises(UserError, match="found in ") as error:
+        find_input(what, FILES, "")
+    (line,) = str(error.value).splitlines()
+    (chosen,) = tomllib.loads(line.rpartition("settings: ")[2]).items()
+    assert chosen == ("data" if what == "competition" else "weights", "/kaggle/input/datasets/me/one")
+    assert find_input(what, FILES, chosen[1]) == kaggle / "datasets" / "me" / "one"
+
+
+MOUNTS = [
+    "notebooks/me/multihead-train",
+    "notebooks/me/multihead-train/folder",
+    "models/me/letters/keras/b1/12",
+    "models/me/letters/keras/b1/12/folder",
+    "letters/keras/b1/12",  # the old form
+]
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_weights_and_checkpoints_are_found_in_every_kind_of_mount(kaggle: Path, mount: str) -> None:
+    folder = fill(kaggle / mount)
+    assert find_input("weights", FILES, "") == folder
+    assert find_everywhere("train.csv", kaggle.parent / "working") == [folder / "train.csv"]
+
+
+def test_folders_of_images_are_not_walked_deeper_for_the_sake_of_models(kaggle: Path) -> None:
+    fill(kaggle / "datasets" / "me" / "photos" / "train" / "cat")
+    with pytest.raises(UserError, match="no folder with"):
+        find_input("weights", FILES, "")
+
+
+class Calls(Counter[str]):
+    """How often a folder is listed, or a path asked after."""
+
+    def of(self, function: str, patch: pytest.MonkeyPatch) -> "Calls":
+        original: Any = getattr(os, function)
+
+        def counted(path: Any, *rest: Any, **options: Any) -> Any:
+            self[os.fspath(path)] += 1
+            return original(path, *rest, **options)
+
+        patch.setattr(os, function, counted)
+        return self
+
+
+def test_a_kernel_lists_each_folder_once_and_asks_after_no_image(kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fill(kaggle / "competitions" / "bengaliai-cv19")
+    images = kaggle / "competitions" / "leaves" / "train"
+    images.mkdir(parents=True)
+    for number in range(300):
+        (images / f"{number}.jpg").touch()
+    elsewhere = kaggle.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "checkpoint.npz").touch()
+    (kaggle / "linked").symlink_to(elsewhere)
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    listed, asked = Calls().of("scandir", monkeypatch), Calls().of("stat", monkeypatch)
+    for _ in range(3):
+        assert find_input("competition", FILES, "", "bengaliai-cv19") == folder
+        assert find_everywhere("checkpoint.npz", kaggle.parent) == [kaggle / "linked" / "checkpoint.npz"]
+    assert sum(count for path, count in asked.items() if path.endswith(".jpg")) == 0
+    assert listed[str(images)] == 1
+    assert {path: count for path, count in listed.items() if count > 1} == {str(folder): 4}  # for the pattern
+
+
+def test_a_second_run_finds_what_is_mounted_for_it(
+    kaggle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    first = fill(kaggle / "one")
+    assert find_input("competition", FILES, "") == first
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path / "other"))
+    second = fill(tmp_path / "other" / "input" / "one")
+    assert find_input("competition", FILES, "") == second
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")  # more may be attached while it runs
+    fill(tmp_path / "other" / "input" / "two" / "train")
+    with pytest.raises(UserError, match=r"found in .*one, .*two/train"):
+        find_input("competition", FILES, "")

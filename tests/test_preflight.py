@@ -410,6 +410,49 @@ def test_a_submission_without_a_gpu_has_nine_hours(house: Path) -> None:
     assert lines(house)[0].endswith("541: Kaggle ends a CPU submission after 540 minutes")
 
 
+OWN_TASK = """
+name = "leaves"
+{source}
+reader = "image files"
+image_shape = [96, 96, 3]
+train_files = "train/*/*.jpg"
+test_files = "test/*.jpg"
+sample_submission = "sample_submission.csv"
+{limit}
+[heads]
+species = ["ash", "elm"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "limit", "minutes", "told"),
+    [
+        ('competition = "leaf-health"', "", 720, []),
+        ('competition = "leaf-health"', "", 721, ["721: Kaggle ends a GPU session after 720 minutes"]),
+        ('competition = "leaf-health"', "gpu_minutes = 540", 540, []),
+        (
+            'competition = "leaf-health"',
+            "gpu_minutes = 540",
+            541,
+            ["541: Kaggle ends a GPU submission after 540 minutes"],
+        ),
+        ('dataset = "somebody/leaves"', "gpu_minutes = 60", 720, []),
+    ],
+)
+def test_the_time_of_a_submission_is_that_of_the_task(
+    house: Path, source: str, limit: str, minutes: int, told: list[str]
+) -> None:
+    (house / "kernel" / "train" / "task.toml").write_text(OWN_TASK.format(source=source, limit=limit))
+    (house / SETTINGS["train"]).write_text("[run]\n")
+    (house / SETTINGS["predict"]).write_text(f"[run]\ntime_budget_minutes = {minutes}\n")
+    competitions = ["leaf-health"] if "competition" in source else []
+    for file in (TRAIN_FILE, PREDICT_FILE):
+        datasets = [DATASET] if competitions else [DATASET, "somebody/leaves"]
+        change(house, file, competition_sources=competitions, dataset_sources=datasets)
+    found = [line for line in lines(house) if "time_budget" in line]
+    assert found == [f"{SETTINGS['predict']}: time_budget_minutes = {line}" for line in told]
+
+
 @pytest.mark.usefixtures("quick")
 def test_pretrained_weights_are_in_the_dataset_or_may_be_in_another_s(house: Path) -> None:
     (house / SETTINGS["train"]).write_text('[run]\npretrained = "b1.h5"\n')

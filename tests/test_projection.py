@@ -5,6 +5,7 @@ import pytest
 from bundler.errors import RehearsalError
 from bundler.projection import (
     LEAST_IMAGES_PER_FILE,
+    HiddenTest,
     Stages,
     check_growth,
     check_time,
@@ -15,13 +16,14 @@ from bundler.projection import (
 )
 
 HIDDEN_IMAGES = 211_042
+HIDDEN = HiddenTest(HIDDEN_IMAGES, 137 * 236, 120, "--rows 16000 does")
 LOG = (
     "[   1.0 s] Keras\n"
     "[  31.0 s] stages: read and crop 8000 images of 4 files in 4.00 s; network 16000 images in 40.00 s"
     "; trained on Tesla T4, where it answers 3000 images a second\n"
     "[  31.2 s] submission: /kaggle/working/submission.csv (24000 rows)\n"
 )
-T4 = Stages(8000, 4, 4.0, 16000, 40.0, "Tesla T4", 3000.0, HIDDEN_IMAGES)
+T4 = Stages(8000, 4, 4.0, 16000, 40.0, "Tesla T4", 3000.0, HIDDEN)
 
 
 def stages(**changes: object) -> Stages:
@@ -29,11 +31,11 @@ def stages(**changes: object) -> Stages:
 
 
 def test_the_stages_are_what_the_kernel_says() -> None:
-    assert read_stages(LOG, HIDDEN_IMAGES) == T4
+    assert read_stages(LOG, HIDDEN) == T4
     told = LOG.replace("; trained on Tesla T4, where it answers 3000 images a second", "")
-    assert read_stages(told, HIDDEN_IMAGES) == stages(device="", rate=0.0)
+    assert read_stages(told, HIDDEN) == stages(device="", rate=0.0)
     with pytest.raises(RehearsalError, match="no line that begins with stages:"):
-        read_stages("submission: here\n", HIDDEN_IMAGES)
+        read_stages("submission: here\n", HIDDEN)
 
 
 def test_each_stage_is_projected_at_its_own_pace() -> None:
@@ -87,6 +89,26 @@ def test_a_stage_within_the_limit_passes() -> None:
     check_time(stages(rate=31.0), 115)
 
 
+def test_a_hidden_test_whose_images_nobody_has_counted_projects_nothing() -> None:
+    unknown = stages(hidden=HIDDEN._replace(images=0, minutes=540), read_seconds=3000.0)
+    assert projection(unknown, 0).splitlines() == [
+        "  read and crop   8,000 images in 3000.0 s here, 3 a second",
+        "  network         16,000 images in 40.0 s here, 400 a second",
+        "  hidden test     its number of images is not known (hidden_images of the task); at most 540 minutes",
+    ]
+    check_time(unknown, 0)
+
+
+def test_the_limit_and_the_size_of_an_image_are_the_task_s() -> None:
+    slow = stages(hidden=HIDDEN._replace(minutes=540), read_seconds=300.0)
+    check_time(slow, 0)
+    assert projection(slow, 0).endswith("  hidden test     131.9 of 540 minutes")
+    photographs = stages(hidden=HIDDEN._replace(image_bytes=512 * 512 * 3))
+    growth = growth_per_file([1e9, 1.13e9, 1.26e9, 1.39e9], photographs)
+    check_growth(growth, photographs)  # a leak of a file of them would be 1.6 GB
+    assert growth is not None
+
+
 def test_small_files_give_a_bound_and_no_failure() -> None:
     small = stages(read_images=12, read_seconds=2.0)
     assert small.reading_minutes > 115
@@ -112,7 +134,7 @@ BUFFER = 1.7e9  # what a file is read into, beside the one that is predicted
 def test_a_file_s_content_that_is_kept_is_found(file_bytes: list[float], of: Stages) -> None:
     growth = growth_per_file(file_bytes, of)
     assert growth is not None
-    assert growth_in_words(growth) == f"  with each file  +{growth / 1e6:,.0f} MB"
+    assert growth_in_words(growth, of.hidden) == f"  with each file  +{growth / 1e6:,.0f} MB"
     with pytest.raises(RehearsalError, match=r"^memory grows with the rows: by \d\.\d\d GB with each file of"):
         check_growth(growth, of)
 
@@ -143,5 +165,5 @@ def test_what_does_not_grow_from_file_to_file_is_no_leak(file_bytes: list[float]
 )
 def test_where_growth_cannot_be_told_the_table_says_so(file_bytes: list[float], of: Stages) -> None:
     growth = growth_per_file(file_bytes, of)
-    assert growth_in_words(growth) == "  with each file  not judged of so few images (--rows 16000 does)"
+    assert growth_in_words(growth, of.hidden) == "  with each file  not judged of so few images (--rows 16000 does)"
     check_growth(growth, of)

@@ -13,7 +13,7 @@ from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
 from bundler.projection import check_growth, check_time, growth_per_file, read_stages
 from bundler.rehearsal import Inputs, Rehearsed, check_outputs, check_predictions, check_submission, rehearse
-from multihead.tasks import BENGALI
+from tests.test_projection import HIDDEN
 
 GOOD = "print('working in', __import__('os').getcwd())"
 
@@ -292,7 +292,7 @@ LEAK = (
 
 
 def check_memory(result: Rehearsed) -> None:
-    stages = read_stages(result.log, BENGALI.hidden_images)
+    stages = read_stages(result.log, HIDDEN)
     check_growth(growth_per_file(result.ended.file_bytes, stages), stages)
 
 
@@ -306,7 +306,7 @@ def check_memory(result: Rehearsed) -> None:
         ),
         (
             f"print({STAGES.format(seconds=800)!r})",
-            lambda result: check_time(read_stages(result.log, BENGALI.hidden_images), 115),
+            lambda result: check_time(read_stages(result.log, HIDDEN), 115),
             r"^reading and cropping is too slow: 20 images a second, so 176 minutes .*; time_budget_minutes is 115$",
         ),
         (
@@ -341,9 +341,9 @@ def test_a_kernel_without_any_of_these_faults_passes(tmp_path: Path, inputs: Inp
     )
     result = rehearsed(tmp_path, inputs, body)
     check_outputs(result.working, ["submission.csv"])
-    check_time(read_stages(result.log, BENGALI.hidden_images), 115)
+    check_time(read_stages(result.log, HIDDEN), 115)
     assert len(result.ended.file_bytes) == 4
-    growth = growth_per_file(result.ended.file_bytes, read_stages(result.log, BENGALI.hidden_images))
+    growth = growth_per_file(result.ended.file_bytes, read_stages(result.log, HIDDEN))
     assert growth is not None
     assert abs(growth) < 5e6
     check_memory(result)

@@ -47,6 +47,28 @@ def test_weights_and_manifest_go_into_the_dataset_and_nothing_else(trained: Path
     assert (dataset / WEIGHTS_FILE).read_bytes() == b"weights"
 
 
+def change(folder: Path, *without: str, **values: object) -> None:
+    """Change the manifest's keys, or leave some out."""
+    manifest = json.loads((folder / MANIFEST_FILE).read_text()) | values
+    (folder / MANIFEST_FILE).write_text(json.dumps({key: of for key, of in manifest.items() if key not in without}))
+
+
+def test_weights_that_no_image_was_held_out_for_have_no_score(trained: Path, dataset: Path) -> None:
+    change(trained, score=None, images_per_second=None)
+    assert stage(trained, dataset) == "narrow, epoch 3, no validation score"
+    change(trained, "score", "images_per_second", "device")
+    assert stage(trained, dataset) == "narrow, epoch 3, no validation score"
+    change(trained, images_per_second=31.4)
+    assert stage(trained, dataset) == "narrow, epoch 3, no validation score, 31 images/s"
+
+
+@pytest.mark.parametrize("key", ["model", "epoch", "sha256"])
+def test_a_key_that_a_manifest_lacks_is_named(trained: Path, dataset: Path, key: str) -> None:
+    change(trained, key)
+    with pytest.raises(BundlerError, match=rf"^{trained / MANIFEST_FILE}: not a manifest of weights: no {key}$"):
+        stage(trained, dataset)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [

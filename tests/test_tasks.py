@@ -23,7 +23,18 @@ from multihead.kaggle_paths import IMAGE_SUFFIXES
 from multihead.settings import ModelSettings, RunSettings, read_settings
 from multihead.shards import count_rows, part_ids, read_labels, read_shard, shards_to_predict, shards_to_train
 from multihead.submission import submission_of_images, submission_of_sample
-from multihead.tasks import ANIMALS, DIGITS, FOLDS, TASKS, Task, read_task, task_dict, task_from
+from multihead.tasks import (
+    ANIMALS,
+    BENGALI,
+    DIGITS,
+    FOLDS,
+    TASKS,
+    Task,
+    read_task,
+    task_dict,
+    task_from,
+    what_answers_depend_on,
+)
 from multihead.training import Trainer
 from multihead.weights import read_manifest
 from tests.conftest import HOUSE
@@ -499,6 +510,36 @@ def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:
         read_labels(tmp_path, ANIMALS)
 
 
+def test_a_code_competition_of_one_s_own_has_a_hidden_test_unless_it_says_otherwise(tmp_path: Path) -> None:
+    def task_with(*lines: str, heading: str = 'dataset = "somebody/leaves"') -> Task:
+        sample = 'sample_submission = "sample.csv"\n'
+        text = LEAVES.replace('dataset = "somebody/leaves"', "\n".join([sample + heading, *lines]))
+        (tmp_path / "task.toml").write_text(text)
+        return read_task(tmp_path / "task.toml")
+
+    competition = 'competition = "leaf-health"'
+    assert task_with(heading=competition).has_hidden_test
+    assert not task_with("has_hidden_test = false", heading=competition).has_hidden_test
+    assert not task_with().has_hidden_test
+    assert task_with("hidden_images = 3").has_hidden_test
+    with pytest.raises(UserError, match="hidden_images = 3, but has_hidden_test = false"):
+        task_with("hidden_images = 3", "has_hidden_test = false")
+    assert [task.name for task in TASKS.values() if task.has_hidden_test] == ["bengali"]
+
+
+def test_a_submission_may_take_what_kaggle_allows_a_session_unless_the_task_says_less(tmp_path: Path) -> None:
+    task = write_leaves(tmp_path)
+    assert (task.gpu_minutes, task.cpu_minutes) == (720, 720)
+    assert (BENGALI.gpu_minutes, BENGALI.cpu_minutes) == (120, 540)
+    text = LEAVES.replace("score_weights", "gpu_minutes = 540\nscore_weights")
+    (tmp_path / "task.toml").write_text(text)
+    limited = read_task(tmp_path / "task.toml")
+    assert (limited.gpu_minutes, limited.cpu_minutes) == (540, 720)
+    assert what_answers_depend_on(limited) == what_answers_depend_on(task)
+    assert what_answers_depend_on(task_dict(limited)) == what_answers_depend_on(task)
+    assert what_answers_depend_on(limited) != what_answers_depend_on(replace(task, dark_ink=True))
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_a_task_is_the_same_after_a_way_through_json(task: Task) -> None:
     assert task_from(json.loads(json.dumps(task_dict(task))), "manifest.json") == task
@@ -549,8 +590,21 @@ def test_the_readme_s_example_of_a_task_is_one(tmp_path: Path) -> None:
         ("{species = 3}", "{species = nan}", "expected a table of finite numbers over 0"),
         ('"photos/*"', '"**/*.png"', r"train_files = '\*\*/\*.png'; expected a pattern below the data folder, without"),
         ('"labels.csv"', '"labels_*.csv"', "expected a file below the data folder"),
+        (
+            '"labels.csv"',
+            '"../../../etc/passwd"',
+            r"labels_file = '\.\./\.\./\.\./etc/passwd'; expected a file below the data",
+        ),
+        ('"photos/*"', '"photos/../../b/*"', "train_files = .*; expected a pattern below the data folder"),
+        ('"more/*"', "'..\\more\\*'", "test_files = .*; expected a pattern below the data folder"),
+        ('"more/*"', "'C:/more/*'", "test_files = .*; expected a pattern below the data folder"),
+        ('"more/*"', '"~/more/*"', "test_files = .*; expected a pattern below the data folder"),
+        ("score_w", 'sample_submission = "a/.."\nscore_w', "sample_submission = 'a/..'; expected a file below"),
         ("somebody/leaves", "leaves", "dataset = 'leaves'; expected owner/slug"),
         ("[heads]", "colour = 3\n[heads]", "colour is not known; one of name, reader"),
+        ("[heads]", "gpu_minutes = 0\n[heads]", "gpu_minutes = 0; expected a number of minutes over 0"),
+        ("[heads]", "cpu_minutes = true\n[heads]", "cpu_minutes = True; expected a number of minutes over 0"),
+        ("[heads]", "has_hidden_test = 1\n[heads]", "has_hidden_test = 1; expected true or false"),
         ("[heads]", "[heads", "not TOML"),
     ],
 )

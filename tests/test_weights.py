@@ -90,6 +90,24 @@ def test_a_damaged_manifest_is_named(folder: Path, text: str) -> None:
         read_manifest(folder)
 
 
+@pytest.mark.parametrize("key", ["model", "task", "train_counts", "prior_exponents", "epoch", "sha256", "probe"])
+def test_a_key_that_the_manifest_lacks_is_named(folder: Path, key: str) -> None:
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    del manifest[key]
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=rf"manifest\.json: not a manifest of weights: no {key}$"):
+        read_manifest(folder)
+
+
+def test_what_was_not_measured_may_be_left_out(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    for key in ("score", "device", "images_per_second"):
+        del manifest[key]
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    found = read_manifest(folder)
+    assert (found.score, found.device, found.images_per_second) == (None, "", None)
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
@@ -104,6 +122,18 @@ def test_a_manifest_of_something_else_is_refused(folder: Path, values: dict[str,
     change(folder, **values)
     with pytest.raises(UserError, match=told):
         read_manifest(folder)
+
+
+def test_weights_outlive_what_a_later_version_knows_of_the_submission(folder: Path) -> None:
+    path = folder / MANIFEST_FILE
+    manifest = json.loads(path.read_text())
+    for key in ("has_hidden_test", "gpu_minutes", "cpu_minutes"):
+        del manifest["task"][key]
+    path.write_text(json.dumps(manifest))
+    assert read_manifest(folder).task == BENGALI
+    manifest["task"] |= {"hidden_images": 0, "has_hidden_test": False, "gpu_minutes": 540}
+    path.write_text(json.dumps(manifest))
+    assert read_manifest(folder).task == BENGALI
 
 
 @contextmanager

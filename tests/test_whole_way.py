@@ -23,8 +23,9 @@ from bundler.rehearsal import Inputs, check_outputs, check_submission, rehearse
 from bundler.staging import stage
 from bundler.tasks import has_truth, own_task, predicted_task
 from multihead.evaluation import read_both
-from multihead.tasks import BENGALI, Task, read_task
+from multihead.tasks import Task, read_task
 from tests.conftest import HOUSE
+from tests.test_projection import HIDDEN
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,7 @@ def test_training_leaves_weights_manifest_history_checkpoint_and_report_only(wei
 def test_the_submission_has_the_sample_s_rows(predicted: Path, drawn: Path) -> None:
     assert check_submission(predicted / "working" / "submission.csv", drawn / "sample_submission.csv") == 36
     assert [f.name for f in (predicted / "working").iterdir()] == ["submission.csv"]
-    stages = read_stages((predicted / "log.txt").read_text(), BENGALI.hidden_images)
+    stages = read_stages((predicted / "log.txt").read_text(), HIDDEN)
     assert (stages.read_images, stages.files, stages.network_images, stages.device) == (12, 4, 12, "CPU")
 
 
@@ -196,15 +197,20 @@ def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> No
     trained = rehearse(kernels / "train_kernel.py", Inputs("leaf-health", data, {}), tmp_path / "1", "new", AT_HOME)
     check_outputs(trained.working, OUTPUTS["train"])
     stage(trained.working, dataset)
-    facts = predicted_task(dataset)
+    facts = predicted_task(dataset, {})
     assert facts == own_task(kernels)
     assert facts
     assert has_truth(data, facts)
     inputs = Inputs(facts.source, data, {"somebody/multihead-weights": dataset})
+    photograph = (data / "test" / "test0.jpg").read_bytes()
     (data / "test" / "test0.jpg").write_bytes(b"no photograph")
+    with pytest.raises(RehearsalError, match=r"have no prediction: test0\.jpg"):
+        rehearse(kernels / "predict_kernel.py", inputs, tmp_path / "2", "old", AT_HOME)
+    log = (tmp_path / "2" / "log.txt").read_text()
+    assert "warning: 1 of 12 image files cannot be read: test/test0.jpg" in log
+    (data / "test" / "test0.jpg").write_bytes(photograph)
     predicted = rehearse(kernels / "predict_kernel.py", inputs, tmp_path / "2", "old", AT_HOME)
     submission = predicted.working / "submission.csv"
     assert check_submission(submission, data / facts.sample_submission) == 12
-    assert "warning: 1 of 12 image files cannot be read: test/test0.jpg" in predicted.log
     told, true = read_both(submission, data, task)
     assert len(told) == len(true) == 12

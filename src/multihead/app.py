@@ -17,7 +17,7 @@ from multihead.errors import UserError, first_line
 from multihead.kaggle_paths import find_input, is_kernel, is_rerun, working_folder
 from multihead.progress import say
 from multihead.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
-from multihead.tasks import TASKS, Task, read_task, task_by_name
+from multihead.tasks import TASKS, Task, read_task, task_by_name, what_answers_depend_on
 
 if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not wait for it
     import pandas as pd
@@ -118,7 +118,7 @@ def predict(settings: Settings) -> None:
     """Predict the competition's test files with trained weights; leave submission.csv in the working folder.
 
     Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
-    error, so that it is seen before it costs a submission. A task without hidden images has nothing but these files.
+    error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
     from multihead.devices import prepare_devices
 
@@ -159,7 +159,7 @@ def predict(settings: Settings) -> None:
         submission = submission_of_images(path, ids, task, manifest.prior)
     if is_rerun():
         submission.write()
-    on_problem = _warn if is_rerun() or not task.hidden_images else _refuse
+    on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
     predictor = Predictor(members, task, run, total_images=submission.images, on_problem=on_problem)
     tables = predictor.predict_files(parts)
     rows = _fill(submission, predictor, tables, run, on_problem)
@@ -305,7 +305,8 @@ def inspect(settings: Settings, picture: Path) -> None:
 def _refuse_other_images(names: Sequence[str], manifests: "Sequence[Manifest]") -> None:
     first = manifests[0]
     for name, of in zip(names, manifests, strict=False):
-        if (of.task, of.model.fold) != (first.task, first.model.fold):
+        tasks = what_answers_depend_on(of.task), what_answers_depend_on(first.task)
+        if tasks[0] != tasks[1] or of.model.fold != first.model.fold:
             raise UserError(f"ensemble: {name} has another task or fold than {names[0]}")
 
 

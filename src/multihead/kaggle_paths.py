@@ -1,11 +1,14 @@
 """Where Kaggle puts things: the competition's files, the weights, the working folder.
 
-Kaggle mounts inputs at input/<slug>, and since 2026 also at input/competitions/<slug> and
-input/datasets/<owner>/<slug>. So nothing here names a folder: the files are searched for.
+Kaggle mounts inputs at input/<slug>, a model at input/<model>/<framework>/<variation>/<version>, and since 2026 also at
+input/competitions/<slug>, datasets/<owner>/<slug>, notebooks/<owner>/<slug> and
+models/<owner>/<model>/<framework>/<variation>/<version>. So nothing here names a folder: the files are searched for.
 """
 
+import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from multihead.errors import UserError
@@ -15,11 +18,14 @@ IMAGE_SUFFIXES = {  # of what OpenCV decodes
     *(".avif", ".tif", ".tiff", ".pgm", ".ppm"),
 }
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
+MODEL_DEPTH = 7  # input/models/<owner>/<model>/<framework>/<variation>/<version>/<folder of an unpacked archive>
+KAGGLE = Path("/kaggle")
+SETTINGS = {"competition": "data"}  # which of them names the folder of an input; "weights" that of all others
 
 
 def kaggle_root() -> Path:
     """Return /kaggle, or what KAGGLE_ROOT names instead (a rehearsal)."""
-    return Path(os.environ.get("KAGGLE_ROOT", "/kaggle"))
+    return Path(os.environ.get("KAGGLE_ROOT", KAGGLE))
 
 
 def is_kernel() -> bool:
@@ -37,23 +43,27 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
 
     given: a folder named in the settings, the only one looked in then. prefer: of several folders that
     qualify, those whose path holds this name win; of one inside another, a data set's second copy of its files, the
-    outer one. UserError says which folders were looked in.
+    outer one. UserError says which folders were looked in, or of several that qualify, how to choose one.
     """
     if given:
-        folder = Path(given).expanduser()
+        folder = _named(given)
         missing = [name for name in files if not _holds(folder, name)]
         if missing:
             raise UserError(f"{what}: no {', no '.join(missing)} in {folder}")
         return folder
     top = kaggle_root() / "input"
-    looked_in = list(_folders(top, MAX_DEPTH))
-    found = [folder for folder in looked_in if all(_holds(folder, name) for name in files)]
+    looked_in = _input_folders(top)
+    plain_first = sorted(files, key=_is_pattern)  # a pattern lists all of a folder
+    found = [folder for folder in looked_in if all(_holds(folder, name) for name in plain_first)]
     found = [folder for folder in found if prefer in folder.parts] or found
     found = [folder for folder in found if not set(folder.parents) & set(found)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{what}: found in {', '.join(map(str, found))}; name one of them in the settings")
+        line = f"{SETTINGS.get(what, 'weights')} = {json.dumps(str(KAGGLE / found[0].relative_to(kaggle_root())))}"
+        raise UserError(
+            f"{what}: found in {', '.join(map(str, found))}; name one of them in [run] of the settings: {line}"
+        )
     shown = ", ".join(map(str, looked_in[:12])) + (", ..." if len(looked_in) > 12 else "")
     raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown or f'{top}, which is not there'}")
 
@@ -69,16 +79,22 @@ def matching(folder: Path, pattern: str) -> Iterator[Path]:
 
 def find_everywhere(file: str, working: Path) -> list[Path]:
     """Return the paths of all files of that name: in the working folder, then in any mounted input."""
-    folders = [working, *_folders(kaggle_root() / "input", MAX_DEPTH)]
+    folders = [working, *_input_folders(kaggle_root() / "input")]
     return [folder / file for folder in folders if (folder / file).is_file()]
 
 
 def working_folder(given: str) -> Path:
     """Return the folder for what the run leaves behind; UserError if it is not there or not writable."""
-    folder = Path(given).expanduser() if given else kaggle_root() / "working"
+    folder = _named(given) if given else kaggle_root() / "working"
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(f"working folder: {folder} is not a folder that can be written to")
     return folder
+
+
+def _named(given: str) -> Path:
+    """Return a folder that the settings name; one below /kaggle may be a rehearsal's."""
+    folder = Path(given).expanduser()
+    return kaggle_root() / folder.relative_to(KAGGLE) if folder.is_relative_to(KAGGLE) else folder
 
 
 def _holds(folder: Path, name: str) -> bool:
@@ -86,10 +102,40 @@ def _holds(folder: Path, name: str) -> bool:
     return any(path.is_file() for path in matching(folder, name))
 
 
-def _folders(top: Path, depth: int) -> Iterator[Path]:
+def _is_pattern(name: str) -> bool:
+    return any(letter in name for letter in "*?[")
+
+
+def _input_folders(top: Path) -> Sequence[Path]:
+    """Return the folders in which inputs are looked for, each before those in it.
+
+    Those of a kernel are listed once: its inputs are mounted before it starts, unless it is edited meanwhile.
+    """
+    is_mounted_for_good = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch"
+    return _kept_folders(top) if is_mounted_for_good else tuple(_folders(top))
+
+
+@cache
+def _kept_folders(top: Path) -> Sequence[Path]:
+    return tuple(_folders(top))
+
+
+def _folders(top: Path) -> Iterator[Path]:
     if not top.is_dir():
         return
     yield top
+    for child in _folders_in(top):
+        yield from _walk(child, (MODEL_DEPTH if child.name == "models" else MAX_DEPTH) - 1)
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    yield folder
     if depth:
-        for child in sorted(top.iterdir()):
-            yield from _folders(child, depth - 1)
+        for child in _folders_in(folder):
+            yield from _walk(child, depth - 1)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted. No file is asked after one by one: there may be 100,000 images."""
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(entry.name for entry in entries if entry.is_dir())]

@@ -35,6 +35,7 @@ from multihead.whole_files import whole_file
 
 PAGE_FILE = "index.html"
 MANIFEST_FILE = "manifest.json"  # as weights.py writes it, whose keras takes seconds to import
+OF_EACH_MANIFEST = ("model", "task", "train_counts", "prior_exponents", "epoch", "versions", "sha256")
 WORST = 12  # classes that are named
 FEW = 24  # classes, up to which all of them are named in the picture
 PAIRS = 20  # of classes, in a table
@@ -110,14 +111,17 @@ def _read_run(folder: Path) -> Run:
     record = read_record(folder)
     path = folder / MANIFEST_FILE
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        sha256 = manifest["sha256"]
+        not_measured = {"score": None, "device": "", "images_per_second": None}
+        manifest = not_measured | json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path}: not a manifest of weights ({error!r})") from error
-    if sha256 != record.sha256:
+    if manifest.get("sha256", record.sha256) != record.sha256:
         raise UserError(f"{path}: is not of the weights that the record in {REPORT_FOLDER}/ tells of")
+    for key in OF_EACH_MANIFEST:
+        if key not in manifest:
+            raise UserError(f"{path}: not a manifest of weights: no {key}")
     history = _read_history(folder / HISTORY_FILE)
     epoch = manifest.get("epoch")
     if history and epoch not in history.get("epoch", ()):  # killed between the two

@@ -11,7 +11,7 @@ from multihead.errors import UserError
 from multihead.kaggle_paths import find_everywhere
 from multihead.progress import say
 from multihead.settings import ModelSettings, RunSettings, settings_dict
-from multihead.tasks import Task, task_dict
+from multihead.tasks import Task, what_answers_depend_on
 
 # Settings of a run that decide nothing of what the training becomes
 WITHOUT_EFFECT = {
@@ -34,7 +34,12 @@ def identity_of(
 ) -> dict[str, Any]:
     """Return what decides what a training becomes, as plain values of JSON."""
     of_run = {key: value for key, value in settings_dict(run).items() if key not in WITHOUT_EFFECT}
-    identity = {"task": task_dict(task), "model": settings_dict(model), "files": files, "images": images} | of_run
+    identity = {
+        "task": what_answers_depend_on(task),
+        "model": settings_dict(model),
+        "files": files,
+        "images": images,
+    } | of_run
     return dict(json.loads(json.dumps(identity)))
 
 
@@ -90,7 +95,7 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     defaults = settings_dict(RunSettings()) | settings_dict(ModelSettings())
     defaults = {key: value for key, value in defaults.items() if key not in WITHOUT_EFFECT}
     flat = defaults | {key: value for key, value in identity.items() if key != "model"} | identity["model"]
-    return dict(json.loads(json.dumps(flat | {"task": task | identity["task"]})))
+    return dict(json.loads(json.dumps(flat | {"task": what_answers_depend_on(task | identity["task"])})))
 
 
 def _listed(keys: Sequence[str], differences: Mapping[str, tuple[Any, Any]]) -> str:

@@ -8,6 +8,7 @@ allowed.
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -24,9 +25,17 @@ Step = Mapping[str, Any]  # one of the augmentation: its name, and its arguments
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
 
-def _setting(default: Any, *, low: float | None = None, high: float | None = None, one_of: Iterable[str] = ()) -> Any:
-    """Declare a setting: its default, and its least and greatest value or its choices."""
-    return field(default=default, metadata={"low": low, "high": high, "one_of": tuple(one_of)})
+def _setting(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    one_of: Iterable[str] = (),
+    is_file_name: bool = False,
+) -> Any:
+    """Declare a setting: its default, and its least and greatest value, its choices, or that it names files."""
+    rule = {"low": low, "high": high, "one_of": tuple(one_of), "is_file_name": is_file_name}
+    return field(default=default, metadata=rule)
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class RunSettings:
     weights: str = _setting("")
     working: str = _setting("")
 
-    pretrained: str = _setting("")
+    pretrained: str = _setting("", is_file_name=True)
     frozen_up_to: str = _setting("")
 
     seed: int = _setting(0, low=0, high=2**32 - 1)
@@ -152,7 +161,7 @@ class RunSettings:
     cutmix_alpha: float = _setting(0.4, low=0.01)
     clean_epochs: int = _setting(0, low=0)
 
-    ensemble: tuple[str, ...] = _setting(())
+    ensemble: tuple[str, ...] = _setting((), is_file_name=True)
     test_time_copies: int = _setting(0, low=0, high=32)
 
     require_gpu: bool = _setting(False)
@@ -299,7 +308,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
 def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: str) -> Any:
     """Return the value in the default's type, or raise UserError with what is allowed."""
     if default == () and isinstance(value, list | tuple) and all(type(of) is str for of in value):
-        return tuple(value)
+        return tuple(_checked("", rule, key, of, source) for of in value)
     parts = value if isinstance(default, tuple) and isinstance(value, list | tuple) else None
     if parts is not None and len(parts) == len(default):
         return tuple(_checked(d, rule, key, v, source) for d, v in zip(default, parts, strict=True))
@@ -310,6 +319,8 @@ def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: s
         allowed = _TYPE_NAMES.get(type(default)) or (f"{len(default)} whole numbers" if default else "a list of texts")
     elif rule["one_of"] and value not in rule["one_of"]:
         allowed = f"one of {_shown(rule['one_of'], value)}"
+    elif rule["is_file_name"] and (value in (".", "..") or re.search(r"[/\\*?[]", value)):
+        allowed = "a plain name, without folders and wildcards"
     elif isinstance(value, float) and not math.isfinite(value):
         allowed = "a finite number"
     elif low is not None and not value >= low:

@@ -21,6 +21,8 @@ READERS = ("wide parquet", "pixel csv", "image files")
 SCORES = ("macro recall", "accuracy")
 CROPS = ("ink", "padded", "none")
 FOLDS = 5  # of a task without test files
+LEADS_OUT = r"^[/~]|^[A-Za-z]:|\\|(^|/)\.\.(/|$)"  # of the data folder, on any system
+_OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
 _TAKEN = {
     *("images", "input_scaling", "gray_to_colour", "flip", "dropout", "id", "epoch", "loss", "learning_rate"),
@@ -50,8 +52,13 @@ class Task:
     score: the mean over a head's classes of the recall, or the share of images that are right; score_weights: how much
         each head's counts.
     dark_ink: True where ink is darker than paper. crop: what ModelSettings.crop is if not set.
-    hidden_images: how many images a submission is scored on that nobody sees, as far as is known; where there are some,
-        a fault of the test files that are seen is an error, without any it costs its own rows.
+    has_hidden_test: whether Kaggle runs the kernel again on test files that nobody sees. A fault of those that are seen
+        is an error then, since it would cost the submission; without a hidden test it costs its own rows. A task.toml
+        that does not say has one if it is a competition with test_files and a sample_submission: most of those are code
+        competitions, and an error too many is seen at once.
+    hidden_images: how many images the hidden test has, 0 where that is not known: no time is projected then.
+    gpu_minutes, cpu_minutes: what the competition allows a submission. Competitions allow 2 to 12 hours; what is not
+        known is not refused, so the default is what Kaggle allows any session.
     """
 
     name: str
@@ -71,7 +78,10 @@ class Task:
     score_weights: Mapping[str, float] = field(default_factory=dict)
     dark_ink: bool = False
     crop: str = "none"
+    has_hidden_test: bool = False
     hidden_images: int = 0
+    gpu_minutes: float = 720
+    cpu_minutes: float = 720
 
     def weight(self, head: str) -> float:
         """Return the weight of a head in the score."""
@@ -115,7 +125,10 @@ BENGALI = Task(
     score_weights={"grapheme_root": 2.0, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0},
     dark_ink=True,
     crop="ink",
+    has_hidden_test=True,
     hidden_images=211_042,
+    gpu_minutes=120,
+    cpu_minutes=540,
 )
 DIGITS = Task(
     name="digit-recognizer",
@@ -126,6 +139,7 @@ DIGITS = Task(
     train_files="train.csv",
     test_files="test.csv",
     sample_submission="sample_submission.csv",
+    has_hidden_test=False,  # no code competition: all of its test images are seen
 )
 FASHION = Task(
     name="fashion-mnist",
@@ -206,6 +220,7 @@ def task_from(values: Mapping[str, Any], source: str) -> Task:
     for key, of in known.items():
         if key not in values and of.default is MISSING and of.default_factory is MISSING:
             raise UserError(f"{source}: no {key}; expected {_RULES[key][1]}")
+    values = {"has_hidden_test": _may_have_hidden_test(values)} | dict(values)
     tuples = {key: tuple(values[key]) for key in ("image_shape",)}
     heads = {head: tuple(labels) for head, labels in values["heads"].items()}
     task = Task(**{**values, **tuples, "heads": heads})
@@ -221,12 +236,29 @@ def task_dict(task: Task) -> dict[str, Any]:
     return values | maps | {"heads": heads, "image_shape": list(task.image_shape)}
 
 
+def what_answers_depend_on(task: Task | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's plain values, without those that change no answer: how many are asked for, and in what time.
+
+    task: or its plain values, as a manifest or a checkpoint holds them, an older version's too.
+    """
+    values = task_dict(task) if isinstance(task, Task) else task
+    return {key: value for key, value in values.items() if key not in _OF_THE_SUBMISSION}
+
+
+def _may_have_hidden_test(values: Mapping[str, Any]) -> bool:
+    """Tell whether a task that does not say so is taken to have a hidden test."""
+    of_a_code_competition = ("competition", "test_files", "sample_submission")
+    return bool(values.get("hidden_images")) or all(values.get(key) for key in of_a_code_competition)
+
+
 def _refuse_contradictions(task: Task, source: str) -> None:
     for key in task.score_weights:
         if key not in task.heads:
             raise UserError(f"{source}: score_weights names {key}, which is none of the heads {', '.join(task.heads)}")
     if bool(task.competition) == bool(task.dataset):
         raise UserError(f"{source}: expected either a competition or a dataset")
+    if task.hidden_images and not task.has_hidden_test:
+        raise UserError(f"{source}: hidden_images = {task.hidden_images}, but has_hidden_test = false")
     if task.reader == "wide parquet" and not (task.labels_file and task.id_column and task.test_files):
         raise UserError(f"{source}: wide parquet needs an id_column, a labels_file and test_files")
     if task.reader != "image files" and not task.test_files:
@@ -284,11 +316,17 @@ def _is_weights(value: Any) -> bool:
 
 
 _TEXT = (_is_text, "a text")
+
+
 _PATTERN = (
-    lambda value: _is_text(value) and not value.startswith(("/", "~")) and "**" not in value,
-    "a pattern below the data folder, without **",
+    lambda value: _is_text(value) and not re.search(LEADS_OUT, value) and "**" not in value,
+    "a pattern below the data folder, without .. and **",
 )
-_FILE = (lambda value: _PATTERN[0](value) and not re.search(r"[*?[]", value), "a file below the data folder")
+_FILE = (
+    lambda value: _PATTERN[0](value) and not re.search(r"[*?[]", value),
+    "a file below the data folder, without ..",
+)
+_MINUTES = (lambda value: type(value) in (int, float) and 0 < value <= sys.float_info.max, "a number of minutes over 0")
 _BOOL = (lambda value: isinstance(value, bool), "true or false")
 # For each key: whether a value is possible, and what is expected
 _RULES: Mapping[str, tuple[Any, str]] = {
@@ -312,5 +350,8 @@ _RULES: Mapping[str, tuple[Any, str]] = {
     "score_weights": (_is_weights, "a table of finite numbers over 0"),
     "dark_ink": _BOOL,
     "crop": (lambda value: value in CROPS, f"one of {', '.join(CROPS)}"),
+    "has_hidden_test": _BOOL,
     "hidden_images": (lambda value: type(value) is int and value >= 0, "a whole number, at least 0"),
+    "gpu_minutes": _MINUTES,
+    "cpu_minutes": _MINUTES,
 }

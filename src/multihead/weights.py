@@ -11,7 +11,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from multihead.devices import device_name
 from multihead.errors import UserError
 from multihead.model import build_model
 from multihead.settings import ModelSettings, Step, checked_steps, settings_dict, settings_from
-from multihead.tasks import TASKS, Label, Task, task_dict, task_from
+from multihead.tasks import TASKS, Label, Task, task_dict, task_from, what_answers_depend_on
 from multihead.whole_files import whole_file
 
 WEIGHTS_FILE = "model.weights.h5"
@@ -134,24 +134,29 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
             task_from(raw["task"], path.name),
             {head: tuple(counts) for head, counts in raw["train_counts"].items()},
             {head: float(exponent) for head, exponent in raw["prior_exponents"].items()},
-            raw["score"],
+            raw.get("score"),
             raw["epoch"],
             raw["sha256"],
             raw["versions"],
             {head: np.array(rows, np.float64) for head, rows in raw["probe"].items()},
-            raw["device"],
-            raw["images_per_second"],
+            raw.get("device", ""),
+            raw.get("images_per_second"),
             checked_steps(raw["augmentation"], path.name),
         )
         found = _sha256(weights)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise UserError(f"{path}: not a manifest of weights: no {error.args[0]}") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a manifest of weights ({error!r})") from error
     if found != manifest.sha256:
         raise UserError(f"{weights}: SHA-256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...")
-    if TASKS.get(manifest.task.name, manifest.task) != manifest.task:
-        raise UserError(f"{path}: its task {manifest.task.name} is not what this version calls so")
+    built_in = TASKS.get(manifest.task.name)
+    if built_in:
+        if what_answers_depend_on(manifest.task) != what_answers_depend_on(built_in):
+            raise UserError(f"{path}: its task {manifest.task.name} is not what this version calls so")
+        manifest = replace(manifest, task=built_in)
     if manifest.model.task != manifest.task.name:
         raise UserError(f"{path}: its model is of {manifest.model.task}, its task {manifest.task.name}")
     heads = manifest.task.heads
