@@ -1,6 +1,6 @@
 """Measure training and inference under Keras's JAX backend, from the folder that gpu_kit.py lays out.
 
-    python run_kit.py [--tiny] [--out FOLDER] [--seconds 470] [--only ROW ...]
+    python run_kit.py [--tiny] [--out FOLDER] [--seconds 570] [--only ROW ...]
 
 Every row runs in a process of its own with a limit of its own, and every figure is appended to figures.jsonl in FOLDER
 as soon as it is known, so that a kill loses at most one. `--tiny` goes the whole way with a small network.
@@ -34,8 +34,9 @@ REPEATS = 2
 class Network(NamedTuple):
     """A network to measure: its backbone, the side of its images, its precision, and images and steps of a fit.
 
-    is_whole: with the project's generator and with one callback after the other, too. is_in_step: learning rate and
-        moving average in the jitted step, by Keras's optimizer, where the project has callbacks.
+    parts: what is measured beside the bare steps, the fit of a constant batch and inference: "generator", the fit with
+        the project's batches; "callbacks", what each callback costs, and a profile; "in the step", nothing else but the
+        fit with learning rate and moving average in the jitted step, by Keras's optimizer, in place of callbacks.
     """
 
     backbone: str
@@ -43,8 +44,7 @@ class Network(NamedTuple):
     precision: str
     batch_size: int
     steps: int
-    is_whole: bool = False
-    is_in_step: bool = False
+    parts: Sequence[str] = ()
 
 
 class Row(NamedTuple):
@@ -54,22 +54,23 @@ class Row(NamedTuple):
     network: Network | None = None
 
 
-# The steps are a shard of the competition, 50,210 images, but for the largest network
+# The most wanted first. The limits are for an H200, on which B0's first step compiles for 35 s in float32 and for twice
+# as long in bfloat16; 98 steps of 256 are half a shard of the competition
 ROWS = {
     "machine": Row(60),
-    "B0 64 bfloat16": Row(150, Network("efficientnet-b0", 64, "mixed_bfloat16", 256, 196, is_whole=True)),
-    "B0 128 bfloat16": Row(110, Network("efficientnet-b0", 128, "mixed_bfloat16", 256, 196, is_whole=True)),
-    "B3 128 bfloat16": Row(120, Network("efficientnet-b3", 128, "mixed_bfloat16", 256, 98)),
-    "B0 64 float32": Row(75, Network("efficientnet-b0", 64, "float32", 256, 196)),
-    "B0 64 bfloat16, in the step": Row(90, Network("efficientnet-b0", 64, "mixed_bfloat16", 256, 196, is_in_step=True)),
-    "recipe": Row(200),
-    "B0 64 bfloat16, batch 1024": Row(90, Network("efficientnet-b0", 64, "mixed_bfloat16", 1024, 49)),
-    "B1 128 float16, batch 128": Row(110, Network("efficientnet-b1", 128, "mixed_float16", 128, 98)),
+    "B0 64 float32": Row(170, Network("efficientnet-b0", 64, "float32", 256, 98, ("generator", "callbacks"))),
+    "B0 64 bfloat16": Row(200, Network("efficientnet-b0", 64, "mixed_bfloat16", 256, 98, ("generator",))),
+    "B0 128 bfloat16": Row(240, Network("efficientnet-b0", 128, "mixed_bfloat16", 256, 98, ("generator",))),
+    "recipe": Row(240),
+    "B3 128 bfloat16": Row(280, Network("efficientnet-b3", 128, "mixed_bfloat16", 256, 49)),
+    "B0 64 float32, in the step": Row(120, Network("efficientnet-b0", 64, "float32", 256, 98, ("in the step",))),
+    "B0 64 bfloat16, batch 1024": Row(200, Network("efficientnet-b0", 64, "mixed_bfloat16", 1024, 24)),
+    "B1 128 float16, batch 128": Row(280, Network("efficientnet-b1", 128, "mixed_float16", 128, 98)),
 }
 TINY_ROWS = {
     "machine": Row(120),
-    "narrow 32 bfloat16": Row(200, Network("narrow", 32, "mixed_bfloat16", 8, 4, is_whole=True)),
-    "narrow 32 float32, in the step": Row(200, Network("narrow", 32, "float32", 8, 4, is_in_step=True)),
+    "narrow 32 bfloat16": Row(200, Network("narrow", 32, "mixed_bfloat16", 8, 4, ("generator", "callbacks"))),
+    "narrow 32 float32, in the step": Row(200, Network("narrow", 32, "float32", 8, 4, ("in the step",))),
     "recipe": Row(200),
 }
 RECIPE_BACKBONE = "efficientnet-b0"
@@ -162,17 +163,17 @@ def measure_network(network: Network, figures: Figures, out: Path, limit: float)
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(network.precision)
     bench = NetworkBench(network, figures, compilations)
-    if network.is_in_step:
+    if "in the step" in network.parts:
         bench.in_the_step()
         return
     bench.first_step()
     bench.bare_step()
     bench.project_fit("fit, constant batch", bench.constant)
-    if network.is_whole:
+    if "generator" in network.parts:
         bench.project_fit("fit, generator", bench.generated)
     bench.inference()
     bench.memory()
-    if not network.is_whole:
+    if "callbacks" not in network.parts:
         return
     for measure in (bench.fit_with_callbacks, bench.generator_alone, lambda: bench.profile(out / PROFILE)):
         if figures.seconds < 0.75 * limit:
@@ -195,7 +196,9 @@ class NetworkBench:
         images, labels = _resized(*read_part("train"), network.side)
         self._images = images
         scratch = Path(tempfile.mkdtemp(prefix="kit-"))
-        lay_out_images(scratch, train=2 * network.batch_size, test=1)  # the Trainer counts files, it reads none here
+        lay_out_images(
+            scratch, train=max(64, 2 * network.batch_size), test=1
+        )  # the Trainer counts files, it reads none here
         task = crops_task()
         model = ModelSettings(task.name, 0, network.backbone, (network.side, network.side), "none")
         run = RunSettings(batch_size=network.batch_size, epochs=30, resume="off", working=str(scratch))
@@ -228,9 +231,26 @@ class NetworkBench:
     def first_step(self) -> None:
         """The fit of two steps that traces and compiles."""
         started = time.perf_counter()
-        self.trainer._fit(self.constant, range(2))
+        self._fit(self.constant, 2)
         seconds = time.perf_counter() - started
         self._figures.add("first fit, 2 steps", seconds=round(seconds, 2), jax=self._compilations.taken())
+        self._name_infinite()
+
+    def _fit(self, batches: Any, steps: int) -> None:
+        """Fit as the Trainer does; weights that are not finite cost no more time than others."""
+        try:
+            self.trainer._fit(batches, range(steps))
+        except FloatingPointError as error:
+            self._figures.add("not finite", error=str(error))
+
+    def _name_infinite(self) -> None:
+        """Add the names of the variables that are not finite, if there are any."""
+        import numpy as np
+
+        variables = [*self.keras_model.weights, *self.keras_model.optimizer.variables]
+        names = [of.path for of in variables if not np.isfinite(np.asarray(of, np.float64)).all()]
+        if names:
+            self._figures.add("variables that are not finite", count=len(names), first=names[:20])
 
     def bare_step(self) -> None:
         """Keras's jitted train step alone, on one batch that lies on the device."""
@@ -264,9 +284,8 @@ class NetworkBench:
 
     def project_fit(self, figure: str, batches: Any) -> None:
         """Fit as the Trainer does, its callbacks and its check for finite weights included."""
-        self._timed(
-            figure, lambda: self.trainer._fit(batches, range(self._network.steps)), self._network.steps, repeats=REPEATS
-        )
+        steps = self._network.steps
+        self._timed(figure, lambda: self._fit(batches, steps), steps)
 
     def fit_with_callbacks(self) -> None:
         """Fit the constant batch with none of the project's callbacks, then with one more each time."""
@@ -369,7 +388,7 @@ class NetworkBench:
 
         profiler = cProfile.Profile()
         steps = max(2, self._network.steps // 2)
-        profiler.runcall(self.trainer._fit, self.generated, range(steps))
+        profiler.runcall(self._fit, self.generated, steps)
         for order in ("tottime", "cumulative"):
             text = io.StringIO()
             pstats.Stats(profiler, stream=text).sort_stats(order).print_stats(30)
@@ -621,10 +640,12 @@ def run_all(names: Sequence[str], out: Path, seconds: float, *, is_tiny: bool) -
             "KERAS_BACKEND": "jax",
             "KERAS_HOME": str(Path(scratch) / "keras"),
             "KAGGLE_ROOT": str(Path(scratch) / "kaggle"),
-            "JAX_COMPILATION_CACHE_DIR": str(Path(scratch) / "compiled"),  # rows of one backbone begin alike
+            # rows of one backbone begin alike, and a second run on a machine finds what the first one compiled
+            "JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / "gpu-kit-compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "TMPDIR": scratch,
             "MPLBACKEND": "agg",
+            "TF_CPP_MIN_LOG_LEVEL": "2",  # or XLA's warnings while it compiles push a row's own lines out of sight
         }
         for name in names:
             left = seconds - CLOSING_SECONDS - (time.monotonic() - started)
@@ -695,7 +716,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="the whole way with a small network, in minutes on a CPU")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")), help="folder for the figures")
-    parser.add_argument("--seconds", type=float, default=470, help="after which all ends (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=570, help="after which all ends (default: %(default)s)")
     parser.add_argument("--only", action="append", help="this row only; more than one may be named")
     for hidden in ("--row", "--limit", "--step-seconds"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
