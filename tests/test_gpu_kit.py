@@ -87,12 +87,13 @@ def test_a_new_run_of_the_other_benchmarks_keeps_what_was_measured_on_a_gpu(tmp_
     assert gpu_section(results) == "\n## On a GPU\n\n| figure |\n"
 
 
+@pytest.mark.slow
 def test_the_tiny_run_of_a_kit_measures_every_row(kit: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")
-    command = [sys.executable, str(kit / "run_kit.py"), "--tiny", "--out", str(tmp_path)]
+    command = [sys.executable, str(kit / "run_kit.py"), "--tiny", "--seconds", "1800", "--out", str(tmp_path)]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1800, env=environment)
     assert done.returncode == 0, done.stdout
     figures = gpu_kit_run.read_figures(tmp_path)
     assert {figure["row"] for figure in figures} == set(gpu_kit_run.TINY_ROWS)
