@@ -66,7 +66,7 @@ def _memory(of: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
 
 
 AREA = "OpenCV's INTER_AREA, the same for both, takes most of our cropping"
-NOT_MEASURED = "\nNot measured: anything on a GPU (images/s of B0 and B3, the share of time that the device waits).\n"
+GPU_HEADING = "\n## On a GPU\n"  # gpu_kit.py's section, which this machine cannot measure again
 
 HEADER = """# How fast, and how much memory
 
@@ -232,10 +232,17 @@ def main() -> None:
     told += "".join(line + "\n" for lines, _ in parts for line in lines)
     short = [line for _, lines in parts for line in lines]
     told += "".join(["\nWhat holds back the rows that fall short:\n\n", *short]) if short else ""
-    told += "" if arguments.only else NOT_MEASURED
+    told += gpu_section(arguments.out) if arguments.out else ""
     print(told)
     if arguments.out:
         arguments.out.write_text(told, encoding="utf-8")
+
+
+def gpu_section(results: Path) -> str:
+    """Return what a file of results says of a GPU, from its heading to its end; nothing where it says nothing."""
+    text = results.read_text(encoding="utf-8") if results.is_file() else ""
+    _, heading, section = text.partition(GPU_HEADING)
+    return heading + section
 
 
 def _prepare(folder: Path, data: Path | None, rows: int, places: set[str]) -> None:

@@ -1,0 +1,123 @@
+"""Lay out a folder that measures training and inference on a machine with a GPU and JAX, and without this project.
+
+    PYTHONPATH=src:demo python -m benchmarks.gpu_kit OUT [--data DIR] [--wheels FOLDER]
+
+OUT holds the package, the wheels that such a machine lacks, the competition's images as 64 x 64 crops in a few gray
+PNG sheets, and run_kit.py (gpu_kit_run.py), which measures. There, with Python 3.12, JAX, NumPy, pandas, OpenCV, h5py
+and matplotlib installed and without a network, `python run_kit.py` leaves figures.jsonl and prints a table.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.gpu_kit_run import CROP_SIZE, CROPS_PER_SHEET
+from benchmarks.material import TOOL
+from multihead.crop_store import crops_ahead
+from multihead.evaluation import TRUTH_FILE
+from multihead.labels import label_indices
+from multihead.settings import ModelSettings
+from multihead.shards import Part, labels_with_images, read_labels, shards_to_predict, shards_to_train
+from multihead.submission import read_answers
+from multihead.tasks import BENGALI
+
+HOUSE = Path(__file__).resolve().parent.parent
+MAX_BYTES = 50 * 1024 * 1024
+TEST_IMAGES = 1600
+# Keras as requirements.txt pins it, and what it needs beside the packages of a machine with JAX
+WHEELS = ("keras==3.13.2", "namex==0.1.0", "optree==0.20.0")
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+
+
+def lay_out_kit(out: Path, data: Path, wheels: Path | None = None) -> int:
+    """Fill an empty folder with the kit and return its size in bytes.
+
+    data: a competition's folder with a truth.csv of its test images. wheels: a folder of wheels to take in place of
+    those that pip downloads. SystemExit where the kit is over MAX_BYTES.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise SystemExit(f"{out} is not empty")
+    shutil.copytree(
+        HOUSE / "src" / "multihead", out / "src" / "multihead", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(HOUSE / "benchmarks" / "gpu_kit_run.py", out / "run_kit.py")
+    shutil.copy(HOUSE / "kernel" / "train" / "settings.toml", out)
+    _lay_out_wheels(out / "wheels", wheels)
+    train = shards_to_train(data, BENGALI)
+    labels = labels_with_images(train, BENGALI, read_labels(data, BENGALI))
+    truth = data / TRUTH_FILE
+    test_labels = label_indices(read_answers(truth, BENGALI), BENGALI, truth)
+    _write_part(out / "data", "train", train, labels)
+    _write_part(out / "data", "test", shards_to_predict(data, BENGALI), test_labels)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    if size > MAX_BYTES:
+        raise SystemExit(f"{out}: {size:,} bytes, expected at most {MAX_BYTES:,}")
+    return size
+
+
+def _lay_out_wheels(folder: Path, at_hand: Path | None) -> None:
+    folder.mkdir()
+    for wheel in sorted((HOUSE / "bundler" / "wheels").glob("*.whl")):
+        shutil.copy(wheel, folder)
+    if at_hand:
+        for wheel in sorted(at_hand.glob("*.whl")):
+            shutil.copy(wheel, folder)
+        return
+    target = ["--python-version", "3.12", "--implementation", "cp", *(f"--platform={name}" for name in PLATFORMS)]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *target]
+    subprocess.run([*command, "--dest", str(folder), *WHEELS], check=True)
+
+
+def _write_part(folder: Path, part: str, shards: Sequence[Part], labels: pd.DataFrame) -> None:
+    """Write the crops of one part as sheets, and their ids and class indices as a table with the same rows."""
+    folder.mkdir(exist_ok=True)
+    model = ModelSettings(image_size=(CROP_SIZE, CROP_SIZE))
+    cropped = [shard for (shard,), _ in crops_ahead(shards, BENGALI, [model])]
+    crops = np.concatenate([shard.images for shard in cropped])
+    ids = [image for shard in cropped for image in shard.ids]
+    for number, sheet in enumerate(_sheets(crops)):
+        path = folder / f"{part}-{number}.png"
+        if not cv2.imwrite(str(path), sheet, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
+            raise SystemExit(f"{path}: cannot be written")
+    labels.loc[ids].rename_axis("image_id").to_csv(folder / f"{part}.csv")
+
+
+def _sheets(crops: NDArray[np.uint8]) -> Iterable[NDArray[np.uint8]]:
+    """Yield uint8 (k * CROP_SIZE, CROP_SIZE) sheets of k crops, one below the other."""
+    for start in range(0, len(crops), CROPS_PER_SHEET):
+        yield crops[start : start + CROPS_PER_SHEET].reshape(-1, CROP_SIZE)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Lay the kit out and print its size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="a folder that is empty or not there yet")
+    parser.add_argument("--data", type=Path, help="a competition's folder with a truth.csv; default: the real images")
+    parser.add_argument("--wheels", type=Path, help="a folder of wheels, in place of those that pip downloads")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="gpu-kit-") as scratch:
+        data = arguments.data or _real_images(Path(scratch) / "bengali")
+        size = lay_out_kit(arguments.out, data, arguments.wheels)
+    print(f"{arguments.out}: {size / 2**20:.1f} MiB; python run_kit.py in it measures")
+    return 0
+
+
+def _real_images(folder: Path) -> Path:
+    if not TOOL.is_file():
+        raise SystemExit("no real images at hand: name a competition's folder with --data DIR")
+    subprocess.run([sys.executable, str(TOOL), "bengali", str(folder), "--test-rows", str(TEST_IMAGES)], check=True)
+    return folder
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
