@@ -17,9 +17,10 @@ import pytest
 from competition_files import write_test_tables
 
 import build_kernel
-from build_kernel import OUTPUTS, Machine, main, rehearse_kernel
+from build_kernel import OUTPUTS, Given, Machine, main, rehearse_kernel
 from bundler.errors import BundlerError, RehearsalError
-from bundler.rehearsal import Inputs, Rehearsed
+from bundler.inputs import Inputs
+from bundler.rehearsal import Rehearsed
 from bundler.watched_run import Ended
 from multihead import checkpoint, record, report, schedule, submission, weights
 from multihead.submission import SUBMISSION_FILE as SUBMISSION
@@ -108,20 +109,21 @@ def test_a_rehearsal_is_of_what_the_sources_say_now(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     assert run(folder).returncode == 0
     (folder / "kernel" / "predict" / "settings.toml").write_text("[run]\nbatch_sise = 256\n")
-    done = run(folder, "rehearse", str(tmp_path))
+    lay_out(tmp_path / "data")
+    done = run(folder, "rehearse", str(tmp_path / "data"))
     assert done.returncode == 2
     assert "batch_sise is not known" in done.stderr
 
 
 def test_a_folder_without_a_competition_is_a_mistake_before_anything_is_emptied(tmp_path: Path) -> None:
-    folder, out = clone(tmp_path / "clone"), tmp_path / "out"
+    folder, out, data = clone(tmp_path / "clone"), tmp_path / "out", tmp_path / "data"
     (out / "working").mkdir(parents=True)
     (out / ".rehearsal").touch()
-    done = run(folder, "rehearse", str(tmp_path), "--weights", str(tmp_path), "--out", str(out))
+    data.mkdir()
+    done = run(folder, "rehearse", str(data), "--weights", str(data), "--out", str(out))
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {tmp_path}: not the files of bengali, it holds no test_image_data_*.parquet "
-        "and no sample_submission.csv\n"
+        f"error: {data}: not the files of bengali, it holds no test_image_data_*.parquet and no sample_submission.csv\n"
     )
     assert (out / "working").is_dir()
 
@@ -201,8 +203,8 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     seen: list[Path] = []
 
-    def stop(name: str, data: Path, *rest: object, **options: object) -> None:
-        seen.append(data)
+    def stop(name: str, given: Given, *rest: object) -> None:
+        seen.append(given.data)
         raise BundlerError("enough")
 
     monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
@@ -217,8 +219,9 @@ def test_a_dry_run_has_a_dataset_for_a_train_kernel_that_starts_from_one(
 ) -> None:
     lay_out(tmp_path)
 
-    def stop(name: str, data: Path, weights: Path, *rest: object, **options: object) -> None:
-        assert (name, weights.is_dir()) == ("train", True)
+    def stop(name: str, given: Given, *rest: object) -> None:
+        assert given.weights
+        assert (name, given.weights.is_dir()) == ("train", True)
         raise BundlerError("enough")
 
     monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
@@ -261,20 +264,25 @@ def test_a_task_s_own_dataset_is_not_mounted_as_weights_too(
         raise BundlerError("enough")
 
     monkeypatch.setattr(build_kernel, "HOUSE", tmp_path)
+    monkeypatch.setattr(build_kernel, "DATASET", tmp_path / "dataset_meta")
     monkeypatch.setattr(build_kernel, "rehearse", stop)
-    (tmp_path / "mine.toml").write_text('[model]\ntask = "animals10"\n')
+    (tmp_path / "dataset_meta").mkdir()
+    (tmp_path / "dataset_meta" / "dataset-metadata.json").write_text('{"id": "me/weights"}')
+    (tmp_path / "kernel" / "train" / "settings.toml").write_text('[model]\ntask = "animals10"\n')
     with pytest.raises(BundlerError, match="enough"):
-        rehearse_kernel("train", tmp_path, tmp_path, tmp_path / "out", Machine(), file=tmp_path / "mine.toml")
-    assert seen == [Inputs("alessiocorrado99/animals10", tmp_path, {"me/weights": tmp_path})]
+        rehearse_kernel("train", Given(tmp_path), tmp_path / "out", Machine())
+    own = {("dataset_sources", "me/weights/3"): tmp_path / "dataset_meta"}
+    assert seen == [Inputs("alessiocorrado99/animals10", tmp_path, {}, own)]
 
 
 def test_only_wide_parquet_is_repeated(tmp_path: Path, kernel: "Kernel", capsys: pytest.CaptureFixture[str]) -> None:
     task = task_dict(BENGALI) | {"name": "leaves", "reader": "image files", "test_files": "test/*.parquet"}
-    (tmp_path / "manifest.json").write_text(json.dumps({"task": task}))
-    (tmp_path / "test").mkdir()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "manifest.json").write_text(json.dumps({"task": task}))
+    (tmp_path / "data" / "test").mkdir(parents=True)
     for name in ("sample_submission.csv", "test/a.parquet"):
-        (tmp_path / name).touch()
-    assert rehearsed(tmp_path, tmp_path, "--rows", "16000") == 2
+        (tmp_path / "data" / name).touch()
+    assert rehearsed(tmp_path / "data", tmp_path, "--rows", "16000") == 2
     assert capsys.readouterr().err == "error: --rows: repeats wide parquet files, which leaves has none of\n"
 
 
@@ -345,8 +353,10 @@ def lay_out_tables(arguments: Sequence[str]) -> None:
 
 
 def rehearsed(data: Path, folder: Path, *arguments: str) -> int:
-    (folder / "model.weights.h5").touch()
-    return main(["rehearse", str(data), "--weights", str(folder), "--out", str(folder / "out"), *arguments])
+    (folder / "weights").mkdir(exist_ok=True)
+    (folder / "weights" / "model.weights.h5").touch()
+    weights, out = str(folder / "weights"), str(folder / "out")
+    return main(["rehearse", str(data), "--weights", weights, "--out", out, *arguments])
 
 
 def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
@@ -381,10 +391,11 @@ def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
 def test_without_weights_nothing_is_laid_out_nor_rehearsed(
     drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["rehearse", str(drawn), "--weights", str(tmp_path), "--out", str(tmp_path / "out"), "--rows", "16000"]
-    assert main(command) == 2
-    told = f"error: {tmp_path}: no weights there; build_kernel.py stage FOLDER, or --weights FOLDER\n"
-    assert capsys.readouterr().err == told
+    (tmp_path / "weights").mkdir()
+    weights = str(tmp_path / "weights")
+    assert main(["rehearse", str(drawn), "--weights", weights, "--out", str(tmp_path / "out"), "--rows", "16000"]) == 2
+    hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
+    assert capsys.readouterr().err == f"error: {weights}: no weights there; {hint}\n"
     assert not (tmp_path / "out").exists()
     assert kernel.inputs is None
 

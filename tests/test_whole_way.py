@@ -18,8 +18,9 @@ from sample_images import draw_shape
 from build_kernel import AT_HOME, OUTPUTS, PACKAGE
 from bundler.bundle import build_script
 from bundler.errors import RehearsalError
+from bundler.inputs import Inputs
 from bundler.projection import read_stages
-from bundler.rehearsal import Inputs, check_outputs, check_submission, rehearse
+from bundler.rehearsal import check_outputs, check_submission, rehearse
 from bundler.staging import stage
 from bundler.tasks import has_truth, own_task, predicted_task
 from multihead.evaluation import read_both
