@@ -275,6 +275,181 @@ def test_a_task_s_own_dataset_is_not_mounted_as_weights_too(
     assert seen == [Inputs("alessiocorrado99/animals10", tmp_path, {}, own)]
 
 
+def attach(house: Path, kernel: str, **sources: list[str]) -> None:
+    path = house / "kernel" / kernel / "kernel-metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | sources))
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone in which the commands of this process work, without building; nothing is staged there."""
+    folder = clone(tmp_path / "house")
+    for name, below in (("HOUSE", "."), ("DATASET", "dataset_meta"), ("DRY_RUN", "dry-run")):
+        monkeypatch.setattr(build_kernel, name, folder / below)
+    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    return folder
+
+
+ALL_KINDS = {
+    "dataset_sources": ["OWNER/multihead-weights", "me/more/2"],
+    "kernel_sources": ["me/multihead-train"],
+    "model_sources": ["me/letters/keras/b1/2"],
+}
+
+
+def mounted_by(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Inputs | None:
+    """Return what a rehearsal would mount, None where it is refused before."""
+    seen: list[Inputs] = []
+
+    def stop(_: Path, inputs: Inputs, *rest: object) -> None:
+        seen.append(inputs)
+        raise BundlerError("enough")
+
+    monkeypatch.setattr(build_kernel, "rehearse", stop)
+    assert main(["rehearse", *arguments]) == 2
+    return seen[0] if seen else None
+
+
+def test_each_source_is_mounted_from_its_own_folder_and_what_is_not_is_said(
+    house: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attach(house, "predict", competition_sources=["bengaliai-cv19", "another"], **ALL_KINDS)
+    (house / "dataset_meta" / "model.weights.h5").touch()
+    for name in ("model", "trained"):
+        (tmp_path / name).mkdir()
+    trained = tmp_path / "trained"
+    arguments = ["--mount", f"me/letters/keras/b1={tmp_path / 'model'}", "--mount", f"me/multihead-train={trained}"]
+    inputs = mounted_by([str(drawn), *arguments], monkeypatch)
+    model = ("model_sources", "me/letters/keras/b1/2")
+    others = {("dataset_sources", "OWNER/multihead-weights"): house / "dataset_meta"}
+    others |= {("kernel_sources", "me/multihead-train"): trained, model: tmp_path / "model"}
+    assert inputs == Inputs("bengaliai-cv19", drawn, {}, others)
+    told = "  not mounted, though Kaggle would: another, me/more/2 (rehearse --mount SOURCE=FOLDER)\n"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--mount", "me/other=DIR"],
+            "--mount me/other: HOUSE/kernel/predict/kernel-metadata.json attaches bengaliai-cv19, "
+            "OWNER/multihead-weights, me/more/2, me/multihead-train, me/letters/keras/b1/2",
+        ),
+        (["--mount", "me/more/3=DIR"], "--mount me/more/3: HOUSE/kernel/predict/kernel-metadata.json attaches"),
+        (["--mount", "me/more=DIR/gone"], "DIR/gone: not a folder to mount as me/more/2"),
+        (["--mount", "bengaliai-cv19=DIR"], "--mount bengaliai-cv19: DATA is mounted there"),
+        (
+            ["--kernel", "train", "--weights", "DIR"],
+            "--weights: the train kernel does not attach OWNER/multihead-weights; --mount SOURCE=FOLDER names others",
+        ),
+    ],
+)
+def test_a_mount_that_kaggle_would_not_make_is_refused(
+    house: Path,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
+    attach(house, "predict", **ALL_KINDS)
+    (tmp_path / "dir").mkdir()
+    places = {"DIR": tmp_path / "dir", "HOUSE": house, "DATA": drawn}
+    for name, place in places.items():
+        arguments = [argument.replace(name, str(place)) for argument in arguments]
+        told = told.replace(name, str(place))
+    assert mounted_by([str(drawn), *arguments], monkeypatch) is None
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {told}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["DATA", "--out", "OUT", "--weights", "OUT/working"],
+        ["DATA", "--out", "OUT", "--mount", "me/more=OUT/working"],
+        ["DATA", "--out", "OUT", "--settings", "OUT/mine.toml"],
+        ["DATA", "--out", "OUT", "--settings", "LINK"],
+        ["OUT/repeated", "--out", "OUT", "--rows", "16000"],
+        ["OUT/repeated", "--out", "OUT"],
+        ["DATA", "--out", "DATA/train/out"],
+        ["DATA", "--out", "WEIGHTS/out", "--weights", "WEIGHTS"],
+    ],
+)
+def test_a_rehearsal_that_would_empty_or_change_what_it_reads_is_refused_before_anything_is_built(
+    house: Path,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.setattr(build_kernel, "build", lambda: pytest.fail("it was built"))
+    attach(house, "predict", **ALL_KINDS)
+    data, out, weights = tmp_path / "data", tmp_path / "out", tmp_path / "weights"
+    for folder in (data, out / "repeated"):
+        shutil.copytree(drawn, folder)
+    for folder in (out / "working", weights):
+        folder.mkdir()
+        (folder / "model.weights.h5").touch()
+    for name in (".rehearsal", "mine.toml"):
+        (out / name).touch()
+    (tmp_path / "link.toml").symlink_to(out / "mine.toml")
+    before = sorted(tmp_path.rglob("*"))
+    places = {"DATA": data, "OUT": out, "WEIGHTS": weights, "LINK": tmp_path / "link.toml"}
+    for name, place in places.items():
+        arguments = [argument.replace(name, str(place)) for argument in arguments]
+    assert mounted_by(arguments, monkeypatch) is None
+    error = capsys.readouterr().err
+    assert error.startswith("error: --out: ")
+    assert error.endswith("; name another folder\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_readme_s_folders_of_a_rehearsal_do_not_stand_in_each_other_s_way(
+    house: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dry = house / "dry-run"
+    shutil.copytree(drawn, dry / "competition")
+    for folder in (dry / "dataset_meta", dry / "rehearsal-train" / "working"):
+        folder.mkdir(parents=True)
+        (folder / "model.weights.h5").touch()
+        assert mounted_by([str(dry / "competition"), "--weights", str(folder)], monkeypatch)
+
+
+@pytest.mark.parametrize("data", [".", "train", "train/working", "predict", "dataset_meta", "../link"])
+def test_a_dry_run_of_what_it_would_empty_is_refused(
+    house: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    monkeypatch.setattr(build_kernel, "build", lambda: pytest.fail("it was built"))
+    folder = house / "dry-run" / data.replace("../link", "train/working")
+    shutil.copytree(drawn, folder)
+    (house / "link").symlink_to(folder)
+    before = sorted(house.rglob("*"))
+    assert main(["dry-run", str(house / "dry-run" / data)]) == 2
+    assert capsys.readouterr().err.startswith("error: dry-run: ")
+    assert sorted(house.rglob("*")) == before
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_dry_run_never_draws_over_what_somebody_put_there(
+    house: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_link: bool
+) -> None:
+    place = house / "dry-run" / "competition"
+    mine = tmp_path / "mine" if is_link else place
+    mine.mkdir(parents=True)
+    (mine / "train.csv").write_text("mine")
+    if is_link:
+        place.parent.mkdir()
+        place.symlink_to(mine)
+    assert main(["dry-run"]) == 2
+    assert f"{place}: holds files that no rehearsal made" in capsys.readouterr().err
+    assert (mine / "train.csv").read_text() == "mine"
+
+
 def test_only_wide_parquet_is_repeated(tmp_path: Path, kernel: "Kernel", capsys: pytest.CaptureFixture[str]) -> None:
     task = task_dict(BENGALI) | {"name": "leaves", "reader": "image files", "test_files": "test/*.parquet"}
     (tmp_path / "weights").mkdir()
