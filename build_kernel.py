@@ -285,11 +285,13 @@ def rehearse_built(of: argparse.Namespace) -> str | Rehearsed:
     """Build both kernels, rehearse one, and return what came of it."""
     out = (of.out or DRY_RUN / f"rehearsal-{of.kernel}").resolve()
     given = Given(of.data, of.weights, dict(of.mount), of.set, of.settings)
+    if len(given.mounts) < len(of.mount):
+        raise BundlerError("--mount: a source is named twice")
     task, inputs, _ = _inputs(of.kernel, given)
     if of.weights and of.weights.resolve() not in inputs.folders[1:]:
         own = read_metadata(DATASET / client.DATASET_METADATA)["id"]
         raise BundlerError(
-            f"--weights: the {of.kernel} kernel does not attach {own}; --mount SOURCE=FOLDER names others"
+            f"--weights: the {of.kernel} kernel does not attach {own}, or --mount names another folder for it"
         )
     files = (
         {f"--settings {of.settings}": of.settings, TASK_FILE: of.settings.with_name(TASK_FILE)} if of.settings else {}
@@ -394,14 +396,14 @@ def dry_run(data: Path | None, machine: Machine, name: str = "") -> None:
     data = data.resolve() if data else _drawn_data(task)
     dataset.mkdir(parents=True, exist_ok=True)
     given = Given(data, dataset)
-    _, inputs, missing = _inputs("predict", given)
-    if dataset.resolve() not in inputs.folders and missing:  # the weights come from elsewhere than dataset_meta
-        given = given._replace(mounts={missing[-1]: dataset})
     chosen = Given(data, dataset, sets=[f"task={task.name}"], settings=dry_settings)
     trained = rehearse_kernel("train", chosen, DRY_RUN / "train", machine)
     print(trained)
     shutil.copyfile(DATASET / "dataset-metadata.json", dataset / "dataset-metadata.json")
     print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
+    _, inputs, missing = _inputs("predict", given)
+    if dataset.resolve() not in inputs.folders and missing:  # the weights come from elsewhere than dataset_meta
+        given = given._replace(mounts={missing[-1]: dataset})
     told = rehearse_predict(given, DRY_RUN / "predict", machine)
     if has_truth(data, task) and not machine.rows:
         answers = DRY_RUN / "predict" / "working" / (SUBMISSION if task.sample_submission else PREDICTIONS)
@@ -425,7 +427,8 @@ def _task(
     of_train = HOUSE / "kernel" / "train" / "settings.toml"
     if kernel == "predict":
         built_in = built_in_tasks(PACKAGE)
-        found = (predicted_task(folder, built_in) for folder in inputs)
+        with_weights = [folder for folder in inputs if any(folder.glob(f"*{WEIGHTS_FILE}"))]
+        found = (predicted_task(folder, built_in) for folder in with_weights or inputs)
         return next(filter(None, found), None) or trained_task(PACKAGE, of_train)
     return trained_task(PACKAGE, settings or of_train, overrides)
 

@@ -339,9 +339,10 @@ def test_each_source_is_mounted_from_its_own_folder_and_what_is_not_is_said(
         (["--mount", "me/more/3=DIR"], "--mount me/more/3: HOUSE/kernel/predict/kernel-metadata.json attaches"),
         (["--mount", "me/more=DIR/gone"], "DIR/gone: not a folder to mount as me/more/2"),
         (["--mount", "bengaliai-cv19=DIR"], "--mount bengaliai-cv19: DATA is mounted there"),
+        (["--mount", "me/more=DIR", "--mount", "me/more=DIR"], "--mount: a source is named twice"),
         (
             ["--kernel", "train", "--weights", "DIR"],
-            "--weights: the train kernel does not attach OWNER/multihead-weights; --mount SOURCE=FOLDER names others",
+            "--weights: the train kernel does not attach OWNER/multihead-weights, or --mount names another folder",
         ),
     ],
 )
@@ -432,6 +433,24 @@ def test_a_dry_run_of_what_it_would_empty_is_refused(
     assert main(["dry-run", str(house / "dry-run" / data)]) == 2
     assert capsys.readouterr().err.startswith("error: dry-run: ")
     assert sorted(house.rglob("*")) == before
+
+
+def test_a_dry_run_s_weights_are_where_the_predict_kernel_looks_for_them(
+    house: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach(house, "predict", dataset_sources=[], kernel_sources=["me/multihead-train"])
+    seen: list[Given] = []
+
+    def stop(given: Given, *rest: object) -> str:
+        seen.append(given)
+        raise BundlerError("enough")
+
+    trained = Rehearsed(tmp_path, Ended(0, 9.0, 10**9, "all", [], "at second 9.0", None), "", "none")
+    monkeypatch.setattr(build_kernel, "rehearse_kernel", lambda *_: trained)
+    monkeypatch.setattr(build_kernel, "stage", lambda *_: "narrow")
+    monkeypatch.setattr(build_kernel, "rehearse_predict", stop)
+    assert main(["dry-run", str(drawn)]) == 2
+    assert [given.mounts for given in seen] == [{"me/multihead-train": house / "dry-run" / "dataset_meta"}]
 
 
 @pytest.mark.parametrize("is_link", [True, False])
