@@ -26,7 +26,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,7 @@ from bundler import client
 from bundler.bundle import IMAGE_FILE, build_script
 from bundler.errors import BundlerError, RehearsalError
 from bundler.image import age_in_words, refresh_image
+from bundler.inputs import MOUNTS, Inputs, attached, refuse_to_empty
 from bundler.metadata import check_owner, read_metadata, set_owner, without_version
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
@@ -50,13 +51,13 @@ from bundler.projection import (
 )
 from bundler.rehearsal import (
     MEMORY_GB,
-    MOUNTS,
-    Inputs,
+    REPEATED,
     Rehearsed,
     check_outputs,
     check_predictions,
     check_submission,
     claim,
+    empty,
     rehearse,
 )
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
@@ -107,6 +108,20 @@ class Machine(NamedTuple):
     mounts: str = "new"
     memory_gb: float = MEMORY_GB
     rows: int = 0  # as many as the competition folder has
+
+
+class Given(NamedTuple):
+    """What a rehearsal is given.
+
+    data: a folder of the task's files. weights: what stands in for dataset_meta. mounts: folders by the source that
+    they stand in for. sets: settings, as KEY=VALUE. settings: a file in place of the kernel's own.
+    """
+
+    data: Path
+    weights: Path | None = None
+    mounts: Mapping[str, Path] = {}
+    sets: Sequence[str] = ()
+    settings: Path | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -208,7 +223,7 @@ def go_on(arguments: argparse.Namespace) -> None:
         submit(arguments.version, arguments.message)
     elif not status(arguments.what, arguments.wait):
         following = f"{step} --wait"
-    elif step == "status predict" and not _task("predict", DATASET).competition:
+    elif step == "status predict" and not _task("predict", [DATASET]).competition:
         following = "pull predict"
     if following:
         print(f"next: build_kernel.py {following}")
@@ -264,71 +279,92 @@ def fetch_weights(kind: str, backbone: str) -> str:
     )
 
 
-def check_weights(folder: Path) -> None:
-    """Raise BundlerError for a folder without any weights, before anything is laid out for them."""
-    if not any(folder.glob(f"*{WEIGHTS_FILE}")):
-        raise BundlerError(f"{folder}: no weights there; build_kernel.py stage FOLDER, or --weights FOLDER")
+def check_weights(folders: Sequence[Path]) -> None:
+    """Raise BundlerError where no folder holds any weights, before anything is laid out for them."""
+    if not any(any(folder.glob(f"*{WEIGHTS_FILE}")) for folder in folders):
+        where = ", ".join(map(str, folders)) or "what the kernel attaches"
+        hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
+        raise BundlerError(f"{where}: no weights there; {hint}")
 
 
 def rehearse_built(of: argparse.Namespace) -> str | Rehearsed:
     """Build both kernels, rehearse one, and return what came of it."""
-    build()
     out = (of.out or DRY_RUN / f"rehearsal-{of.kernel}").resolve()
+    given = Given(of.data, of.weights, dict(of.mount), of.set, of.settings)
+    if len(given.mounts) < len(of.mount):
+        raise BundlerError("--mount: a source is named twice")
+    task, inputs, _ = _inputs(of.kernel, given)
+    if of.weights and of.weights.resolve() not in inputs.folders[1:]:
+        own = read_metadata(DATASET / client.DATASET_METADATA)["id"]
+        raise BundlerError(
+            f"--weights: the {of.kernel} kernel does not attach {own}, or --mount names another folder for it"
+        )
+    files = (
+        {f"--settings {of.settings}": of.settings, TASK_FILE: of.settings.with_name(TASK_FILE)} if of.settings else {}
+    )
+    reads = {"DATA": of.data} | {f"the input {folder}": folder for folder in inputs.folders[1:]} | files
+    refuse_to_empty(out, "--out", reads)
+    task.check_data(of.data, of.kernel)
+    build()
     if of.kernel == "predict":
-        return rehearse_predict(of.data, of.weights, out, _machine(of), of.set, of.settings)
-    return rehearse_kernel(of.kernel, of.data, of.weights, out, _machine(of), of.set, of.settings)
+        return rehearse_predict(given, out, _machine(of))
+    return rehearse_kernel(of.kernel, given, out, _machine(of))
 
 
-def rehearse_kernel(
-    name: str,
-    data: Path,
-    weights: Path,
-    out: Path,
-    machine: Machine,
-    settings: Sequence[str] = (),
-    file: Path | None = None,
-) -> Rehearsed:
+def rehearse_kernel(name: str, given: Given, out: Path, machine: Machine) -> Rehearsed:
     """Rehearse one built kernel on a folder of its task's files, with `out` as its /kaggle."""
-    task = _task(name, weights, file, settings)
-    task.check_data(data, name)
-    path = _script(name).with_name("kernel-metadata.json")
-    sources = read_metadata(path).get("dataset_sources")
-    if not isinstance(sources, list):
-        raise BundlerError(f"{path}: expected a list of dataset_sources")
-    datasets = {name: weights.resolve() for name in map(without_version, sources) if name != task.dataset}
-    inputs = Inputs(task.source, data.resolve(), datasets)
-    given = [part for setting in settings for part in ("--set", setting)]
-    arguments = [*AT_HOME, *(NO_BUDGET if name == "predict" else ()), *given]
-    if file:
-        arguments = ["--settings", str(file.resolve()), *arguments]
+    task, inputs, missing = _inputs(name, given)
+    task.check_data(given.data, name)
+    sets = [part for setting in given.sets for part in ("--set", setting)]
+    arguments = [*AT_HOME, *(NO_BUDGET if name == "predict" else ()), *sets]
+    if given.settings:
+        arguments = ["--settings", str(given.settings.resolve()), *arguments]
     print(f"{_script(name).relative_to(HOUSE)}, mounts in the {machine.mounts} form:", flush=True)
+    if missing:
+        print(f"  not mounted, though Kaggle would: {', '.join(missing)} (rehearse --mount SOURCE=FOLDER)", flush=True)
     result = rehearse(_script(name), inputs, out, machine.mounts, arguments, machine.memory_gb)
     check_outputs(result.working, OUTPUTS[name])
     return result
 
 
-def rehearse_predict(
-    data: Path,
-    weights: Path,
-    out: Path,
-    machine: Machine,
-    settings: Sequence[str] = (),
-    file: Path | None = None,
-) -> str:
+def _inputs(name: str, given: Given) -> tuple[TaskFacts, Inputs, list[str]]:
+    """Return a kernel's task, what is mounted for it, and which of its sources are not."""
+    metadata = _script(name).with_name(client.KERNEL_METADATA)
+    own = read_metadata(DATASET / client.DATASET_METADATA)["id"]
+    folders = attached(metadata, given.mounts, {own: given.weights or DATASET})
+    for (_, source), folder in folders.items():
+        if folder and not folder.is_dir():
+            raise BundlerError(f"{folder}: not a folder to mount as {source}")
+    task = _task(name, [folder for folder in folders.values() if folder], given.settings, given.sets)
+    of_task = {task.source, _task("train", []).source}  # what the kernel attaches for its own task, DATA stands for
+    others: dict[tuple[str, str], Path] = {}
+    missing = []
+    for (key, source), folder in folders.items():
+        if source in of_task or without_version(source) in of_task:
+            if folder:
+                raise BundlerError(f"--mount {source}: {given.data} is mounted there")
+        elif folder:
+            others[key, source] = folder.resolve()
+        else:
+            missing.append(source)
+    return task, Inputs(task.source, given.data.resolve(), {}, others), missing
+
+
+def rehearse_predict(given: Given, out: Path, machine: Machine) -> str:
     """Rehearse the predict kernel, print what it took and what the hidden test set would take, and check both.
 
     Returns where its submission is, once that has proved to match sample_submission.csv, where the task has one.
     """
-    task = _task("predict", weights)
-    task.check_data(data, "predict")
-    check_weights(weights)
+    task, inputs, _ = _inputs("predict", given)
+    task.check_data(given.data, "predict")
+    check_weights(inputs.folders[1:])
     if machine.rows:
         if task.reader != "wide parquet":
             raise BundlerError(f"--rows: repeats wide parquet files, which {task.name} has none of")
-        data = _repeated_competition(data, out, machine.rows, task.image_bytes)
-    predicted = rehearse_kernel("predict", data, weights, out, machine, settings, file)
+        given = given._replace(data=_repeated_competition(given.data, out, machine.rows, task.image_bytes))
+    predicted = rehearse_kernel("predict", given, out, machine)
     stages = read_stages(predicted.log, _hidden_test(task))
-    budget = _time_budget(settings, file or HOUSE / "kernel" / "predict" / "settings.toml")
+    budget = _time_budget(given.sets, given.settings or HOUSE / "kernel" / "predict" / "settings.toml")
     growth = growth_per_file(predicted.ended.file_bytes, stages)
     told = [str(predicted)]
     if task.has_hidden_test:
@@ -336,7 +372,7 @@ def rehearse_predict(
     print("\n".join(told), flush=True)
     if task.sample_submission:
         submission = predicted.working / SUBMISSION
-        rows = check_submission(submission, data / task.sample_submission)
+        rows = check_submission(submission, given.data / task.sample_submission)
     else:
         submission = predicted.working / PREDICTIONS
         rows = check_predictions(submission)
@@ -344,7 +380,7 @@ def rehearse_predict(
         check_time(stages, budget)
         check_growth(growth, stages)
     if machine.rows:
-        shutil.rmtree(data)
+        shutil.rmtree(given.data)
     shown = submission.relative_to(HOUSE) if submission.is_relative_to(HOUSE) else submission
     return f"submission: {shown} ({rows} rows)"
 
@@ -356,19 +392,25 @@ def dry_run(data: Path | None, machine: Machine, name: str = "") -> None:
     """
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
     task = task_named(PACKAGE, dry_settings, name)
+    dataset = DRY_RUN / "dataset_meta"
     if data:
+        for folder in (DRY_RUN / "train", DRY_RUN / "predict", dataset):
+            refuse_to_empty(folder, "dry-run", {"DATA": data})
         task.check_data(data, "train")
         task.check_data(data, "predict")
     build()
     data = data.resolve() if data else _drawn_data(task)
-    dataset = DRY_RUN / "dataset_meta"
     dataset.mkdir(parents=True, exist_ok=True)
-    chosen = [f"task={task.name}"]
-    trained = rehearse_kernel("train", data, dataset, DRY_RUN / "train", machine, chosen, dry_settings)
+    given = Given(data, dataset)
+    chosen = Given(data, dataset, sets=[f"task={task.name}"], settings=dry_settings)
+    trained = rehearse_kernel("train", chosen, DRY_RUN / "train", machine)
     print(trained)
     shutil.copyfile(DATASET / "dataset-metadata.json", dataset / "dataset-metadata.json")
     print(f"{dataset.relative_to(HOUSE)}: {stage(trained.working, dataset)}")
-    told = rehearse_predict(data, dataset, DRY_RUN / "predict", machine)
+    _, inputs, missing = _inputs("predict", given)
+    if dataset.resolve() not in inputs.folders and missing:  # the weights come from elsewhere than dataset_meta
+        given = given._replace(mounts={missing[-1]: dataset})
+    told = rehearse_predict(given, DRY_RUN / "predict", machine)
     if has_truth(data, task) and not machine.rows:
         answers = DRY_RUN / "predict" / "working" / (SUBMISSION if task.sample_submission else PREDICTIONS)
         own = own_task(dry_settings.parent)
@@ -379,17 +421,21 @@ def dry_run(data: Path | None, machine: Machine, name: str = "") -> None:
 
 def _drawn_data(task: TaskFacts) -> Path:
     folder = DRY_RUN / "competition"
-    if folder.exists():
-        shutil.rmtree(folder)
+    empty(folder)
     _run_python([str(HOUSE / "demo" / "sample_competition.py"), str(folder), "--task", task.name])
     return folder
 
 
-def _task(kernel: str, weights: Path, settings: Path | None = None, overrides: Sequence[str] = ()) -> TaskFacts:
-    """Return the task that a kernel is rehearsed on: that of the weights to predict with, or of the training."""
+def _task(
+    kernel: str, inputs: Sequence[Path], settings: Path | None = None, overrides: Sequence[str] = ()
+) -> TaskFacts:
+    """Return the task that a kernel is rehearsed on: that of the weights in its inputs, or of the training."""
     of_train = HOUSE / "kernel" / "train" / "settings.toml"
     if kernel == "predict":
-        return predicted_task(weights, built_in_tasks(PACKAGE)) or trained_task(PACKAGE, of_train)
+        built_in = built_in_tasks(PACKAGE)
+        with_weights = [folder for folder in inputs if any(folder.glob(f"*{WEIGHTS_FILE}"))]
+        found = (predicted_task(folder, built_in) for folder in with_weights or inputs)
+        return next(filter(None, found), None) or trained_task(PACKAGE, of_train)
     return trained_task(PACKAGE, settings or of_train, overrides)
 
 
@@ -405,7 +451,7 @@ def _hidden_test(task: TaskFacts) -> HiddenTest:
 def _repeated_competition(data: Path, out: Path, rows: int, image_bytes: int) -> Path:
     """Lay out so many test images in a folder of `out`, repeated from those of the data, where there is room."""
     claim(out)
-    folder = out / "repeated"
+    folder = out / REPEATED
     if folder.exists():
         shutil.rmtree(folder)
     needed, free = rows * image_bytes, shutil.disk_usage(out).free
@@ -441,7 +487,7 @@ def _id(what: str) -> str:
         return str(read_metadata(DATASET / client.DATASET_METADATA)["id"])
     if what != "submission":
         return str(read_metadata(_script(what).with_name(client.KERNEL_METADATA))["id"])
-    task = _task("predict", DATASET)
+    task = _task("predict", [DATASET])
     if not task.competition:
         raise BundlerError(f"{task.name}: of no competition to submit to; build_kernel.py pull predict")
     return task.competition
@@ -449,6 +495,13 @@ def _id(what: str) -> str:
 
 def _script(name: str) -> Path:
     return HOUSE / "kernel" / name / f"{name}_kernel.py"
+
+
+def _mount(text: str) -> tuple[str, Path]:
+    source, equals, folder = text.partition("=")
+    if not (source and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text}: expected SOURCE=FOLDER, the source as in kernel-metadata.json")
+    return source, Path(folder)
 
 
 def _gigabytes(text: str) -> float:
@@ -477,7 +530,15 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("rehearse", help="run a built kernel in a stand-in of Kaggle's machine")
     one.add_argument("data", type=Path, help="a competition folder")
     one.add_argument("--kernel", choices=KERNELS, default="predict")
-    one.add_argument("--weights", type=Path, default=DATASET, help="dataset folder (default: dataset_meta)")
+    one.add_argument("--weights", type=Path, help="mounted as the dataset of dataset_meta (default: dataset_meta)")
+    one.add_argument(
+        "--mount",
+        type=_mount,
+        action="append",
+        default=[],
+        metavar="SOURCE=FOLDER",
+        help="a folder to mount as one of the sources in kernel-metadata.json; may be repeated",
+    )
     one.add_argument("--out", type=Path, help="what serves as /kaggle; emptied first")
     one.add_argument("--settings", type=Path, help="a TOML file instead of the kernel's own settings")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")

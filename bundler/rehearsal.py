@@ -22,23 +22,15 @@ from pathlib import Path
 from bundler import sandbox, watched_run
 from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
+from bundler.inputs import Inputs, linked_to, refuse_to_empty, state_of
 from bundler.tasks import TASK_FILE, TRUTH_FILE
 
-MOUNTS = ("old", "new")
-NEVER_LINKED = (TRUTH_FILE,)
 MEMORY_GB = 29.0  # that Kaggle's machine has
 HOUSE = Path(__file__).resolve().parent.parent
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
+REPEATED = "repeated"  # in it: a test set of so many rows, which is its own
+NEVER_LINKED = (TRUTH_FILE, MARKER)
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What Kaggle would mount: a competition's or data set's files, by slug or "owner/slug", and other datasets."""
-
-    source: str
-    data: Path
-    datasets: dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -72,27 +64,30 @@ def rehearse(
 ) -> Rehearsed:
     """Run the script with `root` as Kaggle's /kaggle, its output passed on line by line and kept in root/log.txt.
 
-    root is emptied first, if a rehearsal made it, but for inputs that lie in it. arguments: handed to the script.
-    memory_gb: above it the run is ended, in 1e9 bytes. Raises RehearsalError where Kaggle would have failed the run, or
-    where it did what the run on Kaggle could not: reached for the network or for a path of home, changed its inputs.
+    root is emptied first, if a rehearsal made it and no input lies in it, but for its own repeated test set. arguments:
+    handed to the script. memory_gb: above it the run is ended, in 1e9 bytes. Raises RehearsalError where Kaggle would
+    have failed the run, or where it did what the run on Kaggle could not: reached for the network or for a path of
+    home, changed its inputs.
     """
     _refuse_paths_of_home(script)
     _lay_out(script, inputs, root, mounts)
-    before = _state_of(inputs, root)
+    folders = [root / "input", *inputs.folders]
+    before, linked = state_of(folders), linked_to(folders)
     refused, log = root / "refused.txt", root / "log.txt"
-    offline, wrapper = _isolation([root / "input", inputs.data, *inputs.datasets.values()])
+    offline, wrapper = _isolation(root, [*folders, *linked])
     command = [*wrapper, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
-    environment = _environment(root, inputs, arguments, refused, bool(wrapper))
+    environment = _environment(root, [*inputs.folders, *linked], arguments, refused, bool(wrapper))
     try:
         ended = watched_run.run(command, environment, root / "working", log, memory_gb * 1e9)
     except RehearsalError as error:
         raise RehearsalError(f"{script.name} had {error}") from error
+    changed = {path for path, _ in before.items() ^ state_of(folders).items()}
+    if changed:
+        raise RehearsalError(f"{script.name} changed its inputs ({min(changed)}); Kaggle mounts them read-only")
     if refused.exists():
         raise RehearsalError(f"{script.name} {refused.read_text(encoding='utf-8').splitlines()[0]}")
     if ended.code:
         raise RehearsalError(f"{script.name} {_told_end(ended, log)}")
-    if _state_of(inputs, root) != before:
-        raise RehearsalError(f"{script.name} changed its inputs; Kaggle mounts them read-only")
     shutil.rmtree(root / "tmp")
     return Rehearsed(root / "working", ended, log.read_text(encoding="utf-8", errors="replace"), offline)
 
@@ -141,39 +136,33 @@ def check_submission(submission: Path, sample: Path) -> int:
     return len(told) - 1
 
 
+def empty(root: Path, but: Path | None = None) -> None:
+    """Make a folder, or empty one that an earlier rehearsal made; BundlerError for any other. but: what stays in it."""
+    claim(root)
+    for entry in root.iterdir():
+        if entry.name != MARKER and not (but and but.is_relative_to(entry)):
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
 def claim(root: Path) -> None:
     """Make a folder, or take one that an earlier rehearsal made, to be emptied; BundlerError for any other."""
     if root.exists() and any(root.iterdir()) and not (root / MARKER).exists():
-        raise BundlerError(f"{root}: holds files that no rehearsal made; name a folder that may be emptied")
+        raise BundlerError(f"{root}: holds files that no rehearsal made; move them away, or name a folder to empty")
     root.mkdir(parents=True, exist_ok=True)
     (root / MARKER).touch()
 
 
 def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
-    if mounts not in MOUNTS:
-        raise BundlerError(f"mounts: {mounts!r} is not known; one of {', '.join(MOUNTS)}")
-    if not inputs.data.is_dir():
-        raise BundlerError(f"{inputs.data}: not a folder")
-    for name, folder in inputs.datasets.items():
-        if not folder.is_dir():
-            raise BundlerError(f"{folder}: not a folder to mount as {name}")
-    claim(root)
-    for entry in root.iterdir():
-        if entry.name != MARKER and not inputs.data.is_relative_to(entry):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    mounted = inputs.mounts(mounts)
+    reads = {str(folder): folder for folder in inputs.folders if folder != root / REPEATED}
+    refuse_to_empty(root, "out", reads)
+    empty(root, but=inputs.data)
     for name in ("input", "working", "src", "tmp", "home", "site"):
         (root / name).mkdir(parents=True)
     shutil.copyfile(script, root / "src" / "script.py")
     shutil.copyfile(sandbox.__file__, root / "site" / "sitecustomize.py")
-    for name, folder in {inputs.source: inputs.data, **inputs.datasets}.items():
-        _link(folder, root / "input" / _mount(name, mounts))
-
-
-def _mount(source: str, mounts: str) -> str:
-    """Return where a competition, or a dataset of an owner, is mounted below input/."""
-    if mounts == "old":
-        return source.rpartition("/")[2]
-    return f"datasets/{source}" if "/" in source else f"competitions/{source}"
+    for place, folder in mounted.items():
+        _link(folder, root / "input" / place)
 
 
 def _link(folder: Path, mount: Path) -> None:
@@ -182,12 +171,6 @@ def _link(folder: Path, mount: Path) -> None:
     for entry in sorted(folder.iterdir()):
         if entry.name not in NEVER_LINKED:
             (mount / entry.name).symlink_to(entry.resolve())
-
-
-def _state_of(inputs: Inputs, root: Path) -> list[tuple[str, int, int]]:
-    folders = [root / "input", inputs.data, *inputs.datasets.values()]
-    files = [f for folder in folders for f in sorted(folder.rglob("*")) if f.is_file()]
-    return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
 
 
 def _refuse_paths_of_home(script: Path) -> None:
@@ -211,10 +194,9 @@ def _homes() -> list[str]:
 
 
 def _environment(
-    root: Path, inputs: Inputs, arguments: Sequence[str], refused: Path, own_network: bool
+    root: Path, inputs: Sequence[Path], arguments: Sequence[str], refused: Path, own_network: bool
 ) -> dict[str, str]:
-    inputs_real = [str(f.resolve()) for f in (root / "input").rglob("*") if f.is_symlink()]
-    is_open = [str(root), str(inputs.data), *map(str, inputs.datasets.values()), *inputs_real]
+    is_open = [str(root), *map(str, inputs)]
     return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {
         "KAGGLE_ROOT": str(root),
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
@@ -236,22 +218,27 @@ def _settings_files(arguments: Sequence[str]) -> list[str]:
     return [str(path) for of in given for path in (of, of.with_name(TASK_FILE))]
 
 
-# Bind each folder over itself read-only, then become the command.
+# Bind the first folder over itself, then the other folders and files read-only, in which it may lie and stays writable.
+# Then become the command, whose working folder is the mounted one.
 _READ_ONLY = """
+root=$1
+mount --bind "$root" "$root" || exit 125
+shift
 while [ "$1" != -- ]; do
-    mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 125
+    mount --rbind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 125
     shift
 done
 shift
+cd "$root/working" || exit 125
 exec "$@"
 """
 
 
-def _isolation(inputs: Sequence[Path]) -> tuple[str, list[str]]:
+def _isolation(root: Path, inputs: Sequence[Path]) -> tuple[str, list[str]]:
     """Return how the run is kept offline and off its inputs, in words and as the command that does it."""
     own_network = ["unshare", "--user", "--map-root-user", "--net"]
-    folders = [str(folder.resolve()) for folder in inputs]
-    own_mounts = [*own_network, "--mount", "sh", "-c", _READ_ONLY, "sh", *folders, "--"]
+    paths = [str(path) for path in sorted({path.resolve() for path in inputs})]  # each before what is in it
+    own_mounts = [*own_network, "--mount", "sh", "-c", _READ_ONLY, "sh", str(root.resolve()), *paths, "--"]
     if _works([*own_mounts, "true"]):
         return "none: a network namespace with loopback only; inputs mounted read-only", own_mounts
     if _works([*own_network, "true"]):

@@ -17,9 +17,10 @@ import pytest
 from competition_files import write_test_tables
 
 import build_kernel
-from build_kernel import OUTPUTS, Machine, main, rehearse_kernel
+from build_kernel import OUTPUTS, Given, Machine, main, rehearse_kernel
 from bundler.errors import BundlerError, RehearsalError
-from bundler.rehearsal import Inputs, Rehearsed
+from bundler.inputs import Inputs
+from bundler.rehearsal import Rehearsed
 from bundler.watched_run import Ended
 from multihead import checkpoint, record, report, schedule, submission, weights
 from multihead.submission import SUBMISSION_FILE as SUBMISSION
@@ -108,20 +109,21 @@ def test_a_rehearsal_is_of_what_the_sources_say_now(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
     assert run(folder).returncode == 0
     (folder / "kernel" / "predict" / "settings.toml").write_text("[run]\nbatch_sise = 256\n")
-    done = run(folder, "rehearse", str(tmp_path))
+    lay_out(tmp_path / "data")
+    done = run(folder, "rehearse", str(tmp_path / "data"))
     assert done.returncode == 2
     assert "batch_sise is not known" in done.stderr
 
 
 def test_a_folder_without_a_competition_is_a_mistake_before_anything_is_emptied(tmp_path: Path) -> None:
-    folder, out = clone(tmp_path / "clone"), tmp_path / "out"
+    folder, out, data = clone(tmp_path / "clone"), tmp_path / "out", tmp_path / "data"
     (out / "working").mkdir(parents=True)
     (out / ".rehearsal").touch()
-    done = run(folder, "rehearse", str(tmp_path), "--weights", str(tmp_path), "--out", str(out))
+    data.mkdir()
+    done = run(folder, "rehearse", str(data), "--weights", str(data), "--out", str(out))
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {tmp_path}: not the files of bengali, it holds no test_image_data_*.parquet "
-        "and no sample_submission.csv\n"
+        f"error: {data}: not the files of bengali, it holds no test_image_data_*.parquet and no sample_submission.csv\n"
     )
     assert (out / "working").is_dir()
 
@@ -201,8 +203,8 @@ def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     seen: list[Path] = []
 
-    def stop(name: str, data: Path, *rest: object, **options: object) -> None:
-        seen.append(data)
+    def stop(name: str, given: Given, *rest: object) -> None:
+        seen.append(given.data)
         raise BundlerError("enough")
 
     monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
@@ -217,8 +219,9 @@ def test_a_dry_run_has_a_dataset_for_a_train_kernel_that_starts_from_one(
 ) -> None:
     lay_out(tmp_path)
 
-    def stop(name: str, data: Path, weights: Path, *rest: object, **options: object) -> None:
-        assert (name, weights.is_dir()) == ("train", True)
+    def stop(name: str, given: Given, *rest: object) -> None:
+        assert given.weights
+        assert (name, given.weights.is_dir()) == ("train", True)
         raise BundlerError("enough")
 
     monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
@@ -261,20 +264,219 @@ def test_a_task_s_own_dataset_is_not_mounted_as_weights_too(
         raise BundlerError("enough")
 
     monkeypatch.setattr(build_kernel, "HOUSE", tmp_path)
+    monkeypatch.setattr(build_kernel, "DATASET", tmp_path / "dataset_meta")
     monkeypatch.setattr(build_kernel, "rehearse", stop)
-    (tmp_path / "mine.toml").write_text('[model]\ntask = "animals10"\n')
+    (tmp_path / "dataset_meta").mkdir()
+    (tmp_path / "dataset_meta" / "dataset-metadata.json").write_text('{"id": "me/weights"}')
+    (tmp_path / "kernel" / "train" / "settings.toml").write_text('[model]\ntask = "animals10"\n')
     with pytest.raises(BundlerError, match="enough"):
-        rehearse_kernel("train", tmp_path, tmp_path, tmp_path / "out", Machine(), file=tmp_path / "mine.toml")
-    assert seen == [Inputs("alessiocorrado99/animals10", tmp_path, {"me/weights": tmp_path})]
+        rehearse_kernel("train", Given(tmp_path), tmp_path / "out", Machine())
+    own = {("dataset_sources", "me/weights/3"): tmp_path / "dataset_meta"}
+    assert seen == [Inputs("alessiocorrado99/animals10", tmp_path, {}, own)]
+
+
+def attach(house: Path, kernel: str, **sources: list[str]) -> None:
+    path = house / "kernel" / kernel / "kernel-metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | sources))
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone in which the commands of this process work, without building; nothing is staged there."""
+    folder = clone(tmp_path / "house")
+    for name, below in (("HOUSE", "."), ("DATASET", "dataset_meta"), ("DRY_RUN", "dry-run")):
+        monkeypatch.setattr(build_kernel, name, folder / below)
+    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    return folder
+
+
+ALL_KINDS = {
+    "dataset_sources": ["OWNER/multihead-weights", "me/more/2"],
+    "kernel_sources": ["me/multihead-train"],
+    "model_sources": ["me/letters/keras/b1/2"],
+}
+
+
+def mounted_by(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Inputs | None:
+    """Return what a rehearsal would mount, None where it is refused before."""
+    seen: list[Inputs] = []
+
+    def stop(_: Path, inputs: Inputs, *rest: object) -> None:
+        seen.append(inputs)
+        raise BundlerError("enough")
+
+    monkeypatch.setattr(build_kernel, "rehearse", stop)
+    assert main(["rehearse", *arguments]) == 2
+    return seen[0] if seen else None
+
+
+def test_each_source_is_mounted_from_its_own_folder_and_what_is_not_is_said(
+    house: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attach(house, "predict", competition_sources=["bengaliai-cv19", "another"], **ALL_KINDS)
+    (house / "dataset_meta" / "model.weights.h5").touch()
+    for name in ("model", "trained"):
+        (tmp_path / name).mkdir()
+    trained = tmp_path / "trained"
+    arguments = ["--mount", f"me/letters/keras/b1={tmp_path / 'model'}", "--mount", f"me/multihead-train={trained}"]
+    inputs = mounted_by([str(drawn), *arguments], monkeypatch)
+    model = ("model_sources", "me/letters/keras/b1/2")
+    others = {("dataset_sources", "OWNER/multihead-weights"): house / "dataset_meta"}
+    others |= {("kernel_sources", "me/multihead-train"): trained, model: tmp_path / "model"}
+    assert inputs == Inputs("bengaliai-cv19", drawn, {}, others)
+    told = "  not mounted, though Kaggle would: another, me/more/2 (rehearse --mount SOURCE=FOLDER)\n"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--mount", "me/other=DIR"],
+            "--mount me/other: HOUSE/kernel/predict/kernel-metadata.json attaches bengaliai-cv19, "
+            "OWNER/multihead-weights, me/more/2, me/multihead-train, me/letters/keras/b1/2",
+        ),
+        (["--mount", "me/more/3=DIR"], "--mount me/more/3: HOUSE/kernel/predict/kernel-metadata.json attaches"),
+        (["--mount", "me/more=DIR/gone"], "DIR/gone: not a folder to mount as me/more/2"),
+        (["--mount", "bengaliai-cv19=DIR"], "--mount bengaliai-cv19: DATA is mounted there"),
+        (["--mount", "me/more=DIR", "--mount", "me/more=DIR"], "--mount: a source is named twice"),
+        (
+            ["--kernel", "train", "--weights", "DIR"],
+            "--weights: the train kernel does not attach OWNER/multihead-weights, or --mount names another folder",
+        ),
+    ],
+)
+def test_a_mount_that_kaggle_would_not_make_is_refused(
+    house: Path,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
+    attach(house, "predict", **ALL_KINDS)
+    (tmp_path / "dir").mkdir()
+    places = {"DIR": tmp_path / "dir", "HOUSE": house, "DATA": drawn}
+    for name, place in places.items():
+        arguments = [argument.replace(name, str(place)) for argument in arguments]
+        told = told.replace(name, str(place))
+    assert mounted_by([str(drawn), *arguments], monkeypatch) is None
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {told}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["DATA", "--out", "OUT", "--weights", "OUT/working"],
+        ["DATA", "--out", "OUT", "--mount", "me/more=OUT/working"],
+        ["DATA", "--out", "OUT", "--settings", "OUT/mine.toml"],
+        ["DATA", "--out", "OUT", "--settings", "LINK"],
+        ["OUT/repeated", "--out", "OUT", "--rows", "16000"],
+        ["OUT/repeated", "--out", "OUT"],
+        ["DATA", "--out", "DATA/train/out"],
+        ["DATA", "--out", "WEIGHTS/out", "--weights", "WEIGHTS"],
+    ],
+)
+def test_a_rehearsal_that_would_empty_or_change_what_it_reads_is_refused_before_anything_is_built(
+    house: Path,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.setattr(build_kernel, "build", lambda: pytest.fail("it was built"))
+    attach(house, "predict", **ALL_KINDS)
+    data, out, weights = tmp_path / "data", tmp_path / "out", tmp_path / "weights"
+    for folder in (data, out / "repeated"):
+        shutil.copytree(drawn, folder)
+    for folder in (out / "working", weights):
+        folder.mkdir()
+        (folder / "model.weights.h5").touch()
+    for name in (".rehearsal", "mine.toml"):
+        (out / name).touch()
+    (tmp_path / "link.toml").symlink_to(out / "mine.toml")
+    before = sorted(tmp_path.rglob("*"))
+    places = {"DATA": data, "OUT": out, "WEIGHTS": weights, "LINK": tmp_path / "link.toml"}
+    for name, place in places.items():
+        arguments = [argument.replace(name, str(place)) for argument in arguments]
+    assert mounted_by(arguments, monkeypatch) is None
+    error = capsys.readouterr().err
+    assert error.startswith("error: --out: ")
+    assert error.endswith("; name another folder\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_readme_s_folders_of_a_rehearsal_do_not_stand_in_each_other_s_way(
+    house: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dry = house / "dry-run"
+    shutil.copytree(drawn, dry / "competition")
+    for folder in (dry / "dataset_meta", dry / "rehearsal-train" / "working"):
+        folder.mkdir(parents=True)
+        (folder / "model.weights.h5").touch()
+        assert mounted_by([str(dry / "competition"), "--weights", str(folder)], monkeypatch)
+
+
+@pytest.mark.parametrize("data", [".", "train", "train/working", "predict", "dataset_meta", "../link"])
+def test_a_dry_run_of_what_it_would_empty_is_refused(
+    house: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    monkeypatch.setattr(build_kernel, "build", lambda: pytest.fail("it was built"))
+    folder = house / "dry-run" / data.replace("../link", "train/working")
+    shutil.copytree(drawn, folder)
+    (house / "link").symlink_to(folder)
+    before = sorted(house.rglob("*"))
+    assert main(["dry-run", str(house / "dry-run" / data)]) == 2
+    assert capsys.readouterr().err.startswith("error: dry-run: ")
+    assert sorted(house.rglob("*")) == before
+
+
+def test_a_dry_run_s_weights_are_where_the_predict_kernel_looks_for_them(
+    house: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach(house, "predict", dataset_sources=[], kernel_sources=["me/multihead-train"])
+    seen: list[Given] = []
+
+    def stop(given: Given, *rest: object) -> str:
+        seen.append(given)
+        raise BundlerError("enough")
+
+    trained = Rehearsed(tmp_path, Ended(0, 9.0, 10**9, "all", [], "at second 9.0", None), "", "none")
+    monkeypatch.setattr(build_kernel, "rehearse_kernel", lambda *_: trained)
+    monkeypatch.setattr(build_kernel, "stage", lambda *_: "narrow")
+    monkeypatch.setattr(build_kernel, "rehearse_predict", stop)
+    assert main(["dry-run", str(drawn)]) == 2
+    assert [given.mounts for given in seen] == [{"me/multihead-train": house / "dry-run" / "dataset_meta"}]
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_dry_run_never_draws_over_what_somebody_put_there(
+    house: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_link: bool
+) -> None:
+    place = house / "dry-run" / "competition"
+    mine = tmp_path / "mine" if is_link else place
+    mine.mkdir(parents=True)
+    (mine / "train.csv").write_text("mine")
+    if is_link:
+        place.parent.mkdir()
+        place.symlink_to(mine)
+    assert main(["dry-run"]) == 2
+    assert f"{place}: holds files that no rehearsal made" in capsys.readouterr().err
+    assert (mine / "train.csv").read_text() == "mine"
 
 
 def test_only_wide_parquet_is_repeated(tmp_path: Path, kernel: "Kernel", capsys: pytest.CaptureFixture[str]) -> None:
     task = task_dict(BENGALI) | {"name": "leaves", "reader": "image files", "test_files": "test/*.parquet"}
-    (tmp_path / "manifest.json").write_text(json.dumps({"task": task}))
-    (tmp_path / "test").mkdir()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "manifest.json").write_text(json.dumps({"task": task}))
+    (tmp_path / "data" / "test").mkdir(parents=True)
     for name in ("sample_submission.csv", "test/a.parquet"):
-        (tmp_path / name).touch()
-    assert rehearsed(tmp_path, tmp_path, "--rows", "16000") == 2
+        (tmp_path / "data" / name).touch()
+    assert rehearsed(tmp_path / "data", tmp_path, "--rows", "16000") == 2
     assert capsys.readouterr().err == "error: --rows: repeats wide parquet files, which leaves has none of\n"
 
 
@@ -345,8 +547,10 @@ def lay_out_tables(arguments: Sequence[str]) -> None:
 
 
 def rehearsed(data: Path, folder: Path, *arguments: str) -> int:
-    (folder / "model.weights.h5").touch()
-    return main(["rehearse", str(data), "--weights", str(folder), "--out", str(folder / "out"), *arguments])
+    (folder / "weights").mkdir(exist_ok=True)
+    (folder / "weights" / "model.weights.h5").touch()
+    weights, out = str(folder / "weights"), str(folder / "out")
+    return main(["rehearse", str(data), "--weights", weights, "--out", out, *arguments])
 
 
 def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
@@ -381,10 +585,11 @@ def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
 def test_without_weights_nothing_is_laid_out_nor_rehearsed(
     drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["rehearse", str(drawn), "--weights", str(tmp_path), "--out", str(tmp_path / "out"), "--rows", "16000"]
-    assert main(command) == 2
-    told = f"error: {tmp_path}: no weights there; build_kernel.py stage FOLDER, or --weights FOLDER\n"
-    assert capsys.readouterr().err == told
+    (tmp_path / "weights").mkdir()
+    weights = str(tmp_path / "weights")
+    assert main(["rehearse", str(drawn), "--weights", weights, "--out", str(tmp_path / "out"), "--rows", "16000"]) == 2
+    hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
+    assert capsys.readouterr().err == f"error: {weights}: no weights there; {hint}\n"
     assert not (tmp_path / "out").exists()
     assert kernel.inputs is None
 

@@ -11,8 +11,9 @@ import pytest
 from bundler import rehearsal, watched_run
 from bundler.bundle import build_script
 from bundler.errors import BundlerError, RehearsalError
+from bundler.inputs import Inputs, linked_to
 from bundler.projection import check_growth, check_time, growth_per_file, read_stages
-from bundler.rehearsal import Inputs, Rehearsed, check_outputs, check_predictions, check_submission, rehearse
+from bundler.rehearsal import Rehearsed, check_outputs, check_predictions, check_submission, rehearse
 from tests.test_projection import HIDDEN
 
 GOOD = "print('working in', __import__('os').getcwd())"
@@ -389,11 +390,116 @@ def test_without_namespaces_the_same_faults_are_found(
 
 def test_a_folder_that_no_rehearsal_made_is_never_emptied(tmp_path: Path, inputs: Inputs) -> None:
     script = script_of(tmp_path, GOOD)
-    with pytest.raises(BundlerError, match="data: holds files that no rehearsal made"):
-        rehearse(script, inputs, inputs.data)
-    assert (inputs.data / "train.csv").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").touch()
+    with pytest.raises(BundlerError, match="other: holds files that no rehearsal made"):
+        rehearse(script, inputs, other)
+    assert (other / "mine.txt").exists()
     for _ in range(2):
         rehearse(script, inputs, tmp_path / "root")
+
+
+@pytest.mark.parametrize("form", ["itself", "above it", "in it", "a link to it", "a link in it", "in a linked folder"])
+def test_a_rehearsal_never_empties_what_it_reads(tmp_path: Path, inputs: Inputs, form: str) -> None:
+    script, out = script_of(tmp_path, GOOD), tmp_path / "elsewhere" / "out"
+    rehearse(script, inputs, out)
+    kept = out / "working" / "manifest.json"
+    kept.write_text("weights of an earlier rehearsal")
+    weights = {
+        "itself": out / "working",
+        "above it": out / "working",
+        "in it": out.parent,
+        "a link to it": tmp_path / "link",
+        "a link in it": tmp_path / "links",
+        "in a linked folder": tmp_path / "links",
+    }[form]
+    (tmp_path / "link").symlink_to(out / "working")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "all").symlink_to(out.parent if form == "in a linked folder" else kept)
+    root = out / "working" if form == "itself" else out
+    (root / ".rehearsal").touch()
+    told = "is written to, but lies in" if form.startswith("in ") else "is emptied, but holds"
+    with pytest.raises(BundlerError, match=f"^out: {root} {told} ") as error:
+        rehearse(script, Inputs("c", inputs.data, {"me/weights": weights}), root)
+    assert "\n" not in str(error.value)
+    assert kept.read_text() == "weights of an earlier rehearsal"
+
+
+def link_photographs(folder: Path, data: Path) -> Path:
+    """Keep a photograph elsewhere, and link it into the data in every way; return it."""
+    elsewhere = folder / "elsewhere"
+    (elsewhere / "deeper").mkdir(parents=True)
+    photograph = elsewhere / "deeper" / "1.jpg"
+    photograph.write_text("photograph")
+    (folder / "relay").symlink_to(elsewhere / "deeper")
+    (data / "file.jpg").symlink_to(photograph)
+    (data / "folder").symlink_to(elsewhere)
+    (data / "chain").symlink_to(folder / "relay")
+    (data / "sub").mkdir()
+    (data / "sub" / "nested.jpg").symlink_to("../../elsewhere/deeper/1.jpg")
+    return photograph
+
+
+LINKED = ["file.jpg", "folder/deeper/1.jpg", "chain/1.jpg", "sub/nested.jpg"]
+HARMS = {
+    "write": "path.write_text('changed')",
+    "change as if nothing had been": "before = path.stat()\nfile = path.resolve()\nfile.write_text('photograpH')\n"
+    "os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))",
+    "delete": "path.resolve().unlink()",
+    "replace": "new = path.resolve().with_name('new')\nnew.write_text('photograph')\nnew.replace(path.resolve())",
+    "allow all": "path.chmod(0o666)",
+}
+
+
+@pytest.mark.parametrize("has_namespaces", [True, False])
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
+@pytest.mark.parametrize("link", LINKED)
+def test_what_a_link_leads_to_is_kept_or_its_change_is_found(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, link: str, harm: str, has_namespaces: bool
+) -> None:
+    if not has_namespaces:
+        monkeypatch.setattr(rehearsal, "_works", lambda _: False)
+    photograph = link_photographs(tmp_path, inputs.data)
+    body = (
+        f"import os, pathlib\npath = next(pathlib.Path(os.environ['KAGGLE_ROOT']).rglob('train.csv')).parent / {link!r}"
+    )
+    attempt = harm.replace("\n", "\n    ")
+    with pytest.raises(
+        RehearsalError, match=r"changed its inputs \(.*\); Kaggle mounts|Read-only file system"
+    ) as error:
+        rehearsed(
+            tmp_path, inputs, f"{body}\ntry:\n    {attempt}\nexcept OSError as error:\n    raise SystemExit(error)"
+        )
+    if "Read-only" in str(error.value):
+        assert photograph.read_text() == "photograph"
+    elif has_namespaces and rehearsal._isolation(tmp_path / "root", [])[1]:
+        raise AssertionError("it was changed, though it could have been mounted read-only")
+
+
+def test_many_links_need_few_mounts_and_the_folder_above_them_may_be_the_rehearsal_s(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photographs").mkdir()
+    for number in range(300):
+        photograph = tmp_path / "photographs" / f"{number}.jpg"
+        photograph.touch()
+        (inputs.data / photograph.name).symlink_to(photograph)
+    loose = tmp_path / "loose.jpg"
+    loose.touch()
+    (inputs.data / "loose.jpg").symlink_to(loose)
+    assert linked_to(inputs.folders) == [loose, tmp_path / "photographs"]
+    monkeypatch.setattr("bundler.inputs.MANY", 1)
+    assert linked_to(inputs.folders) == [tmp_path]
+    body = (
+        "import os, pathlib\nroot = pathlib.Path(os.environ['KAGGLE_ROOT'])\n"
+        "assert len(list(root.rglob('*.jpg'))) == 301\n"
+        "(root / 'working' / 'left.txt').write_text('x')\n"
+        "(root.parent / 'loose.jpg').write_text('changed')"
+    )
+    with pytest.raises(RehearsalError, match=r"changed its inputs|Read-only file system"):
+        rehearsed(tmp_path, inputs, body)
+    assert (tmp_path / "root" / "working" / "left.txt").exists()
 
 
 def test_a_sandbox_that_cannot_be_set_up_is_a_failure(
@@ -440,6 +546,43 @@ def test_an_unknown_form_of_mount_and_missing_folders_are_mistakes(tmp_path: Pat
         rehearse(script, Inputs("c", tmp_path / "nowhere", {}), tmp_path / "root")
     with pytest.raises(BundlerError, match="gone: not a folder to mount as me/weights"):
         rehearse(script, Inputs("c", inputs.data, {"me/weights": tmp_path / "gone"}), tmp_path / "root")
+    both = {"me/weights": inputs.data, "you/weights": inputs.data}
+    with pytest.raises(BundlerError, match=r"^you/weights: another source is mounted at weights as well$"):
+        rehearse(script, Inputs("c", inputs.data, both), tmp_path / "root", "old")
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ("old", ["another/1", "letters/keras/b1/2/1", "some-competition/1", "train/1", "weights/1"]),
+        (
+            "new",
+            [
+                "competitions/another/1",
+                "competitions/some-competition/1",
+                "datasets/me/weights/1",
+                "models/me/letters/keras/b1/2/1",
+                "notebooks/me/train/1",
+            ],
+        ),
+    ],
+)
+def test_every_kind_of_source_is_mounted_where_kaggle_does(tmp_path: Path, mounts: str, expected: list[str]) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "1").touch()
+    others = {
+        ("competition_sources", "another"): folder,
+        ("dataset_sources", "me/weights/7"): folder,
+        ("kernel_sources", "me/train"): folder,
+        ("model_sources", "me/letters/keras/b1/2"): folder,
+    }
+    body = (
+        "import os, pathlib\nroot = pathlib.Path(os.environ['KAGGLE_ROOT'], 'input')\n"
+        "print(sorted(str(f.relative_to(root)) for f in root.rglob('*') if f.is_file()))"
+    )
+    rehearsed(tmp_path, Inputs("some-competition", folder, {}, others), body, mounts)
+    assert log_of(tmp_path).strip() == str(expected)
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,14 @@ from sample_images import draw_shape
 from build_kernel import AT_HOME, OUTPUTS, PACKAGE
 from bundler.bundle import build_script
 from bundler.errors import RehearsalError
+from bundler.inputs import Inputs
 from bundler.projection import read_stages
-from bundler.rehearsal import Inputs, check_outputs, check_submission, rehearse
+from bundler.rehearsal import check_outputs, check_submission, rehearse
 from bundler.staging import stage
 from bundler.tasks import has_truth, own_task, predicted_task
 from multihead.evaluation import read_both
 from multihead.tasks import Task, read_task
-from tests.conftest import HOUSE
+from tests.conftest import HOUSE, clone
 from tests.test_projection import HIDDEN
 
 pytestmark = pytest.mark.slow
@@ -150,6 +151,29 @@ def test_a_mistake_in_the_settings_is_one_line(
         rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*AT_HOME, *arguments])
     assert not list((tmp_path / "root" / "working").iterdir())
     assert "Traceback" not in (tmp_path / "root" / "log.txt").read_text()
+
+
+def test_the_readme_s_second_session_is_rehearsed_with_the_output_of_the_first(drawn: Path, tmp_path: Path) -> None:
+    house = clone(tmp_path / "house")
+    metadata = house / "kernel" / "train" / "kernel-metadata.json"
+    metadata.write_text(
+        metadata.read_text().replace('"kernel_sources": []', '"kernel_sources": ["OWNER/multihead-train"]')
+    )
+
+    def rehearse_training(epochs: int, *arguments: str) -> str:
+        settings = [part for setting in (*SMALL, f"epochs={epochs}") for part in ("--set", setting)]
+        command = [sys.executable, str(house / "build_kernel.py"), "rehearse", str(drawn), "--kernel", "train"]
+        done = subprocess.run([*command, *settings, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    told = rehearse_training(1)
+    assert "  not mounted, though Kaggle would: OWNER/multihead-train (rehearse --mount SOURCE=FOLDER)" in told
+    shutil.copytree(house / "dry-run" / "rehearsal-train" / "working", house / "trained")
+    told = rehearse_training(2, "--mount", f"OWNER/multihead-train={house / 'trained'}")
+    mounted = "input/notebooks/OWNER/multihead-train/checkpoint.npz: 1 epochs and 0 shards of the next are done"
+    assert re.search(rf"going on from .*/{re.escape(mounted)}", told)
+    assert "epoch 2/2: loss" in told
 
 
 LEAVES_SETTINGS = """
