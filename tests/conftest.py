@@ -2,6 +2,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,27 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sample_competition import draw_competition
 
+from multihead import background
+
 # How long an example takes says nothing where other tests run beside it
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
 HOUSE = Path(__file__).resolve().parent.parent
 SHARED = HOUSE.parent / "shared" / "data" / "make_competition.py"
+
+
+@pytest.fixture(autouse=True)
+def nothing_reads_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wait for the threads that a test leaves behind, before its patches are undone: commands end the process then.
+
+    The end of pytest would abort it in the middle of polars, and the next test would share its time with them.
+    """
+    yield
+    latest = time.monotonic() + 60
+    while background.is_busy() and time.monotonic() < latest:
+        wait(list(background._begun), 1)
+    assert not background.is_busy(), "a thread reads on"
 
 
 def clone(folder: Path) -> Path:

@@ -109,16 +109,23 @@ def test_with_a_handler_a_damaged_file_is_passed_over(drawn: Path, tmp_path: Pat
 
 
 HANGING = """
-import sys, time
+import sys, threading, time
 from pathlib import Path
 import polars
 from multihead import crop_store, errors, progress, settings, tasks
-{patch}
+
+def hang(*_):
+    is_hanging.set()
+    time.sleep(600)
+
+is_hanging = threading.Event()
+{patch} = hang
 model, soon = settings.ModelSettings(), progress.elapsed() + 0.5
 try:
     next(crop_store.crops_ahead([Path(sys.argv[1])], tasks.BENGALI, [model], deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
+is_hanging.wait()  # Python must not end while the thread is inside of polars
 """
 
 
@@ -126,7 +133,7 @@ except errors.OutOfTimeError:
 def test_a_file_that_is_never_read_to_its_end_holds_up_neither_the_caller_nor_the_end_of_the_process(
     drawn: Path, patch: str
 ) -> None:
-    script = HANGING.format(patch=f"{patch} = lambda *_: time.sleep(600)")
+    script = HANGING.format(patch=patch)
     done = subprocess.run(
         [sys.executable, "-c", script, str(drawn / "test_image_data_0.parquet")],
         env=os.environ | {"PYTHONPATH": str(HOUSE / "src")},

@@ -1,11 +1,13 @@
 """The commands: train, predict, evaluate, report, inspect, settings."""
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,15 +32,22 @@ MAX_PRIOR_SHARE = 0.2  # of rows with the most frequent class; above it a score 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, or 2 after one line about a mistake of the user's; 1 at Kaggle's.
 
-    Where a thread still reads or hangs, the process ends here: Python's own end would wait for libraries that do,
-    or break off in the middle of one.
+    Where a thread still reads or hangs, the process ends here, after a traceback too: Python's own end would wait for
+    libraries that do, or abort the process in the middle of one.
     """
-    code = _run(_parser().parse_args(argv))
+    try:
+        code = _run(_parser().parse_args(argv))
+    except Exception:
+        if not is_busy():
+            raise
+        traceback.print_exc()
+        code = 1
     if code and is_kernel():  # Kaggle knows only success and failure
         code = 1
     if is_busy() and "ipykernel" not in sys.modules:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a log that takes no more is no reason to fail
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     return code
 

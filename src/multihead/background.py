@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _begun: list["Future[Any]"] = []
+_begun_lock = Lock()  # a file's reader starts readers of its own while the caller starts the next file's
 
 
 def in_background(work: Callable[[], T]) -> "Future[T]":
@@ -20,12 +21,18 @@ def in_background(work: Callable[[], T]) -> "Future[T]":
         except BaseException as error:
             future.set_exception(error)
 
-    _begun[:] = [other for other in _begun if not other.done()]
-    _begun.append(future)
+    with _begun_lock:
+        _begun[:] = [other for other in _begun if not other.done()]
+        _begun.append(future)
     Thread(target=run, daemon=True).start()
     return future
 
 
 def is_busy() -> bool:
-    """Tell whether any such work is not done yet."""
-    return not all(future.done() for future in _begun)
+    """Tell whether any such work is not done yet.
+
+    Python must not end then: it stops each thread as soon as that asks for Python's lock, and one that is inside of
+    polars takes the process with it, by SIGABRT or SIGSEGV in place of the exit code.
+    """
+    with _begun_lock:
+        return not all(future.done() for future in _begun)
