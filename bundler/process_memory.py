@@ -9,15 +9,17 @@ from typing import NamedTuple
 PROC = Path("/proc")
 OF_THE_TREE = "all its processes, what they share counted once"
 OF_THE_TREE_RESIDENT = "all its processes, what they share counted in each"
+ENDED = ("Z", "X")  # the states that proc(5) calls zombie and dead
 OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
 
 
 class Process(NamedTuple):
-    """What a process belongs to, its parent and its session, and when it was started, in ticks."""
+    """What a process belongs to, its parent and its session, when it was started, in ticks, and its state."""
 
     parent: int
     session: int
     started: int
+    state: str
 
 
 class TreeMemory:
@@ -43,7 +45,18 @@ class TreeMemory:
         """Return the ids of the tree's processes."""
         if self.how != OF_THE_TREE:
             return tree({self.pid}, {of: parents for of, (parents, _) in _told_by_ps().items()})
+        return self._members(_told_by_proc())
+
+    def living(self) -> set[int]:
+        """Return the ids of those that have not ended; of one that has, a number may stay until its parent asks."""
+        if self.how != OF_THE_TREE:
+            told = _told_by_ps()  # what has ended has no memory
+            members = tree({self.pid}, {of: parents for of, (parents, _) in told.items()})
+            return {of for of in members if of in told and told[of][1]}
         now = _told_by_proc()
+        return {of for of in self._members(now) if of in now and now[of].state not in ENDED}
+
+    def _members(self, now: Mapping[int, Process]) -> set[int]:
         seen = {of for of, started in self._seen.items() if of in now and now[of].started == started}
         members = tree({self.pid} | seen, {pid: (of.parent, of.session) for pid, of in now.items()})
         self._seen = {pid: now[pid].started for pid in members if pid in now}
@@ -89,7 +102,7 @@ def _told_by_proc() -> dict[int, Process]:
             except OSError:  # it has ended
                 continue
             fields = status.rpartition(b")")[2].split()  # a name may hold spaces and brackets
-            found[int(name)] = Process(int(fields[1]), int(fields[3]), int(fields[19]))
+            found[int(name)] = Process(int(fields[1]), int(fields[3]), int(fields[19]), fields[0].decode())
     return found
 
 

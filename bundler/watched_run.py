@@ -18,6 +18,8 @@ from bundler.errors import RehearsalError
 from bundler.process_memory import OF_THE_LARGEST, TreeMemory, oom_kills
 
 SECONDS_BETWEEN_SAMPLES = 0.2
+SECONDS_TO_END = 10  # that killed processes have; one that waits for a disk may need more, and gets none
+SECONDS_BETWEEN_KILLS = 0.01
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 FILE_DONE = re.compile(r"\d+ of \d+ images predicted.* in [\d.]+ s$")  # what the predict kernel says after each file
 
@@ -120,11 +122,15 @@ class _Watch:
 
 
 def _end(process: "subprocess.Popen[bytes]", memory: TreeMemory) -> None:
-    """Kill whatever is left of a run, what has a session of its own too."""
+    """Kill whatever is left of a run, what has a session of its own too, and return when it has ended."""
     left = memory.processes() - {process.pid}
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    latest = time.monotonic() + SECONDS_TO_END
+    while left:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(SECONDS_BETWEEN_KILLS)
+        left = memory.living() - {process.pid} if time.monotonic() < latest else set()
     process.wait()
