@@ -24,7 +24,7 @@ lint: $(VENV)/ready-dev
 	$(PY) -m mypy
 
 # A machine without a desktop lacks the libGL that opencv-python loads; the headless build is the same without it.
-$(VENV)/ready: requirements.txt
+$(VENV)/ready: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "error: Python 3.11 to 3.13 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make PYTHON=python3.12 ..."; exit 1; }
 	@[ ! -L $(VENV) ] || { echo "error: $(VENV) is a link; set up anew, all in the folder that it points to would be lost"; exit 1; }
@@ -32,7 +32,7 @@ $(VENV)/ready: requirements.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install -r requirements.txt
 	@$(PY) -c 'import cv2' 2>/dev/null || { $(PIP) uninstall -y opencv-python && \
-		$(PIP) install "$$(sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt)"; }
+		$(PIP) install -c constraints.txt "$$(sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt)"; }
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-no-deps.txt

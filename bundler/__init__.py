@@ -1,4 +1,7 @@
-"""From the package to what is pushed to Kaggle. Standard library only; never imports multihead, reads it as text."""
+"""From the package to what is pushed to Kaggle. Standard library only; never imports multihead, reads it as text.
+
+Only the module constraints, which no other imports, needs more.
+"""
 
 import sys
 

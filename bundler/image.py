@@ -84,6 +84,12 @@ def read_listing(listing: Path) -> dict[str, str]:
     return versions
 
 
+def image_versions(image: Path) -> tuple[str, dict[str, str]]:
+    """Return the Python version of an image file, and {distribution: version}."""
+    read = _read(image)
+    return read["python"], dict(read["imports"].values())
+
+
 def age_in_words(image: Path, today: date) -> str:
     """Return how old the listing behind an image file is, as a warning where it is too old to be relied on."""
     days = (today - _read(image)["listed"]).days

@@ -41,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(_parser().parse_args(argv))
         sys.stdout.flush()
-    except (
-        OSError
-    ) as error:  # the output takes no more: whoever reads it wants no more, as head does, or its disk is full
+    except OSError as error:  # of the output: its reader wants no more, as head does, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try again to write
         code = CLOSED_PIPE if isinstance(error, BrokenPipeError) else code
     except Exception:

@@ -1,0 +1,100 @@
+"""constraints.txt: Kaggle's versions of the packages that a kernel imports and of all that those need.
+
+.venv/bin/python -m bundler.constraints     write it anew: after refresh-image, or where a package is added
+
+The metadata of the installed packages says what they need, so this one module needs more than the standard library.
+"""
+
+import re
+import sys
+from collections.abc import Set as AbstractSet
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from bundler.errors import BundlerError
+from bundler.image import UNKNOWN, image_versions
+
+REQUIREMENTS = ("requirements.txt", "requirements-no-deps.txt")
+FILE = "constraints.txt"
+CLIENT = "kaggle"  # a tool for home, which no kernel imports
+ONE_IS_INSTALLED = {"opencv-python", "opencv-python-headless"}  # the second where there is no desktop; both need numpy
+HEADER = """\
+# Kaggle's versions of the kernels' packages and of all that those need; the requirements files apply them.
+# Written by `python -m bundler.constraints` from bundler/kaggle_image.toml and the metadata of the installed packages.
+"""
+
+
+def constraints(house: Path) -> str:
+    """Return the content of constraints.txt: NAME==VERSION of each distribution that a kernel's imports can reach.
+
+    house: the folder of the requirements files and of bundler/. A local version (1.0+cu12) loses its local part, which
+    no index has. A distribution that Kaggle's image lacks has no line, unless its wheel travels in the script. Raises
+    BundlerError where one that is needed is not installed.
+    """
+    python, versions = image_versions(house / "bundler" / "kaggle_image.toml")
+    versions |= dict(wheel.name.split("-")[:2] for wheel in (house / "bundler" / "wheels").glob("*.whl"))
+    known = {_normal(name): version.partition("+")[0] for name, version in versions.items()}
+    names = _closure(house, python)
+    return HEADER + "".join(f"{name}=={known[name]}\n" for name in sorted(names) if known.get(name, UNKNOWN) != UNKNOWN)
+
+
+def _closure(house: Path, python: str) -> AbstractSet[str]:
+    """Return the names of the required distributions and of all that they need on Kaggle's machine."""
+    machine = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": "x86_64",
+        "os_name": "posix",
+    }
+    lines = [line for name in REQUIREMENTS for line in (house / name).read_text(encoding="utf-8").splitlines()]
+    roots = {_normal(found[1]) for line in lines if (found := re.match(r"([\w.-]+)==", line))} - {CLIENT}
+    waiting = [(root, frozenset[str]()) for root in roots]
+    seen: set[tuple[str, AbstractSet[str]]] = set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        for text in _needs(name):
+            needed = Requirement(text)
+            marker = needed.marker
+            if not marker or any(marker.evaluate(machine | {"extra": extra}) for extra in ("", *extras)):
+                waiting.append((_normal(needed.name), frozenset(needed.extras)))
+    return {name for name, _ in seen}
+
+
+def _normal(name: str) -> str:
+    return str(canonicalize_name(name))
+
+
+def _needs(name: str) -> list[str]:
+    try:
+        return requires(name) or []
+    except PackageNotFoundError as error:
+        if name in ONE_IS_INSTALLED:
+            return []
+        raise BundlerError(
+            f"{FILE}: {name} is not installed; expected all that `make .venv/ready-dev` installs, and its Python"
+        ) from error
+
+
+def main() -> int:
+    """Write constraints.txt; return 0, or 2 after one line about a mistake."""
+    house = Path(__file__).resolve().parent.parent
+    try:
+        text = constraints(house)
+    except (BundlerError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    (house / FILE).write_text(text, encoding="utf-8")
+    print(f"{FILE}: {text.count('==')} versions")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
