@@ -477,7 +477,7 @@ def test_only_wide_parquet_is_repeated(tmp_path: Path, kernel: "Kernel", capsys:
     for name in ("sample_submission.csv", "test/a.parquet"):
         (tmp_path / "data" / name).touch()
     assert rehearsed(tmp_path / "data", tmp_path, "--rows", "16000") == 2
-    assert capsys.readouterr().err == "error: --rows: repeats wide parquet files, which leaves has none of\n"
+    assert capsys.readouterr().err == "error: --rows: repeats the test files of bengali, not those of leaves\n"
 
 
 @pytest.mark.parametrize(
