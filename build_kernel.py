@@ -99,7 +99,7 @@ NEXT = {
     "status predict": "submit",
     "submit": "status submission --wait",
 }
-REPEATED = "bengali"  # the task whose test files demo/repeat_test_files.py knows
+REPEATED_TASK = "bengali"  # the task whose test files demo/repeat_test_files.py knows
 HOURS = 13  # a kernel's run ends after 12; --wait gives it one in the queue
 
 
@@ -360,8 +360,8 @@ def rehearse_predict(given: Given, out: Path, machine: Machine) -> str:
     task.check_data(given.data, "predict")
     check_weights(inputs.folders[1:])
     if machine.rows:
-        if task.name != REPEATED:
-            raise BundlerError(f"--rows: repeats the test files of {REPEATED}, not those of {task.name}")
+        if task.name != REPEATED_TASK:
+            raise BundlerError(f"--rows: repeats the test files of {REPEATED_TASK}, not those of {task.name}")
         given = given._replace(data=_repeated_competition(given.data, out, machine.rows, task.image_bytes))
     predicted = rehearse_kernel("predict", given, out, machine)
     stages = read_stages(predicted.log, _hidden_test(task))
