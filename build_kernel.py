@@ -217,7 +217,8 @@ def go_on(arguments: argparse.Namespace) -> None:
     elif command == "pull":
         print(pull(arguments.what))
     elif command == "stage":
-        print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name)}")
+        own = own_task(HOUSE / "kernel" / "train")
+        print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name, own)}")
         if arguments.name:
             print(f"next: put {arguments.name} into ensemble of kernel/predict/settings.toml")
     elif command == "submit":

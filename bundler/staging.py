@@ -5,17 +5,22 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bundler.errors import BundlerError
 
+if TYPE_CHECKING:  # which imports this module
+    from bundler.tasks import TaskFacts
+
+OF_THE_SUBMISSION = ("has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes")  # keys of a task
 WEIGHTS_FILE, MANIFEST_FILE = "model.weights.h5", "manifest.json"  # as multihead's weights.py writes them
 
 
-def stage(trained: Path, dataset: Path, name: str = "") -> str:
+def stage(trained: Path, dataset: Path, name: str = "", task: "TaskFacts | None" = None) -> str:
     """Copy weights and manifest into the dataset folder and return what they are, in words.
 
-    name: what they are called there, as one of several for an ensemble.
+    name: what they are called there, as one of several for an ensemble. task: whose limits take the place of those in
+    the manifest, where it is the same one: they may have been mended since the training.
     Raises BundlerError, with the dataset left as it was, where one is missing or they do not belong together.
     """
     told = verified(trained)
@@ -24,9 +29,18 @@ def stage(trained: Path, dataset: Path, name: str = "") -> str:
     start = f"{name}." if name else ""
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
         shutil.copyfile(trained / file, dataset / f".new-{start}{file}")
+    if task:
+        _put_in_limits(dataset / f".new-{start}{MANIFEST_FILE}", task)
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
         (dataset / f".new-{start}{file}").replace(dataset / f"{start}{file}")
     return told
+
+
+def _put_in_limits(path: Path, task: "TaskFacts") -> None:
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("task", {}).get("name") == task.name:
+        manifest["task"] |= {key: getattr(task, key) for key in OF_THE_SUBMISSION}
+        path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def verified(trained: Path) -> str:

@@ -582,8 +582,72 @@ def test_a_training_stopped_between_two_shards_that_are_drawn_from_together_goes
     assert run("train", "home", kaggle, monkeypatch) == 0
     ends = [read_checkpoint(folder / CHECKPOINT_FILE) for folder in (unbroken, kaggle.working)]
     assert all(np.array_equal(one, other) for one, other in zip(*(end.read_arrays() for end in ends), strict=True))
-    losses = [[row["loss"] for row in end.counters["history"]] for end in ends]
+    losses = [[row["loss"] for row in end.state.history] for end in ends]
     assert losses[0] == pytest.approx(losses[1])
+
+
+def train(kaggle: Kaggle, patch: pytest.MonkeyPatch, *settings: str) -> int:
+    before = list(kaggle.settings)
+    kaggle.settings += [*RUN_OF_TWO_EPOCHS, *settings]
+    try:
+        return kaggle.run("train", patch, in_a_kernel=False)
+    finally:
+        kaggle.settings = before
+
+
+def saved_by(folder: Path) -> tuple[str, str]:
+    """The SHA-256 of a folder's weights, and of those that its checkpoint tells of."""
+    return read_manifest(folder).sha256, read_checkpoint(folder / CHECKPOINT_FILE).state.saved_sha256
+
+
+def test_another_training_s_weights_in_the_working_folder_are_not_taken_for_this_one_s(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = kaggle.root / "input" / "earlier"
+    earlier.mkdir()
+    assert train(kaggle, monkeypatch, "seed=3") == 0
+    (kaggle.working / CHECKPOINT_FILE).rename(earlier / CHECKPOINT_FILE)
+    expected = read_manifest(kaggle.working)
+    shutil.rmtree(kaggle.working)
+    kaggle.working.mkdir()
+    assert train(kaggle, monkeypatch) == 0
+    assert train(kaggle, monkeypatch, "seed=3") == 0
+    assert f"going on from {earlier / CHECKPOINT_FILE}" in capsys.readouterr().out
+    assert read_manifest(kaggle.working).score == expected.score
+    assert len(set(saved_by(kaggle.working))) == 1
+
+
+def test_weights_of_another_training_are_not_named_where_this_one_had_no_time_for_any(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(kaggle, monkeypatch) == 0
+    others, _ = saved_by(kaggle.working)
+    with pytest.MonkeyPatch.context() as patch:  # after the checkpoint of its first shard
+        stop_saving(1, KeyboardInterrupt())(kaggle, patch)
+        assert train(kaggle, monkeypatch, "seed=3") == 130
+    assert train(kaggle, monkeypatch, "seed=3", "time_budget_minutes=1e-6") == 0
+    assert "unfinished epoch 1: no score [saved]" in capsys.readouterr().out
+    assert read_manifest(kaggle.working).sha256 != others
+    assert read_manifest(kaggle.working).epoch == 1
+
+
+def test_what_is_lost_stays_forgotten_and_what_is_made_anew_gets_a_score_once_there_is_time(
+    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(kaggle, monkeypatch) == 0
+    leave_only_the_checkpoint(kaggle)
+    assert train(kaggle, monkeypatch, "time_budget_minutes=1e-6") == 0
+    assert read_manifest(kaggle.working).score is None
+    state = read_checkpoint(kaggle.working / CHECKPOINT_FILE).state
+    assert (state.saved_epoch, state.best_score) == (0, -1)
+    assert train(kaggle, monkeypatch) == 0
+    manifest = read_manifest(kaggle.working)
+    assert manifest.score
+    assert manifest.epoch == 2
+    assert len(set(saved_by(kaggle.working))) == 1
+    capsys.readouterr()
+    assert train(kaggle, monkeypatch) == 0
+    assert "making the weights anew" not in capsys.readouterr().out
 
 
 def test_where_the_furthest_checkpoint_is_damaged_inside_the_next_one_is_gone_on_from(

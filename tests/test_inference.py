@@ -445,6 +445,25 @@ def test_a_member_or_a_copy_that_fails_costs_no_image_its_answer() -> None:
     assert all(table.equals(other) for table, other in zip(tables, expected, strict=True))
 
 
+def test_where_the_first_member_fails_another_answers() -> None:
+    of = shards(2, 6)
+    expected = predict_with([Network([0.0])], of)[0]
+    fifth = of[0].images[4].tobytes()
+    for failing in (Failing(ValueError("odd"), most=0), Failing(ValueError("odd"), image=fifth)):
+        tables, problems = predict_with([failing, Network([0.0])], of, test_time_copies=1)
+        assert {problem.split(": ")[1] for problem in problems} == {"odd"}
+        assert all(list(table.index) == list(shard.ids) for table, shard in zip(tables, of, strict=True))
+    assert tables[0].equals(expected[0])
+
+
+def test_a_member_that_failed_once_is_tried_again_with_the_next_file(capsys: pytest.CaptureFixture[str]) -> None:
+    of = shards(2, 6)
+    second = Failing(ValueError("odd"), image=of[0].images[0].tobytes())
+    predict_with([Network([0.0]), second], of, time_budget_minutes=1000)
+    assert second.batches == [BATCH, BATCH, BATCH, BATCH]  # as it is compiled, where it fails, and the next file's two
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_images_of_a_file_that_is_lost_are_not_waited_for() -> None:
     """The time that they would have taken is left for copies."""
     clock = [0.0]

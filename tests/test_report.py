@@ -330,12 +330,11 @@ def test_what_cannot_be_drawn_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_whatever_key_or_column_is_not_there_is_one_line_or_a_page(run: Path, tmp_path: Path) -> None:
+def test_an_odd_value_or_a_column_that_is_not_there_is_one_line(run: Path, tmp_path: Path) -> None:
     manifest = json.loads((run / MANIFEST_FILE).read_text())
     rows = [line.split(",") for line in (run / "history.csv").read_text().splitlines()]
     shutil.copytree(run / REPORT_FOLDER, tmp_path / REPORT_FOLDER)
-    changes = [({key: of for key, of in manifest.items() if key != lost}, rows) for lost in manifest]
-    changes += [(manifest | {key: 5}, rows) for key in ("model", "task", "score")]
+    changes = [(manifest | {key: 5}, rows) for key in ("model", "task", "score")]
     changes += [(manifest, [row[:i] + row[i + 1 :] for row in rows]) for i in range(3)]
     lines: list[str] = []
     for changed, table in changes:
@@ -345,7 +344,7 @@ def test_whatever_key_or_column_is_not_there_is_one_line_or_a_page(run: Path, tm
             write_report(tmp_path)
         except UserError as error:
             lines.append(str(error))
-    assert len(lines) >= len(manifest)
+    assert len(lines) == len(changes)
     assert all("\n" not in line and (MANIFEST_FILE in line or "history.csv" in line) for line in lines)
 
 

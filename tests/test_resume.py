@@ -21,7 +21,8 @@ from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore, save
 from multihead.errors import UserError
 from multihead.record import REPORT_FOLDER
 from multihead.report import PAGE_FILE
-from multihead.resume import differing, identity_of
+from multihead.resume import checkpoints_to_go_on_from, differing, identity_of
+from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings
 from multihead.tasks import BENGALI
 from multihead.weights import WEIGHTS_FILE
@@ -109,9 +110,7 @@ def assert_same_end(first: Path, second: Path) -> None:
     for one, other in zip(ends[0].read_arrays(), ends[1].read_arrays(), strict=True):
         assert np.array_equal(one, other)
     measured = ("images_per_second", "memory_gb")
-    histories = [
-        [{k: v for k, v in row.items() if k not in measured} for row in end.counters["history"]] for end in ends
-    ]
+    histories = [[{k: v for k, v in row.items() if k not in measured} for row in end.state.history] for end in ends]
     assert histories[0] == histories[1]
 
 
@@ -199,6 +198,9 @@ def test_a_changed_draw_is_named_and_gone_on_with(unbroken: Path, drawn: Path, t
     assert "epoch 4/4" in told
 
 
+IDENTITY = {"task": {"name": "some"}, "model": {"task": "some"}}
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_a_checkpoint_restores_every_variable_after_any_number_of_saves(tmp_path: Path, policy: str) -> None:
     def compiled(seed: int) -> Any:
@@ -217,7 +219,7 @@ def test_a_checkpoint_restores_every_variable_after_any_number_of_saves(tmp_path
         keras.config.set_dtype_policy(before)
     first.fit(np.ones((8, 3)), np.ones((8, 1)), batch_size=2, verbose=0)
     for number in range(3):
-        save_checkpoint(tmp_path, first, {}, {"epoch": number, "shards_done": 0})
+        save_checkpoint(tmp_path, first, IDENTITY, TrainingState(epoch=number))
     restore(second, read_checkpoint(tmp_path / CHECKPOINT_FILE))
     for network in (first, second):
         network.fit(np.ones((8, 3)), np.ones((8, 1)), batch_size=2, verbose=0)
@@ -270,14 +272,14 @@ def test_a_checkpoint_s_variables_are_matched_by_name_where_it_has_names(
 ) -> None:
     """The network that takes them is the second of its process, whose layers Keras numbers on."""
     first, second = small_network(0), small_network(1)
-    save_checkpoint(tmp_path, first, {}, {"epoch": 1, "shards_done": 0})
+    save_checkpoint(tmp_path, first, IDENTITY, TrainingState(epoch=1))
     rewrite(tmp_path / CHECKPOINT_FILE, change)
     restore(second, read_checkpoint(tmp_path / CHECKPOINT_FILE))
     assert all(np.array_equal(one, other) for one, other in zip(state_of(first), state_of(second), strict=True))
 
 
 def test_a_checkpoint_of_another_network_names_a_variable(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, small_network(), {}, {"epoch": 1, "shards_done": 0})
+    save_checkpoint(tmp_path, small_network(), IDENTITY, TrainingState(epoch=1))
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     other.compile(optimizer="adamw", loss="mse")
     with pytest.raises(UserError, match=r"lacks sequential/dense/kernel, .* and \d+ more variables; it is of another"):
@@ -287,11 +289,11 @@ def test_a_checkpoint_of_another_network_names_a_variable(tmp_path: Path) -> Non
 def test_a_checkpoint_s_header_is_read_without_its_arrays(tmp_path: Path) -> None:
     """They may be a stranger's, as large as they like."""
     path = tmp_path / CHECKPOINT_FILE
-    save_checkpoint(tmp_path, small_network(), {"seed": 3}, {"epoch": 1, "shards_done": 0})
+    save_checkpoint(tmp_path, small_network(), IDENTITY | {"seed": 3}, TrainingState(epoch=1))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("arr_99999.npy", b"no array")
     checkpoint = read_checkpoint(path)
-    assert (checkpoint.identity, checkpoint.progress) == ({"seed": 3}, (1, 0))
+    assert (checkpoint.identity, checkpoint.progress) == (IDENTITY | {"seed": 3}, (1, 0))
     assert checkpoint.versions == {"keras": keras.__version__, "backend": "tensorflow"}
     with pytest.raises(UserError, match="not a readable checkpoint"):
         checkpoint.read_arrays()
@@ -302,6 +304,81 @@ def test_a_checkpoint_with_a_header_of_any_size_is_not_read(tmp_path: Path) -> N
     np.savez_compressed(path, header=np.zeros(60_000_000, np.uint8))
     with pytest.raises(UserError, match=r"not a readable checkpoint .a header of more than 50,000,000 bytes"):
         read_checkpoint(path)
+
+
+def with_header(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def act(path: Path) -> None:
+        rewrite(path, lambda content: content | {"header": change(content["header"])})
+
+    return act
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 255
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        with_header(lambda header: header | {"identity": {}}),
+        with_header(lambda header: header | {"identity": []}),
+        with_header(lambda header: header | {"identity": {"task": "a", "model": {}}}),
+        with_header(lambda header: header | {"counters": {"epoch": 1, "stage": 2}}),
+        with_header(lambda header: header | {"names": 5}),
+        with_header(lambda header: header | {"format": 6}),
+    ],
+)
+def test_a_header_of_another_form_is_one_line(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    save_checkpoint(tmp_path, small_network(), IDENTITY, TrainingState(epoch=1))
+    damage(tmp_path / CHECKPOINT_FILE)
+    with pytest.raises(UserError, match=r"not a readable checkpoint"):
+        read_checkpoint(tmp_path / CHECKPOINT_FILE)
+
+
+def test_whatever_byte_of_a_checkpoint_is_damaged_it_is_read_or_named(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_network(), IDENTITY, TrainingState(epoch=1))
+    path = tmp_path / CHECKPOINT_FILE
+    size = path.stat().st_size
+    errors = []
+    for place in random.Random(0).sample(range(size), 400):
+        flip(path, place)
+        try:
+            read_checkpoint(path).read_arrays()
+        except UserError as error:
+            errors.append(str(error))
+        flip(path, place)
+    assert len(errors) > 100
+    assert all("not a readable checkpoint" in error or "another program's" in error for error in errors)
+
+
+def test_another_program_s_file_of_that_name_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    np.savez(tmp_path / CHECKPOINT_FILE, weights=np.ones(3))
+    assert checkpoints_to_go_on_from(identity(), "auto", tmp_path) == []
+    assert capsys.readouterr().out.endswith(f"not used: {tmp_path / CHECKPOINT_FILE}: another program's\n")
+
+
+def test_a_checkpoint_without_names_and_with_more_variables_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, small_network(), IDENTITY, TrainingState(epoch=1))
+    path = tmp_path / CHECKPOINT_FILE
+    count = len(read_checkpoint(path).read_arrays())
+    rewrite(path, lambda content: as_before_there_were_names(content) | {f"arr_{count}": np.ones(3)})
+    with pytest.raises(UserError, match=rf"{count + 1} variables; this network and optimizer have {count}"):
+        restore(small_network(), read_checkpoint(path))
+
+
+def test_the_state_of_a_seed_generator_may_be_of_another_backend(tmp_path: Path) -> None:
+    """JAX keeps uint32, TensorFlow int64."""
+    network, path = small_network(), tmp_path / CHECKPOINT_FILE
+    save_checkpoint(tmp_path, network, IDENTITY, TrainingState(epoch=1))
+    place = next(n for n, name in enumerate(read_checkpoint(path).names or ()) if "seed_generator" in name)
+    rewrite(path, lambda content: content | {f"arr_{place}": content[f"arr_{place}"].astype(np.uint32)})
+    restore(other := small_network(1), read_checkpoint(path))
+    assert all(np.array_equal(one, two) for one, two in zip(state_of(network), state_of(other), strict=True))
 
 
 TINY = ModelSettings(backbone="narrow", image_size=(32, 32))

@@ -209,3 +209,19 @@ def test_an_output_that_nobody_reads_any_more_is_no_error() -> None:
         )
         assert (done.returncode, done.stderr) == (141, b""), command
     os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_that_could_not_be_written_is_an_error() -> None:
+    environment = {name: of for name, of in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "multihead.app", "settings"],
+            env=environment | {"PYTHONPATH": str(HOUSE / "src")},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: the output could not be written: ")
+    assert done.stderr.count(b"\n") == 1

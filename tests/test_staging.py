@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import BundlerError
-from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage
-from multihead import weights
+from bundler.staging import MANIFEST_FILE, OF_THE_SUBMISSION, WEIGHTS_FILE, stage
+from bundler.tasks import TaskFacts
+from multihead import tasks, weights
 
 
 def test_the_files_are_those_that_the_package_writes() -> None:
@@ -51,6 +52,20 @@ def change(folder: Path, *without: str, **values: object) -> None:
     """Change the manifest's keys, or leave some out."""
     manifest = json.loads((folder / MANIFEST_FILE).read_text()) | values
     (folder / MANIFEST_FILE).write_text(json.dumps({key: of for key, of in manifest.items() if key not in without}))
+
+
+def test_the_limits_of_the_task_as_it_is_now_go_into_the_manifest(trained: Path, dataset: Path) -> None:
+    change(trained, task={"name": "leaves", "has_hidden_test": True, "train_files": "a/*"})
+    task = TaskFacts("leaves", "image files", (8, 8, 3), ("kind",), "b/*", has_hidden_test=False, gpu_minutes=540)
+    stage(trained, dataset, task=task)
+    staged = json.loads((dataset / MANIFEST_FILE).read_text())["task"]
+    assert staged == {
+        **{"name": "leaves", "has_hidden_test": False, "train_files": "a/*"},
+        **{"hidden_images": 0, "gpu_minutes": 540, "cpu_minutes": 720},
+    }
+    stage(trained, dataset, task=task._replace(name="others"))
+    assert (dataset / MANIFEST_FILE).read_bytes() == (trained / MANIFEST_FILE).read_bytes()
+    assert set(OF_THE_SUBMISSION) == tasks._OF_THE_SUBMISSION
 
 
 def test_weights_that_no_image_was_held_out_for_have_no_score(trained: Path, dataset: Path) -> None:

@@ -42,8 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(_parser().parse_args(argv))
         sys.stdout.flush()
     except OSError as error:  # of the output: its reader wants no more, as head does, or its disk is full
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try again to write
-        code = CLOSED_PIPE if isinstance(error, BrokenPipeError) else code
+        with contextlib.suppress(OSError):  # Python's end would try again to write
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or 2
+        if isinstance(error, BrokenPipeError):
+            code = CLOSED_PIPE
+        else:
+            print(f"error: the output could not be written: {error}", file=sys.stderr, flush=True)
     except Exception:
         if not is_busy():
             raise

@@ -7,10 +7,9 @@ be those of somebody else's training, of any size.
 
 import itertools
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +19,46 @@ from numpy.typing import NDArray
 
 from multihead.errors import UserError
 from multihead.moving_average import MovingAverage
+from multihead.schedule import TrainingState
 from multihead.whole_files import whole_file
 
 CHECKPOINT_FILE = "checkpoint.npz"
 FORMAT = 5
 FORMAT_WITHOUT_NAMES = 4  # read by the order of the variables
+HEADERS = ("header", "told")  # what the formats call it
 HEADER_BYTES = 50_000_000  # the counters hold a row per epoch, some 500 bytes of text
-READ_ERRORS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+
+
+class ForeignFileError(UserError):
+    """A file of a checkpoint's name that another program wrote."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What the header of one file says.
 
-    identity: what decided what this training becomes. counters: where the training was, as plain values. versions: of
-    Keras and of its backend's name, where it was left; empty in an older format. names: of the arrays in the file, in
-    order; None in an older format.
+    identity: what decided what this training becomes. state: where the training was. versions: the version of Keras and
+    the name of its backend, where it was left; empty in an older format. names: of the arrays in the file, in order;
+    None in an older format.
     """
 
     path: Path
     identity: Mapping[str, Any]
-    counters: Mapping[str, Any]
+    state: TrainingState
     versions: Mapping[str, str]
     names: Sequence[str] | None
 
     @property
     def progress(self) -> tuple[int, int]:
         """Epochs finished, and shards finished in the next one."""
-        return self.counters["epoch"], self.counters["shards_done"]
+        return self.state.epoch, self.state.shards_done
 
     def read_arrays(self) -> list[NDArray[Any]]:
         """Return the variables of network and optimizer, then what a moving average holds; UserError where damaged."""
         try:
             with self.path.open("rb") as file, np.load(file) as stored:
                 return [stored[f"arr_{number}"] for number in range(len(stored.files) - 1)]
-        except READ_ERRORS as error:
+        except Exception as error:  # of a damaged archive zipfile, zlib and NumPy raise many kinds
             raise _damaged(self.path, error) from error
 
 
@@ -62,12 +66,12 @@ def save_checkpoint(
     folder: Path,
     network: Any,
     identity: Mapping[str, Any],
-    counters: Mapping[str, Any],
+    state: TrainingState,
     average: MovingAverage | None = None,
 ) -> None:
     """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
     names = _names(network, average)
-    header = {"format": FORMAT, "versions": versions(), "identity": identity, "counters": counters, "names": names}
+    header = {"format": FORMAT, "versions": versions(), "identity": identity, "counters": asdict(state), "names": names}
     arrays = [np.asarray(variable) for variable in _variables(network)]
     arrays += average.arrays if average else []
     with whole_file(folder / CHECKPOINT_FILE) as new, new.open("wb") as file:
@@ -80,41 +84,62 @@ def versions() -> dict[str, str]:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint of a file, its arrays still unread; UserError for a damaged one."""
+    """Return the checkpoint of a file, its arrays still unread.
+
+    Raises ForeignFileError for an archive without a header of ours, UserError for a damaged file.
+    """
     try:
         with path.open("rb") as file, np.load(file) as stored:
-            name = "header" if "header" in stored.files else "told"  # as FORMAT_WITHOUT_NAMES calls it
+            name = next((name for name in HEADERS if name in stored.files), None)
+            if name is None:
+                raise ForeignFileError(f"{path}: another program's")
             if stored.zip.getinfo(f"{name}.npy").file_size > HEADER_BYTES:
                 raise ValueError(f"a header of more than {HEADER_BYTES:,} bytes")
-            header = json.loads(str(stored[name]))
-        if header["format"] not in (FORMAT, FORMAT_WITHOUT_NAMES):
-            raise ValueError(f"format {header['format']}; this version reads format {FORMAT}")
-        checkpoint = Checkpoint(
-            path, header["identity"], header["counters"], header.get("versions", {}), header.get("names")
-        )
-        checkpoint.progress  # noqa: B018 - a header without it is damaged
-        return checkpoint
-    except READ_ERRORS as error:
+            return _of_header(path, json.loads(str(stored[name])))
+    except ForeignFileError:
+        raise
+    except Exception as error:  # of a damaged archive zipfile, zlib and NumPy raise many kinds
         raise _damaged(path, error) from error
+
+
+def _of_header(path: Path, header: Mapping[str, Any]) -> Checkpoint:
+    """Return what a header says; ValueError, KeyError or TypeError for one that is not as save_checkpoint writes it."""
+    if header["format"] not in (FORMAT, FORMAT_WITHOUT_NAMES):
+        raise ValueError(f"format {header['format']}; this version reads format {FORMAT}")
+    identity, counters, names = header["identity"], header["counters"], header.get("names")
+    tables = (identity, identity["task"], identity["model"], counters)
+    if not all(isinstance(table, dict) for table in tables) or not isinstance(names, list | None):
+        raise TypeError("a header of another form")
+    return Checkpoint(path, identity, TrainingState(**counters), header.get("versions", {}), names)
 
 
 def restore(network: Any, checkpoint: Checkpoint, average: MovingAverage | None = None) -> None:
     """Put a checkpoint's values, matched by name, into a compiled network; UserError where they do not fit."""
     variables, names = _variables(network), _names(network, average)
     arrays = checkpoint.read_arrays()
+    if checkpoint.names is None and len(arrays) != len(names):
+        raise UserError(f"{checkpoint.path}: {len(arrays)} variables; this network and optimizer have {len(names)}")
     stored = dict(zip(names if checkpoint.names is None else checkpoint.names, arrays, strict=False))
     for these, those, what in ((names, stored, "lacks"), (stored, names, "has")):
         if missing := [name for name in these if name not in those]:
             raise UserError(f"{checkpoint.path}: {what} {_listed(missing)}; it is of another network or optimizer")
     expected = dict(zip(names, [*variables, *(average.arrays if average else [])], strict=True))
-    for name, value in expected.items():
-        if (tuple(value.shape), str(value.dtype)) != (stored[name].shape, str(stored[name].dtype)):
-            raise UserError(f"{checkpoint.path}: {name} is {stored[name].dtype} {stored[name].shape}; expected "
-                            f"{value.dtype} {tuple(value.shape)}")  # fmt: skip
+    values = {name: _as_expected(name, stored[name], like, checkpoint) for name, like in expected.items()}
     for variable, name in zip(variables, names, strict=False):
-        variable.assign(stored[name])
+        variable.assign(values[name])
     if average:
-        average.arrays = [stored[name] for name in names[len(variables) :]]
+        average.arrays = [values[name] for name in names[len(variables) :]]
+
+
+def _as_expected(name: str, value: NDArray[Any], like: Any, checkpoint: Checkpoint) -> NDArray[Any]:
+    """Return an array as a variable takes it: backends keep the state of a seed generator in other whole numbers."""
+    dtype = np.dtype(str(like.dtype)) if str(like.dtype) != str(value.dtype) else value.dtype
+    if value.dtype.kind in "iu" and dtype.kind in "iu" and np.array_equal(value.astype(dtype), value):
+        value = value.astype(dtype)
+    if (tuple(like.shape), dtype) != (value.shape, value.dtype):
+        shapes = f"{value.dtype} {value.shape}; expected {dtype} {tuple(like.shape)}"
+        raise UserError(f"{checkpoint.path}: {name} is {shapes}")
+    return value
 
 
 def _variables(network: Any) -> list[Any]:

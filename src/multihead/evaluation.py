@@ -101,7 +101,8 @@ def score_lines(
         seen = is_seen(true, train)
         for name, rows in (("seen", seen), ("unseen", ~seen)):
             reached = f", {whole.name} = {score(told[rows], true[rows], task).present_total:.4f}" if rows.any() else ""
-            classes_told = ", over the classes that these show" if reached else ""
+            is_macro = task.score == "macro recall"
+            classes_told = ", over the classes that these show" if reached and is_macro else ""
             yield f"{name} label combinations: {rows.sum()} images{reached}{classes_told}"
     yield f"the {min(WORST, len(classes))} classes with the least recall:"
     for row in classes.head(WORST).itertuples(index=False):

@@ -207,13 +207,13 @@ class Predictor:
         started = elapsed()
         self._images_left -= len(shard.ids) + len(shard.unreadable)
         self._images_attempted += len(shard.ids) + len(shard.unreadable)
-        first = self._answer(self._members[0], crops, self._deadline)
+        first, has_one_member = self._answer_once(crops)
         probabilities, done = first.probabilities, first.images
-        self._first_pass.add(len(shard.ids), elapsed() - started)
+        self._first_pass.add(done + int(is_blank.sum()), elapsed() - started)
         if done < len(ids) and not first.has_failed:
             self.is_late = True
             self._images_attempted -= len(ids) - done
-        whole = done and not first.has_failed and not self.is_late
+        whole = done and has_one_member and not self.is_late
         added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
         told = f" {1 + added} times" if added else ""
         say(f"{done} of {len(shard.ids)} images predicted{told} in {elapsed() - started:.1f} s")
@@ -224,6 +224,18 @@ class Predictor:
             for head, of in probabilities.items()
         }
         return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
+
+    def _answer_once(self, crops: Crops) -> tuple[Answer, bool]:
+        """Return what the first member says, or of images on which it fails another, and whether it was it alone."""
+        parts: list[Probabilities] = []
+        done = 0
+        for number, member in enumerate(self._members):
+            answer = self._answer(member, {of: images[done:] for of, images in crops.items()}, self._deadline)
+            parts.append(answer.probabilities)
+            done += answer.images
+            if not answer.has_failed:
+                return Answer(_joined(parts), False), number == 0
+        return Answer(_joined(parts), True), False
 
     def _answer(
         self, member: Member, crops: Crops, deadline: float, change: Callable[[Images, int], Images] | None = None
@@ -273,7 +285,8 @@ class Predictor:
                 change = jitter(member.augment, self._run.seed, copy, number)
             answer = self._answer(member, crops, self._deadline - to_come, change)
             is_finite = _is_finite(answer.probabilities)
-            self._last_pass[member] = elapsed() - started, answer.images
+            if not answer.has_failed:
+                self._last_pass[member] = elapsed() - started, answer.images
             self._more_passes.add(answer.images, elapsed() - started)
             had_none = ~_is_finite(probabilities)[: answer.images]
             for head, of in probabilities.items():

@@ -154,7 +154,7 @@ def _facts(run: Run) -> str:
         ("image size", f"{height} x {width} pixels, crop {model['crop']}"),
         ("epochs", f"{epochs} of {of_run['epochs']}"),
         ("saved epoch", str(manifest["epoch"]) if epochs else "none was finished"),
-        ("score", f"{score['total']:.4f} on the held-out images" if score else "none: no held-out image was read"),
+        ("score", _score_in_words(score) if score else "none: no held-out image was read"),
         ("prior exponents", ", ".join(f"{head} {of:g}" for head, of in manifest["prior_exponents"].items())),
         ("images trained on", f"{sum(next(iter(manifest['train_counts'].values()))):,}"),
         ("images held out", f"{0 if counts is None else int(counts[:, 2].sum()):,}"),
@@ -165,13 +165,23 @@ def _facts(run: Run) -> str:
     text = _table(None, [[name, value] for name, value in facts])
     if heads:
         text += _paragraph(
-            "The held-out images were not trained on. Macro recall is the mean of the recalls of all classes that they "
-            "show; accuracy is the share of the images that are right. Both are of the answers that the score takes: "
-            "each probability is divided by its class's train images to the power of the prior exponent."
+            "The held-out images were not trained on. Macro recall here is the mean of the recalls of all classes that "
+            "they show, by which the saved epoch was chosen; the score counts as 0 a class that they do not show, but "
+            "that an image was taken for. Accuracy is the share of the images that are right. All are of the "
+            "answers that the score takes: each probability is divided by its class's train images to the power of the "
+            "prior exponent."
         )
-        text += _table(["head", "macro recall", "accuracy", "classes shown", "classes", "worst class"], heads)
+        text += _table(
+            ["head", "macro recall of the classes shown", "accuracy", "classes shown", "classes", "worst class"], heads
+        )
     given = [[key, json.dumps(value)] for key, value in of_run.items()]
     return text + _details("All settings of the run", _table(["setting", "value"], given))
+
+
+def _score_in_words(score: Mapping[str, Any]) -> str:
+    present = score.get("present_total", score["total"])
+    other = f"; {present:.4f} over the classes that they show" if present != score["total"] else ""
+    return f"{score['total']:.4f} on the held-out images{other}"
 
 
 def _head_row(run: Run, head: str) -> list[str]:
@@ -228,10 +238,11 @@ def _learning(run: Run, figure: Draw) -> str:
 def _draw_learning(history: History, heads: Sequence[str], losses: Sequence[tuple[str, str]], saved: int) -> bytes:
     with drawing(1500) as figure:
         loss, score, rate = figure.subplots(3, sharex=True, height_ratios=(3, 3, 2))
+        present = [("all heads, over the classes shown", "score_present")] if "score_present" in history else []
         epochs = history["epoch"]
         for axes, total, lines in (
             (loss, "loss", losses),
-            (score, "score", [(head, head) for head in heads]),
+            (score, "score", [(head, head) for head in heads] + present),
         ):
             axes.plot(epochs, history[total], "k.-", label="all heads")
             for name, key in lines if len(lines) > 1 else ():

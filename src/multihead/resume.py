@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, read_checkpoint
+from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, ForeignFileError, read_checkpoint
 from multihead.errors import UserError
 from multihead.kaggle_paths import find_everywhere
 from multihead.progress import say
@@ -67,6 +67,9 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
     for path in paths:
         try:
             checkpoint = read_checkpoint(path)
+        except ForeignFileError as error:
+            say(f"not used: {error}")
+            continue
         except UserError as error:
             damaged.append(str(error))
             continue

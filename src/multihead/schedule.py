@@ -46,9 +46,9 @@ class TrainingState:
     A score is that over the classes present (Score.present_total).
     epoch: epochs finished. shards_done, images, loss, head_losses: as many shards and images as the next epoch has been
     through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_score: the
-    highest in validation. saved_*: of the epoch whose weights are kept. epochs_since_best, epochs_at_rate: for early
-    stopping, and for the plateau; plateau_factor: what it has made of the learning rate. history: a row per finished
-    epoch.
+    highest in validation. saved_*: of the epoch whose weights are kept; the SHA-256 is their file's. epochs_since_best,
+    epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what it has made of the learning rate.
+    history: a row per finished epoch.
     """
 
     plateau_factor: float = 1.0
@@ -60,6 +60,7 @@ class TrainingState:
     best_score: float = -1.0
     saved_score: float = -1.0
     saved_epoch: int = 0
+    saved_sha256: str = ""
     epochs_since_best: int = 0
     epochs_at_rate: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -101,7 +102,7 @@ class TrainingState:
 
     def forget_saved(self) -> None:
         """Have no epoch's weights kept, and no score to be compared with."""
-        self.best_score, self.saved_score, self.saved_epoch = -1.0, -1.0, 0
+        self.best_score, self.saved_score, self.saved_epoch, self.saved_sha256 = -1.0, -1.0, 0, ""
 
     def end_epoch(self, score: Score, run: RunSettings, *, is_saved: bool) -> None:
         """Take in one epoch's validation score, one plateau for all heads, and whether its weights were saved."""

@@ -6,13 +6,11 @@ SHARDS_IN_MEMORY at a time, drawing batches across those. After every shard's wo
 is left.
 """
 
-import json
 import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,9 +36,9 @@ from multihead.resume import checkpoints_to_go_on_from, differing, identity_of
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
 from multihead.shards import Shard, count_rows, labels_with_images, read_labels, shards_to_train
-from multihead.tasks import Task
+from multihead.tasks import Task, what_answers_depend_on
 from multihead.validation import choose_validation
-from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, copy_weights, read_manifest, save_weights
+from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, Manifest, copy_weights, read_manifest, save_weights
 
 SHARDS_IN_MEMORY = 2
 
@@ -91,6 +89,7 @@ class Trainer:
         self.average = self._new_average()
         self.state = TrainingState()
         self._has_weights = self._has_checkpoint = False  # of this training, in the working folder
+        self._has_fitted = False  # in this epoch, whether or not a shard was done
         self._images_per_second = 0.0  # of this epoch, as far as this process fitted it
         self._answers_per_second: float | None = None  # of the network alone, on this device
         self._samples: Samples | None = None  # for the report
@@ -169,7 +168,7 @@ class Trainer:
 
         So a session that comes no further hands on what it was given.
         """
-        self.state = TrainingState(**checkpoint.counters)
+        self.state = checkpoint.state
         folder = checkpoint.path.parent
         if folder != self.working:
             copy_weights(folder, self.working)
@@ -183,33 +182,56 @@ class Trainer:
         changed += [f"{what} ({there})" for what, there in checkpoint.versions.items() if there != versions()[what]]
         if changed:
             say(f"from here on with another {', '.join(changed)}")
-        self._check_weights()
         self._has_checkpoint = folder == self.working
-        if not self._has_checkpoint:
+        if not self._check_weights() or not self._has_checkpoint:
             self._checkpoint()
 
-    def _check_weights(self) -> None:
-        """Find out whether the weights that the counters tell of are there; where not, the next epoch's are saved."""
+    def _check_weights(self) -> bool:
+        """Find out whether the weights that the counters tell of are there; return whether the counters are as before.
+
+        Where they are not there, the next epoch's are saved, whatever its score.
+        """
+        state = self.state
         try:
-            read_manifest(self.working)
-            self._has_weights = True
+            manifest = read_manifest(self.working)
+            self._has_weights = self._is_saved(manifest)
+            problem = f"those in {self.working} are others, of epoch {manifest.epoch}"
+            is_of_next = manifest.epoch == state.epoch + 1
         except UserError as error:
-            if self.state.saved_epoch:
-                say(f"warning: the weights of epoch {self.state.saved_epoch} are lost ({error})")
-            if not all((self.working / name).is_file() for name in (MANIFEST_FILE, WEIGHTS_FILE)):
-                self.state.forget_saved()  # both are there where a kill came between them: that epoch is done again
+            problem = str(error)
+            is_of_next = all((self.working / name).is_file() for name in (MANIFEST_FILE, WEIGHTS_FILE))
+        if self._has_weights or not state.saved_epoch:
+            return True
+        say(f"warning: the weights of epoch {state.saved_epoch} are lost ({problem})")
+        if is_of_next:  # a kill came after these were saved, or between the two files: that epoch is done again
+            return True
+        state.forget_saved()
+        return False
+
+    def _is_saved(self, manifest: Manifest) -> bool:
+        """Tell whether these are the weights that the counters tell of; older ones tell the epoch only."""
+        state = self.state
+        if state.saved_sha256:
+            return manifest.sha256 == state.saved_sha256
+        tasks = [what_answers_depend_on(task) for task in (manifest.task, self.task)]
+        return manifest.epoch == state.saved_epoch and manifest.model == self.model and tasks[0] == tasks[1]
 
     def _save_what_is_restored(self, store: CropStore) -> None:
         """Save weights where the training was over before this session began, and its weights are lost."""
-        say(f"making the weights anew from the checkpoint after epoch {self.state.epoch}")
+        state = self.state
+        say(f"making the weights anew from the checkpoint after epoch {state.epoch}")
         if not store.numbers():
             for _ in self._fill(store):
                 pass
         with self._averaged():
-            self._save(self._validate(store), self.state.epoch)
+            validated = self._validate(store)
+            self._save(validated, state.epoch)
+        state.best_score = state.saved_score = validated.score.present_total
+        state.saved_epoch = state.epoch
+        self._checkpoint()
 
     def _checkpoint(self) -> None:
-        save_checkpoint(self.working, self.network, self._identity, asdict(self.state), self.average)
+        save_checkpoint(self.working, self.network, self._identity, self.state, self.average)
         self._has_checkpoint = True
 
     def _fit_epoch(self, store: CropStore) -> None:
@@ -285,6 +307,7 @@ class Trainer:
         watch = _Watch(f"epoch {epoch + 1}", len(which), self.deadline)
         steps = _Steps(self._learning_rates(len(which)), self.average)
         source = KerasBatches(batches, which)
+        self._has_fitted = True
         fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps])
         source.release()
         loss = float(fitted.history["loss"][0])
@@ -325,6 +348,7 @@ class Trainer:
         state.history.append(row | ({"score_unseen": validated.unseen.present_total} if validated.unseen else {}))
         loss = state.mean_loss
         state.end_epoch(score, self.run, is_saved=is_saved)
+        self._has_fitted = False
         told = "saved" if is_saved else f"saved: epoch {state.saved_epoch}"
         say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {validated} [{told}], {rate:.0f} images/s")
         state.write_history(self.working)
@@ -336,7 +360,7 @@ class Trainer:
 
     def _stop_at_last_good(self, error: FloatingPointError) -> None:
         """End with the best weights so far; UserError where there are none."""
-        if not self._has_weights or not self.state.saved_epoch:
+        if not self._has_weights:
             raise UserError(str(error)) from error
         say(f"warning: {error}; training stops, the weights of epoch {self.state.saved_epoch} are kept")
 
@@ -350,19 +374,17 @@ class Trainer:
             )
         else:
             say(f"{budget}: over before the held-out images were read")
-        if self._has_weights and self.state.saved_epoch:
+        if self._has_weights:
             return
-        if store.numbers():
-            with self._averaged():
-                validated = self._validated_so_far(store)
-                self._save(validated, self.state.epoch + 1)
-            say(f"unfinished epoch {self.state.epoch + 1}: {validated or 'no score'} [saved]")
-        elif not self._has_weights and not self.state.epoch:
+        if not store.numbers() and not self._has_checkpoint:
             raise UserError("time budget: over before the first shard was read, so there are no weights to keep")
-        elif not self._has_weights:
-            with self._averaged():
-                self._save(None, self.state.epoch)
-            say(f"epoch {self.state.epoch}, as the checkpoint has it: no score [saved]")
+        is_begun = self._has_fitted or state.shards_done > 0 or not state.epoch
+        epoch = state.epoch + is_begun
+        with self._averaged():
+            validated = self._validated_so_far(store)
+            self._save(validated, epoch)
+        which = f"unfinished epoch {epoch}" if is_begun else f"epoch {epoch} as the checkpoint has it"
+        say(f"{which}: {validated or 'no score'} [saved]")
 
     def _validated_so_far(self, store: CropStore) -> Validated | None:
         if not any(self._is_held_out(store.load(number).ids).any() for number in store.numbers()):
@@ -442,7 +464,7 @@ class Trainer:
         }
 
     def _save(self, validated: Validated | None, epoch: int) -> None:
-        save_weights(
+        self.state.saved_sha256 = save_weights(
             self.working,
             self.network,
             self.model,
@@ -457,9 +479,10 @@ class Trainer:
         )
         self._has_weights = True
         with no_harm("record for the report"):
-            sha256 = json.loads((self.working / MANIFEST_FILE).read_text(encoding="utf-8"))["sha256"]
             held_out = validated.held_out if validated else None
-            save_record(self.working, make_record(sha256, settings_dict(self.run), held_out, self._samples))
+            save_record(
+                self.working, make_record(self.state.saved_sha256, settings_dict(self.run), held_out, self._samples)
+            )
 
 
 def _create_variables(network: Any) -> None:

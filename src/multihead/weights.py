@@ -80,8 +80,11 @@ def save_weights(
     device: str = "",
     images_per_second: float | None = None,
     augmentation: Sequence[Step] = (),
-) -> None:
-    """Write weights and manifest; a failure leaves the pair before, a kill just between the two is named by reading."""
+) -> str:
+    """Write weights and manifest, and return the weights' SHA-256.
+
+    A failure leaves the pair before, a kill just between the two is named by reading.
+    """
     with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
         # as a model of its own, without the optimizer
         keras.Model(network.input, network.output).save_weights(new)
@@ -102,6 +105,7 @@ def save_weights(
             "sha256": _sha256(new),
         }
         new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return str(manifest["sha256"])
 
 
 def copy_weights(source: Path, folder: Path) -> None:
