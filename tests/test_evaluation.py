@@ -110,6 +110,17 @@ def test_evaluate_tells_seen_from_unseen_and_writes_every_class(
     assert len(pd.read_csv(classes)) == 168 + 11 + 7
 
 
+@pytest.mark.parametrize("out", ["submission.csv", "truth.csv", "train.csv"])
+def test_what_is_read_is_never_written_over(tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    submission, truth = (write(tmp_path / name, labels_of(3)) for name in ("submission.csv", "truth.csv"))
+    labels_of(3).rename_axis("image_id").to_csv(tmp_path / "train.csv")
+    before = (tmp_path / out).read_bytes()
+    arguments = ["evaluate", submission, truth, "--train", tmp_path / "train.csv", "--classes", tmp_path / out]
+    assert app.main([str(argument) for argument in arguments]) == 2
+    assert f"{out}: would be written over" in capsys.readouterr().err
+    assert (tmp_path / out).read_bytes() == before
+
+
 def test_a_folder_without_labels_of_its_test_images_is_named(tmp_path: Path) -> None:
     task = write_leaves(tmp_path)
     of_one_head = task_from(task_dict(ANIMALS) | {"name": "own", "test_files": "more/*"}, "test")

@@ -129,6 +129,14 @@ def test_the_command_takes_the_data_as_argument_or_as_setting(
     assert (tmp_path / "inspect.png").stat().st_size > 10_000
     assert main(["inspect", "--set", f"data={drawn}", "--out", "other.png"]) == 0
     assert capsys.readouterr().out == first.replace("inspect.png", "other.png")
+
+
+def test_the_sheet_is_never_written_over_what_is_read(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = drawn / "train.csv"
+    before = out.read_bytes()
+    assert main(["inspect", str(drawn), "--out", str(out)]) == 2
+    assert f"{out}: would be written over" in capsys.readouterr().err
+    assert out.read_bytes() == before
     assert (tmp_path / "inspect.png").read_bytes() == (tmp_path / "other.png").read_bytes()
 
 

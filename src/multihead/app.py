@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not w
     from multihead.weights import Manifest
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # exit codes: 128 and the number of SIGINT or SIGPIPE
+SHEET_FILE = "inspect.png"
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 
@@ -275,6 +276,8 @@ def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, clas
     from multihead.evaluation import classes_table, read_both, score_lines
     from multihead.labels import read_label_table
 
+    if classes:
+        _refuse_overwriting(classes, submission, truth, *([train] if train else []))
     told, true = read_both(submission, truth, task)
     table = classes_table(told, true, task)
     for line in score_lines(told, true, task, read_label_table(train, task) if train else None, table):
@@ -282,6 +285,13 @@ def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, clas
     if classes:
         table.to_csv(classes, index=False, lineterminator="\n")
         print(f"recall per class: {classes}")
+
+
+def _refuse_overwriting(out: Path, *inputs: Path) -> None:
+    """Raise UserError for an output that would take the place of an input, or of a file in one but an older sheet."""
+    for path in inputs:
+        if out.exists() and out.name != SHEET_FILE and out.resolve().is_relative_to(path.resolve()):
+            raise UserError(f"{out}: would be written over, but it is among what is read; name another file")
 
 
 def _task_named(name: str) -> Task:
@@ -301,6 +311,7 @@ def inspect(settings: Settings, picture: Path) -> None:
 
     task = settings.task
     data = find_input("competition", task.files_to_train, settings.run.data, task.slug)
+    _refuse_overwriting(picture, data)
     for line in lines_of(data, task, picture, settings.model.fold):
         print(line, flush=True)
 
@@ -332,7 +343,7 @@ def _parser() -> argparse.ArgumentParser:
     drawing.add_argument("run", type=Path, help="the working folder of a training, or what was pulled of it")
     looking = commands.add_parser("inspect", help=inspect.__doc__)
     looking.add_argument("data", nargs="?", help="a competition folder (default: the setting data)")
-    looking.add_argument("--out", type=Path, default=Path("inspect.png"), help="the sheet (default: %(default)s)")
+    looking.add_argument("--out", type=Path, default=Path(SHEET_FILE), help="the sheet (default: %(default)s)")
     _add_settings(looking)
     score = commands.add_parser("evaluate", help=evaluate.__doc__)
     score.add_argument("submission", type=Path)

@@ -75,7 +75,8 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
             continue
         differences = differing(checkpoint.identity, identity)
         if others := [key for key in differences if key in ANOTHER_TRAINING]:
-            say(f"{path}: not used, it is of a training with another {', '.join(others)}")
+            fate = "; this training takes its place" if path.parent == working else ""
+            say(f"{path}: not used, it is of a training with another {', '.join(others)}{fate}")
         elif fixed := [key for key in differences if key in FIXED]:
             changed.append(f"{path}: of this training with another {_listed(fixed, differences)}")
         else:
