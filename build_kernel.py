@@ -58,6 +58,7 @@ from bundler.rehearsal import (
     check_submission,
     claim,
     empty,
+    refuse_foreign,
     rehearse,
 )
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
@@ -306,6 +307,8 @@ def rehearse_built(of: argparse.Namespace) -> str | Rehearsed:
     )
     reads = {"DATA": of.data} | {f"the input {folder}": folder for folder in inputs.folders[1:]} | files
     refuse_to_empty(out, "--out", reads)
+    refuse_foreign(out)
+    inputs.mounts(of.mounts)
     task.check_data(of.data, of.kernel)
     build()
     if of.kernel == "predict":
@@ -343,7 +346,7 @@ def _inputs(name: str, given: Given) -> tuple[TaskFacts, Inputs, list[str]]:
     missing = []
     for (key, source), folder in folders.items():
         if source in of_task or without_version(source) in of_task:
-            if folder:
+            if folder and task.source in (source, without_version(source)):
                 raise BundlerError(f"--mount {source}: {given.data} is mounted there")
         elif folder:
             others[key, source] = folder.resolve()

@@ -2,8 +2,10 @@
 
 import os
 import stat
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from bundler.errors import BundlerError
@@ -17,7 +19,7 @@ KINDS = {  # of sources, by the key of kernel-metadata.json: the folder below in
     "model_sources": "models",
 }
 Source = tuple[str, str]  # its key in kernel-metadata.json, and how it is written there
-MANY = 100  # folders to mount; so many take half a second
+MANY, MOST = 100, 1000  # folders to mount; a hundred take half a second
 WRITTEN = ("/", "/dev", "/dev/shm", "/proc", "/sys", "/run")  # what a process needs to write to
 MAX_LINKS = 40  # in a chain, as for the kernel of Linux
 
@@ -39,7 +41,10 @@ class Inputs:
         return [self.data, *self.datasets.values(), *self.others.values()]
 
     def mounts(self, form: str) -> dict[str, Path]:
-        """Return each folder by its mount point below input/, in a form of MOUNTS; BundlerError where two have one."""
+        """Return each folder by its mount point below input/, in a form of MOUNTS.
+
+        Raises BundlerError for a folder that is not there, and for a mount point that is another's or lies in it.
+        """
         if form not in MOUNTS:
             raise BundlerError(f"mounts: {form!r} is not known; one of {', '.join(MOUNTS)}")
         key = "dataset_sources" if "/" in self.source else "competition_sources"
@@ -50,39 +55,52 @@ class Inputs:
                 raise BundlerError(
                     f"{folder}: not a folder" + ("" if folder == self.data else f" to mount as {source}")
                 )
-            if mount_point(kind, source, form) in found:
-                raise BundlerError(f"{source}: another source is mounted at {mount_point(kind, source, form)} as well")
-            found[mount_point(kind, source, form)] = folder
+            point = mount_point(kind, source, form)
+            for other in found:
+                if f"{point}/".startswith(f"{other}/") or f"{other}/".startswith(f"{point}/"):
+                    raise BundlerError(f"{source}: would be mounted at {point}, another source at {other} as well")
+            found[point] = folder
         return found
 
 
 def mount_point(key: str, source: str, form: str) -> str:
-    """Return where below input/ Kaggle mounts a source of one of the KINDS."""
-    if key != "model_sources":
+    """Return where below input/ Kaggle mounts a source of one of the KINDS; a model's framework in lower case."""
+    if key == "model_sources":
+        source = "/".join(part.lower() if place == 2 else part for place, part in enumerate(source.split("/")))
+    else:
         source = without_version(source)
     if form == "new":
         return f"{KINDS[key]}/{source}"
     return source.partition("/")[2] if key == "model_sources" else source.rpartition("/")[2]
 
 
-def attached(metadata: Path, given: Mapping[str, Path], defaults: Mapping[str, Path]) -> dict[Source, Path | None]:
+def attached(metadata: Path, mounts: Mapping[str, Path], defaults: Mapping[str, Path]) -> dict[Source, Path | None]:
     """Return what a kernel attaches, in the order of its metadata file: each source's folder, None where it has none.
 
-    given, defaults: folders by a source's name, with its version or without. Raises BundlerError for a given name that
-    the kernel does not attach.
+    mounts, defaults: folders by a source's name, with its version or without; the defaults are of datasets. Raises
+    BundlerError for a mount of what the kernel does not attach, or attaches as sources of two kinds.
     """
-    sources = _sources(metadata)
-    found: dict[Source, Path | None] = dict.fromkeys(sources)
-    for names in (defaults, given):
-        for name, folder in names.items():
-            named = [(key, source) for key, source in sources if name in (source, _without_version(key, source))]
-            if not named and names is given:
-                there = ", ".join(source for _, source in sources) or "nothing"
-                raise BundlerError(f"--mount {name}: {metadata} attaches {there}")
-            if len(named) > 1:
-                raise BundlerError(f"--mount {name}: {metadata} attaches it as {' and '.join(key for key, _ in named)}")
-            found |= dict.fromkeys(named, folder)
+    found: dict[Source, Path | None] = dict.fromkeys(_sources(metadata))
+    for name, folder in defaults.items():
+        found |= {source: folder for source in _named(name, found) if source[0] == "dataset_sources"}
+    chosen: dict[Source, str] = {}
+    for name, folder in mounts.items():
+        named = _named(name, found)
+        if not named:
+            there = ", ".join(source for _, source in found) or "nothing"
+            raise BundlerError(f"--mount {name}: {metadata} attaches {there}")
+        if len(named) > 1:
+            raise BundlerError(f"--mount {name}: {metadata} attaches it as {' and '.join(key for key, _ in named)}")
+        if named[0] in chosen:
+            raise BundlerError(f"--mount {name}: {chosen[named[0]]} is the same source")
+        chosen[named[0]] = name
+        found[named[0]] = folder
     return found
+
+
+def _named(name: str, sources: Iterable[Source]) -> list[Source]:
+    """Return the sources of that name, with its version or without."""
+    return [(key, source) for key, source in sources if name in (source, _without_version(key, source))]
 
 
 def _sources(metadata: Path) -> list[Source]:
@@ -101,20 +119,42 @@ def _without_version(key: str, source: str) -> str:
 def refuse_to_empty(folder: Path, option: str, reads: Mapping[str, Path]) -> None:
     """Raise BundlerError where a folder that is to be emptied and written to touches what is read.
 
-    option: what names the folder. reads: files and folders by what names them; what links in them lead to counts.
+    option: what names the folder. reads: files and folders by what names them. What links in them lead to counts, and
+    where these links lie on the way. Folders are compared as the system tells them apart: one may have several names.
     """
     emptied = str(folder.resolve())
+    identity = cache(_identity)
+    above = {identity(str(path)) for path in (folder.resolve(), *folder.resolve().parents)} - {None}
+
+    @cache  # even of 100,000 links the folders are few
+    def is_in_it(path: str) -> bool:
+        is_it = path == emptied or identity(path) == identity(emptied) is not None
+        return is_it or (path != "/" and is_in_it(path.rpartition("/")[0] or "/"))
 
     def refuse(name: str, read: str) -> None:
-        if f"{read}/".startswith(f"{emptied}/"):
+        if is_in_it(read):
             raise BundlerError(f"{option}: {emptied} is emptied, but holds {name} ({read}); name another folder")
-        if f"{emptied}/".startswith(f"{read.rstrip('/')}/"):
+        if identity(read) in above:
             raise BundlerError(f"{option}: {emptied} is written to, but lies in {name} ({read}); name another folder")
 
     for name, path in reads.items():
-        refuse(name, str(path.resolve()))
-        for link, end in _ends(walk([path])):
+        for read in dict.fromkeys((os.path.abspath(path), str(path.resolve()))):  # noqa: PTH100 - links stay
+            refuse(name, read)
+        walked = list(walk([path]))
+        for place, _, link in walked:
+            if link:
+                refuse(f"what {link} leads to", os.path.normpath(place))
+        for link, end in _ends(walked):
             refuse(f"what {link} leads to", end)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what the system tells a file or folder by, whatever it is called; None where there is none."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def state_of(folders: Iterable[Path]) -> dict[str, tuple[int, ...]]:
@@ -123,31 +163,43 @@ def state_of(folders: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     A file's own time can be put back, but not the time at which its inode was changed.
     """
     return {
-        path: (of.st_mode, of.st_ino, of.st_size, of.st_mtime_ns, of.st_ctime_ns) if of else ()
-        for path, of in walk(folders)
+        path: (state.st_mode, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) if state else ()
+        for path, state, _ in walk(folders)
     }
 
 
-def linked_to(folders: Collection[Path]) -> list[Path]:
-    """Return what the links in the folders lead to outside of them, files and folders.
-
-    Of more than MANY, the folders that hold them are returned instead, the deepest first, until they are few enough.
-    """
+def ends_of_links(folders: Collection[Path]) -> list[str]:
+    """Return the files and folders outside of the folders that links in these lead to, without those in another."""
     own = tuple(f"{folder.resolve()}/" for folder in folders)
     ends = {end for _, end in _ends(walk(folders)) if not f"{end}/".startswith(own)}
-    few = _outermost(end for end in ends if stat.S_IFMT(Path(end).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR))
+    return _outermost(end for end in ends if stat.S_IFMT(Path(end).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR))
+
+
+def few_to_mount(ends: list[str]) -> list[Path]:
+    """Return what to mount for the ends of links: themselves, or of more than MANY the folders that hold them.
+
+    The deepest are widened first, until they are few enough, and none up to a folder that a process writes to or that
+    holds a person's home. Of what is still too much the rest is only compared.
+    """
+    few = ends
     while len(few) > MANY:
         deepest = max(path.count("/") for path in few)
         wider = _outermost(_parent(path) if path.count("/") == deepest else path for path in few)
         if wider == few:
             break
         few = wider
-    return [Path(path) for path in few]
+    return [Path(path) for path in few[:MOST]]
 
 
 def _parent(path: str) -> str:
     parent = path.rpartition("/")[0] or "/"
-    return path if parent in WRITTEN else parent
+    return path if parent in _never_mounted() else parent
+
+
+@cache
+def _never_mounted() -> frozenset[str]:
+    home = Path("~").expanduser().resolve()
+    return frozenset({*WRITTEN, str(Path(tempfile.gettempdir()).resolve()), str(home), *map(str, home.parents)})
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
@@ -162,16 +214,19 @@ def _outermost(paths: Iterable[str]) -> list[str]:
 State = os.stat_result | None  # of a path itself, not of what it links to; None where a link leads nowhere
 
 
-def walk(folders: Iterable[Path]) -> Iterator[tuple[str, State]]:
-    """Yield the folders, whatever is in them, and what the links in them lead to, each link before that."""
+def walk(folders: Iterable[Path]) -> Iterator[tuple[str, State, str]]:
+    """Yield the folders, whatever is in them, and what the links in them lead to, each link before that.
+
+    The third is the link in the folder that leads to a path outside of it, over others or at once; else "".
+    """
     seen: set[tuple[int, int]] = set()
     for folder in folders:
         if folder.exists():
-            yield str(folder), folder.stat()
+            yield str(folder), folder.stat(), ""
             yield from _walk(str(folder), seen)
 
 
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, State]]:
+def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, State, str]]:
     try:
         itself = Path(folder).stat()
         with os.scandir(folder) as opened:
@@ -182,42 +237,42 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, State]
         return
     seen.add((itself.st_dev, itself.st_ino))
     for entry in entries:
-        yield entry.path, entry.stat(follow_symlinks=False)
+        yield entry.path, entry.stat(follow_symlinks=False), ""
         if entry.is_symlink():
             yield from _chain(entry.path)
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(entry.path, seen)
 
 
-def _chain(link: str) -> Iterator[tuple[str, State]]:
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or into what cannot be read: it leads nowhere
+        return False
+
+
+def _chain(first: str) -> Iterator[tuple[str, State, str]]:
     """Yield what a link leads to, link by link."""
+    link = first
     for _ in range(MAX_LINKS):
         target = os.readlink(link)  # noqa: PTH115 - paths of 100,000 links take seconds
         link = target if target.startswith("/") else f"{link.rpartition('/')[0]}/{target}"
         try:
             state = os.lstat(link)
         except OSError:
-            yield link, None
+            yield link, None, first
             return
-        yield link, state
+        yield link, state, first
         if not stat.S_ISLNK(state.st_mode):
             return
 
 
-def _ends(walked: Iterable[tuple[str, State]]) -> Iterator[tuple[str, str]]:
-    """Yield each link with the path at its end, where there is anything.
-
-    walk yields a link's chain after it: its end is the next path that is no link, but for links among its folders.
-    """
+def _ends(walked: Iterable[tuple[str, State, str]]) -> Iterator[tuple[str, str]]:
+    """Yield each link with the path at its end, where there is anything."""
     resolved: dict[str, str] = {}  # folders: even of 100,000 links' ends there are few
-    link = ""
-    for path, state in walked:
-        if state and stat.S_ISLNK(state.st_mode):
-            link = link or path
-        elif link and state:
+    for path, state, link in walked:
+        if link and state and not stat.S_ISLNK(state.st_mode):
             folder, _, name = path.rpartition("/")
             if folder not in resolved:
                 resolved[folder] = os.path.realpath(folder or "/")
             yield link, os.path.realpath(path) if name in ("", ".", "..") else f"{resolved[folder].rstrip('/')}/{name}"
-        if not (state and stat.S_ISLNK(state.st_mode)):
-            link = ""

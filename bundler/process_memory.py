@@ -1,14 +1,18 @@
 """The memory of a process and of all that it started, while it runs."""
 
+import contextlib
+import ctypes
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
 OF_THE_TREE = "all its processes, what they share counted once"
 OF_THE_TREE_RESIDENT = "all its processes, what they share counted in each"
+PR_SET_CHILD_SUBREAPER = 36
 ENDED = ("Z", "X")  # the states that proc(5) calls zombie and dead
 OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
 
@@ -26,12 +30,14 @@ class TreeMemory:
     """Samples the memory of a process, of its descendants, and of whatever else is in its session.
 
     What was once seen to belong to the tree does so for good, though its parent ends and it has a session of its own.
+    So does what this process adopts meanwhile (adopts_orphans): all its children but `others`.
 
     peak: the most that a sample found, in bytes. how: what a sample is the memory of.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, others: AbstractSet[int] | None = None) -> None:
         self.pid, self.peak = pid, 0
+        self._others = others
         self._seen: dict[int, int] = {}  # when each was started: another may get its number later
         self.how = OF_THE_TREE if (PROC / "self" / "smaps_rollup").is_file() else OF_THE_TREE_RESIDENT
 
@@ -58,9 +64,15 @@ class TreeMemory:
 
     def _members(self, now: Mapping[int, Process]) -> set[int]:
         seen = {of for of, started in self._seen.items() if of in now and now[of].started == started}
-        members = tree({self.pid} | seen, {pid: (of.parent, of.session) for pid, of in now.items()})
+        members = tree({self.pid} | seen | self.adopted(now), {pid: (of.parent, of.session) for pid, of in now.items()})
         self._seen = {pid: now[pid].started for pid in members if pid in now}
         return members
+
+    def adopted(self, now: Mapping[int, Process] | None = None) -> set[int]:
+        """Return the ids of the processes that this one adopted."""
+        if self._others is None or self.how != OF_THE_TREE:
+            return set()
+        return children_of(os.getpid(), now) - self._others - {self.pid}
 
     def _proportional(self) -> int:
         """Sum up the processes' proportional set sizes; of a single process its resident one, which costs no time."""
@@ -82,6 +94,29 @@ def tree(roots: set[int], parents: Mapping[int, Iterable[int]]) -> set[int]:
         before = len(members)
         members |= {of for of, belongs_to in parents.items() if not members.isdisjoint(belongs_to)}
     return members
+
+
+def children_of(pid: int, now: Mapping[int, Process] | None = None) -> set[int]:
+    """Return the ids of a process's children, none where there is no /proc. now: what is there, if that is known."""
+    if now is None:
+        now = _told_by_proc() if PROC.is_dir() else {}
+    return {child for child, process in now.items() if process.parent == pid}
+
+
+@contextlib.contextmanager
+def adopts_orphans() -> Iterator[None]:
+    """Have this process adopt what its descendants leave behind, where the system can (prctl(2) of Linux).
+
+    Else it would become a child of the system's first process, and nobody could tell whose it was.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl:
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        if prctl:
+            prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def oom_kills() -> int | None:

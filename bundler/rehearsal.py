@@ -22,7 +22,7 @@ from pathlib import Path
 from bundler import sandbox, watched_run
 from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
-from bundler.inputs import Inputs, linked_to, refuse_to_empty, state_of
+from bundler.inputs import Inputs, ends_of_links, few_to_mount, refuse_to_empty, state_of
 from bundler.tasks import TASK_FILE, TRUTH_FILE
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
@@ -72,18 +72,21 @@ def rehearse(
     _refuse_paths_of_home(script)
     _lay_out(script, inputs, root, mounts)
     folders = [root / "input", *inputs.folders]
-    before, linked = state_of(folders), linked_to(folders)
+    before, linked = state_of(folders), ends_of_links(folders)
     refused, log = root / "refused.txt", root / "log.txt"
-    offline, wrapper = _isolation(root, [*folders, *linked])
+    offline, wrapper = _isolation(root, [*folders, *few_to_mount(linked)])
     command = [*wrapper, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
-    environment = _environment(root, [*inputs.folders, *linked], arguments, refused, bool(wrapper))
+    environment = _environment(root, [*map(str, inputs.folders), *linked], arguments, refused, bool(wrapper))
     try:
         ended = watched_run.run(command, environment, root / "working", log, memory_gb * 1e9)
     except RehearsalError as error:
         raise RehearsalError(f"{script.name} had {error}") from error
     changed = {path for path, _ in before.items() ^ state_of(folders).items()}
     if changed:
-        raise RehearsalError(f"{script.name} changed its inputs ({min(changed)}); Kaggle mounts them read-only")
+        raise RehearsalError(
+            f"{script.name} changed its inputs ({min(changed)}), or something else did meanwhile; "
+            "Kaggle mounts them read-only"
+        )
     if refused.exists():
         raise RehearsalError(f"{script.name} {refused.read_text(encoding='utf-8').splitlines()[0]}")
     if ended.code:
@@ -144,10 +147,15 @@ def empty(root: Path, but: Path | None = None) -> None:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
-def claim(root: Path) -> None:
-    """Make a folder, or take one that an earlier rehearsal made, to be emptied; BundlerError for any other."""
+def refuse_foreign(root: Path) -> None:
+    """Raise BundlerError for a folder with files that no rehearsal made."""
     if root.exists() and any(root.iterdir()) and not (root / MARKER).exists():
         raise BundlerError(f"{root}: holds files that no rehearsal made; move them away, or name a folder to empty")
+
+
+def claim(root: Path) -> None:
+    """Make a folder, or take one that an earlier rehearsal made, to be emptied; BundlerError for any other."""
+    refuse_foreign(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / MARKER).touch()
 
@@ -194,9 +202,10 @@ def _homes() -> list[str]:
 
 
 def _environment(
-    root: Path, inputs: Sequence[Path], arguments: Sequence[str], refused: Path, own_network: bool
+    root: Path, inputs: Sequence[str], arguments: Sequence[str], refused: Path, own_network: bool
 ) -> dict[str, str]:
-    is_open = [str(root), *map(str, inputs)]
+    is_open = root / "open.json"  # of very many links more than a variable takes
+    is_open.write_text(json.dumps([str(root), *inputs, *_settings_files(arguments)]), encoding="utf-8")
     return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {
         "KAGGLE_ROOT": str(root),
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
@@ -206,7 +215,7 @@ def _environment(
         "PYTHONNOUSERSITE": "1",
         sandbox.ALLOWED_VARIABLE: json.dumps(_image_imports()),
         sandbox.HOMES_VARIABLE: json.dumps(_homes()),
-        sandbox.OPEN_VARIABLE: json.dumps([*is_open, *_settings_files(arguments)]),
+        sandbox.OPEN_VARIABLE: str(is_open),
         sandbox.REFUSED_VARIABLE: str(refused),
         sandbox.LOOPBACK_VARIABLE: "1" if own_network else "",
     }
@@ -225,7 +234,15 @@ root=$1
 mount --bind "$root" "$root" || exit 125
 shift
 while [ "$1" != -- ]; do
-    mount --rbind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 125
+    mount --rbind "$1" "$1" || exit 125
+    # its own file system, and each that is mounted in it
+    cut -d ' ' -f 5 /proc/self/mountinfo | while IFS= read -r point; do
+        point=$(printf '%b' "$point")
+        case "$point/" in
+            "$root"/*) ;;
+            "${1%/}"/*) mount -o remount,bind,ro "$point" || exit 125 ;;
+        esac
+    done || exit 125
     shift
 done
 shift

@@ -22,7 +22,7 @@ from typing import Any
 ALLOWED_VARIABLE = "REHEARSAL_IMPORTS"  # JSON list of the import names that Kaggle's image has
 LOOPBACK_VARIABLE = "REHEARSAL_LOOPBACK"  # set where the process has a network namespace of its own
 HOMES_VARIABLE = "REHEARSAL_HOMES"  # JSON list of the folders that only this machine has
-OPEN_VARIABLE = "REHEARSAL_OPEN"  # JSON list of what is open to the process, wherever it lies
+OPEN_VARIABLE = "REHEARSAL_OPEN"  # a file: JSON list of what is open to the process, wherever it lies
 REFUSED_VARIABLE = "REHEARSAL_REFUSED"  # a file: one line for each thing that was refused
 SITE_FOLDERS = tuple(
     os.path.realpath(folder) + os.sep for folder in [*site.getsitepackages(), site.getusersitepackages()]
@@ -139,7 +139,9 @@ def enter() -> None:
     KaggleImports.allowed = frozenset(json.loads(os.environ[ALLOWED_VARIABLE])) | sys.stdlib_module_names
     sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = KaggleImports
     sys.addaudithook(refuse_network)
-    homes = Homes(json.loads(os.environ[HOMES_VARIABLE]), json.loads(os.environ[OPEN_VARIABLE]))
+    homes = Homes(
+        json.loads(os.environ[HOMES_VARIABLE]), json.loads(Path(os.environ[OPEN_VARIABLE]).read_text(encoding="utf-8"))
+    )
     sys.path[:] = [path for path in sys.path if not homes.holds(path)]  # what a .pth file added
     sys.addaudithook(homes.refuse)
 

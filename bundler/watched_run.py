@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from bundler.errors import RehearsalError
-from bundler.process_memory import OF_THE_LARGEST, TreeMemory, oom_kills
+from bundler.process_memory import OF_THE_LARGEST, TreeMemory, adopts_orphans, children_of, oom_kills
 
 SECONDS_BETWEEN_SAMPLES = 0.2
 SECONDS_TO_END = 10  # that killed processes have; one that waits for a disk may need more, and gets none
@@ -50,7 +51,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], working: Path, l
     max_bytes.
     """
     kills_before = oom_kills()
-    with log.open("wb") as out, log.open(encoding="utf-8", errors="replace") as shown:
+    others = children_of(os.getpid())
+    with log.open("wb") as out, log.open(encoding="utf-8", errors="replace") as shown, adopts_orphans():
         process = subprocess.Popen(
             command,
             cwd=working,
@@ -60,7 +62,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], working: Path, l
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        watch = _Watch(process.pid, shown)
+        watch = _Watch(process.pid, shown, others)
         try:
             while True:
                 ended, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -89,8 +91,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], working: Path, l
 class _Watch:
     """Follows a run's log and its memory, and so knows how far it was when."""
 
-    def __init__(self, pid: int, log: TextIO) -> None:
-        self.memory = TreeMemory(pid)
+    def __init__(self, pid: int, log: TextIO, others: AbstractSet[int]) -> None:
+        self.memory = TreeMemory(pid, others)
         self._log, self._started = log, time.monotonic()
         self._lines, self._last, self._begun = 0, "", ""
         self._samples: list[list[int]] = [[]]  # between one file's end and the next one's
@@ -134,3 +136,6 @@ def _end(process: "subprocess.Popen[bytes]", memory: TreeMemory) -> None:
         time.sleep(SECONDS_BETWEEN_KILLS)
         left = memory.living() - {process.pid} if time.monotonic() < latest else set()
     process.wait()
+    for pid in memory.adopted():
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
