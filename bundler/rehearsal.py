@@ -178,7 +178,7 @@ def _link(folder: Path, mount: Path) -> None:
     mount.mkdir(parents=True)
     for entry in sorted(folder.iterdir()):
         if entry.name not in NEVER_LINKED:
-            (mount / entry.name).symlink_to(entry.resolve())
+            (mount / entry.name).symlink_to(os.path.realpath(entry))  # which a circle of links does not stop
 
 
 def _refuse_paths_of_home(script: Path) -> None:

@@ -589,7 +589,8 @@ def test_no_source_is_mounted_into_another_which_is_a_person_s_folder(tmp_path: 
 
 def test_a_link_that_leads_nowhere_or_in_a_circle_is_passed_over(tmp_path: Path, inputs: Inputs) -> None:
     (inputs.data / "sub").mkdir()
-    (inputs.data / "sub" / "circle").symlink_to("circle")
+    for folder in (inputs.data, inputs.data / "sub"):
+        (folder / "circle").symlink_to("circle")
     (inputs.data / "sub" / "no folder").symlink_to(inputs.data / "train.csv" / "x")
     (inputs.data / "sub" / "unrelated").mkdir()
     rehearsed(tmp_path, inputs, GOOD)

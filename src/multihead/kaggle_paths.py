@@ -99,6 +99,8 @@ def _named(given: str) -> Path:
 
 def _holds(folder: Path, name: str) -> bool:
     """Tell whether a folder holds a file of that name or pattern; a folder that matches, as one does */*, is none."""
+    if not _is_pattern(name) and Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+        return (folder / name).is_file()  # glob lists the folder even for a plain name, from Python 3.12 on
     return any(path.is_file() for path in matching(folder, name))
 
 
