@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             dry_run(arguments.data, _machine(arguments), arguments.task)
         else:
             build(arguments.owner)
-        sys.stdout.flush()
+        print(end="", flush=True)  # does nothing where the command was started without an output
     except BrokenPipeError:  # whoever reads the output wants no more, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try again to write
         return 141

@@ -88,7 +88,7 @@ def attached(metadata: Path, mounts: Mapping[str, Path], defaults: Mapping[str, 
         named = _named(name, found)
         if not named:
             there = ", ".join(source for _, source in found) or "nothing"
-            raise BundlerError(f"--mount {name}: {metadata} attaches {there}")
+            raise BundlerError(f"--mount {name}: {metadata} attaches {there}; add it to the sources there")
         if len(named) > 1:
             raise BundlerError(f"--mount {name}: {metadata} attaches it as {' and '.join(key for key, _ in named)}")
         if named[0] in chosen:

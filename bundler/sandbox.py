@@ -42,6 +42,8 @@ class KaggleImports(importlib.machinery.PathFinder):
         spec = super().find_spec(fullname, path, target)
         if spec is None or path is not None or fullname in cls.allowed:
             return spec
+        if fullname.endswith("__mypyc"):  # the compiled part of another package
+            return spec
         places = [spec.origin, *(spec.submodule_search_locations or [])]
         is_hidden = any(os.path.realpath(place).startswith(SITE_FOLDERS) for place in places if place)
         return None if is_hidden else spec

@@ -65,6 +65,8 @@ class TaskFacts(NamedTuple):
 
     def check_data(self, data: Path, kernel: str) -> None:
         """Raise BundlerError for a folder that lacks what the kernel reads, before anything is emptied for it."""
+        if not data.is_dir():
+            raise BundlerError(f"{data}: not there, or no folder")
         files = [self.train_files, self.labels_file]
         if kernel == "predict":
             images = [self.test_files] if self.test_files else files  # a fifth is drawn by their labels

@@ -636,7 +636,7 @@ def test_weights_of_another_training_are_not_named_where_this_one_had_no_time_fo
         stop_saving(1, KeyboardInterrupt())(kaggle, patch)
         assert train(kaggle, monkeypatch, "seed=3") == 130
     assert train(kaggle, monkeypatch, "seed=3", "time_budget_minutes=1e-6") == 0
-    assert "unfinished epoch 1: no score [saved]" in capsys.readouterr().out
+    assert "unfinished epoch 1: no score, as no held-out image was read [saved]" in capsys.readouterr().out
     assert read_manifest(kaggle.working).sha256 != others
     assert read_manifest(kaggle.working).epoch == 1
 

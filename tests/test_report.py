@@ -292,6 +292,15 @@ def test_without_a_finished_epoch_or_a_held_out_image_the_page_says_so(tmp_path:
     assert "none was finished" in text
 
 
+def test_weights_of_an_unfinished_epoch_have_a_report_too(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    manifest = json.loads((run / MANIFEST_FILE).read_text())
+    (tmp_path / "run" / MANIFEST_FILE).write_text(json.dumps(manifest | {"epoch": 3}))
+    page = Page(write_report(tmp_path / "run"))
+    assert "3, unfinished" in page.text
+    assert any("the weights are of the next, unfinished one" in str(tag) for tag in page.tags)
+
+
 def test_where_all_is_right_the_page_says_so(tmp_path: Path) -> None:
     truth = labels_of(TASK)
     write_run(tmp_path, make_record("abc", settings_dict(RunSettings()), held_out_of(TASK, truth, truth), None))
@@ -313,7 +322,7 @@ def test_where_all_is_right_the_page_says_so(tmp_path: Path) -> None:
         ),
         (lambda run: (run / "history.csv").write_text("epoch\nx\n"), r"history\.csv: not a history"),
         (
-            lambda run: (run / "history.csv").write_text("epoch,loss\n1,3\n"),
+            lambda run: (run / "history.csv").write_text("epoch,loss\n3,3\n"),
             r"history\.csv: does not have epoch 2, whose weights were saved",
         ),
     ],

@@ -194,7 +194,7 @@ def test_a_changed_draw_is_named_and_gone_on_with(unbroken: Path, drawn: Path, t
     )
     told = other.run_to_the_end()
     assert "3 epochs and 0 shards of the next are done" in told
-    assert "from here on with another epochs, batch_size, augmentation" in told
+    assert "changed from here on: epochs (3, here 4), batch_size (16, here 128), augmentation" in told
     assert "epoch 4/4" in told
 
 

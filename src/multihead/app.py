@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 1
     try:
         code = _run(_parser().parse_args(argv))
-        sys.stdout.flush()
+        print(end="", flush=True)  # does nothing where the process was started without an output
     except OSError as error:  # of the output: its reader wants no more, as head does, or its disk is full
         with contextlib.suppress(OSError):  # Python's end would try again to write
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code and is_kernel():  # Kaggle knows only success and failure
         code = 1
     if is_busy() and "ipykernel" not in sys.modules:
-        with contextlib.suppress(OSError):  # a log that takes no more is no reason to fail
+        with contextlib.suppress(OSError, AttributeError):  # a log that takes no more, or none, is no reason to fail
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

@@ -47,6 +47,8 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
     """
     if given:
         folder = _named(given)
+        if not folder.is_dir():
+            raise UserError(f"{what}: {folder} is not there, or no folder")
         missing = [name for name in files if not _holds(folder, name)]
         if missing:
             raise UserError(f"{what}: no {', no '.join(missing)} in {folder}")
@@ -86,7 +88,9 @@ def find_everywhere(file: str, working: Path) -> list[Path]:
 def working_folder(given: str) -> Path:
     """Return the folder for what the run leaves behind; UserError if it is not there or not writable."""
     folder = _named(given) if given else kaggle_root() / "working"
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not folder.is_dir():
+        raise UserError(f"working folder: {folder} is not there; make it, or name another one as working in [run]")
+    if not os.access(folder, os.W_OK):
         raise UserError(f"working folder: {folder} is not a folder that can be written to")
     return folder
 

@@ -124,7 +124,8 @@ def _read_run(folder: Path) -> Run:
             raise UserError(f"{path}: not a manifest of weights: no {key}")
     history = _read_history(folder / HISTORY_FILE)
     epoch = manifest.get("epoch")
-    if history and epoch not in history.get("epoch", ()):  # killed between the two
+    epochs = history.get("epoch", np.zeros(0))
+    if history and epoch not in (*epochs, *epochs[-1:] + 1):  # the next one may be unfinished
         raise UserError(f"{folder / HISTORY_FILE}: does not have epoch {epoch}, whose weights were saved")
     return Run(manifest, record, history)
 
@@ -153,7 +154,7 @@ def _facts(run: Run) -> str:
         ("backbone", model["backbone"]),
         ("image size", f"{height} x {width} pixels, crop {model['crop']}"),
         ("epochs", f"{epochs} of {of_run['epochs']}"),
-        ("saved epoch", str(manifest["epoch"]) if epochs else "none was finished"),
+        ("saved epoch", _saved_in_words(manifest["epoch"], epochs)),
         ("score", _score_in_words(score) if score else "none: no held-out image was read"),
         ("prior exponents", ", ".join(f"{head} {of:g}" for head, of in manifest["prior_exponents"].items())),
         ("images trained on", f"{sum(next(iter(manifest['train_counts'].values()))):,}"),
@@ -176,6 +177,12 @@ def _facts(run: Run) -> str:
         )
     given = [[key, json.dumps(value)] for key, value in of_run.items()]
     return text + _details("All settings of the run", _table(["setting", "value"], given))
+
+
+def _saved_in_words(epoch: int, finished: int) -> str:
+    if not finished:
+        return "none was finished"
+    return str(epoch) if epoch <= finished else f"{epoch}, unfinished"
 
 
 def _score_in_words(score: Mapping[str, Any]) -> str:
@@ -204,7 +211,10 @@ def _learning(run: Run, figure: Draw) -> str:
     if not history:
         return _paragraph("No epoch was finished, so there is nothing to draw over epochs.")
     columns = {key: of.tolist() for key, of in history.items()}
-    saved = columns["epoch"].index(run.manifest["epoch"])
+    saved = columns["epoch"].index(run.manifest["epoch"]) if run.manifest["epoch"] in columns["epoch"] else None
+    of_saved = "the weights are of the next, unfinished one"
+    if saved is not None:
+        of_saved = f"the score of the saved epoch, {saved + 1}, is {columns['score'][saved]:.4f}"
     heads = [head for head in run.manifest["task"]["heads"] if head in history]
     losses = [(head, f"{head}_loss") for head in run.manifest["task"]["heads"] if f"{head}_loss" in history]
     first, last = columns["loss"][0], columns["loss"][-1]
@@ -213,7 +223,7 @@ def _learning(run: Run, figure: Draw) -> str:
             "learning.png",
             _draw_learning(history, heads, losses, saved),
             f"Loss, score and learning rate over {len(history['epoch'])} epochs: the loss goes from {first:.3f} to "
-            f"{last:.3f}; the score of the saved epoch, {saved + 1}, is {columns['score'][saved]:.4f}.",
+            f"{last:.3f}; {of_saved}.",
             "Loss of the train images, as augmented and mixed, so it need not come near 0; score of the held-out "
             "images; learning rate at each epoch's end. The dotted line is the epoch whose weights were saved. "
             "A score that falls while the loss still falls: the network learns its train images by heart. "
@@ -235,7 +245,9 @@ def _learning(run: Run, figure: Draw) -> str:
     return text + _details("The numbers of every epoch", _table(list(history), rows))
 
 
-def _draw_learning(history: History, heads: Sequence[str], losses: Sequence[tuple[str, str]], saved: int) -> bytes:
+def _draw_learning(
+    history: History, heads: Sequence[str], losses: Sequence[tuple[str, str]], saved: int | None
+) -> bytes:
     with drawing(1500) as figure:
         loss, score, rate = figure.subplots(3, sharex=True, height_ratios=(3, 3, 2))
         present = [("all heads, over the classes shown", "score_present")] if "score_present" in history else []
@@ -256,7 +268,8 @@ def _draw_learning(history: History, heads: Sequence[str], losses: Sequence[tupl
         rate.set_xlabel("epoch")
         rate.xaxis.get_major_locator().set_params(integer=True)
         for axes in (loss, score, rate):
-            axes.axvline(epochs[saved], color="0.5", linestyle=":")
+            if saved is not None:
+                axes.axvline(epochs[saved], color="0.5", linestyle=":")
             axes.grid(alpha=0.3)
         return png(figure)
 

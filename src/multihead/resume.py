@@ -77,8 +77,8 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
         if others := [key for key in differences if key in ANOTHER_TRAINING]:
             fate = "; this training takes its place" if path.parent == working else ""
             say(f"{path}: not used, it is of a training with another {', '.join(others)}{fate}")
-        elif fixed := [key for key in differences if key in FIXED]:
-            changed.append(f"{path}: of this training with another {_listed(fixed, differences)}")
+        elif fixed := {key: values for key, values in differences.items() if key in FIXED}:
+            changed.append(f"{path}: of this training with another {in_words(fixed)}")
         else:
             ours.append(checkpoint)
     for problem in [*changed, *damaged] if ours else []:
@@ -88,7 +88,9 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
     if damaged and not ours:
         raise UserError(damaged[0])
     if resume == "required" and not ours:
-        raise UserError(f'resume = "required", but none of {len(paths)} files {CHECKPOINT_FILE} is of this training')
+        of_another = f"; of another one: {', '.join(map(str, paths))}" if paths else ""
+        where = f"in {working} or any input{of_another}"
+        raise UserError(f'resume = "required", but no {CHECKPOINT_FILE} of this training {where}')
     return sorted(ours, key=lambda checkpoint: checkpoint.progress, reverse=True)
 
 
@@ -102,11 +104,11 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(flat | {"task": what_answers_depend_on(task | identity["task"])})))
 
 
-def _listed(keys: Sequence[str], differences: Mapping[str, tuple[Any, Any]]) -> str:
+def in_words(differences: Mapping[str, tuple[Any, Any]]) -> str:
     """Return the keys, with the values there and here where these are short."""
     texts = []
-    for key in keys:
-        there, here = map(json.dumps, differences[key])
+    for key, values in differences.items():
+        there, here = map(json.dumps, values)
         is_short = max(len(there), len(here)) <= LONGEST_VALUE
         texts.append(f"{key} ({there}, here {here})" if is_short else key)
     return ", ".join(texts)

@@ -32,7 +32,7 @@ from multihead.model import build_model, freeze_up_to, load_pretrained
 from multihead.moving_average import MovingAverage
 from multihead.progress import Pace, elapsed, memory_gb, say
 from multihead.record import HeldOut, Samples, copy_record, make_record, no_harm, save_record, take_samples
-from multihead.resume import checkpoints_to_go_on_from, differing, identity_of
+from multihead.resume import checkpoints_to_go_on_from, differing, identity_of, in_words
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
 from multihead.shards import Shard, count_rows, labels_with_images, read_labels, shards_to_train
@@ -178,10 +178,11 @@ class Trainer:
             self.state.write_history(self.working)
         epoch, shards = checkpoint.progress
         say(f"going on from {checkpoint.path}: {epoch} epochs and {shards} shards of the next are done")
-        changed = [*differing(checkpoint.identity, self._identity)]
-        changed += [f"{what} ({there})" for what, there in checkpoint.versions.items() if there != versions()[what]]
+        changed = differing(checkpoint.identity, self._identity)
+        changed |= {what: (there, versions()[what]) for what, there in checkpoint.versions.items()}
+        changed = {key: values for key, values in changed.items() if values[0] != values[1]}
         if changed:
-            say(f"from here on with another {', '.join(changed)}")
+            say(f"changed from here on: {in_words(changed)}")
         self._has_checkpoint = folder == self.working
         if not self._check_weights() or not self._has_checkpoint:
             self._checkpoint()
@@ -368,9 +369,10 @@ class Trainer:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""
         state, budget = self.state, f"time budget of {self.run.time_budget_minutes:g} minutes"
         if state.epoch < self.run.epochs:
+            follows = f"goes on from there where it finds {CHECKPOINT_FILE}" if self._has_checkpoint else "begins anew"
             say(
                 f"{budget}: stopped in epoch {state.epoch + 1} of {self.run.epochs} after {state.shards_done} of "
-                f"{len(self.files)} shards; the same training goes on from there where it finds {CHECKPOINT_FILE}"
+                f"{len(self.files)} shards; the same training {follows}"
             )
         else:
             say(f"{budget}: over before the held-out images were read")
@@ -384,7 +386,7 @@ class Trainer:
             validated = self._validated_so_far(store)
             self._save(validated, epoch)
         which = f"unfinished epoch {epoch}" if is_begun else f"epoch {epoch} as the checkpoint has it"
-        say(f"{which}: {validated or 'no score'} [saved]")
+        say(f"{which}: {validated or 'no score, as no held-out image was read'} [saved]")
 
     def _validated_so_far(self, store: CropStore) -> Validated | None:
         if not any(self._is_held_out(store.load(number).ids).any() for number in store.numbers()):
