@@ -140,7 +140,7 @@ def test_with_the_wheel_left_out_the_rehearsal_names_efficientnet(
             "backbone = 'efficientnet-b0', but the weights were",
         ),
         (["--set", "require_gpu=true"], "require_gpu = true, but no GPU is visible"),
-        (["--set", "weights=/nowhere"], "weights: no manifest.json"),
+        (["--set", "weights=/nowhere"], "weights: /nowhere is not there, or no folder"),
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(
