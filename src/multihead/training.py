@@ -218,7 +218,7 @@ class Trainer:
         return manifest.epoch == state.saved_epoch and manifest.model == self.model and tasks[0] == tasks[1]
 
     def _save_what_is_restored(self, store: CropStore) -> None:
-        """Save weights where the training was over before this session began, and its weights are lost."""
+        """Save the weights of a training that has no epoch left, where those that it had saved are lost."""
         state = self.state
         say(f"making the weights anew from the checkpoint after epoch {state.epoch}")
         if not store.numbers():
