@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_kit_run import CROP_SIZE, CROPS_PER_SHEET
 from benchmarks.material import TOOL
+from multihead.answers import read_answers
 from multihead.crop_store import crops_ahead
+from multihead.datasets import images_to_predict, images_to_train
 from multihead.evaluation import TRUTH_FILE
 from multihead.labels import label_indices
 from multihead.settings import ModelSettings
-from multihead.shards import Part, labels_with_images, read_labels, shards_to_predict, shards_to_train
-from multihead.submission import read_answers
+from multihead.shards import Part
 from multihead.tasks import BENGALI
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -53,12 +54,11 @@ def lay_out_kit(out: Path, data: Path, wheels: Path | None = None) -> int:
     shutil.copy(HOUSE / "benchmarks" / "gpu_kit_run.py", out / "run_kit.py")
     shutil.copy(HOUSE / "kernel" / "train" / "settings.toml", out)
     _lay_out_wheels(out / "wheels", wheels)
-    train = shards_to_train(data, BENGALI)
-    labels = labels_with_images(train, BENGALI, read_labels(data, BENGALI))
+    train = images_to_train(data, BENGALI)
     truth = data / TRUTH_FILE
     test_labels = label_indices(read_answers(truth, BENGALI), BENGALI, truth)
-    _write_part(out / "data", "train", train, labels)
-    _write_part(out / "data", "test", shards_to_predict(data, BENGALI), test_labels)
+    _write_part(out / "data", "train", train.parts, train.labels)
+    _write_part(out / "data", "test", images_to_predict(data, BENGALI).parts, test_labels)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     if size > MAX_BYTES:
         raise SystemExit(f"{out}: {size:,} bytes, expected at most {MAX_BYTES:,}")

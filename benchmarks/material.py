@@ -9,7 +9,8 @@ import competition_files
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.shards import read_shard, shards_to_train
+from multihead.datasets import images_to_train
+from multihead.shards import read_shard
 from multihead.tasks import BENGALI
 
 TOOL = Path(__file__).resolve().parents[2] / "shared" / "data" / "make_competition.py"
@@ -26,8 +27,8 @@ def lay_out(folder: Path) -> Path:
 def read_images(competition: Path) -> NDArray[np.uint8]:
     """Return uint8 (n, 137, 236, 1) of at most the first 50,000 train images."""
     images: list[NDArray[np.uint8]] = []
-    for file in shards_to_train(competition, BENGALI):
-        images.append(read_shard(file, BENGALI).images)
+    for part in images_to_train(competition, BENGALI).parts:
+        images.append(read_shard(part, BENGALI.image_shape).images)
         if sum(map(len, images)) >= 50_000:
             break
     return np.concatenate(images)

@@ -22,20 +22,20 @@ PASSES, FIT_PASSES = 10, 15  # of what is over in a moment
 def shard_ours(folder: Path) -> Callable[[], Any]:
     """One full shard, file to crops."""
     from multihead.crop_store import read_crops
+    from multihead.datasets import images_to_train
     from multihead.settings import ModelSettings
-    from multihead.shards import read_labels
     from multihead.tasks import BENGALI
 
-    labels = read_labels(folder, BENGALI)
-    return lambda: read_crops(folder / "train_image_data_0.parquet", BENGALI, [ModelSettings(image_size=SIZE)], labels)
+    train = images_to_train(folder, BENGALI)
+    return lambda: read_crops(train.parts[0], BENGALI, [ModelSettings(image_size=SIZE)], train.labels)
 
 
 def shard_baseline(folder: Path) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_crops, baseline_read
-    from multihead.shards import read_labels
+    from multihead.datasets import images_to_train
     from multihead.tasks import BENGALI
 
-    labels = read_labels(folder, BENGALI)
+    labels = images_to_train(folder, BENGALI).labels
     file = folder / "train_image_data_0.parquet"
     return lambda: baseline_crops(baseline_read(file, labels), SIZE)
 
@@ -221,10 +221,8 @@ def predict_ours_b0(folder: Path) -> Callable[[], Any]:
 
 def _predict_baseline(folder: Path, kind: str) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_predict
-    from multihead.shards import shards_to_predict
-    from multihead.tasks import BENGALI
 
-    network, files = _network(kind), [file for file in shards_to_predict(folder, BENGALI) if isinstance(file, Path)]
+    network, files = _network(kind), sorted(folder.glob("test_image_data_*.parquet"))
     network.predict(np.zeros((BATCH, *SIZE, 1), np.float32), batch_size=BATCH, verbose=0)
     return lambda: baseline_predict(network, files, SIZE, BATCH).to_csv(folder / "baseline.csv")
 
@@ -239,12 +237,12 @@ def predict_baseline_b0(folder: Path) -> Callable[[], Any]:
 
 def _predict_network(folder: Path, kind: str) -> Callable[[], Any]:
     """The limit: the network alone on as many ready crops."""
+    import pyarrow.parquet as pq
+
     from multihead.inference import predict_probabilities
-    from multihead.shards import count_rows, shards_to_predict
-    from multihead.tasks import BENGALI
 
     network = _network(kind)
-    images = sum(count_rows(part, BENGALI) for part in shards_to_predict(folder, BENGALI))
+    images = sum(pq.read_metadata(file).num_rows for file in folder.glob("test_image_data_*.parquet"))
     crops = np.random.default_rng(0).integers(0, 256, (images, *SIZE, 1), np.uint8)
     return lambda: predict_probabilities(network, crops, BATCH)
 

@@ -32,12 +32,12 @@ from benchmarks.paired import Truth, gain_in_words, total
 from multihead.augmentation import copy_jitter
 from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from multihead.crop_store import crops_ahead
+from multihead.datasets import images_to_train
 from multihead.errors import UserError
 from multihead.inference import jitter, predict_probabilities
 from multihead.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.schedule import HISTORY_FILE
 from multihead.settings import Settings, read_settings, settings_dict
-from multihead.shards import labels_with_images, read_labels, shards_to_train
 from multihead.tasks import BENGALI, Task
 from multihead.validation import choose_validation
 from multihead.weights import load_model, read_manifest
@@ -213,11 +213,11 @@ def _cpu_seconds() -> float:
 
 def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Truth]:
     """Return the crops of the images that a training with these settings holds out, and their class indices."""
-    files = shards_to_train(data, task)
-    labels = labels_with_images(files, task, read_labels(data, task))
+    train = images_to_train(data, task)
+    labels = train.labels
     is_held_out = choose_validation(labels, settings.run)
     images, truth = [], []
-    for (shard,), _ in crops_ahead(files, task, [settings.model]):
+    for (shard,), _ in crops_ahead(train.parts, task, [settings.model]):
         rows = np.flatnonzero(is_held_out.loc[list(shard.ids)].to_numpy()).tolist()
         images.append(shard.images[rows])
         truth.append(labels.loc[[shard.ids[row] for row in rows]])

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from benchmarks.baseline import contour_crop
 from multihead.crop_resize import crop_resize, ink_box
-from multihead.shards import read_shard
 from multihead.tasks import BENGALI
+from tests.reading import read_shard
 
 Image = NDArray[np.uint8]
 

@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
+from multihead import shards as module
 from multihead.crop_resize import crop_resize
 from multihead.crop_store import CropStore, crops_ahead
 from multihead.errors import UserError
 from multihead.settings import ModelSettings
-from multihead.shards import Part, Shard, read_labels, read_shard, shards_to_train
-from multihead.tasks import BENGALI, TASKS, Task
+from multihead.shards import Part, Shard
+from multihead.tasks import BENGALI, TASKS
 from tests.conftest import HOUSE
+from tests.reading import part_of, read_labels, read_shard, shards_to_train
 
 MODEL = ModelSettings(image_size=(40, 48))
 
@@ -24,7 +26,7 @@ def test_photographs_are_read_at_the_size_that_the_network_sees(tmp_path: Path) 
     pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
     (tmp_path / "cat").mkdir()
     cv2.imwrite(str(tmp_path / "cat" / "1.png"), pixels[..., ::-1])
-    task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*", image_shape=(8, 8, 3))
+    task = replace(TASKS["animals10"], name="pets", train_files="*/*", test_files="dog/*", image_shape=(8, 8, 3))
     (((shard,), _),) = crops_ahead(shards_to_train(tmp_path, task), task, [replace(MODEL, crop="none")])
     assert np.array_equal(shard.images[0], pixels)
 
@@ -35,7 +37,7 @@ def test_photographs_are_shown_whole_beside_what_the_network_sees_of_them(tmp_pa
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "0.png").write_bytes(b"not an image")
     cv2.imwrite(str(tmp_path / "cat" / "1.png"), wide[..., ::-1])
-    task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*")
+    task = replace(TASKS["animals10"], name="pets", train_files="*/*", test_files="dog/*")
     (((shard,), _),) = crops_ahead(shards_to_train(tmp_path, task), task, [replace(MODEL, crop="none")])
     assert shard.shown is not None
     (shown,) = shard.shown
@@ -53,14 +55,14 @@ def test_photographs_are_read_once_for_each_size_and_the_same_ones_every_time(
     for name in "12":
         pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
         cv2.imwrite(str(tmp_path / "cat" / f"{name}.png"), pixels)
-    task = replace(TASKS["animals10"], name="pets", train_files="cat/*", test_files="dog/*")
+    task = replace(TASKS["animals10"], name="pets", train_files="*/*", test_files="dog/*")
     sizes = [(40, 40), (48, 32), (40, 40)]
     models = [replace(MODEL, crop="none", image_size=size) for size in sizes]
     read: list[tuple[int, int, int]] = []
 
-    def counted(part: Part, as_read: Task, *others: Any) -> Shard:
-        read.append(as_read.image_shape)
-        shard = read_shard(part, as_read, *others)
+    def counted(part: Part, image_shape: tuple[int, int, int], *others: Any) -> Shard:
+        read.append(image_shape)
+        shard = module.read_shard(part, image_shape, *others)
         return replace(shard, ids=shard.ids[lost:], images=shard.images[lost:]) if len(read) == 2 else shard
 
     monkeypatch.setattr("multihead.crop_store.read_shard", counted)
@@ -89,22 +91,22 @@ def test_each_file_s_crops_come_once_and_in_order(drawn: Path) -> None:
 
 
 def test_a_damaged_file_stops_the_reading_with_its_name(drawn: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "test_image_data_9.parquet"
-    broken.write_bytes(b"PAR1")
-    coming = crops_ahead([drawn / "test_image_data_0.parquet", broken], BENGALI, [MODEL])
+    broken = part_of(tmp_path / "test_image_data_9.parquet", BENGALI)
+    (tmp_path / broken.name).write_bytes(b"PAR1")
+    coming = crops_ahead([part_of(drawn / "test_image_data_0.parquet", BENGALI), broken], BENGALI, [MODEL])
     assert len(next(coming)[0][0].ids) == 3
     with pytest.raises(UserError, match="test_image_data_9"):
         next(coming)
 
 
 def test_with_a_handler_a_damaged_file_is_passed_over(drawn: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "test_image_data_9.parquet"
-    broken.write_bytes(b"PAR1")
-    good = [drawn / f"test_image_data_{i}.parquet" for i in range(2)]
+    broken = part_of(tmp_path / "test_image_data_9.parquet", BENGALI)
+    (tmp_path / broken.name).write_bytes(b"PAR1")
+    good = [part_of(drawn / f"test_image_data_{i}.parquet", BENGALI) for i in range(2)]
     for files in ([broken, *good], [good[0], broken, good[1]], [*good, broken]):
         errors: list[Exception] = []
-        shards = [shard for (shard,), _ in crops_ahead(files, BENGALI, [MODEL], on_error=errors.append)]
-        assert [shard.ids[0] for shard in shards] == ["Test_0", "Test_3"]
+        read = [shard for (shard,), _ in crops_ahead(files, BENGALI, [MODEL], on_error=errors.append)]
+        assert [shard.ids[0] for shard in read] == ["Test_0", "Test_3"]
         assert len(errors) == 1
 
 
@@ -113,6 +115,7 @@ import sys, threading, time
 from pathlib import Path
 import polars
 from multihead import crop_store, errors, progress, settings, tasks
+from multihead.wide_parquet import WideParquet
 
 def hang(*_):
     is_hanging.set()
@@ -122,7 +125,7 @@ is_hanging = threading.Event()
 {patch} = hang
 model, soon = settings.ModelSettings(), progress.elapsed() + 0.5
 try:
-    next(crop_store.crops_ahead([Path(sys.argv[1])], tasks.BENGALI, [model], deadline=soon))
+    next(crop_store.crops_ahead([WideParquet(None, Path(sys.argv[1]), [])], tasks.BENGALI, [model], deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
 is_hanging.wait()  # Python must not end while the thread is inside of polars

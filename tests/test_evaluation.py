@@ -8,8 +8,8 @@ import pytest
 from multihead import app
 from multihead.errors import UserError
 from multihead.evaluation import classes_table, read_both, score
-from multihead.shards import part_ids, read_labels, shards_to_predict
 from multihead.tasks import ANIMALS, BENGALI, DIGITS, task_dict, task_from
+from tests.reading import part_ids, read_labels, shards_to_predict
 from tests.test_tasks import write_leaves
 
 
@@ -124,11 +124,11 @@ def test_what_is_read_is_never_written_over(tmp_path: Path, out: str, capsys: py
 def test_a_folder_without_labels_of_its_test_images_is_named(tmp_path: Path) -> None:
     task = write_leaves(tmp_path)
     of_one_head = task_from(task_dict(ANIMALS) | {"name": "own", "test_files": "more/*"}, "test")
-    of_pixels = task_from(task_dict(DIGITS) | {"name": "own"}, "test")
-    (tmp_path / "test.csv").write_text("pixel0\n1\n")
+    of_pixels = task_from(task_dict(DIGITS) | {"name": "own", "image_shape": [1, 2, 1]}, "test")
+    (tmp_path / "test.csv").write_text("pixel0,pixel1\n1,2\n")
     for of, answers, why in (
         (task, "id,species,is_ill\nmore0.png,oak,1\n", r"no truth\.csv, and labels\.csv is of the train images"),
-        (of_one_head, "id,label\nmore/more0.png,cat\n", "label is more; expected one of butterfly"),
+        (of_one_head, "id,label\nmore/more0.png,cat\n", r"the paths more/\* name no classes"),
         (of_pixels, "id,label\n1,1\n", "no column label; it has pixel0"),
     ):
         (tmp_path / "predictions.csv").write_text(answers)

@@ -31,6 +31,7 @@ from multihead.kaggle_paths import is_rerun
 from multihead.progress import elapsed
 from multihead.record import REPORT_FOLDER
 from multihead.settings import ModelSettings
+from multihead.shards import Part
 from multihead.tasks import BENGALI
 from multihead.training import Trainer
 from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest, save_weights
@@ -171,10 +172,10 @@ def speck(k: Kaggle, _: Any) -> None:
 def unforeseen(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
     original = shards.read_shard
 
-    def read(path: Path, *rest: Any) -> Any:
-        if path == k.test_file(2):
+    def read(part: Part, *rest: Any) -> Any:
+        if part.name == k.test_file(2).name:
             raise RuntimeError("unforeseen")
-        return original(path, *rest)
+        return original(part, *rest)
 
     patch.setattr("multihead.crop_store.read_shard", read)
 
@@ -219,11 +220,11 @@ def hang(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
     """Keep test file 2 from being read, and end the time budget then: seconds would not do on a busy machine."""
     original, clock, hangs = shards.read_shard, elapsed, threading.Event()
 
-    def read(path: Path, *rest: Any) -> Any:
-        if path == k.test_file(2):
+    def read(part: Part, *rest: Any) -> Any:
+        if part.name == k.test_file(2).name:
             hangs.set()
             k.at_the_end.wait(60)
-        return original(path, *rest)
+        return original(part, *rest)
 
     def wait(futures: Sequence[Future[Any]], _: float) -> None:
         while not hangs.is_set() and not futures[0].done():

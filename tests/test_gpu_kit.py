@@ -13,8 +13,8 @@ from benchmarks import gpu_kit, gpu_kit_run
 from benchmarks.bench import gpu_section
 from multihead.crop_store import read_crops
 from multihead.settings import ModelSettings
-from multihead.shards import read_labels
 from multihead.tasks import BENGALI
+from tests.reading import part_of, read_labels
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_the_sheets_of_a_kit_are_the_crops_with_their_labels(
     assert images.shape == (4 * 48, 64, 64, 1)
     table = read_labels(drawn, BENGALI)
     model = ModelSettings(image_size=(64, 64))
-    (shard,), _ = read_crops(drawn / "train_image_data_1.parquet", BENGALI, [model], table)
+    (shard,), _ = read_crops(part_of(drawn / "train_image_data_1.parquet", BENGALI), BENGALI, [model], table)
     assert np.array_equal(images[48:96], shard.images)
     for head, of_shard in (shard.labels or {}).items():
         assert np.array_equal(labels[head][48:96], of_shard)

@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead import inference
+from multihead import shards as module
 from multihead.augmentation import Augment, augmentation
 from multihead.crop_resize import crop_resize
 from multihead.errors import UserError
 from multihead.inference import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
 from multihead.settings import ModelSettings, RunSettings
-from multihead.shards import Shard, read_shard, shards_to_predict
+from multihead.shards import Part, Shard
 from multihead.tasks import BENGALI
+from tests.reading import read_shard, shards_to_predict
 
 BATCH = 4
 MODEL = ModelSettings(image_size=(8, 8))
@@ -43,6 +45,11 @@ class Network:
     def _answers(images: Any) -> dict[str, Any]:
         grey = images.mean(axis=(1, 2, 3)).astype(int)
         return {head: np.eye(len(c), dtype=np.float32)[grey % len(c)] for head, c in BENGALI.heads.items()}
+
+
+def unread(count: int) -> list[Any]:
+    """Return parts that nothing reads: what crops_ahead would make of them is given."""
+    return [None] * count
 
 
 def no_problem(problem: str, cause: Exception | None) -> None:
@@ -76,7 +83,7 @@ def predict(
         predictor = Predictor(
             [Member(network, MODEL, lambda of: of, augment)], BENGALI, run, total_images=total, on_problem=no_problem
         )
-        return list(predictor.predict_files([Path("a")]))
+        return list(predictor.predict_files(unread(1)))
 
 
 @given(
@@ -131,7 +138,7 @@ def test_an_ensemble_of_which_one_cannot_be_jittered_makes_no_copies_so_that_all
         patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
         members = [Member(first, MODEL, lambda of: of, JITTER), Member(second, MODEL, lambda of: of)]
         predictor = Predictor(members, BENGALI, run, total_images=12, on_problem=no_problem)
-        list(predictor.predict_files([Path("a"), Path("b")]))
+        list(predictor.predict_files(unread(2)))
     assert (first.seen, second.seen) == (4, 4)
 
 
@@ -193,7 +200,7 @@ def test_members_answer_together_each_with_its_own_adjustment() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0)]))
             predictor = Predictor(members, BENGALI, run, total_images=5, on_problem=no_problem)
-            (table,) = predictor.predict_files([Path("a")])
+            (table,) = predictor.predict_files(unread(1))
         answers[name] = set(table.to_numpy().ravel().tolist())
     assert answers == {"plain": {0}, "turned": {1}}  # 0.3 + 0.6 against 0.7 + 0.4
     assert second.calls == first.calls
@@ -212,9 +219,9 @@ def test_each_member_sees_the_crops_of_its_own_model_of_a_file_that_is_read_once
 
     def counted(part: Any, *others: Any) -> Shard:
         read.append(part)
-        return read_shard(part, *others)
+        return module.read_shard(part, *others)
 
-    read: list[Path] = []
+    read: list[Part] = []
     monkeypatch.setattr("multihead.crop_store.read_shard", counted)
     models = [replace(MODEL, image_size=(16, 12), crop="none"), MODEL, replace(MODEL, image_size=(16, 12), crop="none")]
     members = [Member(Seeing(), model, lambda of: of) for model in models]
@@ -253,7 +260,7 @@ def test_a_first_pass_that_the_budget_cuts_off_is_followed_by_no_other_member(st
         patch.setattr(inference, "crops_ahead", stalled)
         patch.setattr(inference, "elapsed", lambda: clock[0])
         predictor = Predictor(members, BENGALI, run, total_images=92, on_problem=no_problem)
-        tables = list(predictor.predict_files([Path("a")]))
+        tables = list(predictor.predict_files(unread(1)))
     assert [len(table) for table in tables[:2]] == [40, 40]
     assert predictor.is_late == (len(tables[2]) < 12)
 
@@ -268,7 +275,7 @@ def test_a_blank_image_is_named_and_left_out() -> None:
         patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(both, 0.0)]))
         run = RunSettings(batch_size=BATCH)
         told = Predictor(members, BENGALI, run, total_images=5, on_problem=lambda problem, _: problems.append(problem))
-        (table,) = told.predict_files([Path("a")])
+        (table,) = told.predict_files(unread(1))
     assert problems == ["blank images, 1: Test_0_1"]
     assert list(table.index) == ["Test_0_0", "Test_0_2", "Test_0_3", "Test_0_4"]
 
@@ -286,7 +293,7 @@ def test_an_ensemble_is_left_out_where_its_time_is_not_there() -> None:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
         predictor = Predictor(members, BENGALI, run, total_images=16, on_problem=no_problem)
-        tables = list(predictor.predict_files([Path("a")]))
+        tables = list(predictor.predict_files(unread(1)))
     assert [len(table) for table in tables] == [8, 8]
     assert not predictor.is_late
     assert [member.network.seen for member in members] == [4, 0]
@@ -308,7 +315,7 @@ def test_a_slow_member_never_costs_an_image_its_answer(batch_seconds: int) -> No
         patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
         patch.setattr(inference, "elapsed", lambda: clock[0])
         predictor = Predictor(members, BENGALI, run, total_images=160, on_problem=no_problem)
-        tables = list(predictor.predict_files([Path("a")]))
+        tables = list(predictor.predict_files(unread(1)))
     assert [len(table) for table in tables] == [40] * 4
     assert clock[0] <= 60
     assert members[1].network.seen
@@ -333,7 +340,7 @@ def test_an_image_is_answered_by_whoever_has_a_finite_answer() -> None:
         patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0)]))
         both = [Member(network, MODEL, lambda of: of) for network in members]
         predictor = Predictor(both, BENGALI, run, total_images=5, on_problem=no_problem)
-        (table,) = predictor.predict_files([Path("a")])
+        (table,) = predictor.predict_files(unread(1))
     grey = shard.images.mean(axis=(1, 2, 3)).astype(int)
     assert table["vowel_diacritic"].tolist() == (grey % 11).tolist()
 
@@ -365,7 +372,7 @@ def test_the_stages_say_what_reading_and_the_network_took() -> None:
         patch.setattr(inference, "elapsed", lambda: clock[0])
         members = [Member(Network(clock), MODEL, lambda of: of, JITTER)]
         predictor = Predictor(members, BENGALI, run, total_images=12, on_problem=no_problem)
-        list(predictor.predict_files([Path("a"), Path("b")]))
+        list(predictor.predict_files(unread(2)))
     assert predictor.stages == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"
 
 
@@ -377,7 +384,7 @@ def test_an_image_file_that_cannot_be_read_counts_as_lost() -> None:
         members = [Member(Network([0.0]), MODEL, lambda of: of)]
         run = RunSettings(batch_size=BATCH)
         predictor = Predictor(members, BENGALI, run, total_images=8, on_problem=no_problem)
-        (table,) = predictor.predict_files([Path("a")])
+        (table,) = predictor.predict_files(unread(1))
     assert table.index.tolist() == list(shard.ids)
     assert predictor.images_attempted == 8
 
@@ -406,7 +413,7 @@ def predict_with(networks: list[Any], of: list[Shard], **settings: Any) -> tuple
         predictor = Predictor(
             members, BENGALI, run, total_images=12, on_problem=lambda problem, _: problems.append(problem)
         )
-        return list(predictor.predict_files([Path("a"), Path("b")])), problems
+        return list(predictor.predict_files(unread(2))), problems
 
 
 FULL = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 268435456 bytes.")
@@ -480,6 +487,6 @@ def test_images_of_a_file_that_is_lost_are_not_waited_for() -> None:
         patch.setattr(inference, "elapsed", lambda: clock[0])
         members = [Member(network, MODEL, lambda of: of, JITTER)]
         predictor = Predictor(members, BENGALI, run, total_images=24, on_problem=lambda *_: None)
-        tables = list(predictor.predict_files([Path(name) for name in "abc"]))
+        tables = list(predictor.predict_files(unread(3)))
     assert [len(table) for table in tables] == [8, 8]
     assert network.seen == 6  # two batches of each file, and a copy of the last one's

@@ -128,7 +128,7 @@ def test_the_command_takes_the_data_as_argument_or_as_setting(
     monkeypatch.chdir(here)
     assert main(["inspect", str(data)]) == 0
     first = capsys.readouterr().out
-    assert "all: 8 images of 20 x 30 x 1" in first
+    assert "all: 7 images of 20 x 30 x 1" in first
     assert main(["inspect", "--set", f"data={data}", "--out", "other.png"]) == 0
     assert capsys.readouterr().out == first.replace("inspect.png", "other.png")
     assert (here / "inspect.png").read_bytes() == (here / "other.png").read_bytes()

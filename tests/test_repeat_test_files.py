@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from repeat_test_files import main
 
-from multihead.shards import read_shard, shards_to_predict
-from multihead.submission import submission_of_sample
 from multihead.tasks import BENGALI
+from multihead.wide_parquet import WideParquet
+from tests.reading import read_shard, shards_to_predict, submission_of_sample
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def repeated(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    return [file for file in shards_to_predict(folder, BENGALI) if isinstance(file, Path)]
+    return [part.path for part in shards_to_predict(folder, BENGALI) if isinstance(part, WideParquet)]
 
 
 def test_ids_count_through_four_files_of_about_the_same_size(repeated: Path) -> None:

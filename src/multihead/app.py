@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multihead.background import is_busy
-from multihead.errors import UserError, first_line
+from multihead.errors import UserError, first_line, listed
 from multihead.kaggle_paths import find_input, is_kernel, is_rerun, working_folder
 from multihead.progress import say
 from multihead.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
@@ -101,12 +101,10 @@ def train(settings: Settings) -> None:
     data = find_input("competition", task.files_to_train, run.data, task.slug)
     say(f"train: {data}")
     prepare_devices(run, model.backbone)
-    from multihead.submission import read_form
     from multihead.training import Trainer
     from multihead.weights import read_manifest
 
-    if task.sample_submission and (data / task.sample_submission).is_file():
-        read_form(data / task.sample_submission, task)  # predicting would find it wrong only after the training
+    _check_sample(data, task, model.fold)
     Trainer(task, model, run, data, working).train()
     manifest = read_manifest(working)
     score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
@@ -116,6 +114,27 @@ def train(settings: Settings) -> None:
 
     with no_harm("report"):
         say(f"report: {write_report(working)}")
+
+
+def _check_sample(data: Path, task: Task, fold: int) -> None:
+    """Hold the sample against the test files, where they are there: predicting would find out only after the training.
+
+    Raises UserError where it cannot be answered, or most of its images are not there.
+    """
+    from multihead.datasets import images_to_predict
+    from multihead.kaggle_paths import matching
+
+    if not task.sample_submission or not all(any(True for _ in matching(data, n)) for n in task.files_to_predict):
+        return
+    images = images_to_predict(data, task, fold)
+    missing = images.without_image()
+    if missing:
+        every = len(images.form.every_image) if images.form else 0
+        which = f"{len(missing):,} of {every:,} images of {task.sample_submission}"
+        problem = f"{which} are in no test file: {listed(missing)}"
+        if len(missing) > MAX_LOST_SHARE * every:
+            raise UserError(problem)
+        say(f"warning: {problem}")
 
 
 def predict(settings: Settings) -> None:
@@ -129,9 +148,10 @@ def predict(settings: Settings) -> None:
     run = settings.run
     working = working_folder(run.working)
     prepare_devices(run)
+    from multihead.answers import form_of_images
+    from multihead.datasets import images_to_predict
     from multihead.inference import Predictor
-    from multihead.shards import part_ids, shards_to_predict
-    from multihead.submission import PREDICTIONS_FILE, SUBMISSION_FILE, submission_of_images, submission_of_sample
+    from multihead.submission import PREDICTIONS_FILE, SUBMISSION_FILE, Submission
     from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, named, read_manifest
 
     weights = [
@@ -146,7 +166,7 @@ def predict(settings: Settings) -> None:
     task = manifest.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
     largest = max((of.model.as_read(task) for of in manifests), key=lambda of: math.prod(of.image_shape))
-    parts = shards_to_predict(data, largest, manifest.model.fold)
+    images = images_to_predict(data, largest, manifest.model.fold)
     told = ", ".join(
         f"{folder / name}, epoch {of.epoch}" for (folder, name), of in zip(weights, manifests, strict=True)
     )
@@ -154,19 +174,18 @@ def predict(settings: Settings) -> None:
     members = [_member(folder, of, name) for (folder, name), of in zip(weights, manifests, strict=True)]
     if run.test_time_copies and not all(member.augment for member in members):
         say("warning: no test-time copies, as some weights were trained without an affine or flip step")
-    if task.sample_submission:
-        path = working / SUBMISSION_FILE
-        submission = submission_of_sample(path, data / task.sample_submission, task, manifest.prior)
-    else:
-        path = working / PREDICTIONS_FILE
-        ids = [image for part in parts for image in part_ids(part, task)]
-        submission = submission_of_images(path, ids, task, manifest.prior)
+    path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
+    form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
+    submission = Submission(path, form, manifest.prior, task.sample_submission or "the test files")
     if is_rerun():
         submission.write()
     on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
     predictor = Predictor(members, task, run, total_images=submission.images, on_problem=on_problem)
-    tables = predictor.predict_files(parts)
+    tables = predictor.predict_files(images.parts)
     rows = _fill(submission, predictor, tables, run, on_problem)
+    without_row = [*images.without_row, *predictor.passed_over]
+    if without_row:
+        say(f"warning: {len(without_row):,} images have no row in {task.sample_submission}: {listed(without_row)}")
     say(f"stages: {predictor.stages}{_trained_speed(manifests)}")
     say(f"submission: {path} ({rows} rows)")
 
@@ -273,14 +292,13 @@ def _try_augmentation(settings: Settings) -> None:
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:
     """Print the score of a submission, what each head reaches, and the worst classes."""
-    from multihead.evaluation import classes_table, read_both, score_lines
-    from multihead.labels import read_label_table
+    from multihead.evaluation import classes_table, read_both, read_train_labels, score_lines
 
     if classes:
         _refuse_overwriting(classes, submission, truth, *([train] if train else []))
     told, true = read_both(submission, truth, task)
     table = classes_table(told, true, task)
-    for line in score_lines(told, true, task, read_label_table(train, task) if train else None, table):
+    for line in score_lines(told, true, task, read_train_labels(train, task) if train else None, table):
         print(line)
     if classes:
         table.to_csv(classes, index=False, lineterminator="\n")

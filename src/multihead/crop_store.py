@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from multihead.background import in_background
 from multihead.crop_resize import crop_resize
 from multihead.errors import OutOfTimeError
-from multihead.image_files import ImageFiles, whole_images
 from multihead.progress import elapsed, say
 from multihead.settings import ModelSettings
-from multihead.shards import Part, Shard, read_shard
+from multihead.shards import Part, PixelMemory, Shard, read_shard
 from multihead.tasks import Task
-from multihead.wide_parquet import PixelMemory
 
 LARGE_FILE = 5e8  # bytes, above which somebody would wonder what goes on
 SHOWN = 8  # full images that are kept of each shard
@@ -38,15 +36,14 @@ def read_crops(
     memory: where the full images may be meanwhile.
     """
     started = elapsed()
-    size = part.stat().st_size if isinstance(part, Path) and part.is_file() else 0
-    if size > LARGE_FILE:
-        say(f"{part.name}: reading {size / 1e6:.0f} MB")
+    if part.size > LARGE_FILE:
+        say(f"{part.name}: reading {part.size / 1e6:.0f} MB")
     cropped: dict[int, Shard] = {}
     for as_read in {model.as_read(task).image_shape: model.as_read(task) for model in models}.values():
-        full = read_shard(part, as_read, labels, memory)
+        full = read_shard(part, as_read.image_shape, labels, memory)
         shown = full.images[:SHOWN].copy()
-        if isinstance(part, ImageFiles) and as_read != task:
-            shown = whole_images(part, task, len(shown))
+        if as_read != task:
+            shown = part.whole_images(task.image_shape[2], len(shown))
         for number, model in enumerate(models):
             if model.as_read(task) == as_read:
                 crops = crop_resize(full.images, model.image_size, model.crop_of(task), task.dark_ink)

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from multihead.errors import UserError
-from multihead.labels import label_indices, labels_of, read_label_table
+from multihead.answers import read_answers
+from multihead.datasets import labels_to_predict
+from multihead.errors import UserError, listed
+from multihead.identity import match
+from multihead.labels import label_indices, read_label_table
 from multihead.metrics import Score, is_seen, recall_per_class, task_score
-from multihead.shards import part_ids, part_labels, shards_to_predict
-from multihead.submission import read_answers
-from multihead.tasks import FOLDS, Label, Task
+from multihead.pixel_csv import PixelCsv
+from multihead.tasks import FOLDS, Task
 
 WORST = 10
 TRUTH_FILE = "truth.csv"
@@ -24,43 +26,40 @@ def read_both(submission: Path, truth: Path, task: Task) -> tuple[pd.DataFrame, 
     Raises UserError where their images differ, a row belongs to no head, or a label is no class of its head.
     """
     told = label_indices(read_answers(submission, task), task, submission)
-    for true in _truths(truth, task):
+    for true in _truths(truth, task, told.index.tolist()):
         if not len(true):
             raise UserError(f"{truth}: no rows")
-        if len(told) == len(true) and told.index.isin(true.index).all():
-            return told.loc[true.index], true
+        rows = match(told.index.tolist(), true.index.tolist())
+        if len(told) == len(true) == len(set(rows[rows >= 0].tolist())):
+            return told.set_axis(true.index[rows]).loc[true.index], true
     raise UserError(f"{submission}: its {len(told)} images are not the {len(true)} images of {truth}")
 
 
-def _truths(path: Path, task: Task) -> Iterator[pd.DataFrame]:
-    """Yield the class indices of the images to predict; of a task without test files, those of each fold."""
+def read_train_labels(path: Path, task: Task) -> pd.DataFrame:
+    """Return the class indices in a table of train labels or a labelled file of pixels: index image id."""
+    if task.reader == "pixel csv" and not task.labels_file:
+        return PixelCsv(None, path, task, [task.id_column]).labels()
+    return read_label_table(path, task)
+
+
+def _truths(path: Path, task: Task, there: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Yield the class indices of the images to predict; of a task without test files, those of each fold.
+
+    there: the images of the submission.
+    """
     if (path / TRUTH_FILE).is_file():
         path = path / TRUTH_FILE
     if path.is_dir():
         for fold in range(1 if task.test_files else FOLDS):
-            yield _labels_to_predict(path, task, fold)
+            try:
+                yield labels_to_predict(path, task, fold)
+            except UserError as error:
+                missing = f"no {TRUTH_FILE}, and {error}" if task.test_files and task.labels_file else error
+                raise UserError(f"{path}: holds no labels of its test images ({missing})") from error
     elif task.reader == "pixel csv" and path.match(task.test_files):
-        yield read_label_table(path, task)
+        yield PixelCsv(None, path, task, [task.id_column], there).labels()
     else:
         yield label_indices(read_answers(path, task), task, path)
-
-
-def _labels_to_predict(folder: Path, task: Task, fold: int) -> pd.DataFrame:
-    """Return the class indices of the images to predict; UserError where the folder holds none.
-
-    A table of train labels tells nothing of test files: an image of theirs may bear the name of a train image.
-    """
-    parts = shards_to_predict(folder, task, fold)
-    try:
-        if not task.labels_file:
-            return pd.concat([part_labels(part, task, folder) for part in parts])
-        if task.test_files:
-            raise UserError(f"no {TRUTH_FILE}, and {task.labels_file} is of the train images")
-        ids = [image for part in parts for image in part_ids(part, task)]
-        labels = read_label_table(folder / task.labels_file, task)
-        return pd.DataFrame(labels_of(ids, labels, folder), index=ids)
-    except UserError as error:
-        raise UserError(f"{folder}: holds no labels of its test images ({error})") from error
 
 
 def score(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> Score:
@@ -95,7 +94,7 @@ def score_lines(
     for head, value in whole.heads.items():
         absent = whole.absent[head]
         present = f"over the {len(task.heads[head]) - len(absent)} classes present"
-        note = f"; {whole.present_heads[head]:.4f} {present}, absent: {_listed(absent)}" if absent else ""
+        note = f"; {whole.present_heads[head]:.4f} {present}, absent: {listed(absent)}" if absent else ""
         yield f"  {head:<20} {value:.4f} (a constant answer: {constants[head]:.4f}{note})"
     if train is not None:
         seen = is_seen(true, train)
@@ -107,7 +106,3 @@ def score_lines(
     yield f"the {min(WORST, len(classes))} classes with the least recall:"
     for row in classes.head(WORST).itertuples(index=False):
         yield f"  {row[0]:<20} {row[1]:>3}: {row[3]:.4f} of {row[2]} images"
-
-
-def _listed(classes: Sequence[Label]) -> str:
-    return ", ".join(map(str, classes))

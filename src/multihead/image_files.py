@@ -1,53 +1,124 @@
-"""Image files of any size: JPEG, PNG and whatever else OpenCV decodes, a folder per class or a table of labels."""
+"""Image files of any size, JPEG, PNG and others; a table, their folders or their names say of which class each is."""
 
 import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.errors import UserError
-from multihead.kaggle_paths import IMAGE_SUFFIXES, matching
-from multihead.labels import label_indices, one_form
+from multihead.archives import read_file
+from multihead.decoding import Decoded, bits_in_use, decode
+from multihead.errors import UserError, listed
+from multihead.file_names import IMAGE_SUFFIXES, without_suffix
+from multihead.kaggle_paths import matching
+from multihead.labels import MAX_UNUSABLE_SHARE, label_indices, one_form
 from multihead.progress import say, say_once
-from multihead.tasks import FOLDS, Task
+from multihead.shards import Part, PixelMemory, Shard
+from multihead.tasks import FOLDS, Task, path_names
 
-BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".db", ".ini"}  # passed over unsaid
+BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".ini"}  # passed over unsaid
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
 SIDE = 192  # of a photograph in a report
-MAX_UNREADABLE_SHARE = 0.05  # of a shard's train images
+LOOKED_AT = 64  # images, to find out how many bits are in use
 
 
-class ImageFiles(NamedTuple):
-    """The image files of one shard: a name for it, the data folder, and their paths below it."""
+@dataclass(frozen=True)
+class ImageFiles(Part):
+    """The image files of one shard: its name, the data folder, and their paths below it, one for each chosen id.
 
-    name: str
+    background: the gray value that transparent ones are laid on. bits: that those of 16 bits use; 0 for all.
+    """
+
+    label: str
     folder: Path
     paths: tuple[str, ...]
+    background: int = 255
+    bits: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def ids(self) -> pd.Index:
+        return pd.Index([], dtype=str) if self.chosen is None else self.chosen
+
+    def read(self, image_shape: tuple[int, int, int], memory: PixelMemory, *, is_train: bool) -> Shard:
+        """Return the images stretched to this shape, decoded by a thread per core.
+
+        Files that are no images are left out and named. One that is cut off counts as no image in training; in
+        predicting it is named, and what can be decoded of it is taken. Raises UserError where more than
+        MAX_UNUSABLE_SHARE of train images are left out.
+        """
+        del memory  # each image is decoded into memory of its own
+        height, width, channels = image_shape
+        images = np.zeros((len(self.paths), height, width, channels), np.uint8)
+        ids = self.ids().tolist()
+
+        def fill(row: int) -> bool | None:
+            """Return whether the file is whole; None for one that is no image."""
+            decoded = self._decoded(self.paths[row], channels)
+            if decoded is None or (is_train and not decoded.is_whole):
+                return None
+            cv2.resize(decoded.image, (width, height), dst=images[row], interpolation=cv2.INTER_AREA)
+            return decoded.is_whole
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            is_whole = list(pool.map(fill, range(len(self.paths))))
+        cut = [path for path, whole in zip(self.paths, is_whole, strict=True) if whole is False]
+        if cut:
+            say(f"warning: {len(cut)} of {len(ids)} image files are cut off or damaged: {listed(cut)}")
+        lost = [path for path, whole in zip(self.paths, is_whole, strict=True) if whole is None]
+        if not lost:
+            return Shard(ids, images)
+        problem = f"{len(lost)} of {len(ids)} image files cannot be read: {listed(lost)}"
+        if is_train and len(lost) > MAX_UNUSABLE_SHARE * len(ids):
+            raise UserError(f"{self.folder}: {problem}")
+        say(f"warning: {problem}{'; they are left out' if is_train else ''}")
+        is_read = np.array([whole is not None for whole in is_whole], np.bool_)
+        named = np.array(ids, dtype=object)
+        return Shard(named[is_read].tolist(), images[is_read], unreadable=named[~is_read].tolist())
+
+    def whole_images(self, channels: int, count: int) -> NDArray[np.uint8]:
+        """Return the first images that can be read, at most so many, as they are: uint8 (n, SIDE, SIDE, c).
+
+        Each is scaled to fit into the square, and stands in the middle of white.
+        """
+        decoded = (self._decoded(path, channels) for path in self.paths)
+        some = list(islice((one.image for one in decoded if one is not None), count))
+        squares = np.full((len(some), SIDE, SIDE, channels), 255, np.uint8)
+        for square, image in zip(squares, some, strict=True):
+            height, width = (max(1, round(side * SIDE / max(image.shape[:2]))) for side in image.shape[:2])
+            top, left = (SIDE - height) // 2, (SIDE - width) // 2
+            small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            square[top : top + height, left : left + width] = small.reshape(height, width, channels)
+        return squares
+
+    def _decoded(self, path: str, channels: int) -> Decoded | None:
+        return decode(_content(self.folder, path), channels, background=self.background, bits=self.bits)
 
 
 def find_images(folder: Path, pattern: str) -> list[str]:
     """Return the paths below the folder of the images that match, sorted; the case of a suffix does not count.
 
-    Says once how many files are passed over for their suffix: those that are neither hidden nor in BESIDE_IMAGES.
+    Where none does, those in a zip that lies in place of their folder count (archives.py). Says once how many files
+    are passed over for their suffix: those that are not in BESIDE_IMAGES.
     Raises UserError if there are no images, or for a name that is not UTF-8.
     """
-    files = sorted((f.relative_to(folder) for f in matching(folder, pattern)), key=Path.as_posix)
-    found = [f.as_posix() for f in files if f.suffix.lower() in IMAGE_SUFFIXES]
-    others = [f for f in files if f.suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES and not f.name.startswith(".")]
-    passed_over = [f.as_posix() for f in others if (folder / f).is_file()]
-    if passed_over:
-        some = ", ".join(passed_over[:5]) + (", ..." if len(passed_over) > 5 else "")
+    files = sorted(matching(folder, pattern))
+    found = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    others = [name for name in files if Path(name).suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES]
+    if others:
         say_once(
-            f"warning: {len(passed_over)} files {pattern} in {folder} are passed over, for they do not end in one of "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {some}"
+            f"warning: {len(others)} files {pattern} in {folder} are passed over, for they do not end in one of "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {listed(others)}"
         )
     if not found:
         raise UserError(f"no images {pattern} in {folder}")
@@ -57,28 +128,25 @@ def find_images(folder: Path, pattern: str) -> list[str]:
     return found
 
 
-def refuse_repeated(paths: Sequence[str], task: Task) -> None:
-    """Raise UserError for two images with the same id."""
-    first: dict[str, str] = {}
-    for path in paths:
-        other = first.setdefault(image_id(path, task), path)
-        if other != path:
-            raise UserError(
-                f"{other} and {path} are both {image_id(path, task)}; a table of ids cannot tell them apart"
-            )
-
-
-def in_shards(folder: Path, paths: Sequence[str], task: Task) -> list[ImageFiles]:
+def in_shards(folder: Path, paths: Sequence[str], ids: Sequence[str], task: Task) -> list[ImageFiles]:
     """Return the images in shards of equal size, each drawn from all over the folder; always the same ones.
 
-    A shard has at most IMAGES_PER_SHARD images and, at the task's image_shape, BYTES_PER_SHARD.
+    paths, ids: of each image, sorted by its path. A shard has at most IMAGES_PER_SHARD images and, at the task's
+    image_shape, BYTES_PER_SHARD.
     """
     order = np.random.default_rng(0).permutation(len(paths))
     most = max(1, min(IMAGES_PER_SHARD, BYTES_PER_SHARD // math.prod(task.image_shape)))
-    parts = np.array_split(order, -(-len(paths) // most))
+    rows = [sorted(part.tolist()) for part in np.array_split(order, -(-len(paths) // most))]
     return [
-        ImageFiles(f"images {number}", folder, tuple(paths[i] for i in sorted(part.tolist())))
-        for number, part in enumerate(parts)
+        ImageFiles(
+            pd.Index([ids[i] for i in part], dtype=str),
+            f"images {number}",
+            folder,
+            tuple(paths[i] for i in part),
+            background=task.background_value,
+            bits=task.bits,
+        )
+        for number, part in enumerate(rows)
     ]
 
 
@@ -91,92 +159,59 @@ def fold_of(groups: pd.Index) -> NDArray[np.int64]:
     return folds
 
 
-def groups_by_folder(paths: Sequence[str]) -> pd.Index:
-    """Return the folder of each image."""
-    return pd.Index([Path(path).parent.as_posix() for path in paths])
+def groups_by_labels(labels: pd.DataFrame) -> pd.Index:
+    """Return a number for the labels of each image, all heads together.
 
-
-def groups_by_labels(paths: Sequence[str], task: Task, labels: pd.DataFrame) -> pd.Index:
-    """Return a number for the labels of each image, all heads together; images without labels are a group as well.
-
-    labels: of read_label_table. The numbers are in no order: in that of the classes, of combinations with one image
-    each every fifth may be of the same class, and would be in the same fold.
+    labels: class indices, a row per image. The numbers are in no order: in that of the classes, of combinations with
+    one image each every fifth may be of the same class, and would be in the same fold.
     """
-    rows = labels.reindex([image_id(path, task) for path in paths])
-    numbers = rows.groupby(list(task.heads), dropna=False).ngroup().to_numpy()
+    numbers = labels.groupby(list(labels.columns), dropna=False).ngroup().to_numpy()
     return pd.Index(np.random.default_rng(0).permutation(numbers.max() + 1)[numbers])
 
 
-def image_id(path: str, task: Task) -> str:
-    """Return an image's id: its file's name where a table holds those, else its path below the data folder."""
+def own_ids(paths: Sequence[str], task: Task) -> list[str]:
+    """Return the ids of images that no table names: their files' names where tables hold those, else their paths.
+
+    Where two names are the same, the paths are taken: there is no table that could not tell them apart.
+    """
     if not task.id_column:
-        return path
-    return Path(path).name if task.id_has_suffix else Path(path).stem
+        return list(paths)
+    names = [Path(path).name if task.id_has_suffix else without_suffix(Path(path).name) for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
 
 
-def labels_by_folder(paths: Sequence[str], task: Task, folder: Path) -> pd.DataFrame:
-    """Return the class indices of images whose folder is their class; UserError for a folder that is none."""
-    (head,) = task.heads
-    names = [one_form(Path(path).parent.name) for path in paths]
-    classes = {one_form(name): of for name, of in task.class_folders.items()}
-    ids = pd.Index([image_id(path, task) for path in paths])
-    return label_indices(pd.DataFrame({head: [classes.get(name, name) for name in names]}, index=ids), task, folder)
+def names_in_paths(paths: Sequence[str], pattern: str, task: Task) -> pd.DataFrame:
+    """Return what paths call their images' classes: a row per path, a column per head, "" where they call them nothing.
 
-
-def read_images(part: ImageFiles, task: Task, *, is_train: bool) -> tuple[list[str], NDArray[np.uint8], list[str]]:
-    """Return one shard's ids and images, uint8 (n, H, W, c), stretched to the task's image_shape; a thread per core.
-
-    Files that are no images are left out and named, and their ids come third. Raises UserError where they are more than
-    MAX_UNREADABLE_SHARE of train images.
+    A pattern has a head's name in braces where its class stands; in one without, it is the last folder left open.
     """
-    height, width, channels = task.image_shape
-    images = np.zeros((len(part.paths), height, width, channels), np.uint8)
-
-    def fill(row: int) -> bool:
-        image = _decoded(part.folder / part.paths[row], channels)
-        if image is not None:
-            cv2.resize(image, (width, height), dst=images[row], interpolation=cv2.INTER_AREA)
-        return image is not None
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        is_readable = np.array(list(pool.map(fill, range(len(part.paths)))), np.bool_)
-    ids = [image_id(path, task) for path in part.paths]
-    lost = [path for path, readable in zip(part.paths, is_readable.tolist(), strict=True) if not readable]
-    if not lost:
-        return ids, images, []
-    some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
-    told = f"{len(lost)} of {len(ids)} image files cannot be read: {some}"
-    if is_train and len(lost) > MAX_UNREADABLE_SHARE * len(ids):
-        raise UserError(f"{part.folder}: {told}")
-    say(f"warning: {told}{'; they are left out' if is_train else ''}")
-    read = [of for of, readable in zip(ids, is_readable.tolist(), strict=True) if readable]
-    return read, images[is_readable], [image_id(path, task) for path in lost]
+    known = {head: list(map(one_form, (*task.class_folders, *map(str, task.heads[head])))) for head in task.heads}
+    of_known, of_any = (path_names(one_form(pattern), names) for names in (known, dict.fromkeys(known, ())))
+    matched = [of_known.fullmatch(one_form(path)) or of_any.fullmatch(one_form(path)) for path in paths]
+    rows = [found.groupdict() if found else {} for found in matched]
+    names = {head: [row.get(head) or "" for row in rows] for head in task.heads}
+    return pd.DataFrame(names, index=list(paths), dtype=str)
 
 
-def whole_images(part: ImageFiles, task: Task, count: int) -> NDArray[np.uint8]:
-    """Return the first images of a shard that can be read, at most so many, as they are: uint8 (n, SIDE, SIDE, c).
+def labels_by_path(paths: Sequence[str], pattern: str, task: Task, folder: Path) -> pd.DataFrame:
+    """Return the class indices of images whose paths name their classes, a row per path: index path, a column per head.
 
-    Each is scaled to fit into the square, and stands in the middle of white.
+    Task.class_folders is what a name stands for, if not the class. UserError for one that is no class.
     """
-    channels = task.image_shape[2]
-    decoded = (_decoded(part.folder / path, channels) for path in part.paths)
-    some = list(islice((image for image in decoded if image is not None), count))
-    squares = np.full((len(some), SIDE, SIDE, channels), 255, np.uint8)
-    for square, image in zip(squares, some, strict=True):
-        height, width = (max(1, round(side * SIDE / max(image.shape[:2]))) for side in image.shape[:2])
-        top, left = (SIDE - height) // 2, (SIDE - width) // 2
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        square[top : top + height, left : left + width] = small.reshape(height, width, channels)
-    return squares
+    classes = {one_form(name): label for name, label in task.class_folders.items()}
+    names = names_in_paths(paths, pattern, task)
+    return label_indices(names.apply(lambda column: column.map(lambda name: classes.get(name, name))), task, folder)
 
 
-def _decoded(path: Path, channels: int) -> NDArray[np.uint8] | None:
-    """Return an image in gray or in red, green, blue; None where it cannot be decoded."""
+def bits_of(folder: Path, paths: Sequence[str]) -> int:
+    """Return how many bits of each value some of the 16-bit images use at most; 0 where none has 16 bits."""
+    some = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(int)).tolist()]
+    return max((bits_in_use(data) for data in map(partial(_content, folder), some) if data), default=0)
+
+
+def _content(folder: Path, path: str) -> bytes:
+    """Return a file's content, nothing where it cannot be read: its images are told when they are read in earnest."""
     try:
-        data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR) if len(data) else None
-    except (OSError, cv2.error):
-        return None
-    if image is None:
-        return None
-    return np.asarray(image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        return read_file(folder, path)
+    except OSError:
+        return b""

@@ -145,6 +145,7 @@ class Predictor:
         self._last_pass: dict[Member, tuple[float, int]] = {}  # its seconds and images
         self._has_warned = False
         self._files, self._files_read, self._files_lost = 1, 0, 0
+        self.passed_over: list[str] = []  # images that the sample has no row for
         self.is_late = False  # whether the time budget ended before the images
 
     @property
@@ -181,6 +182,7 @@ class Predictor:
             for number, (shards, seconds) in enumerate(crops):
                 self._reading.add(len(shards[0].ids), seconds)
                 self._files_read += 1
+                self.passed_over += shards[0].passed_over
                 try:
                     table = self._predict(shards, number)
                 except Exception as error:  # costs its file, not the submission

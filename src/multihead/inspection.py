@@ -14,13 +14,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.answers import form_of_images
 from multihead.crop_resize import ink_mask
+from multihead.datasets import ImagesToPredict, ImagesToTrain, images_to_predict, images_to_train
+from multihead.errors import listed
+from multihead.identity import match
+from multihead.kaggle_paths import matching
+from multihead.labels import label_columns
 from multihead.pictures import Image, Row, sheet, thumbnail
-from multihead.shards import Shard, read_labels, read_shard, shards_to_train
+from multihead.shards import PixelMemory, Shard, read_shard
+from multihead.submission import PREDICTIONS_FILE, SUBMISSION_FILE, Submission
+from multihead.tables import Table
 from multihead.tasks import Task
-from multihead.wide_parquet import PixelMemory
 
 LONGEST = 96  # side of a sample
+SHOWN_ROWS = 3  # of a submission
 SAMPLES, MOST_CLASSES = 8, 100  # in the sheet: images of each class, and classes of each head
 NAMED = 5  # of what is wrong
 LINE = 118
@@ -52,18 +60,23 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
     fold: of a task without test files, the fifth that is left out. Raises UserError where a file cannot be read, or a
     label is not the task's.
     """
-    labels = read_labels(data, task, fold)
-    parts, memory = shards_to_train(data, task, fold), PixelMemory()
+    train, memory = images_to_train(data, task, fold), PixelMemory()
+    task, labels = train.task, train.labels
+    yield from train_lines(data, train)
+    if all(any(True for _ in matching(data, name)) for name in task.files_to_predict):
+        yield from test_lines(images_to_predict(data, task, fold), task, labels)
+    else:
+        yield f"test: {' or '.join(task.files_to_predict)} is not in {data}"
     statistics, tables, samples = [], [], _Samples(task)
     unreadable: list[str] = []
-    for part in parts:
-        shard = read_shard(part, task, memory=memory)
+    for part in train.parts:
+        shard = read_shard(part, task.image_shape, memory=memory)
         unreadable += shard.unreadable
         if not len(shard.ids):
             yield f"{part.name}: no images"
             continue
         of = measure(shard, task)
-        table = labels.reindex(pd.Index(shard.ids)).fillna(-1).astype(np.int64)
+        table = labels.loc[list(shard.ids)]
         samples.add(shard, table)
         statistics.append(of)
         pixels = shard.images.reshape(len(shard.ids), -1)
@@ -84,9 +97,56 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
         yield from _class_lines(table, head, task)
     if unreadable:
         yield _listed("image files that cannot be read", unreadable)
-    yield from _problems(table, labels.drop(unreadable, errors="ignore"), task)
+    yield from _problems(table, task)
+    yield _listed("images without a label", train.without_label)
+    yield _listed("labels without an image", train.without_image)
     picture.write_bytes(samples.sheet(table))
     yield f"samples of each class: {picture}"
+
+
+def train_lines(data: Path, train: ImagesToTrain) -> Iterator[str]:
+    """Yield what was understood of the train images: which they are, and where their ids and labels stand."""
+    task, labels = train.task, train.labels
+    height, width, channels = task.image_shape
+    yield f"task {task.name}: {task.reader}, read as {height} x {width} x {channels}"
+    table = task.labels_file or ("" if task.reader == "image files" else task.train_files)
+    named = f" that {task.labels_file} names" if task.labels_file else ""
+    yield f"train: {len(labels):,} images of {task.train_files}{named}; {_ids_in_words(labels.index, bool(table))}"
+    columns = label_columns(Table(data / next(matching(data, table))), task) if table else {}
+    for head, classes in task.heads.items():
+        place = f"column {listed(columns[head])}" if table else f"the path, {task.train_files}"
+        yield f"  {head}: {place}; {len(classes)} classes, {listed(classes)}"
+
+
+def test_lines(test: ImagesToPredict, task: Task, labels: pd.DataFrame) -> Iterator[str]:
+    """Yield what was understood of the images to predict, and how a submission would begin, with the prior classes."""
+    files = task.test_files or f"{task.train_files}, the fifth that is left out"
+    held = pd.Index([image for part in test.parts for image in part.ids()], dtype=str, name=test.parts[0].ids().name)
+    form = test.form or form_of_images(held.tolist(), task)
+    if test.form:
+        missing = test.without_image()
+        yield f"test: {len(form.every_image) - len(missing):,} images of {files} that {task.sample_submission} names"
+        yield f"  {_ids_in_words(form.rows, is_table=True)}"
+        if missing:
+            yield _listed(f"images of {task.sample_submission} that are in no test file", missing)
+        yield _listed(f"images that have no row in {task.sample_submission}", _beside(test, held))
+    else:
+        yield f"test: {len(held):,} images of {files}; {_ids_in_words(held, is_table=task.reader != 'image files')}"
+    prior = {head: classes[int(labels[head].mode()[0])] for head, classes in task.heads.items()}
+    yield f"{SUBMISSION_FILE if test.form else PREDICTIONS_FILE} would begin:"
+    yield from (f"  {line}" for line in Submission(Path(), form, prior, "").first_lines(SHOWN_ROWS))
+
+
+def _beside(test: ImagesToPredict, held: pd.Index) -> list[str]:
+    """Return the images that the sample has no row for."""
+    wanted = test.form.every_image.tolist() if test.form else []
+    return [*test.without_row, *held[match(held.tolist(), wanted) < 0]]
+
+
+def _ids_in_words(ids: pd.Index, is_table: bool) -> str:
+    unnamed = "rows without ids are numbered" if is_table else "ids are the files' paths or names"
+    how = unnamed if ids.name is None else f"ids in column {ids.name}"
+    return f"{how} ({listed(ids[:3])}{', ...' if len(ids) > 3 else ''})"
 
 
 def measure(shard: Shard, task: Task) -> Statistics:
@@ -115,7 +175,7 @@ def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
     yield from (f"  {line}".replace("\0", " ") for line in lines)
 
 
-def _problems(table: pd.DataFrame, labels: pd.DataFrame, task: Task) -> Iterator[str]:
+def _problems(table: pd.DataFrame, task: Task) -> Iterator[str]:
     """Yield a line for each kind of thing that may be wrong, with how many there are and the first of them."""
     heads = list(task.heads)
     for head, classes in task.heads.items():
@@ -129,8 +189,6 @@ def _problems(table: pd.DataFrame, labels: pd.DataFrame, task: Task) -> Iterator
     for wanted, name in ((True, "equal"), (False, "different")):
         some = [" = ".join(of[_ID]) for of, equal in zip(groups, is_equal, strict=True) if equal == wanted]
         yield _listed(f"groups of images with the same pixels and {name} labels", some)
-    yield _listed("images without a label", table[_ID][(table[heads] < 0).any(axis=1)].tolist())
-    yield _listed("labels without an image", labels.index[~labels.index.isin(table[_ID])].tolist())
 
 
 def _listed(what: str, some: Sequence[str]) -> str:

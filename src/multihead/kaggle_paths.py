@@ -11,12 +11,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from multihead.archives import files_in_archives, table_path
 from multihead.errors import UserError
+from multihead.file_names import IMAGE_SUFFIXES, is_left_by_system
 
-IMAGE_SUFFIXES = {  # of what OpenCV decodes
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".gif", ".webp"),
-    *(".avif", ".tif", ".tiff", ".pgm", ".ppm"),
-}
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
 MODEL_DEPTH = 7  # input/models/<owner>/<model>/<framework>/<variation>/<version>/<folder of an unpacked archive>
 KAGGLE = Path("/kaggle")
@@ -70,13 +68,25 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
     raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown or f'{top}, which is not there'}")
 
 
-def matching(folder: Path, pattern: str) -> Iterator[Path]:
-    """Yield the paths in a folder that match a glob pattern; the case of an image's suffix does not count."""
+def matching(folder: Path, pattern: str) -> Iterator[str]:
+    """Yield the files in a folder that match a glob pattern, as paths below it, those that the system left there apart.
+
+    The case of an image's suffix does not count. Where there is no file, those in a zip that lies in its place count,
+    and a table that is packed (archives.py).
+    """
     suffix = Path(pattern).suffix
+    either = pattern
     if suffix.lower() in IMAGE_SUFFIXES:
-        either = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
-        pattern = pattern.removesuffix(suffix) + either
-    return folder.glob(pattern)
+        either = pattern.removesuffix(suffix) + "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
+    is_any = False
+    for path in folder.glob(either):
+        name = path.relative_to(folder)
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES  # not asked after: there may be 100,000, on a slow disk
+        if not any(map(is_left_by_system, name.parts)) and (is_image or path.is_file()):
+            is_any = True
+            yield name.as_posix()
+    if not is_any:
+        yield from files_in_archives(folder, pattern)
 
 
 def find_everywhere(file: str, working: Path) -> list[Path]:
@@ -104,8 +114,9 @@ def _named(given: str) -> Path:
 def _holds(folder: Path, name: str) -> bool:
     """Tell whether a folder holds a file of that name or pattern; a folder that matches, as one does */*, is none."""
     if not _is_pattern(name) and Path(name).suffix.lower() not in IMAGE_SUFFIXES:
-        return (folder / name).is_file()  # glob lists the folder even for a plain name, from Python 3.12 on
-    return any(path.is_file() for path in matching(folder, name))
+        # glob lists the folder even for a plain name, from Python 3.12 on
+        return (folder / name).is_file() or table_path(folder / name) is not None
+    return any(True for _ in matching(folder, name))
 
 
 def _is_pattern(name: str) -> bool:
@@ -144,4 +155,5 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 def _folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder, sorted. No file is asked after one by one: there may be 100,000 images."""
     with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
+        names = sorted(entry.name for entry in entries if not is_left_by_system(entry.name) and entry.is_dir())
+    return [folder / name for name in names]

@@ -1,4 +1,9 @@
-"""Columns of pixels as uint8, whatever type a table gives them, and what reading such a table can raise."""
+"""Columns of pixels: which they are, whatever a table calls them, and their values as uint8, whatever their type."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -8,8 +13,55 @@ from numpy.typing import NDArray
 READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
+NUMBERED = re.compile(r"(\D*?)(\d+)(?:([xX_,:. -])(\d+))?")
+
+
 class PixelError(ValueError):
     """A column holds something that is no pixel."""
+
+
+def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int]) -> list[str]:
+    """Return the columns of pixels in row-major order, () where no column is one.
+
+    They are called the same but for a number from 0 or 1 on ("0", "pixel0", "px_1"), or for two ("1x1": row and column
+    of a gray image). Raises PixelError where some are missing, or there are more.
+    """
+    found: dict[tuple[str, str], dict[tuple[int, ...], str]] = defaultdict(dict)
+    for name in names:
+        numbered = NUMBERED.fullmatch(name)
+        if numbered:
+            word, first, between, second = numbered.groups()
+            found[word, between or ""][int(first), *([int(second)] if between else [])] = name
+    height, width, channels = image_shape
+    wanted = math.prod(image_shape)
+    _, columns = max(found.items(), key=lambda item: (len(item[1]) == wanted, len(item[1])), default=(("", ""), {}))
+    if len(columns) < min(wanted, 2):
+        return []
+    is_by_row = len(next(iter(columns))) == 2
+    start = min(min(columns), default=0)
+    if is_by_row:
+        places: list[tuple[int, ...]] = [
+            (start + row, start + column) for row in range(height) for column in range(width * channels)
+        ]
+    else:
+        places = [(number,) for number in range(min(start, 1), min(start, 1) + wanted)]
+    example = min(columns.items())[1]
+    missing = next((place for place in places if place not in columns), None)
+    if missing:
+        name = re.sub(r"\d+", "{}", example).format(*missing)
+        raise PixelError(
+            f"no column {name!r}; expected {wanted} pixels, and {len(columns)} are called like {example!r}"
+        )
+    if len(columns) > wanted:
+        name = next(name for place, name in sorted(columns.items()) if place not in places)
+        last = columns[places[-1]]
+        raise PixelError(f"has a column {name!r}; expected {wanted} pixels, {example!r} to {last!r}, only")
+    return [columns[place] for place in places]
+
+
+def is_numbered(name: str) -> bool:
+    """Tell whether a column is called as one of pixels may be."""
+    return NUMBERED.fullmatch(name) is not None
 
 
 def columns_as_uint8(table: pl.DataFrame) -> NDArray[np.uint8]:

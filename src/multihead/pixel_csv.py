@@ -1,86 +1,140 @@
-"""CSV files of pixels: a row per image, a column per pixel, named "pixel" and its number in row-major order."""
+"""CSV files of pixels: a row per image, with a column per pixel, or all of them in one cell."""
 
-import gzip
 import math
 import re
-import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.errors import UserError, first_line
-from multihead.labels import read_table, row_numbers
-from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8
+from multihead.errors import UserError, first_line, listed, shortened
+from multihead.labels import ids_in, label_columns_there, labels_in
+from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8, pixel_columns
+from multihead.shards import PixelMemory, Shard, TablePart
+from multihead.tables import Table
 from multihead.tasks import Task
 
-PIXEL = re.compile(r"(?:pixel)?(\d+)")
-BLANK_LINES = re.compile(rb"\n(?:[ \t\r]*(?:\n|\Z))+")
+EXPECTED = "whole numbers from 0 to 255"
+NUMBERS = re.compile(r"[\[({]?[\d.,;\s]+[\])}]?")  # of a cell that holds all pixels of an image
+BETWEEN_NUMBERS = str.maketrans(dict.fromkeys("[](){},;", " "))
 
 
-def count_rows(path: Path) -> int:
-    """Return the number of images in a file: its lines but for the header and blank ones."""
-    try:
-        return int(pl.scan_csv(_content(path)).select(pl.len()).collect().item())
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: not a readable CSV file ({first_line(error)})") from error
+@dataclass(frozen=True)
+class PixelCsv(TablePart):
+    """One file.
 
-
-def read_ids(path: Path, task: Task) -> list[str]:
-    """Return one file's ids without its pixels; UserError for a damaged file, or one without the id column."""
-    if not task.id_column:
-        return row_numbers(count_rows(path)).tolist()
-    return read_table(path, [task.id_column])[task.id_column].tolist()
-
-
-def read_images(path: Path, task: Task) -> tuple[list[str], NDArray[np.uint8]]:
-    """Return one file's ids and images, uint8 (n, H, W, c); without an id column the rows are numbered from 1.
-
-    Columns are taken by name, blank lines passed over. Raises UserError for a damaged file, another number of pixel
-    columns, a gap in their numbers, or pixels that are no whole numbers from 0 to 255.
+    likely_ids, there: what tells its column of ids, as labels.ids_in takes them. is_alone: whether it is the only one
+    of its kind, so that its rows may be numbered.
     """
-    expected = math.prod(task.image_shape)
+
+    path: Path
+    task: Task
+    likely_ids: Sequence[str] = ()
+    there: Sequence[str] | None = None
+    is_alone: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def ids(self) -> pd.Index:
+        """Return the ids in the file, numbers where no column could hold any; UserError where it is damaged."""
+        table = Table(self.path)
+        return self._ids_in(table, _pixels_in(table, self.task.image_shape))
+
+    def labels(self) -> pd.DataFrame:
+        """Return the class indices in the file itself: index image id (str), one int64 column per head.
+
+        Raises UserError as labels.labels_in does.
+        """
+        table = Table(self.path)
+        return labels_in(table, self.task, self._ids_in(table, _pixels_in(table, self.task.image_shape)))
+
+    def read(self, image_shape: tuple[int, int, int], memory: PixelMemory, *, is_train: bool) -> Shard:
+        """Return the chosen images; blank lines are passed over.
+
+        Raises UserError for a damaged file, another number of pixels, a gap in the numbers of their columns, or pixels
+        that are no whole numbers from 0 to 255.
+        """
+        del memory, is_train
+        table = Table(self.path)
+        columns = _pixels_in(table, image_shape)
+        ids = self._ids_in(table, columns)
+        try:
+            if len(columns) < math.prod(image_shape):
+                pixels = _pixels_of_cells(table.text(columns)[columns[0]].tolist(), math.prod(image_shape))
+            else:
+                content, separator = table.for_polars(), table.separator
+                cells = pl.read_csv(content, separator=separator, infer_schema_length=None, columns=columns)
+                pixels = _pixels_of_columns(cells, columns)
+        except READ_ERRORS as error:
+            raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
+        except PixelError as error:
+            raise UserError(f"{self.path}: {error}") from error
+        if len(pixels) != len(ids):
+            raise UserError(f"{self.path}: damaged: {len(pixels)} rows of pixels for {len(ids)} ids")
+        rows, chosen, passed_over = self.chosen_rows(ids)
+        kept = pixels if len(rows) == len(ids) else pixels[rows]
+        return Shard(chosen, kept.reshape(-1, *image_shape), passed_over=passed_over)
+
+    def _ids_in(self, table: Table, pixels: Sequence[str]) -> pd.Index:
+        others = {*pixels, *label_columns_there(table, self.task)}
+        ids = ids_in(table, others, self.likely_ids, self.there)
+        if ids.name is None and not self.is_alone:
+            raise UserError(f"{self.path}: no column of ids; without one there may be one file")
+        return ids
+
+
+def _pixels_in(table: Table, image_shape: tuple[int, int, int]) -> list[str]:
+    """Return the columns of pixels in row-major order, or the one column whose cells hold all of an image's."""
+    wanted = math.prod(image_shape)
     try:
-        as_text = {task.id_column: pl.String} if task.id_column else None
-        table = pl.read_csv(_content(path), infer_schema_length=None, schema_overrides=as_text)
-        names = sorted(filter(PIXEL.fullmatch, table.columns), key=_number)
-        if len(names) != expected:
-            raise UserError(f"{path}: {len(names)} pixel columns; expected {expected}, as pixel0 or pixel1 and so on")
-        _refuse_gap(names, path)
-        if task.id_column and task.id_column not in table.columns:
-            raise UserError(f"{path}: no column {task.id_column}")
-        for name in names:
-            if not table[name].dtype.is_numeric():
-                raise PixelError(f"column {name!r} is {table[name].dtype}; expected whole numbers from 0 to 255")
-        pixels = np.ascontiguousarray(columns_as_uint8(table.select(names)).T)
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: damaged: {first_line(error)}") from error
+        columns = pixel_columns(table.names, image_shape)
     except PixelError as error:
-        raise UserError(f"{path}: {error}") from error
-    ids = table[task.id_column].fill_null("").to_list() if task.id_column else row_numbers(len(pixels)).tolist()
-    return ids, pixels.reshape(-1, *task.image_shape)
+        raise UserError(f"{table.path}: {error}") from error
+    if columns:
+        return columns
+    cells = {name: _numbers(cell) for name, cell in table.first_row.items() if NUMBERS.fullmatch(cell)}
+    whole = [name for name, numbers in cells.items() if len(numbers) == wanted]
+    if not whole:
+        raise UserError(f"{table.path}: no columns of pixels, and no cells of {wanted}; it has {listed(table.names)}")
+    return whole[:1]
 
 
-def _content(path: Path) -> bytes:
-    """Return a CSV file without its blank lines, of which polars would make rows; UserError where it is damaged."""
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            return BLANK_LINES.sub(b"\n", file.read())
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: damaged: {first_line(error)}") from error
+def _pixels_of_columns(cells: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.uint8]:
+    """Return uint8 (n, pixels) of a table with a column per pixel."""
+    for name in columns:
+        if cells[name].dtype == pl.String:  # a space stands before its numbers, or it holds something else
+            numbers = cells[name].str.strip_chars().cast(pl.Float64, strict=False)
+            other = cells[name].filter(numbers.is_null() & cells[name].is_not_null())
+            if len(other):
+                raise PixelError(f"column {name!r} holds {shortened(other[0])}; expected {EXPECTED}")
+            cells = cells.with_columns(numbers.alias(name))
+        elif not cells[name].dtype.is_numeric():
+            raise PixelError(f"column {name!r} is {cells[name].dtype}; expected {EXPECTED}")
+    return np.ascontiguousarray(columns_as_uint8(cells.select(columns)).T)
 
 
-def _number(column: str) -> int:
-    return int(column.removeprefix("pixel"))
+def _pixels_of_cells(cells: Sequence[str], wanted: int) -> NDArray[np.uint8]:
+    """Return uint8 (n, pixels) of n cells with all pixels of an image in row-major order."""
+    pixels = np.empty((len(cells), wanted), np.uint8)
+    for row, cell in enumerate(cells):
+        numbers = _numbers(cell) if NUMBERS.fullmatch(cell) else np.empty(0)
+        if len(numbers) != wanted:
+            raise PixelError(f"row {row + 2}: {len(numbers)} numbers in {shortened(cell)}; expected {wanted}")
+        if ((numbers < 0) | (numbers > 255) | (numbers != np.round(numbers))).any():
+            raise PixelError(f"row {row + 2}: holds {numbers.min():g} to {numbers.max():g}; expected {EXPECTED}")
+        pixels[row] = numbers
+    return pixels
 
 
-def _refuse_gap(names: Sequence[str], path: Path) -> None:
-    """Raise UserError where pixel columns are not numbered from 0 or 1 on, each number once."""
-    numbers = set(map(_number, names))
-    first = 0 if 0 in numbers else 1
-    for number in range(first, first + len(names)):
-        if number not in numbers:
-            name = f"pixel{number}" if names[0].startswith("pixel") else number
-            raise UserError(f"{path}: no column {name}; expected {len(names)} pixel columns, numbered without a gap")
+def _numbers(cell: str) -> NDArray[np.float64]:
+    return np.fromstring(cell.translate(BETWEEN_NUMBERS), np.float64, sep=" ")

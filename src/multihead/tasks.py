@@ -6,20 +6,22 @@ A task of one's own is a task.toml beside settings.toml, its keys those of Task.
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from multihead.architectures import BACKBONES
-from multihead.errors import UserError
+from multihead.errors import UserError, listed, shortened
 
 Label = int | str
 
 TASK_FILE = "task.toml"
+PLACEHOLDER = r"\{\w+\}"  # in a pattern of files, for the class of the head of that name
 READERS = ("wide parquet", "pixel csv", "image files")
 SCORES = ("macro recall", "accuracy")
 CROPS = ("ink", "padded", "none")
+BACKGROUNDS = ("", "white", "black")
 FOLDS = 5  # of a task without test files
 LEADS_OUT = r"^[/~]|^[A-Za-z]:|\\|(^|/)\.\.(/|$)"  # of the data folder, on any system
 _OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
@@ -40,15 +42,23 @@ class Task:
     image_shape: (height, width, channels) of an image; 3 channels are red, green, blue. Image files of any size are
         stretched to it; those that are not cropped, to ModelSettings.image_size instead.
     heads: for each head, in the order used everywhere, the tuple of its class labels. Arrays of
-        labels hold indices into that tuple.
+        labels hold indices into that tuple. columns: for a head whose column in the tables has another name, that. A
+        task.toml writes both as one table: head = { column = "Its column", classes = [...] }. A table without the
+        column may have one for each class instead, which says 1 or 0.
     train_files, test_files: glob patterns below the data folder. Without test_files a fifth of the train images,
         drawn evenly over the classes, of several heads over their combinations, takes their place (ModelSettings.fold).
-    labels_file: a table of train labels, a column per head. Without it they are in the train files: columns of a pixel
-        CSV, or the folder that an image file lies in. class_folders: what such a folder stands for, if not its name.
-    id_column: of that table, and of files that are tables themselves; it holds file names where the images are files,
-        with their suffix unless id_has_suffix is False.
-        Without it the rows of a table are numbered from 1, and an image file's id is its path below the data folder.
-    sample_submission: whose rows a submission has; without it, predictions.csv has a row per image.
+    labels_file: a table of train labels, a column per head; the images to train on are those that it names. Without it
+        the labels are in the train files: columns of a pixel CSV, or the paths of image files. There the pattern has a
+        head's name in braces where its class stands, "train/{label}.*.jpg"; without braces it is the last folder that
+        the pattern leaves open, "train/*/images/*". class_folders: what such a name stands for, if not its class.
+    id_column: the column of ids in any table, where its name leaves a doubt: it is looked for in each by its name, that
+        in the sample, and its values. The ids of image files are their names or paths; of those that no table names,
+        the name, with its suffix unless id_has_suffix is False, or without an id_column the path below the data folder.
+        Only where no column could hold ids are the rows of a table numbered.
+    sample_submission: whose rows a submission has, and so the images to predict; without it, predictions.csv has a row
+        per image.
+    background: what transparent image files are laid on, "white" or "black"; if not said white, or black where light
+        ink is cropped. bits: how many of 16-bit image files are in use; if not said, those of the train images.
     score: the mean over a head's classes of the recall, or the share of images that are right; score_weights: how much
         each head's counts.
     dark_ink: True where ink is darker than paper. crop: what ModelSettings.crop is if not set.
@@ -70,6 +80,7 @@ class Task:
     dataset: str = ""
     test_files: str = ""
     labels_file: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
     class_folders: Mapping[str, str] = field(default_factory=dict)
     id_column: str = ""
     id_has_suffix: bool = True
@@ -78,6 +89,8 @@ class Task:
     score_weights: Mapping[str, float] = field(default_factory=dict)
     dark_ink: bool = False
     crop: str = "none"
+    background: str = ""
+    bits: int = 0
     has_hidden_test: bool = False
     hidden_images: int = 0
     gpu_minutes: float = 720
@@ -93,12 +106,18 @@ class Task:
 
     @property
     def files_to_train(self) -> list[str]:
-        return [name for name in (self.train_files, self.labels_file) if name]
+        return [glob_of(name) for name in (self.train_files, self.labels_file) if name]
 
     @property
     def files_to_predict(self) -> list[str]:
         images = [self.test_files] if self.test_files else self.files_to_train  # a fifth is drawn by their labels
-        return [name for name in (*images, self.sample_submission) if name]
+        return [glob_of(name) for name in (*images, self.sample_submission) if name]
+
+    @property
+    def background_value(self) -> int:
+        """The gray value, 0 to 255, that transparent images are laid on."""
+        is_light_ink = not self.dark_ink and self.crop in ("ink", "padded")
+        return 0 if self.background == "black" or (not self.background and is_light_ink) else 255
 
     @property
     def slug(self) -> str:
@@ -188,6 +207,39 @@ ANIMALS = Task(
 TASKS: Mapping[str, Task] = {task.name: task for task in (BENGALI, DIGITS, FASHION, SIGNS, ANIMALS)}
 
 
+def glob_of(pattern: str) -> str:
+    """Return a pattern of files for a search, without heads in braces."""
+    return re.sub(PLACEHOLDER, "*", pattern)
+
+
+def path_names(pattern: str, names: Mapping[str, Sequence[str]]) -> re.Pattern[str]:
+    """Return a pattern of files as a regular expression with a group for each head that it places, by the head's name.
+
+    names: for each head, what may stand in its place; if none, anything. Without braces, the only head stands where
+    the last folder is left open.
+    """
+    folders = pattern.split("/")
+    is_open = [number for number, folder in enumerate(folders[:-1]) if re.search(r"[*?[]", folder)]
+    if len(names) == 1 and is_open and not re.search(PLACEHOLDER, pattern):
+        folders[is_open[-1]] = "{" + next(iter(names)) + "}"
+    text = ""
+    for piece in re.split(r"(\{\w+\}|\*|\?|\[[^]]+\])", "/".join(folders)):
+        if piece.startswith("{") and piece.strip("{}") in names:
+            head = piece.strip("{}")
+            known = "|".join(map(re.escape, sorted(names[head], key=len, reverse=True)))
+            text += f"(?P<{head}>{known or '[^/]+?'})"
+        else:
+            text += {"*": "[^/]*", "?": "[^/]"}.get(piece) or (
+                piece.replace("[!", "[^") if piece.startswith("[") else re.escape(piece)
+            )
+    return re.compile(text, re.IGNORECASE)
+
+
+def heads_in(pattern: str) -> list[str]:
+    """Return the heads that a pattern of files has in braces."""
+    return [found.strip("{}") for found in re.findall(PLACEHOLDER, pattern)]
+
+
 def task_by_name(name: str) -> Task:
     """Return the task of that name; UserError lists the known ones."""
     if name not in TASKS:
@@ -212,11 +264,12 @@ def read_task(path: Path) -> Task:
 def task_from(values: Mapping[str, Any], source: str) -> Task:
     """Return a task from plain values, of TOML or JSON; the inverse of task_dict."""
     known = {of.name: of for of in fields(Task)}
+    values = _with_columns(values)
     for key, value in values.items():
         if key not in known:
             raise UserError(f"{source}: {key} is not known; one of {', '.join(known)}")
         if not _RULES[key][0](value):
-            raise UserError(f"{source}: {key} = {value!r}; expected {_RULES[key][1]}")
+            raise UserError(f"{source}: {key} = {shortened(repr(value))}; expected {_RULES[key][1]}")
     for key, of in known.items():
         if key not in values and of.default is MISSING and of.default_factory is MISSING:
             raise UserError(f"{source}: no {key}; expected {_RULES[key][1]}")
@@ -232,7 +285,7 @@ def task_dict(task: Task) -> dict[str, Any]:
     """Return a task as plain values for JSON."""
     values = {of.name: getattr(task, of.name) for of in fields(Task)}
     heads = {head: list(labels) for head, labels in task.heads.items()}
-    maps = {key: dict(values[key]) for key in ("class_folders", "score_weights")}
+    maps = {key: dict(values[key]) for key in ("columns", "class_folders", "score_weights")}
     return values | maps | {"heads": heads, "image_shape": list(task.image_shape)}
 
 
@@ -245,6 +298,19 @@ def what_answers_depend_on(task: Task | Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in _OF_THE_SUBMISSION}
 
 
+def _with_columns(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a task's values with heads that name their column, { column = "...", classes = [...] }, as two keys."""
+    heads = values.get("heads")
+    if not isinstance(heads, Mapping):
+        return values
+    tables = {head: table for head, table in heads.items() if isinstance(table, Mapping)}
+    if not all(table.keys() == {"column", "classes"} for table in tables.values()):
+        return values
+    columns = {head: table["column"] for head, table in tables.items()}
+    classes = {head: table["classes"] for head, table in tables.items()}
+    return {**values, "heads": {**heads, **classes}} | ({"columns": columns} if columns else {})
+
+
 def _may_have_hidden_test(values: Mapping[str, Any]) -> bool:
     """Tell whether a task that does not say so is taken to have a hidden test."""
     of_a_code_competition = ("competition", "test_files", "sample_submission")
@@ -252,23 +318,19 @@ def _may_have_hidden_test(values: Mapping[str, Any]) -> bool:
 
 
 def _refuse_contradictions(task: Task, source: str) -> None:
-    for key in task.score_weights:
-        if key not in task.heads:
-            raise UserError(f"{source}: score_weights names {key}, which is none of the heads {', '.join(task.heads)}")
+    for name in ("score_weights", "columns"):
+        for key in getattr(task, name):
+            if key not in task.heads:
+                raise UserError(f"{source}: {name} names {key}, which is none of the heads {listed(task.heads)}")
     if bool(task.competition) == bool(task.dataset):
         raise UserError(f"{source}: expected either a competition or a dataset")
     if task.hidden_images and not task.has_hidden_test:
         raise UserError(f"{source}: hidden_images = {task.hidden_images}, but has_hidden_test = false")
-    if task.reader == "wide parquet" and not (task.labels_file and task.id_column and task.test_files):
-        raise UserError(f"{source}: wide parquet needs an id_column, a labels_file and test_files")
+    if task.reader == "wide parquet" and not (task.labels_file and task.test_files):
+        raise UserError(f"{source}: wide parquet needs a labels_file and test_files")
     if task.reader != "image files" and not task.test_files:
         raise UserError(f"{source}: no test_files; only of image files can a fifth take their place")
-    if task.labels_file and not task.id_column:
-        raise UserError(f"{source}: labels_file without id_column; whose labels are its rows?")
-    if task.reader == "image files" and not task.labels_file and len(task.heads) > 1:
-        raise UserError(
-            f"{source}: a folder names one class, but there are {len(task.heads)} heads; name a labels_file"
-        )
+    _refuse_places(task, source)
     for head, labels in task.heads.items():
         if head in _TAKEN or head in BACKBONES or head.removesuffix("_loss") in task.heads.keys() - {head}:
             raise UserError(
@@ -281,6 +343,23 @@ def _refuse_contradictions(task: Task, source: str) -> None:
             )
         if not labels or len(set(labels)) < len(labels) or len({type(label) for label in labels}) > 1:
             raise UserError(f"{source}: heads.{head}: expected different labels, all numbers or all texts")
+
+
+def _refuse_places(task: Task, source: str) -> None:
+    """Raise UserError where patterns of files do not say where the classes stand, or say so of what is no head."""
+    for pattern in (task.train_files, task.test_files):
+        placed = heads_in(pattern)
+        for head in placed:
+            if head not in task.heads or task.reader != "image files" or placed.count(head) > 1:
+                expected = f"each of the heads {listed(task.heads)} at most once, and of image files"
+                raise UserError(f"{source}: {pattern}: holds {{{head}}}; expected {expected}")
+    placed = list(path_names(task.train_files, dict.fromkeys(task.heads, ())).groupindex)
+    missing = [head for head in task.heads if head not in placed]
+    if task.reader == "image files" and not task.labels_file and missing:
+        raise UserError(
+            f"{source}: train_files = {task.train_files!r} does not say where the class of {missing[0]} stands; write "
+            f"{{{missing[0]}}} in its place, or name a labels_file"
+        )
 
 
 def _is_text(value: Any) -> bool:
@@ -335,7 +414,7 @@ _RULES: Mapping[str, tuple[Any, str]] = {
     "image_shape": (_is_shape, "height, width and channels, 1 or 3"),
     "heads": (
         _is_heads,
-        "names of letters, digits and _, each with a list of class labels",
+        "names of letters, digits and _, each with a list of class labels, or { column = ..., classes = [...] }",
     ),
     "train_files": (lambda value: _PATTERN[0](value) and bool(value), _PATTERN[1]),
     "competition": _TEXT,
@@ -349,6 +428,9 @@ _RULES: Mapping[str, tuple[Any, str]] = {
     "score": (lambda value: value in SCORES, f"one of {', '.join(SCORES)}"),
     "score_weights": (_is_weights, "a table of finite numbers over 0"),
     "dark_ink": _BOOL,
+    "columns": (_maps_to(str), "a table of texts"),
+    "background": (lambda value: value in BACKGROUNDS, "white or black"),
+    "bits": (lambda value: type(value) is int and (value == 0 or 8 <= value <= 16), "8 to 16, or 0 to find out"),
     "crop": (lambda value: value in CROPS, f"one of {', '.join(CROPS)}"),
     "has_hidden_test": _BOOL,
     "hidden_images": (lambda value: type(value) is int and value >= 0, "a whole number, at least 0"),

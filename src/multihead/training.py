@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 
 from multihead.checkpoint import CHECKPOINT_FILE, Checkpoint, restore, save_checkpoint, versions
 from multihead.crop_store import CropStore, crops_ahead
+from multihead.datasets import images_to_train
 from multihead.devices import device_name
-from multihead.errors import OutOfTimeError, UserError
+from multihead.errors import OutOfTimeError, UserError, listed
 from multihead.generator import Draw, TrainBatches, random_for
 from multihead.inference import images_per_second, predict_probabilities
 from multihead.kaggle_paths import find_everywhere
@@ -35,7 +37,7 @@ from multihead.record import HeldOut, Samples, copy_record, make_record, no_harm
 from multihead.resume import checkpoints_to_go_on_from, differing, identity_of, in_words
 from multihead.schedule import TrainingState
 from multihead.settings import ModelSettings, RunSettings, settings_dict
-from multihead.shards import Shard, count_rows, labels_with_images, read_labels, shards_to_train
+from multihead.shards import Shard
 from multihead.tasks import Task, what_answers_depend_on
 from multihead.validation import choose_validation
 from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, Manifest, copy_weights, read_manifest, save_weights
@@ -68,10 +70,11 @@ class Trainer:
     """One training, from the shards of a competition folder to the weights in a working folder."""
 
     def __init__(self, task: Task, model: ModelSettings, run: RunSettings, data: Path, working: Path) -> None:
-        self.task, self.model, self.run, self.working = task, model, run, working
-        self.files = shards_to_train(data, model.as_read(task), model.fold)
-        self.images = sum(count_rows(file, task) for file in self.files)  # a damaged table shows now, not in an hour
-        self.labels = labels_with_images(self.files, task, read_labels(data, task, model.fold))
+        images = images_to_train(data, model.as_read(task), model.fold)  # a damaged table shows now, not in an hour
+        for warning in images.warnings():
+            say(f"warning: {warning}")
+        self.task, self.model, self.run, self.working = replace(task, bits=images.task.bits), model, run, working
+        self.files, self.labels, self.images = images.parts, images.labels, len(images.labels)
         self.held_out = choose_validation(self.labels, run)
         self.train_images = int((~self.held_out).sum())
         self.network = build_model(model, task)
@@ -270,6 +273,7 @@ class Trainer:
         """Read, crop and store each shard, the next one while the caller works; yield its number."""
         crops = crops_ahead(self.files, self.task, [self.model], self.labels, deadline=self.deadline)
         for number, ((shard,), _) in enumerate(crops):
+            _refuse_blank(shard, self.files[number].name, self.task)
             store.save(number, shard)
             self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number
@@ -485,6 +489,19 @@ class Trainer:
             save_record(
                 self.working, make_record(self.state.saved_sha256, settings_dict(self.run), held_out, self._samples)
             )
+
+
+def _refuse_blank(shard: Shard, name: str, task: Task) -> None:
+    """Raise UserError where most of a shard's images have one value all over: there is nothing to learn from them."""
+    if not shard.blank:
+        return
+    problem = f"{name}: {len(shard.blank)} of {len(shard.ids)} images are blank: {listed(shard.blank)}"
+    if 2 * len(shard.blank) > len(shard.ids):
+        if task.reader == "image files":
+            ground = "white" if task.background_value else "black"
+            problem += f"; if they are transparent, they were laid on {ground}: background in the task says on what"
+        raise UserError(problem)
+    say(f"warning: {problem}")
 
 
 def _create_variables(network: Any) -> None:

@@ -158,6 +158,7 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
         raise UserError(f"{weights}: SHA-256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...")
     built_in = TASKS.get(manifest.task.name)
     if built_in:
+        built_in = replace(built_in, bits=manifest.task.bits)  # which the train images decide
         if what_answers_depend_on(manifest.task) != what_answers_depend_on(built_in):
             raise UserError(f"{path}: its task {manifest.task.name} is not what this version calls so")
         manifest = replace(manifest, task=built_in)

@@ -4,88 +4,109 @@ A file has tens of thousands of columns and a single row group, so it is read in
 into its place in one array while the next is decoded.
 """
 
-import math
-import mmap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
 from multihead.background import in_background
-from multihead.errors import UserError, first_line
-from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8
-from multihead.tasks import Task
+from multihead.errors import UserError, first_line, listed
+from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8, is_numbered, pixel_columns
+from multihead.shards import PixelMemory, Shard, TablePart
+from multihead.tables import id_column
 
 BYTES_PER_CHUNK = 40_000_000  # that are decoded at a time: fewer cost time, more cost memory
 COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each page of the images too often
 
 
-def count_rows(path: Path) -> int:
-    """Return the number of images in a shard, from the file's footer alone."""
-    try:
-        return int(_open(path).select(pl.len()).collect().item())
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: damaged: {first_line(error)}") from error
+@dataclass(frozen=True)
+class WideParquet(TablePart):
+    """One file. likely_ids: names that its column of ids may have, the likeliest first."""
+
+    path: Path
+    likely_ids: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def ids(self) -> pd.Index:
+        """Return the ids in the file; UserError where it is damaged, has no column of them, or an empty one."""
+        return self._ids_in(_open(self.path))
+
+    def read(self, image_shape: tuple[int, int, int], memory: PixelMemory, *, is_train: bool) -> Shard:
+        """Return the chosen images, put into `memory` over those of the file before.
+
+        Columns are taken by name: whatever else a copy of the file holds is left alone. Raises UserError for a damaged
+        file, missing pixel columns, or pixels that are no whole numbers from 0 to 255.
+        """
+        del is_train
+        file = _open(self.path)
+        ids = self._ids_in(file)
+        try:
+            pixels, dtypes = _pixels_of(file, image_shape)
+            images = memory.array(len(ids), len(pixels))
+            start = 0
+            bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
+            for table in _chunks_ahead(file, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
+                if table.height != len(ids):
+                    raise PixelError(f"columns of {table.height} values for {len(ids)} ids")
+                _transpose_into(images[:, start : start + table.width], columns_as_uint8(table))
+                start += table.width
+        except READ_ERRORS as error:
+            raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
+        except PixelError as error:
+            raise UserError(f"{self.path}: {error}") from error
+        rows, chosen, passed_over = self.chosen_rows(ids)
+        kept = images if len(rows) == len(ids) else images[rows]
+        return Shard(chosen, kept.reshape(-1, *image_shape), passed_over=passed_over)
+
+    def _ids_in(self, file: pl.LazyFrame) -> pd.Index:
+        schema = file.collect_schema()
+        columns = [name for name in schema if not is_numbered(name)]
+        name = id_column(columns, lambda column: self._texts(file, column), self.likely_ids)
+        if not name:
+            wanted = listed(self.likely_ids[:1]) or "of ids"
+            raise UserError(f"{self.path}: no column {wanted}; it has {listed(schema)}")
+        ids = self._texts(file, name)
+        if "" in ids:
+            raise UserError(f"{self.path}, row {ids.index('') + 1}: {name} is empty")
+        return pd.Index(ids, dtype=str, name=name)
+
+    def _texts(self, file: pl.LazyFrame, column: str) -> list[str]:
+        """Return a column as a person would write it: bytes as the text they are, whole numbers without a point."""
+        try:
+            values = file.select(column).collect()[column]
+            if values.dtype.is_float() or values.dtype.is_decimal():
+                whole = values.cast(pl.Float64).round()
+                if (whole == values.cast(pl.Float64)).all():
+                    values = whole.cast(pl.Int64)
+            if values.dtype == pl.Binary:
+                values = values.cast(pl.String)
+            return ["" if value is None else str(value) for value in values.to_list()]
+        except READ_ERRORS as error:
+            raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
 
 
-def read_ids(path: Path, task: Task) -> list[str]:
-    """Return one file's ids without its pixels; UserError for a damaged file, or one without the id column."""
-    try:
-        return [str(i) for i in _open(path).select(task.id_column).collect()[task.id_column]]
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: damaged: {first_line(error)}") from error
-
-
-class PixelMemory:
-    """Memory for the full images of one shard, used for one after the other: most of reading was finding new pages.
-
-    The pages are of the usual size: NumPy asks for large ones, and a virtual machine takes seconds to find 1.6 GB.
-    They are found all at once where the system can: one by one, as they are first used, costs half as much again.
-    """
-
-    _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 1)
-
-    def array(self, rows: int, columns: int) -> NDArray[np.uint8]:
-        """Return uint8 (rows, columns) of any content; it is the same memory each time, or more of it."""
-        if len(self._memory) < rows * columns:
-            self.release()  # or both would be there at once
-            self._memory = mmap.mmap(-1, rows * columns, flags=self._FLAGS)
-        return np.frombuffer(self._memory, np.uint8, rows * columns).reshape(rows, columns)
-
-    def release(self) -> None:
-        """Let go of the memory; what array returned stays valid."""
-        self._memory = mmap.mmap(-1, 1)
-
-
-def read_images(path: Path, task: Task, memory: PixelMemory) -> tuple[list[str], NDArray[np.uint8]]:
-    """Return one file's ids and full images, uint8 (n, H, W, c), put into `memory` over those of the file before.
-
-    Columns are taken by name: whatever else a copy of the file holds is left alone. Raises UserError for a damaged
-    file, missing pixel columns, or pixels that are no whole numbers from 0 to 255.
-    """
-    file = _open(path)
-    pixels, dtypes = _pixel_columns(file, task, path)
-    try:
-        ids = [str(i) for i in file.select(task.id_column).collect()[task.id_column]]
-        images = memory.array(len(ids), len(pixels))
-        start = 0
-        bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
-        for table in _chunks_ahead(file, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
-            if table.height != len(ids):
-                raise PixelError(f"columns of {table.height} values for {len(ids)} ids")
-            _transpose_into(images[:, start : start + table.width], columns_as_uint8(table))
-            start += table.width
-    except READ_ERRORS as error:
-        raise UserError(f"{path}: damaged: {first_line(error)}") from error
-    except PixelError as error:
-        raise UserError(f"{path}: {error}") from error
-    return ids, images.reshape(-1, *task.image_shape)
+def _pixels_of(file: pl.LazyFrame, image_shape: tuple[int, int, int]) -> tuple[list[str], set[pl.DataType]]:
+    """Return the names of the pixel columns, in order, and their types."""
+    schema = file.collect_schema()
+    names = pixel_columns(schema.names(), image_shape)
+    if not names:
+        raise PixelError(f"no columns of pixels; it has {listed(schema)}")
+    for name in names:
+        if not schema[name].is_numeric():
+            raise PixelError(f"column {name!r} is {schema[name]}; expected UInt8")
+    return names, {schema[name] for name in names}
 
 
 def _open(path: Path) -> pl.LazyFrame:
@@ -96,21 +117,6 @@ def _open(path: Path) -> pl.LazyFrame:
     except READ_ERRORS as error:
         raise UserError(f"{path}: not a readable parquet file ({first_line(error)})") from error
     return file
-
-
-def _pixel_columns(file: pl.LazyFrame, task: Task, path: Path) -> tuple[list[str], set[pl.DataType]]:
-    """Return the names of the pixel columns, in order, and their types."""
-    schema = file.collect_schema()
-    expected = [str(i) for i in range(math.prod(task.image_shape))]
-    for name in (task.id_column, *expected):
-        if name not in schema:
-            raise UserError(f"{path}: no column {name!r}; expected {task.id_column!r} and '0' to {expected[-1]!r}")
-    if str(len(expected)) in schema:
-        raise UserError(f"{path}: has a column '{len(expected)}'; expected pixels '0' to {expected[-1]!r} only")
-    for name in expected:
-        if not schema[name].is_numeric():
-            raise UserError(f"{path}: column {name!r} is {schema[name]}; expected UInt8")
-    return expected, {schema[name] for name in expected}
 
 
 def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str], at_a_time: int) -> Iterator[pl.DataFrame]:

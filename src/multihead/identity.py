@@ -1,0 +1,109 @@
+"""Which image an id means: tables, files and people spell one name in several ways.
+
+An id is what its table or file says it is. Two spellings mean the same image where they are equal, or else where
+nothing else could be meant by them: see `match`.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from multihead.file_names import without_suffix
+
+NONE, SEVERAL = -1, -2  # in place of a position, both below 0
+
+
+def canonical(name: str) -> str:
+    """Return an id in the one form that others are compared in.
+
+    Accents are one letter each (Unicode's NFC; file systems take them apart), a whole number has no point, a path has
+    plain slashes and does not begin with one.
+    """
+    text = unicodedata.normalize("NFC", name.strip()).replace("\\", "/").removeprefix("./").lstrip("/")
+    whole, point, zeros = text.partition(".")
+    return whole if point and whole.isdecimal() and zeros and not zeros.strip("0") else text
+
+
+def match(wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
+    """Return for each id of `wanted` its position in `there`, int64 (n,), or NONE or SEVERAL where no one is meant.
+
+    there: ids, or paths of files, each different from the others. In turn, for what has no match yet: the same text;
+    the same in canonical form; a suffix in another case; an image's suffix that one of the two lacks; a number with
+    zeros before it. But for the first, a path is also matched by its end. What could mean two of `there` means neither,
+    and of two spellings in `wanted` that would mean the same one neither does.
+    """
+    rows = pd.Index(list(there), dtype=str).get_indexer(pd.Index(list(wanted), dtype=str)).astype(np.int64)
+    left = {number: canonical(wanted[number]) for number in np.flatnonzero(rows == NONE).tolist()}
+    if not left:
+        return rows
+    several: set[int] = set()
+    taken = set(rows.tolist())
+    free = {row: canonical(name) for row, name in enumerate(there) if row not in taken}
+    for digits in (_as_it_is, _without_zeros):
+        for form, form_there in ((_as_it_is, _as_it_is), (_folded, _folded), (_plain, _bare), (_bare, _plain)):
+            found = _found(
+                {number: digits(form(name)) for number, name in left.items()},
+                {row: digits(form_there(name)) for row, name in free.items()},
+            )
+            several |= {number for number, row in found.items() if row == SEVERAL}
+            found = {number: row for number, row in found.items() if row >= 0}
+            spellings = Counter(row for row, _ in {(row, left[number]) for number, row in found.items()})
+            for number, row in found.items():
+                if spellings[row] == 1:
+                    rows[number] = row
+                    del left[number]
+                    free.pop(row, None)
+    rows[[number for number in left if number in several]] = SEVERAL
+    return rows
+
+
+def _found(wanted: Mapping[int, str], there: Mapping[int, str]) -> dict[int, int]:
+    """Return which of `there` is meant by which of `wanted`, by their numbers; "" means nothing."""
+    whole: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for row, text in there.items():
+        if text:
+            whole[text] = row if text not in whole else SEVERAL
+            for end in _ends(text):
+                ends[end] = row if end not in ends else SEVERAL
+    found = {}
+    for number, text in wanted.items():
+        row = whole.get(text, ends.get(text, NONE))
+        found[number] = row if row != NONE else next((whole[end] for end in _ends(text) if end in whole), NONE)
+    return found
+
+
+def _ends(path: str) -> list[str]:
+    """Return what a path ends with, folder by folder, the longest first, without the path itself."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(1, len(parts))]
+
+
+def _folded(name: str) -> str:
+    bare = without_suffix(name)
+    return bare + name[len(bare) :].lower().replace(".jpeg", ".jpg")
+
+
+def _bare(name: str) -> str:
+    return without_suffix(name)
+
+
+def _plain(name: str) -> str:
+    """Return a name that has no image's suffix; of all others nothing."""
+    return name if without_suffix(name) == name else ""
+
+
+def _as_it_is(name: str) -> str:
+    return name
+
+
+def _without_zeros(name: str) -> str:
+    """Return a name that is a number without the zeros before it; of all others nothing."""
+    folder, slash, last = name.rpartition("/")
+    bare = without_suffix(last)
+    return f"{folder}{slash}{int(bare)}{last[len(bare) :]}" if re.fullmatch(r"[0-9]{1,18}", bare) else ""
