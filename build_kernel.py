@@ -25,7 +25,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -72,6 +71,7 @@ from bundler.tasks import (
     task_named,
     trained_task,
 )
+from bundler.text_files import read_toml
 
 HOUSE = Path(__file__).resolve().parent
 PACKAGE = HOUSE / "src" / "multihead"
@@ -470,7 +470,7 @@ def _repeated_competition(data: Path, out: Path, rows: int, image_bytes: int) ->
 
 def _time_budget(overrides: Sequence[str], file: Path) -> float:
     """Return the predict kernel's time budget in minutes, 0 for none; its settings have been checked."""
-    budget = tomllib.loads(file.read_text(encoding="utf-8")).get("run", {}).get("time_budget_minutes", 0)
+    budget = read_toml(file).get("run", {}).get("time_budget_minutes", 0)
     given = [of.partition("=")[2] for of in overrides if of.partition("=")[0].strip() == "time_budget_minutes"]
     return float(given[-1] if given else budget)
 

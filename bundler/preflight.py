@@ -32,6 +32,7 @@ from bundler.metadata import (
 )
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
 from bundler.tasks import TaskFacts, task_named
+from bundler.text_files import has_byte_order_mark, read_toml, text_of
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
 KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
@@ -126,6 +127,9 @@ def _read_metadata(repository: Path, file: str, findings: list[Finding]) -> dict
     except BundlerError as error:
         findings.append(_told(repository, file, error))
         return {}
+    if has_byte_order_mark(repository / file):
+        rule = "begins with a byte order mark, which the kaggle client does not read; "
+        findings.append(Finding(file, "", "", f"{rule}build_kernel.py --owner NAME removes it"))
     found = key_findings(file, metadata)
     findings += found
     return {key: value for key, value in metadata.items() if key not in {finding.key for finding in found}}
@@ -307,7 +311,7 @@ def _model(project: Project) -> Iterator[Finding]:
     file = project.repository / _settings_file("predict")
     if "predict" not in project.settings:
         return
-    given = tomllib.loads(file.read_text(encoding="utf-8")).get("model", {})
+    given = read_toml(file).get("model", {})
     for source, model in _models_to_predict_with(project).items():
         for key in given:
             if (key, given[key]) == ("crop", "task"):  # left to the task, as where it is not given
@@ -434,7 +438,7 @@ def _pairs(project: Project) -> Iterator[Finding]:
 
 def manifest_format(weights: Path) -> int:
     """Return the manifests' format that the package's weights.py reads, itself read as text."""
-    found = re.search(r"^FORMAT = (\d+)$", weights.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(r"^FORMAT = (\d+)$", text_of(weights), re.MULTILINE)
     if not found:
         raise BundlerError(f"{weights}: expected a line FORMAT = NUMBER")
     return int(found[1])

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
 from bundler.inputs import Inputs, ends_of_links, few_to_mount, refuse_to_empty, state_of
 from bundler.tasks import TASK_FILE, TRUTH_FILE
+from bundler.text_files import read_toml
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
 HOUSE = Path(__file__).resolve().parent.parent
@@ -125,7 +125,7 @@ def check_submission(submission: Path, sample: Path) -> int:
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
-    told, wanted = _rows(submission), _rows(sample)
+    told, wanted = _rows(submission), _rows(sample, "utf-8-sig")
     if not wanted:
         raise BundlerError(f"{sample}: is empty")
     if len(told) != len(wanted):
@@ -297,12 +297,12 @@ def _last_words(log: Path) -> str:
 
 
 def _image_imports() -> list[str]:
-    return sorted(tomllib.loads(IMAGE_FILE.read_text(encoding="utf-8"))["imports"])
+    return sorted(read_toml(IMAGE_FILE)["imports"])
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path, encoding: str = "utf-8") -> list[list[str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding=encoding, newline="") as file:
             return list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error

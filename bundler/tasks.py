@@ -4,7 +4,6 @@ import ast
 import csv
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from bundler.errors import BundlerError
 from bundler.metadata import read_object
 from bundler.staging import MANIFEST_FILE
+from bundler.text_files import read_toml, text_of
 
 TASK_FILE = "task.toml"
 TRUTH_FILE = "truth.csv"
@@ -78,7 +78,7 @@ class TaskFacts(NamedTuple):
 
 def built_in_tasks(package: Path) -> dict[str, TaskFacts]:
     """Return the tasks by name that the package's tasks.py builds in."""
-    tree = ast.parse((package / "tasks.py").read_text(encoding="utf-8"))
+    tree = ast.parse(text_of(package / "tasks.py"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     tasks = [{str(k.arg): _plain(k.value) for k in call.keywords} for call in calls]
     return {of["name"]: _facts(of, package / "tasks.py") for of in tasks if {"name", "train_files"} <= of.keys()}
@@ -87,13 +87,13 @@ def built_in_tasks(package: Path) -> dict[str, TaskFacts]:
 def own_task(folder: Path) -> TaskFacts | None:
     """Return the task of the task.toml in a settings file's folder; None where there is none."""
     path = folder / TASK_FILE
-    return _facts(_read_toml(path), path) if path.is_file() else None
+    return _facts(read_toml(path), path) if path.is_file() else None
 
 
 def trained_task(package: Path, settings: Path, overrides: Iterable[str] = ()) -> TaskFacts:
     """Return the task of a training with a settings file and `key=value` overrides."""
     given = [of.partition("=")[2].strip() for of in overrides if of.partition("=")[0].strip() == "task"]
-    model = _read_toml(settings).get("model", {})
+    model = read_toml(settings).get("model", {})
     if not isinstance(model, dict):
         raise BundlerError(f"{settings}: model = {model!r}; expected a line [model] with keys below it")
     return task_named(package, settings, str(given[-1] if given else model.get("task", "")))
@@ -169,13 +169,6 @@ def _plain(node: ast.expr) -> Any:
     if isinstance(node, ast.Tuple):
         return tuple(map(_plain, node.elts))
     return node.value if isinstance(node, ast.Constant) else None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundlerError(f"{path}: not TOML ({error})") from error
 
 
 def _header(path: Path) -> set[str]:

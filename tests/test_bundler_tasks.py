@@ -21,6 +21,7 @@ from multihead import tasks
 from multihead.tasks import TASKS, read_task, task_dict
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
+from tests.test_text_files import FORMS
 
 PACKAGE = HOUSE / "src" / "multihead"
 
@@ -106,6 +107,13 @@ def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, tex
         trained_task(PACKAGE, settings)
     assert str(error.value).startswith(f"{settings}: {told}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_settings_and_tasks_are_read_as_meant_however_an_editor_saved_them(settings: Path, form: str) -> None:
+    settings.with_name("task.toml").write_bytes(FORMS[form](LEAVES))
+    settings.write_bytes(FORMS[form]('[model]\ntask = "leaves"\n'))
+    assert trained_task(PACKAGE, settings).name == "leaves"
 
 
 def test_the_task_of_weights_is_that_of_their_manifest(tmp_path: Path) -> None:

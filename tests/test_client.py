@@ -100,6 +100,16 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_client_does_not_read_metadata_with_a_mark(kaggle: Kaggle, kernel: Path, dataset: Path) -> None:
+    for push, path in (
+        (client.push_kernel, kernel / "kernel-metadata.json"),
+        (lambda folder: client.push_dataset(folder, "new"), dataset / "dataset-metadata.json"),
+    ):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+        with pytest.raises(ClientError, match="Unexpected UTF-8 BOM"):
+            push(path.parent)
+
+
 def test_the_whole_way_to_a_score(
     house: Path, kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

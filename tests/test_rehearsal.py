@@ -680,6 +680,12 @@ def test_a_good_submission_is_counted(tmp_path: Path) -> None:
     assert check_submission(tmp_path / "submission.csv", sample) == 2
 
 
+def test_a_byte_order_mark_in_the_sample_is_no_part_of_its_header(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission.csv").write_text("row_id,target\na,0\n", encoding="utf-8-sig")
+    (tmp_path / "submission.csv").write_text("row_id,target\na,7\n")
+    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv") == 1
+
+
 def test_an_answer_need_not_be_of_the_placeholder_s_kind(tmp_path: Path) -> None:
     (tmp_path / "sample_submission.csv").write_text("file,species,level\na,0,0\n")
     (tmp_path / "submission.csv").write_text("file,species,level\na,oak,-1\n")

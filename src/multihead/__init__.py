@@ -2,8 +2,8 @@
 
 A module imports only modules that stand above it in this list:
 
-    errors progress background whole_files pictures architectures tasks settings kaggle_paths labels pixel_columns
-    wide_parquet pixel_csv image_files shards crop_resize inspection crop_store augmentation generator metrics
-    logit_adjustment validation schedule record moving_average devices backbones model weights checkpoint resume
-    inference training report submission evaluation app
+    errors progress text_files background whole_files pictures architectures tasks settings kaggle_paths labels
+    pixel_columns wide_parquet pixel_csv image_files shards crop_resize inspection crop_store augmentation
+    generator metrics logit_adjustment validation schedule record moving_average devices backbones model weights
+    checkpoint resume inference training report submission evaluation app
 """
