@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 from bundler import client
 from bundler.bundle import IMAGE_FILE, build_script
+from bundler.data_files import matching
 from bundler.errors import BundlerError, RehearsalError
 from bundler.image import age_in_words, refresh_image
 from bundler.inputs import MOUNTS, Inputs, attached, refuse_to_empty
@@ -284,7 +285,7 @@ def fetch_weights(kind: str, backbone: str) -> str:
 
 def check_weights(folders: Sequence[Path]) -> None:
     """Raise BundlerError where no folder holds any weights, before anything is laid out for them."""
-    if not any(any(folder.glob(f"*{WEIGHTS_FILE}")) for folder in folders):
+    if not any(any(matching(folder, f"*{WEIGHTS_FILE}")) for folder in folders):
         where = ", ".join(map(str, folders)) or "what the kernel attaches"
         hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
         raise BundlerError(f"{where}: no weights there; {hint}")
@@ -438,7 +439,7 @@ def _task(
     of_train = HOUSE / "kernel" / "train" / "settings.toml"
     if kernel == "predict":
         built_in = built_in_tasks(PACKAGE)
-        with_weights = [folder for folder in inputs if any(folder.glob(f"*{WEIGHTS_FILE}"))]
+        with_weights = [folder for folder in inputs if any(matching(folder, f"*{WEIGHTS_FILE}"))]
         found = (predicted_task(folder, built_in) for folder in with_weights or inputs)
         return next(filter(None, found), None) or trained_task(PACKAGE, of_train)
     return trained_task(PACKAGE, settings or of_train, overrides)

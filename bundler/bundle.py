@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from bundler.data_files import matching
 from bundler.errors import BundlerError
 from bundler.tasks import TASK_FILE
 from bundler.text_files import read_toml, text_of
@@ -55,7 +56,7 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
 
 def read_modules(package: Path) -> dict[str, str]:
     """Return {path below the package's parent, with /: source}, sorted by path."""
-    files = sorted(package.rglob("*.py"), key=lambda f: f.relative_to(package).as_posix())
+    files = sorted(matching(package, "**/*.py"), key=lambda f: f.relative_to(package).as_posix())
     if not files:
         raise BundlerError(f"{package}: no modules there")
     return {f.relative_to(package.parent).as_posix(): _source(f) for f in files}

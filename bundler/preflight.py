@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.bundle import build_script
+from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError
 from bundler.metadata import (
     DATASET_FILE,
@@ -387,8 +388,8 @@ def _entries(project: Project) -> list[Path]:
 
 
 def _files(project: Project) -> list[Path]:
-    """Return the dataset's own files; what is hidden, a folder or a broken link is none, and binds only its push."""
-    return [entry for entry in _entries(project) if entry.is_file() and not entry.name.startswith(".")]
+    """Return the dataset's own files; a folder, a broken link, what a system left is none, and binds only its push."""
+    return [entry for entry in _entries(project) if entry.is_file() and not is_left_by_a_system(entry.name)]
 
 
 def _files_to_upload(project: Project) -> Iterator[Finding]:
@@ -407,7 +408,7 @@ def _stray_entries(project: Project) -> Iterator[Finding]:
         if not entry.is_file():
             kind = "folder" if entry.is_dir() else "broken link"
             yield Finding(file, "kind", kind, "not uploaded; the client takes only the files beside its metadata")
-        elif entry.name.startswith("."):
+        elif is_left_by_a_system(entry.name):
             rule = "no part of the weights, and plain kaggle uploads it; remove it"
             yield Finding(file, "bytes", f"{entry.stat().st_size:,}", rule)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bundler.data_files import matching
 from bundler.errors import BundlerError
 from bundler.metadata import read_object
 from bundler.staging import MANIFEST_FILE
@@ -56,12 +57,12 @@ class TaskFacts(NamedTuple):
         return {"GPU": self.gpu_minutes, "CPU": self.cpu_minutes}.get(device, math.inf)
 
     def matching(self, data: Path, name: str) -> Iterator[Path]:
-        """Yield the paths that match one of the task's names; the case of an image's suffix does not count."""
+        """Yield the files that match one of the task's names; the case of an image's suffix does not count."""
         suffix = Path(name).suffix
         if self.reader == "image files" and name in (self.train_files, self.test_files) and suffix[1:].isalnum():
             either = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
             name = name.removesuffix(suffix) + either
-        return data.glob(name)
+        return (path for path in matching(data, name) if path.is_file())
 
     def check_data(self, data: Path, kernel: str) -> None:
         """Raise BundlerError for a folder that lacks what the kernel reads, before anything is emptied for it."""
@@ -115,7 +116,7 @@ def predicted_task(weights: Path, built_in: Mapping[str, TaskFacts]) -> TaskFact
 
     One that is built in is as this version has it: the manifest may be older.
     """
-    for path in sorted(weights.glob(f"*{MANIFEST_FILE}")):
+    for path in sorted(matching(weights, f"*{MANIFEST_FILE}")):
         manifest = read_object(path)
         if "task" in manifest:
             task = _facts(manifest["task"], path)

@@ -587,6 +587,7 @@ def test_without_weights_nothing_is_laid_out_nor_rehearsed(
     drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "._model.weights.h5").touch()
     weights = str(tmp_path / "weights")
     assert main(["rehearse", str(drawn), "--weights", weights, "--out", str(tmp_path / "out"), "--rows", "16000"]) == 2
     hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"

@@ -112,6 +112,20 @@ def test_a_module_that_an_editor_saved_with_a_mark_is_built_as_one_without(tmp_p
     assert build_script(package, settings, "train") == plain
 
 
+def test_what_a_system_or_an_editor_left_beside_the_modules_is_no_module(tmp_path: Path) -> None:
+    package, settings = make_package(tmp_path), tmp_path / "settings.toml"
+    plain = build_script(package, settings, "train")
+    for name in (".ipynb_checkpoints/text-checkpoint.py", "__MACOSX/text.py", "._app.py", ".#text.py"):
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).write_bytes(b"\0\5\x16\7\xff")
+    assert build_script(package, settings, "train") == plain
+
+
+def test_a_hidden_folder_around_the_package_hides_none_of_it(tmp_path: Path) -> None:
+    package = make_package(tmp_path / ".work")
+    assert set(read_modules(package)) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
+
+
 def test_nothing_is_written_beside_the_script(tmp_path: Path) -> None:
     assert run(build(tmp_path)).returncode == 0
     assert [f.name for f in (tmp_path / "away").iterdir()] == ["script.py"]

@@ -196,3 +196,52 @@ def test_a_test_file_of_pixels_tells_its_labels_in_the_heads_columns_only(tmp_pa
     for file, is_told in (("test.csv", True), ("bare.csv", False), ("empty.csv", False), ("*.csv", False)):
         assert has_truth(tmp_path, facts_of("pixel csv", ("kind", "is_ill"), test_files=file)) == is_told, file
     assert not has_truth(tmp_path, facts_of("pixel csv", ("kind",), test_files="test.csv", labels_file="train.csv"))
+
+
+@pytest.mark.parametrize("left", ["._{}", ".ipynb_checkpoints/{}", "__MACOSX/{}"])
+def test_what_a_system_left_beside_the_data_is_no_data(tmp_path: Path, left: str) -> None:
+    images = facts_of(train_files="*/*.png")
+    table = facts_of("pixel csv", train_files="*.csv", test_files="*.csv")
+    lay_out(tmp_path, left.format("1.png"), left.format("train.csv"), f"oak/{left.format('1.png')}")
+    for task in (images, table, facts_of(train_files="*", test_files="*/*/*")):
+        with pytest.raises(BundlerError, match="it holds no "):
+            task.check_data(tmp_path, "train")
+    lay_out(tmp_path, "oak/1.png", "train.csv")
+    for task in (images, table):
+        task.check_data(tmp_path, "train")
+
+
+def test_windows_own_files_are_no_data_in_any_case(tmp_path: Path) -> None:
+    lay_out(tmp_path, *(f"oak/{name}" for name in ("Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini")))
+    with pytest.raises(BundlerError, match="it holds no "):
+        facts_of(train_files="*/*").check_data(tmp_path, "train")
+    lay_out(tmp_path, "oak/thumbs.png")
+    facts_of(train_files="*/*").check_data(tmp_path, "train")
+
+
+def test_a_hidden_folder_around_the_data_hides_none_of_it(tmp_path: Path) -> None:
+    lay_out(tmp_path / ".cache" / "data", "train/oak/1.png")
+    facts_of().check_data(tmp_path / ".cache" / "data", "train")
+
+
+def test_a_folder_that_matches_is_no_file(tmp_path: Path) -> None:
+    for name in ("train/oak/deeper", "train.csv"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(BundlerError, match=r"it holds no train/\*/\* and no train\.csv$"):
+        facts_of(labels_file="train.csv").check_data(tmp_path, "train")
+
+
+def test_what_a_system_left_has_no_label(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak/1.png", "test/oak/3.png", "test/.ipynb_checkpoints/3-checkpoint.png", "test/._oak/x")
+    assert has_truth(tmp_path, facts_of(test_files="test/*/*"))
+    (tmp_path / "test.csv").write_text("label,pixel0\n")
+    (tmp_path / "._test.csv").write_bytes(b"\0\5\x16\7\xff")
+    assert has_truth(tmp_path, facts_of("pixel csv", test_files="*.csv"))
+
+
+def test_what_a_system_left_beside_weights_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "._manifest.json").write_bytes(b"\0\5\x16\7\xff")
+    (tmp_path / ".new-manifest.json").write_text("cut")
+    assert predicted_task(tmp_path, {}) is None
+    (tmp_path / "manifest.json").write_text(json.dumps({"task": task_dict(TASKS["animals10"])}))
+    assert predicted_task(tmp_path, built_in_tasks(PACKAGE)) == built_in_tasks(PACKAGE)["animals10"]

@@ -94,7 +94,7 @@ def dataset(tmp_path: Path) -> Path:
     folder = tmp_path / "dataset_meta"
     (folder / "a-folder").mkdir(parents=True)
     metadata = {"id": WEIGHTS, "title": "multihead weights", "licenses": [{"name": "CC0-1.0"}]}
-    files = {**TRAINED, ".new-manifest.json": b"", ".DS_Store": b"", "a-folder/file": b""}
+    files = {**TRAINED, ".new-manifest.json": b"", ".DS_Store": b"", "Thumbs.db": b"", "a-folder/file": b""}
     for name, content in {**files, "dataset-metadata.json": json.dumps(metadata).encode()}.items():
         (folder / name).write_bytes(content)
     return folder

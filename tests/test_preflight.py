@@ -129,10 +129,11 @@ def test_pretrained_weights_can_be_pushed_before_any_training(owned: Path) -> No
 
 
 @pytest.mark.usefixtures("quick")
-def test_hidden_files_alone_are_nothing_to_push(owned: Path) -> None:
-    (owned / "dataset_meta" / ".DS_Store").touch()
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db"])
+def test_what_a_system_left_is_nothing_to_push(owned: Path, name: str) -> None:
+    (owned / "dataset_meta" / name).touch()
     assert [line.split(" = ")[0] for line in lines(owned, "push weights")] == [
-        "dataset_meta/.DS_Store: bytes",
+        f"dataset_meta/{name}: bytes",
         "dataset_meta: files",
     ]
 
@@ -558,6 +559,22 @@ def test_a_dataset_that_would_not_arrive_as_meant_is_named(
         (
             write(".new-model.weights.h5"),
             ".new-model.weights.h5: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            write("Thumbs.db"),
+            "Thumbs.db: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            write("desktop.ini"),
+            "desktop.ini: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            write("._model.weights.h5"),
+            "._model.weights.h5: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            lambda folder: (folder / "__MACOSX").mkdir(),
+            "__MACOSX: kind = folder: not uploaded; the client takes only the files beside its metadata",
         ),
         (
             lambda folder: (folder / "more").mkdir(),
