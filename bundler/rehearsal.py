@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bundler import sandbox, watched_run
 from bundler.bundle import IMAGE_FILE
+from bundler.data_files import read_rows
 from bundler.errors import BundlerError, RehearsalError
 from bundler.inputs import Inputs, ends_of_links, few_to_mount, refuse_to_empty, state_of
 from bundler.tasks import TASK_FILE, TRUTH_FILE
@@ -121,11 +122,11 @@ def check_predictions(predictions: Path) -> int:
 def check_submission(submission: Path, sample: Path) -> int:
     """Return the number of rows of a submission that has sample_submission's header, rows and order.
 
-    Raises RehearsalError, naming the first line that differs or lacks an answer.
+    sample: it may lie there compressed. Raises RehearsalError, naming the first line that differs or lacks an answer.
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
-    told, wanted = _rows(submission), _rows(sample, "utf-8-sig")
+    told, wanted = _rows(submission), list(read_rows(sample))
     if not wanted:
         raise BundlerError(f"{sample}: is empty")
     if len(told) != len(wanted):
@@ -300,9 +301,9 @@ def _image_imports() -> list[str]:
     return sorted(read_toml(IMAGE_FILE)["imports"])
 
 
-def _rows(path: Path, encoding: str = "utf-8") -> list[list[str]]:
+def _rows(path: Path) -> list[list[str]]:
     try:
-        with path.open(encoding=encoding, newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             return list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error

@@ -1,14 +1,22 @@
 """What the package says of its tasks, read as text: where their files come from, and which those are."""
 
 import ast
-import csv
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bundler.data_files import matching
+from bundler.data_files import (
+    class_folders,
+    heads_named,
+    image_files,
+    labels_named,
+    matching,
+    read_rows,
+    table_files,
+    unpacked_files,
+)
 from bundler.errors import BundlerError
 from bundler.metadata import read_object
 from bundler.staging import MANIFEST_FILE
@@ -57,12 +65,19 @@ class TaskFacts(NamedTuple):
         return {"GPU": self.gpu_minutes, "CPU": self.cpu_minutes}.get(device, math.inf)
 
     def matching(self, data: Path, name: str) -> Iterator[Path]:
-        """Yield the files that match one of the task's names; the case of an image's suffix does not count."""
-        suffix = Path(name).suffix
-        if self.reader == "image files" and name in (self.train_files, self.test_files) and suffix[1:].isalnum():
-            either = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
-            name = name.removesuffix(suffix) + either
-        return (path for path in matching(data, name) if path.is_file())
+        """Yield the files that match one of the task's names; where there are none, those in archives, as if unpacked.
+
+        The case of an image's suffix does not count. Parquet is looked for in no archive.
+        """
+        if name not in (self.train_files, self.test_files) or self.reader == "pixel csv":
+            return table_files(data, name)
+        if self.reader == "image files":
+            return image_files(data, name)
+        return unpacked_files(data, name)
+
+    def image_paths(self, data: Path, name: str) -> list[str]:
+        """Return the paths below the data folder, with /, that match one of the task's names."""
+        return [path.relative_to(data).as_posix() for path in self.matching(data, name)]
 
     def check_data(self, data: Path, kernel: str) -> None:
         """Raise BundlerError for a folder that lacks what the kernel reads, before anything is emptied for it."""
@@ -125,15 +140,25 @@ def predicted_task(weights: Path, built_in: Mapping[str, TaskFacts]) -> TaskFact
 
 
 def has_truth(data: Path, task: TaskFacts) -> bool:
-    """Tell whether a data folder holds the labels of the images to predict: in a truth.csv, or with themselves."""
+    """Tell whether a data folder holds the labels of the images to predict: in a truth.csv, with them, in their paths.
+
+    What stands in their paths are labels where it is in those of the train images as well.
+    """
     if (data / TRUTH_FILE).is_file() or not task.test_files:
         return True
     if task.labels_file or task.sample_submission:
         return False
-    files = list(task.matching(data, task.test_files))
-    if task.reader == "image files":
-        return {f.parent.name for f in files} <= {f.parent.name for f in task.matching(data, task.train_files)}
-    return all(set(task.heads) <= _header(f) for f in files)
+    if task.reader != "image files":
+        headers = [next(read_rows(file), []) for file in task.matching(data, task.test_files)]
+        return all(set(task.heads) <= set(header) for header in headers)
+    patterns = task.train_files, task.test_files
+    if not heads_named(task.train_files):
+        classes, found = (class_folders(task.image_paths(data, pattern), pattern) for pattern in patterns)
+        return found <= classes
+    if not set(task.heads) <= heads_named(task.test_files):
+        return False
+    labels, told = (labels_named(task.image_paths(data, pattern), pattern) for pattern in patterns)
+    return all(told[head] <= labels.get(head, set()) for head in task.heads)
 
 
 def _facts(values: Any, source: Path) -> TaskFacts:
@@ -170,9 +195,3 @@ def _plain(node: ast.expr) -> Any:
     if isinstance(node, ast.Tuple):
         return tuple(map(_plain, node.elts))
     return node.value if isinstance(node, ast.Constant) else None
-
-
-def _header(path: Path) -> set[str]:
-    """Return the names of a CSV file's columns."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return set(next(csv.reader(file), []))
