@@ -25,7 +25,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -33,6 +32,7 @@ from typing import NamedTuple
 
 from bundler import client
 from bundler.bundle import IMAGE_FILE, build_script
+from bundler.data_files import matching
 from bundler.errors import BundlerError, RehearsalError
 from bundler.image import age_in_words, refresh_image
 from bundler.inputs import MOUNTS, Inputs, attached, refuse_to_empty
@@ -72,6 +72,7 @@ from bundler.tasks import (
     task_named,
     trained_task,
 )
+from bundler.text_files import read_toml
 
 HOUSE = Path(__file__).resolve().parent
 PACKAGE = HOUSE / "src" / "multihead"
@@ -284,7 +285,7 @@ def fetch_weights(kind: str, backbone: str) -> str:
 
 def check_weights(folders: Sequence[Path]) -> None:
     """Raise BundlerError where no folder holds any weights, before anything is laid out for them."""
-    if not any(any(folder.glob(f"*{WEIGHTS_FILE}")) for folder in folders):
+    if not any(any(matching(folder, f"*{WEIGHTS_FILE}")) for folder in folders):
         where = ", ".join(map(str, folders)) or "what the kernel attaches"
         hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
         raise BundlerError(f"{where}: no weights there; {hint}")
@@ -438,7 +439,7 @@ def _task(
     of_train = HOUSE / "kernel" / "train" / "settings.toml"
     if kernel == "predict":
         built_in = built_in_tasks(PACKAGE)
-        with_weights = [folder for folder in inputs if any(folder.glob(f"*{WEIGHTS_FILE}"))]
+        with_weights = [folder for folder in inputs if any(matching(folder, f"*{WEIGHTS_FILE}"))]
         found = (predicted_task(folder, built_in) for folder in with_weights or inputs)
         return next(filter(None, found), None) or trained_task(PACKAGE, of_train)
     return trained_task(PACKAGE, settings or of_train, overrides)
@@ -470,7 +471,7 @@ def _repeated_competition(data: Path, out: Path, rows: int, image_bytes: int) ->
 
 def _time_budget(overrides: Sequence[str], file: Path) -> float:
     """Return the predict kernel's time budget in minutes, 0 for none; its settings have been checked."""
-    budget = tomllib.loads(file.read_text(encoding="utf-8")).get("run", {}).get("time_budget_minutes", 0)
+    budget = read_toml(file).get("run", {}).get("time_budget_minutes", 0)
     given = [of.partition("=")[2] for of in overrides if of.partition("=")[0].strip() == "time_budget_minutes"]
     return float(given[-1] if given else budget)
 

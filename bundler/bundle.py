@@ -11,14 +11,15 @@ import hashlib
 import io
 import re
 import sys
-import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from bundler.data_files import matching
 from bundler.errors import BundlerError
 from bundler.tasks import TASK_FILE
+from bundler.text_files import read_toml, text_of
 
 PACKAGE = "multihead"
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle's server refuses more, and the client hides why
@@ -55,16 +56,16 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
 
 def read_modules(package: Path) -> dict[str, str]:
     """Return {path below the package's parent, with /: source}, sorted by path."""
-    files = sorted(package.rglob("*.py"), key=lambda f: f.relative_to(package).as_posix())
+    files = sorted(matching(package, "**/*.py"), key=lambda f: f.relative_to(package).as_posix())
     if not files:
         raise BundlerError(f"{package}: no modules there")
-    return {f.relative_to(package.parent).as_posix(): _read_text(f) for f in files}
+    return {f.relative_to(package.parent).as_posix(): _source(f) for f in files}
 
 
 def read_wheels(folder: Path) -> dict[str, bytes]:
     """Return {file name: bytes} of the wheels in SHA256SUMS, each proved to be the one listed there."""
     wheels = {}
-    for line in _read_text(folder / "SHA256SUMS").splitlines():
+    for line in text_of(folder / "SHA256SUMS").splitlines():
         expected, name = line.split()
         try:
             wheels[name] = (folder / name).read_bytes()
@@ -78,7 +79,7 @@ def read_wheels(folder: Path) -> dict[str, bytes]:
 
 def provided_imports(wheels: Mapping[str, bytes]) -> frozenset[str]:
     """Return the top-level names that a script can import on Kaggle: standard library, image and wheels."""
-    image = tomllib.loads(_read_text(IMAGE_FILE))["imports"]
+    image = read_toml(IMAGE_FILE)["imports"]
     library = sys.stdlib_module_names - GONE_IN_PYTHON_3_12
     return frozenset(image) | library | {name for w in wheels.values() for name in _names_in(w)}
 
@@ -124,10 +125,10 @@ def _evaluates_to(source: str, text: str) -> bool:
         return False
 
 
-def _read_text(path: Path) -> str:
-    """Return the file's text, its line ends as they are."""
+def _source(path: Path) -> str:
+    """Return a module's source, its line ends as they are; without a byte order mark, which Python passes over too."""
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise BundlerError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -200,7 +201,7 @@ def _header(command: str, modules: Mapping[str, str], wheels: Mapping[str, bytes
 
 def _licence(folder: Path, wheel: str) -> str:
     """Return the copyright line and the licence's name, from the full text beside a wheel."""
-    text = _read_text(folder / ("-".join(wheel.split("-")[:2]) + ".LICENSE"))
+    text = text_of(folder / ("-".join(wheel.split("-")[:2]) + ".LICENSE"))
     copyright_line = re.search(r"Copyright .*\d{4}.*", text)
     name = re.search(r"(MIT|Apache|BSD) License", text)
     if not copyright_line or not name:
@@ -211,8 +212,8 @@ def _licence(folder: Path, wheel: str) -> str:
 def _settings_part(settings: Path) -> str:
     """Return the settings' text, and that of the task beside them, where there is one."""
     task = settings.with_name(TASK_FILE)
-    own = f"\nTASK = {literal(_read_text(task))}\n" if task.is_file() else "\nTASK = None\n"
-    return f"\nSETTINGS = {literal(_read_text(settings))}\n{own}"
+    own = f"\nTASK = {literal(text_of(task))}\n" if task.is_file() else "\nTASK = None\n"
+    return f"\nSETTINGS = {literal(text_of(settings))}\n{own}"
 
 
 def _modules_part(modules: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError, ClientError
 from bundler.metadata import read_metadata
 
@@ -132,8 +133,8 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
     notes: what is new in this version. Raises BundlerError where a file did not arrive or Kaggle refuses it.
     """
     dataset = read_metadata(folder / DATASET_METADATA)["id"]
-    files = [f for f in sorted(folder.iterdir()) if f.is_file() and not f.name.startswith(".")]
-    names = [f.name for f in files if f.name != DATASET_METADATA]
+    files = [f.name for f in sorted(folder.iterdir()) if f.is_file() and f.name != DATASET_METADATA]
+    names = [name for name in files if not is_left_by_a_system(name)]
     if not names:
         raise BundlerError(
             f"{folder}: holds nothing to push; expected what build_kernel.py stage or fetch-weights puts there"
@@ -141,7 +142,8 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
     before = _dataset_version(dataset) if _exists(dataset) else None
     action = ["create"] if before is None else ["version", f"--message={notes}"]
     print(f"{dataset}: a new {'dataset' if before is None else 'version'} of {', '.join(names)}", flush=True)
-    printed = run_client(["datasets", *action, "-p", str(folder), "--ignore-patterns", ".*"], TRANSFER_SECONDS)
+    ignored = [f"--ignore-patterns={name}" for name in (".*", *(set(files) - set(names)))]
+    printed = run_client(["datasets", *action, "-p", str(folder), *ignored], TRANSFER_SECONDS)
     _proof("is being created|not valid tags", printed, f"datasets {action[0]}")  # made, though without those tags
     lost = [name for name in names if f"Upload successful: {name} (" not in printed]
     if lost:

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.errors import BundlerError
 from bundler.image import UNKNOWN, image_versions
+from bundler.text_files import text_of
 
 REQUIREMENTS = ("requirements.txt", "requirements-no-deps.txt")
 FILE = "constraints.txt"
@@ -51,7 +52,7 @@ def _closure(house: Path, python: str) -> AbstractSet[str]:
         "platform_machine": "x86_64",
         "os_name": "posix",
     }
-    lines = [line for name in REQUIREMENTS for line in (house / name).read_text(encoding="utf-8").splitlines()]
+    lines = [line for name in REQUIREMENTS for line in text_of(house / name).splitlines()]
     roots = {_normal(found[1]) for line in lines if (found := re.match(r"([\w.-]+)==", line))} - {CLIENT}
     waiting = [(root, frozenset[str]()) for root in roots]
     seen: set[tuple[str, AbstractSet[str]]] = set()

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from importlib.metadata import packages_distributions
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import BundlerError
+from bundler.text_files import read_toml, text_of
 
 OLD_DAYS = 180  # Kaggle brings a new image every few weeks
 UNKNOWN = "unknown"  # version of a distribution that was installed from a file or an address
@@ -63,14 +63,8 @@ def read_listing(listing: Path) -> dict[str, str]:
 
     An editable install says what it is only with #egg=NAME; without, it is passed over.
     """
-    try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BundlerError(f"{listing}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BundlerError(f"{listing}: not UTF-8 ({error.reason} at byte {error.start})") from error
     versions = {}
-    for number, line in enumerate(map(str.strip, lines), 1):
+    for number, line in enumerate(map(str.strip, text_of(listing).splitlines()), 1):
         if not line or line.startswith("#") or (line.startswith("-e ") and "#egg=" not in line):
             continue
         found = re.fullmatch(r"([A-Za-z0-9][\w.-]*)\s*(?:={2,3}\s*([\w.!+-]+)|@\s*\S+)", line) or re.fullmatch(
@@ -132,12 +126,7 @@ def _letters(name: str) -> tuple[str, str]:
 
 
 def _read(image: Path) -> dict[str, Any]:
-    try:
-        read = tomllib.loads(image.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundlerError(f"{image}: {error.strerror}") from error
-    except ValueError as error:
-        raise BundlerError(f"{image}: not TOML ({error})") from error
+    read = read_toml(image)
     expected = {"listed": date, "python": str, "overrides": dict, "imports": dict}
     for key, kind in expected.items():
         if not isinstance(read.get(key), kind):

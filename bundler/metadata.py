@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.errors import BundlerError
+from bundler.text_files import has_byte_order_mark, text_of
 
 TRAIN_FILE = "kernel/train/kernel-metadata.json"
 PREDICT_FILE = "kernel/predict/kernel-metadata.json"
@@ -134,10 +135,9 @@ DATASET_KEYS: Mapping[str, Key] = {
 
 def read_object(path: Path) -> dict[str, Any]:
     """Return the keys and values of a file that holds one JSON object."""
+    text = text_of(path)
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundlerError(f"{path}: {error.strerror}") from error
+        read = json.loads(text)
     except ValueError as error:
         raise BundlerError(f"{path}: not JSON ({error})") from error
     if not isinstance(read, dict):
@@ -171,7 +171,8 @@ def check_owner(repository: Path) -> None:
 def set_owner(repository: Path, owner: str) -> list[Path]:
     """Put the Kaggle user name into every reference to this project's own kernels and dataset.
 
-    References to other people's datasets stay as they are. Returns the files that changed.
+    References to other people's datasets stay as they are. A byte order mark, which the kaggle client does not read, is
+    taken away. Returns the files that changed.
     """
     if not re.fullmatch(OWNER, owner):
         raise BundlerError(
@@ -181,11 +182,11 @@ def set_owner(repository: Path, owner: str) -> list[Path]:
     ours = {read_metadata(path)["id"] for path in paths}
     changed = []
     for path in paths:
-        old = path.read_text(encoding="utf-8")
+        old = text_of(path)
         new = old
         for reference in ours:
             new = new.replace(json.dumps(reference), json.dumps(f"{owner}/{reference.split('/', 1)[1]}"))
-        if new != old:
+        if new != old or has_byte_order_mark(path):
             path.write_text(new, encoding="utf-8")
             changed.append(path)
     return changed

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.bundle import build_script
+from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError
 from bundler.metadata import (
     DATASET_FILE,
@@ -32,6 +33,7 @@ from bundler.metadata import (
 )
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
 from bundler.tasks import TaskFacts, task_named
+from bundler.text_files import has_byte_order_mark, read_toml, text_of
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
 KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
@@ -126,6 +128,9 @@ def _read_metadata(repository: Path, file: str, findings: list[Finding]) -> dict
     except BundlerError as error:
         findings.append(_told(repository, file, error))
         return {}
+    if has_byte_order_mark(repository / file):
+        rule = "begins with a byte order mark, which the kaggle client does not read; "
+        findings.append(Finding(file, "", "", f"{rule}build_kernel.py --owner NAME removes it"))
     found = key_findings(file, metadata)
     findings += found
     return {key: value for key, value in metadata.items() if key not in {finding.key for finding in found}}
@@ -307,7 +312,7 @@ def _model(project: Project) -> Iterator[Finding]:
     file = project.repository / _settings_file("predict")
     if "predict" not in project.settings:
         return
-    given = tomllib.loads(file.read_text(encoding="utf-8")).get("model", {})
+    given = read_toml(file).get("model", {})
     for source, model in _models_to_predict_with(project).items():
         for key in given:
             if (key, given[key]) == ("crop", "task"):  # left to the task, as where it is not given
@@ -383,8 +388,8 @@ def _entries(project: Project) -> list[Path]:
 
 
 def _files(project: Project) -> list[Path]:
-    """Return the dataset's own files; what is hidden, a folder or a broken link is none, and binds only its push."""
-    return [entry for entry in _entries(project) if entry.is_file() and not entry.name.startswith(".")]
+    """Return the dataset's own files; a folder, a broken link, what a system left is none, and binds only its push."""
+    return [entry for entry in _entries(project) if entry.is_file() and not is_left_by_a_system(entry.name)]
 
 
 def _files_to_upload(project: Project) -> Iterator[Finding]:
@@ -403,7 +408,7 @@ def _stray_entries(project: Project) -> Iterator[Finding]:
         if not entry.is_file():
             kind = "folder" if entry.is_dir() else "broken link"
             yield Finding(file, "kind", kind, "not uploaded; the client takes only the files beside its metadata")
-        elif entry.name.startswith("."):
+        elif is_left_by_a_system(entry.name):
             rule = "no part of the weights, and plain kaggle uploads it; remove it"
             yield Finding(file, "bytes", f"{entry.stat().st_size:,}", rule)
 
@@ -434,7 +439,7 @@ def _pairs(project: Project) -> Iterator[Finding]:
 
 def manifest_format(weights: Path) -> int:
     """Return the manifests' format that the package's weights.py reads, itself read as text."""
-    found = re.search(r"^FORMAT = (\d+)$", weights.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(r"^FORMAT = (\d+)$", text_of(weights), re.MULTILINE)
     if not found:
         raise BundlerError(f"{weights}: expected a line FORMAT = NUMBER")
     return int(found[1])

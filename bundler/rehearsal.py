@@ -14,16 +14,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundler import sandbox, watched_run
 from bundler.bundle import IMAGE_FILE
+from bundler.data_files import read_rows
 from bundler.errors import BundlerError, RehearsalError
 from bundler.inputs import Inputs, ends_of_links, few_to_mount, refuse_to_empty, state_of
 from bundler.tasks import TASK_FILE, TRUTH_FILE
+from bundler.text_files import read_toml
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
 HOUSE = Path(__file__).resolve().parent.parent
@@ -121,11 +122,11 @@ def check_predictions(predictions: Path) -> int:
 def check_submission(submission: Path, sample: Path) -> int:
     """Return the number of rows of a submission that has sample_submission's header, rows and order.
 
-    Raises RehearsalError, naming the first line that differs or lacks an answer.
+    sample: it may lie there compressed. Raises RehearsalError, naming the first line that differs or lacks an answer.
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
-    told, wanted = _rows(submission), _rows(sample)
+    told, wanted = _rows(submission), list(read_rows(sample))
     if not wanted:
         raise BundlerError(f"{sample}: is empty")
     if len(told) != len(wanted):
@@ -297,7 +298,7 @@ def _last_words(log: Path) -> str:
 
 
 def _image_imports() -> list[str]:
-    return sorted(tomllib.loads(IMAGE_FILE.read_text(encoding="utf-8"))["imports"])
+    return sorted(read_toml(IMAGE_FILE)["imports"])
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.errors import BundlerError
+from bundler.text_files import read_text
 
 if TYPE_CHECKING:  # which imports this module
     from bundler.tasks import TaskFacts
@@ -37,7 +38,7 @@ def stage(trained: Path, dataset: Path, name: str = "", task: "TaskFacts | None"
 
 
 def _put_in_limits(path: Path, task: "TaskFacts") -> None:
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = json.loads(read_text(path))
     if manifest.get("task", {}).get("name") == task.name:
         manifest["task"] |= {key: getattr(task, key) for key in OF_THE_SUBMISSION}
         path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -46,7 +47,7 @@ def _put_in_limits(path: Path, task: "TaskFacts") -> None:
 def verified(trained: Path) -> str:
     """Return what the weights in a folder are, in words; raises BundlerError where they are not the manifest's."""
     try:
-        manifest = json.loads((trained / MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(trained / MANIFEST_FILE))
         with (trained / WEIGHTS_FILE).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         told, expected = _in_words(manifest), manifest["sha256"]

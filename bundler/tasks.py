@@ -1,17 +1,26 @@
 """What the package says of its tasks, read as text: where their files come from, and which those are."""
 
 import ast
-import csv
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bundler.data_files import (
+    class_folders,
+    heads_named,
+    image_files,
+    labels_named,
+    matching,
+    read_rows,
+    table_files,
+    unpacked_files,
+)
 from bundler.errors import BundlerError
 from bundler.metadata import read_object
 from bundler.staging import MANIFEST_FILE
+from bundler.text_files import read_toml, text_of
 
 TASK_FILE = "task.toml"
 TRUTH_FILE = "truth.csv"
@@ -56,12 +65,19 @@ class TaskFacts(NamedTuple):
         return {"GPU": self.gpu_minutes, "CPU": self.cpu_minutes}.get(device, math.inf)
 
     def matching(self, data: Path, name: str) -> Iterator[Path]:
-        """Yield the paths that match one of the task's names; the case of an image's suffix does not count."""
-        suffix = Path(name).suffix
-        if self.reader == "image files" and name in (self.train_files, self.test_files) and suffix[1:].isalnum():
-            either = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
-            name = name.removesuffix(suffix) + either
-        return data.glob(name)
+        """Yield the files that match one of the task's names; where there are none, those in archives, as if unpacked.
+
+        The case of an image's suffix does not count. Parquet is looked for in no archive.
+        """
+        if name not in (self.train_files, self.test_files) or self.reader == "pixel csv":
+            return table_files(data, name)
+        if self.reader == "image files":
+            return image_files(data, name)
+        return unpacked_files(data, name)
+
+    def image_paths(self, data: Path, name: str) -> list[str]:
+        """Return the paths below the data folder, with /, that match one of the task's names."""
+        return [path.relative_to(data).as_posix() for path in self.matching(data, name)]
 
     def check_data(self, data: Path, kernel: str) -> None:
         """Raise BundlerError for a folder that lacks what the kernel reads, before anything is emptied for it."""
@@ -78,7 +94,7 @@ class TaskFacts(NamedTuple):
 
 def built_in_tasks(package: Path) -> dict[str, TaskFacts]:
     """Return the tasks by name that the package's tasks.py builds in."""
-    tree = ast.parse((package / "tasks.py").read_text(encoding="utf-8"))
+    tree = ast.parse(text_of(package / "tasks.py"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     tasks = [{str(k.arg): _plain(k.value) for k in call.keywords} for call in calls]
     return {of["name"]: _facts(of, package / "tasks.py") for of in tasks if {"name", "train_files"} <= of.keys()}
@@ -87,13 +103,13 @@ def built_in_tasks(package: Path) -> dict[str, TaskFacts]:
 def own_task(folder: Path) -> TaskFacts | None:
     """Return the task of the task.toml in a settings file's folder; None where there is none."""
     path = folder / TASK_FILE
-    return _facts(_read_toml(path), path) if path.is_file() else None
+    return _facts(read_toml(path), path) if path.is_file() else None
 
 
 def trained_task(package: Path, settings: Path, overrides: Iterable[str] = ()) -> TaskFacts:
     """Return the task of a training with a settings file and `key=value` overrides."""
     given = [of.partition("=")[2].strip() for of in overrides if of.partition("=")[0].strip() == "task"]
-    model = _read_toml(settings).get("model", {})
+    model = read_toml(settings).get("model", {})
     if not isinstance(model, dict):
         raise BundlerError(f"{settings}: model = {model!r}; expected a line [model] with keys below it")
     return task_named(package, settings, str(given[-1] if given else model.get("task", "")))
@@ -115,7 +131,7 @@ def predicted_task(weights: Path, built_in: Mapping[str, TaskFacts]) -> TaskFact
 
     One that is built in is as this version has it: the manifest may be older.
     """
-    for path in sorted(weights.glob(f"*{MANIFEST_FILE}")):
+    for path in sorted(matching(weights, f"*{MANIFEST_FILE}")):
         manifest = read_object(path)
         if "task" in manifest:
             task = _facts(manifest["task"], path)
@@ -124,15 +140,25 @@ def predicted_task(weights: Path, built_in: Mapping[str, TaskFacts]) -> TaskFact
 
 
 def has_truth(data: Path, task: TaskFacts) -> bool:
-    """Tell whether a data folder holds the labels of the images to predict: in a truth.csv, or with themselves."""
+    """Tell whether a data folder holds the labels of the images to predict: in a truth.csv, with them, in their paths.
+
+    What stands in their paths are labels where it is in those of the train images as well.
+    """
     if (data / TRUTH_FILE).is_file() or not task.test_files:
         return True
     if task.labels_file or task.sample_submission:
         return False
-    files = list(task.matching(data, task.test_files))
-    if task.reader == "image files":
-        return {f.parent.name for f in files} <= {f.parent.name for f in task.matching(data, task.train_files)}
-    return all(set(task.heads) <= _header(f) for f in files)
+    if task.reader != "image files":
+        headers = [next(read_rows(file), []) for file in task.matching(data, task.test_files)]
+        return all(set(task.heads) <= set(header) for header in headers)
+    patterns = task.train_files, task.test_files
+    if not heads_named(task.train_files):
+        classes, found = (class_folders(task.image_paths(data, pattern), pattern) for pattern in patterns)
+        return found <= classes
+    if not set(task.heads) <= heads_named(task.test_files):
+        return False
+    labels, told = (labels_named(task.image_paths(data, pattern), pattern) for pattern in patterns)
+    return all(told[head] <= labels.get(head, set()) for head in task.heads)
 
 
 def _facts(values: Any, source: Path) -> TaskFacts:
@@ -169,16 +195,3 @@ def _plain(node: ast.expr) -> Any:
     if isinstance(node, ast.Tuple):
         return tuple(map(_plain, node.elts))
     return node.value if isinstance(node, ast.Constant) else None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BundlerError(f"{path}: not TOML ({error})") from error
-
-
-def _header(path: Path) -> set[str]:
-    """Return the names of a CSV file's columns."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return set(next(csv.reader(file), []))

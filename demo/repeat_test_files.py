@@ -4,7 +4,8 @@
     python repeat_test_files.py COMPETITION FOLDER --rows 211042
 
 FOLDER gets four test files, Test_0 and so on in them, with the test.csv and sample_submission.csv that go with
-them, and links to the competition's other files. It needs memory for one of the files, at most 2.3 GB.
+them, and links to the competition's other files, but for hidden ones. It needs memory for one of the files, at most
+2.3 GB.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def repeat(competition: Path, folder: Path, rows: int) -> None:
     source = read_source(competition)
     folder.mkdir(parents=True)
     for entry in competition.iterdir():
-        if not entry.match(TEST_FILES) and entry.name not in MADE_ANEW:
+        if not entry.match(TEST_FILES) and entry.name not in MADE_ANEW and not entry.name.startswith("."):
             (folder / entry.name).symlink_to(entry.resolve())
     ids = [f"Test_{i}" for i in range(rows)]
     rng = np.random.default_rng(0)

@@ -26,6 +26,7 @@ from multihead import checkpoint, record, report, schedule, submission, weights
 from multihead.submission import SUBMISSION_FILE as SUBMISSION
 from multihead.tasks import BENGALI, task_dict
 from tests.conftest import HOUSE, clone
+from tests.test_text_files import FORMS
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
 
@@ -586,6 +587,7 @@ def test_without_weights_nothing_is_laid_out_nor_rehearsed(
     drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "._model.weights.h5").touch()
     weights = str(tmp_path / "weights")
     assert main(["rehearse", str(drawn), "--weights", weights, "--out", str(tmp_path / "out"), "--rows", "16000"]) == 2
     hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
@@ -621,15 +623,16 @@ def test_a_fault_of_the_rehearsal_is_one_line_and_exit_code_1(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["plain", "by PowerShell"])
 def test_the_time_budget_is_that_of_the_settings_and_of_set(
-    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str]
+    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
     kernel.seconds = 320.0  # 70 minutes for the hidden test
     assert rehearsed(drawn, tmp_path, "--rows", "16000", "--set", "time_budget_minutes=60") == 1
     assert "so 70 minutes for the hidden test's 211,042; time_budget_minutes is 60" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "out" / "working")
     mine = tmp_path / "mine.toml"
-    mine.write_text("[run]\ntime_budget_minutes = 90\n")
+    mine.write_bytes(FORMS[form]("[run]\ntime_budget_minutes = 90\n"))
     assert rehearsed(drawn, tmp_path, "--rows", "16000", "--settings", str(mine)) == 0
     assert "  hidden test     70.3 of 90 minutes" in capsys.readouterr().out
 

@@ -14,6 +14,7 @@ from bundler import bundle
 from bundler.bundle import WHEELS_FOLDER, build_script, literal, read_modules
 from bundler.errors import BundlerError
 from tests.conftest import HOUSE
+from tests.test_text_files import FORMS
 
 SETTINGS = "[run]\nepochs = 3  # \\ and ''' and \"\"\"\n"
 APP = '''"""An app that shows what it was called with."""
@@ -82,8 +83,47 @@ def test_a_task_beside_the_settings_comes_along(tmp_path: Path) -> None:
         script = folder / "script.py"
         script.write_bytes(build_script(package, folder / "settings.toml", "train"))
         assert ("TASK = None" in script.read_text()) == (task is None)
-        done = run(script)
-        assert (done.stderr, done.stdout) == ("", f"{'none' if task is None else ascii(task)}\n")
+        done, text = run(script), str(task).replace("\r\n", "\n")
+        assert (done.stderr, done.stdout) == ("", f"{'none' if task is None else ascii(text)}\n")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_however_an_editor_saved_settings_and_task_the_script_has_the_same_bytes(tmp_path: Path, form: str) -> None:
+    package, settings = make_package(tmp_path), tmp_path / "settings.toml"
+    built = []
+    for save in (FORMS["plain"], FORMS[form]):
+        for path in (settings, settings.with_name("task.toml")):
+            path.write_bytes(save(SETTINGS))
+        built.append(build_script(package, settings, "train"))
+    assert built[0] == built[1]
+
+
+def test_settings_of_another_encoding_fail_the_build_with_their_line(tmp_path: Path) -> None:
+    package, settings = make_package(tmp_path), tmp_path / "settings.toml"
+    settings.write_bytes(b"[run]\n# caf\xe9\n")
+    with pytest.raises(BundlerError, match=rf"^{settings}: not UTF-8 \(byte 0xe9 in line 2\)$"):
+        build_script(package, settings, "train")
+
+
+def test_a_module_that_an_editor_saved_with_a_mark_is_built_as_one_without(tmp_path: Path) -> None:
+    package, settings = make_package(tmp_path), tmp_path / "settings.toml"
+    plain = build_script(package, settings, "train")
+    (package / "app.py").write_text(APP, encoding="utf-8-sig")
+    assert build_script(package, settings, "train") == plain
+
+
+def test_what_a_system_or_an_editor_left_beside_the_modules_is_no_module(tmp_path: Path) -> None:
+    package, settings = make_package(tmp_path), tmp_path / "settings.toml"
+    plain = build_script(package, settings, "train")
+    for name in (".ipynb_checkpoints/text-checkpoint.py", "__MACOSX/text.py", "._app.py", ".#text.py"):
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).write_bytes(b"\0\5\x16\7\xff")
+    assert build_script(package, settings, "train") == plain
+
+
+def test_a_hidden_folder_around_the_package_hides_none_of_it(tmp_path: Path) -> None:
+    package = make_package(tmp_path / ".work")
+    assert set(read_modules(package)) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
 
 
 def test_nothing_is_written_beside_the_script(tmp_path: Path) -> None:

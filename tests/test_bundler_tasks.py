@@ -1,6 +1,9 @@
 """What the bundler reads of tasks: the package's own, a task.toml, the task of weights; and where labels are told."""
 
+import gzip
 import json
+import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from multihead import tasks
 from multihead.tasks import TASKS, read_task, task_dict
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
+from tests.test_text_files import FORMS
 
 PACKAGE = HOUSE / "src" / "multihead"
 
@@ -108,6 +112,13 @@ def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, tex
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_settings_and_tasks_are_read_as_meant_however_an_editor_saved_them(settings: Path, form: str) -> None:
+    settings.with_name("task.toml").write_bytes(FORMS[form](LEAVES))
+    settings.write_bytes(FORMS[form]('[model]\ntask = "leaves"\n'))
+    assert trained_task(PACKAGE, settings).name == "leaves"
+
+
 def test_the_task_of_weights_is_that_of_their_manifest(tmp_path: Path) -> None:
     assert predicted_task(tmp_path / "nowhere", {}) is None
     (tmp_path / "manifest.json").write_text("{}")
@@ -188,3 +199,202 @@ def test_a_test_file_of_pixels_tells_its_labels_in_the_heads_columns_only(tmp_pa
     for file, is_told in (("test.csv", True), ("bare.csv", False), ("empty.csv", False), ("*.csv", False)):
         assert has_truth(tmp_path, facts_of("pixel csv", ("kind", "is_ill"), test_files=file)) == is_told, file
     assert not has_truth(tmp_path, facts_of("pixel csv", ("kind",), test_files="test.csv", labels_file="train.csv"))
+
+
+@pytest.mark.parametrize("left", ["._{}", ".ipynb_checkpoints/{}", "__MACOSX/{}"])
+def test_what_a_system_left_beside_the_data_is_no_data(tmp_path: Path, left: str) -> None:
+    images = facts_of(train_files="*/*.png")
+    table = facts_of("pixel csv", train_files="*.csv", test_files="*.csv")
+    lay_out(tmp_path, left.format("1.png"), left.format("train.csv"), f"oak/{left.format('1.png')}")
+    for task in (images, table, facts_of(train_files="*", test_files="*/*/*")):
+        with pytest.raises(BundlerError, match="it holds no "):
+            task.check_data(tmp_path, "train")
+    lay_out(tmp_path, "oak/1.png", "train.csv")
+    for task in (images, table):
+        task.check_data(tmp_path, "train")
+
+
+def test_windows_own_files_are_no_data_in_any_case(tmp_path: Path) -> None:
+    lay_out(tmp_path, *(f"oak/{name}" for name in ("Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini")))
+    with pytest.raises(BundlerError, match="it holds no "):
+        facts_of(train_files="*/*").check_data(tmp_path, "train")
+    lay_out(tmp_path, "oak/thumbs.png")
+    facts_of(train_files="*/*").check_data(tmp_path, "train")
+
+
+def test_a_hidden_folder_around_the_data_hides_none_of_it(tmp_path: Path) -> None:
+    lay_out(tmp_path / ".cache" / "data", "train/oak/1.png")
+    facts_of().check_data(tmp_path / ".cache" / "data", "train")
+
+
+def test_a_folder_that_matches_is_no_file(tmp_path: Path) -> None:
+    for name in ("train/oak/deeper", "train.csv", "train.zip", "train.csv.gz"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(BundlerError, match=r"it holds no train/\*/\* and no train\.csv$"):
+        facts_of(labels_file="train.csv").check_data(tmp_path, "train")
+
+
+def test_what_a_system_left_has_no_label(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak/1.png", "test/oak/3.png", "test/.ipynb_checkpoints/3-checkpoint.png", "test/._oak/x")
+    assert has_truth(tmp_path, facts_of(test_files="test/*/*"))
+    (tmp_path / "test.csv").write_text("label,pixel0\n")
+    (tmp_path / "._test.csv").write_bytes(b"\0\5\x16\7\xff")
+    assert has_truth(tmp_path, facts_of("pixel csv", test_files="*.csv"))
+
+
+def test_what_a_system_left_beside_weights_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "._manifest.json").write_bytes(b"\0\5\x16\7\xff")
+    (tmp_path / ".new-manifest.json").write_text("cut")
+    assert predicted_task(tmp_path, {}) is None
+    (tmp_path / "manifest.json").write_text(json.dumps({"task": task_dict(TASKS["animals10"])}))
+    assert predicted_task(tmp_path, built_in_tasks(PACKAGE)) == built_in_tasks(PACKAGE)["animals10"]
+
+
+def test_a_placeholder_stands_for_any_text_in_a_name(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak.1.JPG", "train/elm/images/2.png")
+    for train_files in ("train/{label}.*.jpg", "train/{label}/images/*", "train/{kind}{label}*.jpg"):
+        facts_of(train_files=train_files).check_data(tmp_path, "train")
+    for train_files in ("train/{label}_*.jpg", "train/{label}/*.png"):
+        with pytest.raises(BundlerError) as error:
+            facts_of(train_files=train_files).check_data(tmp_path, "train")
+        assert str(error.value).endswith(f"it holds no {train_files}")
+
+
+@pytest.mark.parametrize(
+    ("train_files", "test_files", "are_told"),
+    [
+        ("train/{label}.*.jpg", "test/{label}.*.jpg", True),
+        ("train/{label}.*.jpg", "test/*.jpg", False),
+        ("train/{label}.*.jpg", "other/{label}.*.jpg", False),  # beech is no class
+        ("train/*.jpg", "test/{label}.*.jpg", False),
+    ],
+)
+def test_test_images_tell_their_labels_where_both_patterns_name_them(
+    tmp_path: Path, train_files: str, test_files: str, are_told: bool
+) -> None:
+    lay_out(tmp_path, "train/oak.1.jpg", "train/elm.2.JPG", "test/oak.3.jpg", "test/elm.4.jpg", "other/beech.5.jpg")
+    assert has_truth(tmp_path, facts_of(train_files=train_files, test_files=test_files)) == are_told
+
+
+def test_test_images_tell_their_labels_only_where_all_heads_are_named(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak/1_ill.jpg", "train/elm/1_fit.jpg", "test/oak/2_fit.jpg", "test/elm_fit.jpg")
+    task = facts_of(heads=("kind", "health"), train_files="train/{kind}/*_{health}.jpg")
+    assert has_truth(tmp_path, task._replace(test_files="test/{kind}/*_{health}.jpg"))
+    assert not has_truth(tmp_path, task._replace(test_files="test/{kind}/*_fit.jpg"))
+    assert not has_truth(tmp_path, task._replace(test_files="test/*_{health}.jpg"))
+
+
+def test_a_label_that_a_pattern_names_twice_is_the_same(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak/oak_1.jpg", "test/oak/oak_2.jpg")
+    task = facts_of(train_files="train/{label}/{label}_*.jpg", test_files="test/{label}/{label}_[0-9].jpg")
+    assert has_truth(tmp_path, task)
+
+
+def test_a_class_is_named_by_the_last_folder_that_a_pattern_leaves_open(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/a/oak/images/1.JPEG", "train/b/elm/images/2.JPEG", "val/oak/3.JPEG", "val/images/4.png")
+    task = facts_of(train_files="train/*/*/images/*.jpeg")
+    assert has_truth(tmp_path, task._replace(test_files="val/*/*.jpeg"))
+    assert not has_truth(tmp_path, task._replace(test_files="val/images/*.png"))
+
+
+def test_braces_around_no_name_are_braces(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak{1}.png", "test/oak{1}.png")
+    assert has_truth(tmp_path, facts_of(train_files="train/{label}{1}.png", test_files="test/{label}{1}.png"))
+
+
+def zipped(archive: Path, *names: str, content: str = "") -> None:
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in names:
+            file.writestr(name, content)
+
+
+@pytest.mark.parametrize("name", ["train.csv.zip", "train.csv.gz", "train.zip"])
+@pytest.mark.parametrize("role", ["labels_file", "test_files", "sample_submission"])
+def test_a_table_may_lie_there_compressed(tmp_path: Path, name: str, role: str) -> None:
+    lay_out(tmp_path, "photos/1.png", "pixels.csv")
+    reader, train_files = ("pixel csv", "pixels.csv") if role == "test_files" else ("image files", "photos/*")
+    values: dict[str, Any] = {"train_files": train_files, role: "train.csv"}
+    task = facts_of(reader, **values)
+    kernel = "predict" if role != "labels_file" else "train"
+    with pytest.raises(BundlerError, match=r"it holds no train\.csv$"):
+        task.check_data(tmp_path, kernel)
+    text = "label,pixel0\n1,2\n"
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(text.encode("utf-8-sig")))
+    else:
+        zipped(tmp_path / name, "__MACOSX/._train.csv", "folder/train.csv", content=text)
+    task.check_data(tmp_path, kernel)
+    if role == "test_files":
+        assert has_truth(tmp_path, task)
+        assert not has_truth(tmp_path, task._replace(heads=("other",)))
+
+
+def test_an_archive_without_the_table_is_not_the_table(tmp_path: Path) -> None:
+    zipped(tmp_path / "train.zip", "other.csv", "__MACOSX/train.csv", "train.csv/")
+    with pytest.raises(BundlerError, match=r"it holds no train\.csv$"):
+        facts_of("pixel csv", train_files="train.csv").check_data(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "archive", "member"),
+    [
+        ("train/*/*.jpg", "train.zip", "train/oak/1.jpg"),
+        ("train/*/*.jpg", "train.zip", "oak/1.JPG"),
+        ("train/{label}.*.jpg", "train.zip", "oak.1.jpg"),
+        ("data/train/*/*", "data/train.zip", "train/oak/1.jpg"),
+        ("data/train/*/*", "data.zip", "data/train/oak/1.jpg"),
+        ("data/train/*/*", "data.zip", "train/oak/1.jpg"),
+    ],
+)
+def test_images_may_lie_there_in_an_archive_of_their_first_folders(
+    tmp_path: Path, pattern: str, archive: str, member: str
+) -> None:
+    task = facts_of(train_files=pattern)
+    (tmp_path / archive).parent.mkdir(exist_ok=True)
+    zipped(tmp_path / archive, "__MACOSX/oak/._1.jpg", f"deeper/still/{member}", "readme.md")
+    with pytest.raises(BundlerError, match="it holds no "):
+        task.check_data(tmp_path, "train")
+    zipped(tmp_path / archive, member)
+    task.check_data(tmp_path, "train")
+
+
+def test_images_in_archives_tell_their_labels_as_those_in_folders(tmp_path: Path) -> None:
+    zipped(tmp_path / "train.zip", "train/", "train/oak/1.jpg", "train/elm/2.jpg")
+    zipped(tmp_path / "test.zip", "oak/1.jpg", "oak/2.jpg", "__MACOSX/._oak/1.jpg")
+    task = facts_of(train_files="train/*/*.jpg", test_files="test/*/*.jpg")
+    assert has_truth(tmp_path, task)
+    zipped(tmp_path / "test.zip", "oak/1.jpg", "unknown/2.jpg")
+    assert not has_truth(tmp_path, task)
+
+
+def test_an_archive_is_looked_into_only_where_nothing_lies_there_unpacked(tmp_path: Path) -> None:
+    lay_out(tmp_path, "train/oak/1.jpg", "train.csv")
+    (tmp_path / "train.zip").write_bytes(b"cut off")
+    task = facts_of(train_files="train/*/*.jpg", labels_file="train.csv")
+    task.check_data(tmp_path, "train")
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(BundlerError) as error:
+        task.check_data(tmp_path, "train")
+    assert str(error.value) == f"{tmp_path / 'train.zip'}: not a readable archive (File is not a zip file)"
+
+
+@pytest.mark.parametrize("name", ["test.csv", "test.csv.gz", "test.csv.zip"])
+def test_a_test_file_whose_header_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"label\n")[:-12] if name.endswith("gz") else b"caf\xe9\n")
+    if name.endswith("zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            file.writestr("test.csv", b"caf\xe9\n")
+    with pytest.raises(BundlerError, match=r"test\.csv: cannot be read as CSV \(") as error:
+        has_truth(tmp_path, facts_of("pixel csv", test_files="test.csv"))
+    assert "\n" not in str(error.value)
+
+
+def test_what_only_the_package_asks_for_is_passed_over(settings: Path) -> None:
+    heads = '[heads]\nspecies = { column = "Finding Labels", classes = ["ash", "elm", "oak"] }\nis_ill = [0, 1]\n'
+    text = LEAVES.partition("[heads]")[0] + f'background = "white"\nbits = 16\n{heads}'
+    settings.with_name("task.toml").write_text(text)
+    task = own_task(settings.parent)
+    assert task
+    assert (task.name, task.heads) == ("leaves", ("species", "is_ill"))
+    (settings.parent / "manifest.json").write_text(json.dumps({"task": tomllib.loads(text)}))
+    assert predicted_task(settings.parent, {}) == task

@@ -94,10 +94,20 @@ def dataset(tmp_path: Path) -> Path:
     folder = tmp_path / "dataset_meta"
     (folder / "a-folder").mkdir(parents=True)
     metadata = {"id": WEIGHTS, "title": "multihead weights", "licenses": [{"name": "CC0-1.0"}]}
-    files = {**TRAINED, ".new-manifest.json": b"", ".DS_Store": b"", "a-folder/file": b""}
+    files = {**TRAINED, ".new-manifest.json": b"", ".DS_Store": b"", "Thumbs.db": b"", "a-folder/file": b""}
     for name, content in {**files, "dataset-metadata.json": json.dumps(metadata).encode()}.items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def test_the_client_does_not_read_metadata_with_a_mark(kaggle: Kaggle, kernel: Path, dataset: Path) -> None:
+    for push, path in (
+        (client.push_kernel, kernel / "kernel-metadata.json"),
+        (lambda folder: client.push_dataset(folder, "new"), dataset / "dataset-metadata.json"),
+    ):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+        with pytest.raises(ClientError, match="Unexpected UTF-8 BOM"):
+            push(path.parent)
 
 
 def test_the_whole_way_to_a_score(

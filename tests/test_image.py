@@ -12,6 +12,7 @@ from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError
 from bundler.image import age_in_words, read_listing, refresh_image
 from tests.conftest import HOUSE
+from tests.test_text_files import FORMS
 
 FREEZE = HOUSE.parent / "shared" / "data" / "kaggle_image_packages.txt"
 DAY = date(2026, 7, 1)
@@ -135,7 +136,7 @@ def test_all_that_pip_freeze_prints_is_read(file: Path) -> None:
         (b"numpy==2.4.6\nnumpy 2.4.6\n", r"freeze\.txt, line 2: 'numpy 2\.4\.6'; expected NAME==VERSION"),
         (b"{}\n", r"freeze\.txt, line 1: '{}'; expected NAME==VERSION"),
         (b"# nothing\n", r"freeze\.txt: names no distribution"),
-        (b"\xff\n", r"freeze\.txt: not UTF-8 \(invalid start byte at byte 0\)"),
+        (b"numpy==2.4.6\n\xff\n", r"freeze\.txt: not UTF-8 \(byte 0xff in line 2\)"),
         (None, r"freeze\.txt: No such file or directory"),
     ],
 )
@@ -146,6 +147,15 @@ def test_what_is_no_listing_leaves_the_file_as_it_was(file: Path, listing: bytes
     with pytest.raises(BundlerError, match=told):
         refresh_image(freeze, file)
     assert file.read_text() == BEFORE
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_listing_and_an_image_file_are_read_as_meant_however_an_editor_saved_them(file: Path, form: str) -> None:
+    freeze = file.with_name("freeze.txt")
+    freeze.write_bytes(FORMS[form]("numpy==2.4.6\npandas==3.0.0\n"))
+    assert read_listing(freeze) == {"numpy": "2.4.6", "pandas": "3.0.0"}
+    file.write_bytes(FORMS[form](BEFORE))
+    assert age_in_words(file, date(2026, 1, 2)) == "Kaggle's image as listed 1 days ago"
 
 
 @pytest.mark.parametrize("gone", ["listed", "python", "overrides", "imports"])

@@ -7,6 +7,7 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.metadata import METADATA_FILES, read_metadata, set_owner
 from tests.conftest import HOUSE
+from tests.test_text_files import FORMS
 
 
 @pytest.fixture
@@ -34,6 +35,17 @@ def test_other_people_s_datasets_keep_their_owner(repository: Path) -> None:
     path.write_text(json.dumps(metadata))
     set_owner(repository, "me-myself")
     assert read_metadata(path)["dataset_sources"] == ["me-myself/multihead-weights", "somebody-else/their-weights"]
+
+
+@pytest.mark.parametrize("form", ["marked", "little-endian"])
+def test_writing_the_owner_takes_an_editor_s_mark_away_even_where_the_owner_stays(repository: Path, form: str) -> None:
+    set_owner(repository, "some-body")
+    path = repository / METADATA_FILES[0]
+    plain = path.read_bytes()
+    path.write_bytes(FORMS[form](plain.decode()))
+    assert read_metadata(path)["id"] == "some-body/multihead-train"
+    assert set_owner(repository, "some-body") == [path]
+    assert path.read_bytes() == plain
 
 
 @pytest.mark.parametrize("owner", ["", "a b", "a/b", "-a", "x" * 60])

@@ -38,6 +38,7 @@ from bundler.tasks import TaskFacts, built_in_tasks
 from multihead.tasks import TASKS
 from multihead.weights import FORMAT
 from tests.conftest import HOUSE
+from tests.test_text_files import FORMS
 
 ABSENT = object()
 SETTINGS = {name: f"kernel/{name}/settings.toml" for name in ("train", "predict")}
@@ -128,10 +129,11 @@ def test_pretrained_weights_can_be_pushed_before_any_training(owned: Path) -> No
 
 
 @pytest.mark.usefixtures("quick")
-def test_hidden_files_alone_are_nothing_to_push(owned: Path) -> None:
-    (owned / "dataset_meta" / ".DS_Store").touch()
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db"])
+def test_what_a_system_left_is_nothing_to_push(owned: Path, name: str) -> None:
+    (owned / "dataset_meta" / name).touch()
     assert [line.split(" = ")[0] for line in lines(owned, "push weights")] == [
-        "dataset_meta/.DS_Store: bytes",
+        f"dataset_meta/{name}: bytes",
         "dataset_meta: files",
     ]
 
@@ -559,6 +561,22 @@ def test_a_dataset_that_would_not_arrive_as_meant_is_named(
             ".new-model.weights.h5: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
         ),
         (
+            write("Thumbs.db"),
+            "Thumbs.db: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            write("desktop.ini"),
+            "desktop.ini: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            write("._model.weights.h5"),
+            "._model.weights.h5: bytes = 0: no part of the weights, and plain kaggle uploads it; remove it",
+        ),
+        (
+            lambda folder: (folder / "__MACOSX").mkdir(),
+            "__MACOSX: kind = folder: not uploaded; the client takes only the files beside its metadata",
+        ),
+        (
             lambda folder: (folder / "more").mkdir(),
             "more: kind = folder: not uploaded; the client takes only the files beside its metadata",
         ),
@@ -588,7 +606,7 @@ def test_fifty_files_are_taken(house: Path) -> None:
     [
         (None, "No such file or directory"),
         (b"{", "not JSON (Expecting property name"),
-        (b"\xff", "not JSON ("),
+        (b"\xff", "not UTF-8 (byte 0xff in line 1)"),
         (b"[]", "expected a JSON object, with keys and values"),
     ],
 )
@@ -600,6 +618,34 @@ def test_a_file_that_is_no_metadata_is_named(house: Path, file: str, content: by
         (house / file).write_bytes(content)
     (found,) = lines(house)
     assert found.startswith(f"{file}: {told}")
+
+
+MARK = "begins with a byte order mark, which the kaggle client does not read; build_kernel.py --owner NAME removes it"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("form", ["marked", "little-endian", "by PowerShell"])
+@pytest.mark.parametrize("file", METADATA_FILES)
+def test_metadata_with_a_mark_are_named_and_read_all_the_same(house: Path, file: str, form: str) -> None:
+    change(house, file, enable_intenet=False)
+    (house / file).write_bytes(FORMS[form]((house / file).read_text()))
+    mark, key = lines(house)
+    assert mark == f"{file}: {MARK}"
+    assert key.startswith(f"{file}: enable_intenet = false")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("form", FORMS)
+def test_settings_are_read_as_meant_however_an_editor_saved_them(house: Path, form: str) -> None:
+    (house / SETTINGS["predict"]).write_bytes(FORMS[form]('[model]\nbackbone = "efficientnet-b3"\n'))
+    (found,) = lines(house)
+    assert found.startswith(f'{SETTINGS["predict"]}: backbone = "efficientnet-b3": {SETTINGS["train"]} has')
+
+
+@pytest.mark.usefixtures("quick")
+def test_settings_of_another_encoding_are_named_with_the_line(house: Path) -> None:
+    (house / SETTINGS["predict"]).write_bytes(b"[model]\n# caf\xe9\n")
+    assert lines(house) == [f"{SETTINGS['predict']}: not UTF-8 (byte 0xe9 in line 2)"]
 
 
 def test_a_script_over_the_limit_is_named_with_what_is_large(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:

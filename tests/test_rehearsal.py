@@ -1,5 +1,6 @@
 """Rehearsals of small kernels that do one thing each, in a package of their own."""
 
+import gzip
 import json
 import socket
 import time
@@ -678,6 +679,25 @@ def test_a_good_submission_is_counted(tmp_path: Path) -> None:
     sample.write_text("row_id,target\na,0\nb,0\n")
     (tmp_path / "submission.csv").write_text("row_id,target\na,7\nb,12\n")
     assert check_submission(tmp_path / "submission.csv", sample) == 2
+
+
+def test_a_byte_order_mark_in_the_sample_is_no_part_of_its_header(tmp_path: Path) -> None:
+    (tmp_path / "sample_submission.csv").write_text("row_id,target\na,0\n", encoding="utf-8-sig")
+    (tmp_path / "submission.csv").write_text("row_id,target\na,7\n")
+    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv") == 1
+
+
+def test_a_sample_that_lies_there_compressed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "submission.csv").write_text("row_id,target\na,7\n")
+    (tmp_path / "sample_submission.csv.gz").write_bytes(gzip.compress(b"row_id,target\na,0\n"))
+    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv") == 1
+
+
+def test_a_sample_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "submission.csv").write_text("row_id,target\na,7\n")
+    (tmp_path / "sample_submission.csv").write_bytes(b"row_id,caf\xe9\n")
+    with pytest.raises(BundlerError, match=r"sample_submission\.csv: cannot be read as CSV \("):
+        check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv")
 
 
 def test_an_answer_need_not_be_of_the_placeholder_s_kind(tmp_path: Path) -> None:

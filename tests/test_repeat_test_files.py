@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -61,6 +62,15 @@ def test_other_files_are_linked_but_for_the_truth(repeated: Path, drawn: Path) -
     assert {f.name for f in drawn.iterdir()} - {f.name for f in repeated.iterdir()} == {"truth.csv"}
     assert (repeated / "train.csv").resolve() == (drawn / "train.csv").resolve()
     assert pd.read_csv(repeated / "test.csv").columns.tolist() == pd.read_csv(drawn / "test.csv").columns.tolist()
+
+
+def test_hidden_files_are_not_linked(drawn: Path, tmp_path: Path) -> None:
+    competition = tmp_path / "competition"
+    shutil.copytree(drawn, competition)
+    for name in (".DS_Store", "._test_image_data_0.parquet"):
+        (competition / name).touch()
+    assert main([str(competition), str(tmp_path / "new"), "--rows", "4"]) == 0
+    assert not [entry for entry in (tmp_path / "new").iterdir() if entry.name.startswith(".")]
 
 
 def test_a_competition_without_test_images_is_a_mistake(tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_weights_without_a_score_and_a_speed_have_a_report(run: Path, tmp_path: 
     assert "images a second" not in page.text.split("versions")[0]
 
 
+def test_a_history_and_a_manifest_that_an_editor_saved_anew_are_read(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    for name in (MANIFEST_FILE, "history.csv"):
+        (tmp_path / name).write_text((run / name).read_text(), encoding="utf-8-sig")
+    assert write_report(tmp_path).read_bytes() == (run / REPORT_FOLDER / PAGE_FILE).read_bytes()
+
+
 def test_the_page_says_what_the_run_was_in_words_and_numbers(run: Path) -> None:
     page = Page(run / REPORT_FOLDER / PAGE_FILE)
     for told in (

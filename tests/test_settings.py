@@ -12,6 +12,7 @@ from multihead.app import show_settings
 from multihead.errors import UserError
 from multihead.settings import ModelSettings, RunSettings, read_settings, settings_dict, settings_from
 from tests.conftest import HOUSE
+from tests.test_text_files import FORMS, TEXT
 
 
 def written(folder: Path, text: str) -> Path:
@@ -25,6 +26,12 @@ def test_a_file_names_only_what_differs(tmp_path: Path) -> None:
     assert settings.model == ModelSettings(backbone="narrow", crop="ink")
     assert settings.run == RunSettings(epochs=3)
     assert settings.given_model_keys == {"backbone"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_is_read_as_meant_however_an_editor_saved_it(tmp_path: Path, form: str) -> None:
+    (tmp_path / "settings.toml").write_bytes(FORMS[form](TEXT))
+    assert read_settings(tmp_path / "settings.toml").run == RunSettings(epochs=3)
 
 
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:

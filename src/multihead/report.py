@@ -31,6 +31,7 @@ from multihead.record import (
     read_record,
 )
 from multihead.schedule import HISTORY_FILE
+from multihead.text_files import read_text
 from multihead.whole_files import whole_file
 
 PAGE_FILE = "index.html"
@@ -112,7 +113,7 @@ def _read_run(folder: Path) -> Run:
     path = folder / MANIFEST_FILE
     try:
         not_measured = {"score": None, "device": "", "images_per_second": None}
-        manifest = not_measured | json.loads(path.read_text(encoding="utf-8"))
+        manifest = not_measured | json.loads(read_text(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError) as error:
@@ -135,8 +136,7 @@ def _read_history(path: Path) -> History:
     if not path.is_file():
         return {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(read_text(path).splitlines()))
         return {key: np.array([float(row[key] or "nan") for row in rows]) for key in (rows[0] if rows else ())}
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: not a history ({error})") from error

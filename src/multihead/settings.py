@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from multihead.architectures import BACKBONES, LEAST_SIZE, check_architecture
 from multihead.errors import UserError
 from multihead.tasks import CROPS, FOLDS, TASK_FILE, Task, read_task, task_by_name
+from multihead.text_files import read_toml
 
 MANY = 8  # choices; of more, a mistake is told the nearest
 Step = Mapping[str, Any]  # one of the augmentation: its name, and its arguments beside it
@@ -188,7 +189,7 @@ T = TypeVar("T", ModelSettings, RunSettings)
 
 def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     """Return the settings of a TOML file, with `key=value` overrides applied on top; a task.toml beside it counts."""
-    tables = _read_tables(path) if path else {}
+    tables = read_toml(path) if path else {}
     source = path.name if path else "defaults"
     for name in tables:
         if name not in ("model", "run"):
@@ -280,15 +281,6 @@ def _checked_values(
 def settings_dict(settings: ModelSettings | RunSettings) -> dict[str, Any]:
     """Return the settings as plain values for JSON."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
-
-
-def _read_tables(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # its encoding, its form, or a number of thousands of digits
-        raise UserError(f"{path}: not TOML ({error})") from error
 
 
 def _parse_override(text: str) -> tuple[str, Any]:

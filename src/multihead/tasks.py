@@ -5,7 +5,6 @@ A task of one's own is a task.toml beside settings.toml, its keys those of Task.
 
 import re
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from multihead.architectures import BACKBONES
 from multihead.errors import UserError, listed, shortened
+from multihead.text_files import read_toml
 
 Label = int | str
 
@@ -249,13 +249,7 @@ def task_by_name(name: str) -> Task:
 
 def read_task(path: Path) -> Task:
     """Return a task of one's own from a TOML file; UserError for the first key that is not known or not possible."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # its encoding, its form, or a number of thousands of digits
-        raise UserError(f"{path}: not TOML ({error})") from error
-    task = task_from(values, path.name)
+    task = task_from(read_toml(path), path.name)
     if task.name in TASKS:
         raise UserError(f"{path.name}: name = {task.name!r} is a task that is built in; choose another")
     return task

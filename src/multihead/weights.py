@@ -26,6 +26,7 @@ from multihead.errors import UserError
 from multihead.model import build_model
 from multihead.settings import ModelSettings, Step, checked_steps, settings_dict, settings_from
 from multihead.tasks import TASKS, Label, Task, task_dict, task_from, what_answers_depend_on
+from multihead.text_files import read_text
 from multihead.whole_files import whole_file
 
 WEIGHTS_FILE = "model.weights.h5"
@@ -130,7 +131,7 @@ def read_manifest(folder: Path, name: str = "") -> Manifest:
     """
     path, weights = folder / named(MANIFEST_FILE, name), folder / named(WEIGHTS_FILE, name)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_text(path))
         if raw["format"] != FORMAT:
             raise UserError(f"{path}: format {raw['format']}; this version reads format {FORMAT}")
         manifest = Manifest(
