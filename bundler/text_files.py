@@ -15,7 +15,11 @@ def read_text(path: Path) -> str:
     The text is UTF-8, or UTF-16 if a mark says so, as that of PowerShell's > does. Raises OSError, or a
     UnicodeDecodeError whose reason names byte and line.
     """
-    data = path.read_bytes()
+    return decoded(path.read_bytes())
+
+
+def decoded(data: bytes) -> str:
+    """Return the text that read_text reads in a file of these bytes."""
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if is_utf_16 else "utf-8-sig")
@@ -24,7 +28,7 @@ def read_text(path: Path) -> str:
         line = len(re.split(r"\r\n?|\n", before))
         reason = f"byte {error.object[error.start]:#04x} in line {line}"
         raise UnicodeDecodeError(error.encoding, error.object, error.start, error.end, reason) from error
-    return re.sub(r"\r\n?", "\n", text)
+    return re.sub(r"\r\n?", "\n", text) if "\r" in text else text
 
 
 def text_of(path: Path) -> str:

@@ -57,7 +57,7 @@ def test_a_jpeg_whose_end_marker_is_missing_is_whole(kind: str, mode: str) -> No
 
 
 @given(st.sampled_from(list(JPEGS)), st.sampled_from(["RGB", "L"]), st.data())
-@settings(max_examples=60)
+@settings(max_examples=100)
 def test_a_jpeg_that_is_cut_off_shows_what_it_has_and_never_passes_for_whole(
     kind: str, mode: str, data: st.DataObject
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_jpeg_that_is_cut_off_shows_what_it_has_and_never_passes_for_whole(
     if found is not None and found.is_whole:  # of a progressive one, a scan that is lost may have changed nothing
         assert np.abs(found.image.astype(int) - complete.image).mean() < 8
         assert kind == "progressive"
-    if lost < len(content) // 3 and kind != "progressive":
+    if lost < (len(content) - content.index(b"\xff\xda")) // 3 and kind != "progressive":
         assert found is not None
         assert np.array_equal(found.image[:8], complete.image[:8])
 
@@ -146,8 +146,11 @@ def test_half_transparent_is_half_of_each() -> None:
 def test_opaque_images_are_what_opencv_makes_of_them() -> None:
     for data in (saved(Image.fromarray(gradient()), "JPEG"), saved(Image.fromarray(gradient()), "PNG")):
         raw = np.frombuffer(data, np.uint8)
-        assert np.array_equal(decoded(data).image, cv2.imdecode(raw, cv2.IMREAD_COLOR)[..., ::-1])
-        assert np.array_equal(decoded(data, 1).image, cv2.imdecode(raw, cv2.IMREAD_GRAYSCALE))
+        colour, gray = (cv2.imdecode(raw, flags) for flags in (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE))
+        assert colour is not None
+        assert gray is not None
+        assert np.array_equal(decoded(data).image, colour[..., ::-1])
+        assert np.array_equal(decoded(data, 1).image, gray)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm"])

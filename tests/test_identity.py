@@ -1,4 +1,5 @@
 import unicodedata
+from random import Random
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_two_spellings_of_one_name_are_not_both_its() -> None:
 
 
 @given(NAMES, st.randoms())
-def test_names_match_themselves_in_any_order(names: list[str], random: "st.random.Random") -> None:
+def test_names_match_themselves_in_any_order(names: list[str], random: Random) -> None:
     order = list(range(len(names)))
     random.shuffle(order)
     assert match([names[i] for i in order], names).tolist() == order

@@ -91,7 +91,7 @@ def test_what_is_wrong_with_a_table_is_named_with_its_row(tmp_path: Path, table:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("image,label\nä0,cat\n".encode("latin-1"), r"row 2: not UTF-8; save the table as UTF-8"),
+        ("image,label\nä0,cat\n".encode("latin-1"), r"train\.csv: not UTF-8 \(byte 0xe4 in line 2\); save the table as UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"not UTF-8|no text has"),
         (gzip.compress(b"image,label\na0,cat\n" * 9)[:-9], "train.csv: "),
         (zipped(PLAIN)[:-9], "train.csv: "),
@@ -154,7 +154,7 @@ def test_ids_stand_in_the_column_whose_values_or_name_say_so(
     assert id_column(list(columns), columns.__getitem__, likely, there) == expected
 
 
-def task_with(**heads: object) -> Task:
+def task_with(**heads: tuple[int | str, ...]) -> Task:
     return replace(TASK, heads=heads)
 
 

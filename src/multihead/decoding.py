@@ -16,7 +16,15 @@ JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG, PNG_PIXELS, PNG_TRANSPARENCY = b"\x89PNG\r\n\x1a\n", b"IDAT", b"tRNS"
 PNG_DEPTH, PNG_COLOURS, PNG_WITH_ALPHA = 24, 25, (4, 6)  # places in the file; gray and colours with alpha
 MAY_HAVE_16_BITS = (b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6")  # TIFF, PGM and PPM
-FILLINGS = (b"", b"\x55" * 64, b"\xaa" * 64)  # of a JPEG that is cut off
+# What a JPEG that is cut off is filled up with: nothing, and bytes of two kinds that a decoder takes for pixels, after a
+# restart too. It passes over the pixels of an interval that ends with one of the next two restarts: never of both kinds.
+FILLINGS = (
+    b"",
+    *(
+        pixels + b"".join(bytes([0xFF, 0xD0 + (first + number) % 8]) + pixels for number in range(8))
+        for first, pixels in ((0, b"\x55" * 64), (3, b"\xaa" * 64))
+    ),
+)
 ORIENTATION = 0x0112  # of Exif
 
 

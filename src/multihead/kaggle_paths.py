@@ -86,7 +86,8 @@ def matching(folder: Path, pattern: str) -> Iterator[str]:
             is_any = True
             yield name.as_posix()
     if not is_any:
-        yield from files_in_archives(folder, pattern)
+        is_packed = not _is_pattern(pattern) and table_path(folder / pattern) is not None
+        yield from [pattern] if is_packed else files_in_archives(folder, pattern)
 
 
 def find_everywhere(file: str, working: Path) -> list[Path]:

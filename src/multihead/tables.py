@@ -13,6 +13,7 @@ import pandas as pd
 from multihead.archives import read_table_bytes
 from multihead.errors import UserError, first_line, listed
 from multihead.identity import match
+from multihead.text_files import decoded
 
 SEPARATORS = (",", ";", "\t", "|")
 UNNAMED = "Unnamed: "
@@ -158,16 +159,12 @@ def _named(header: Sequence[str]) -> list[str]:
 def _utf8(content: bytes, path: Path) -> bytes:
     """Return a text as UTF-8 without a byte order mark, its lines ended by a line feed."""
     try:
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            content = content.decode("utf-16").encode()
-        content = content.removeprefix(b"\xef\xbb\xbf")
-        content.decode()
+        text = decoded(content).lstrip("\n")
     except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, row {row}: not UTF-8; save the table as UTF-8") from error
-    if b"\0" in content:
+        raise UserError(f"{path}: not UTF-8 ({error.reason}); save the table as UTF-8") from error
+    if "\0" in text:
         raise UserError(f"{path}: not a table; it holds bytes that no text has")
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").lstrip(b"\n")
+    return text.encode()
 
 
 def _csv_reader(content: bytes, separator: str) -> Any:
