@@ -91,11 +91,15 @@ def test_what_is_wrong_with_a_table_is_named_with_its_row(tmp_path: Path, table:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("image,label\nä0,cat\n".encode("latin-1"), r"train\.csv: not UTF-8 \(byte 0xe4 in line 2\); save the table as UTF-8"),
+        (
+            "image,label\nä0,cat\n".encode("latin-1"),
+            r"train\.csv: not UTF-8 \(byte 0xe4 in line 2\); save the table as UTF-8",
+        ),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"not UTF-8|no text has"),
         (gzip.compress(b"image,label\na0,cat\n" * 9)[:-9], "train.csv: "),
         (zipped(PLAIN)[:-9], "train.csv: "),
     ],
+    ids=range(4),
 )
 def test_what_is_no_table_is_one_line(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "train.csv").write_bytes(content)

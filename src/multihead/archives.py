@@ -51,9 +51,16 @@ def read_file(folder: Path, name: str) -> bytes:
 
 
 def table_path(path: Path) -> Path | None:
-    """Return the file that holds a table, if any: itself, or it packed, with .zip or .gz behind its name."""
-    candidates = (path, *(path.with_name(path.name + suffix) for suffix in (".zip", ".gz")), path.with_suffix(".zip"))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    """Return the file that holds a table, if any: itself, or it packed, with .zip or .gz behind its name.
+
+    It may also lie in a zip of its name, with images perhaps.
+    """
+    candidates = (path, *(path.with_name(path.name + suffix) for suffix in (".zip", ".gz")))
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    together = path.with_suffix(".zip")
+    if found is None and together.is_file() and path.name in map(_last_part, _members(together, "").values()):
+        return together
+    return found
 
 
 def read_table_bytes(path: Path) -> bytes:
@@ -76,10 +83,14 @@ def read_table_bytes(path: Path) -> bytes:
 def _only_table(content: bytes, path: Path, file: Path) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [name for name in _plain_names(archive) if PurePosixPath(name).suffix.lower() in TABLES]
-        wanted = [name for name in names if PurePosixPath(name).name == path.name] or names
+        wanted = [name for name in names if _last_part(name) == path.name] or names
         if len(wanted) != 1:
             raise UserError(f"{file}: holds {listed(names) or 'no table'}; expected {path.name}, or one table")
         return archive.read(wanted[0])
+
+
+def _last_part(name: str) -> str:
+    return PurePosixPath(name).name
 
 
 def _archives(folder: Path, pattern: str) -> Iterator[tuple[Path, str]]:
@@ -113,18 +124,18 @@ def _members_of(archive: Path, prefix: str, _size: int, _changed: int) -> Mappin
 def _plain_names(archive: zipfile.ZipFile) -> list[str]:
     """Return the names of the files in a zip, without what the system left there and what would lead out of it."""
     names = [member.filename for member in archive.infolist() if not member.is_dir()]
-    return [name for name in names if not any(map(is_left_by_system, name.split("/"))) and not name.startswith("/")]
+    return [name for name in names if not name.startswith("/") and not any(map(is_left_by_system, name.split("/")))]
 
 
 def _read_member(archive: Path, name: str) -> bytes:
     try:
-        return _opened(archive).read(name)
+        return _opened(archive, archive.stat().st_mtime_ns).read(name)
     except DAMAGES as error:
         raise OSError(f"{archive}: {name}: {first_line(error)}") from error
 
 
 @lru_cache(maxsize=16)
-def _opened(archive: Path) -> zipfile.ZipFile:
+def _opened(archive: Path, _changed: int) -> zipfile.ZipFile:
     """Return an open zip, which threads may read at once: its directory of many members takes long to read."""
     return zipfile.ZipFile(archive)
 

@@ -16,8 +16,8 @@ JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG, PNG_PIXELS, PNG_TRANSPARENCY = b"\x89PNG\r\n\x1a\n", b"IDAT", b"tRNS"
 PNG_DEPTH, PNG_COLOURS, PNG_WITH_ALPHA = 24, 25, (4, 6)  # places in the file; gray and colours with alpha
 MAY_HAVE_16_BITS = (b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6")  # TIFF, PGM and PPM
-# What a JPEG that is cut off is filled up with: nothing, and bytes of two kinds that a decoder takes for pixels, after a
-# restart too. It passes over the pixels of an interval that ends with one of the next two restarts: never of both kinds.
+# What a JPEG that is cut off is filled up with: nothing, or one of two kinds of bytes that a decoder takes for pixels,
+# after a restart too. It skips an interval where it meets one of the next two restarts: never with both kinds.
 FILLINGS = (
     b"",
     *(
