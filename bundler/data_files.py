@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from io import TextIOWrapper
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TextIO
 
@@ -70,10 +70,22 @@ def table_files(folder: Path, pattern: str) -> Iterator[Path]:
 
 
 def read_rows(table: Path) -> Iterator[list[str]]:
-    """Yield the rows of a CSV file, one of table_files; BundlerError where it cannot be read as such."""
+    """Yield the rows of a CSV file, one of table_files; BundlerError where it cannot be read as such.
+
+    The separator is the one that splits the header into the most fields. Blank lines are no rows, and what a row has
+    beyond the header is left out where it is empty.
+    """
     try:
         with _opened(table) as file:
-            yield from csv.reader(file)
+            lines = iter(file)
+            first = next(lines, "")
+            separator = max(",;\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+            header: list[str] = []
+            for row in csv.reader(chain([first], lines), delimiter=separator, skipinitialspace=True):
+                header = header or row
+                cells = [cell.strip() for cell in row]
+                if cells:
+                    yield cells if any(cells[len(header) :]) else cells[: len(header)]
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
         raise BundlerError(f"{table}: cannot be read as CSV ({error})") from error
 

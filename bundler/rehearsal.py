@@ -120,9 +120,11 @@ def check_predictions(predictions: Path) -> int:
 
 
 def check_submission(submission: Path, sample: Path) -> int:
-    """Return the number of rows of a submission that has sample_submission's header, rows and order.
+    """Return the number of rows of a submission that has sample_submission's ids, order and columns.
 
-    sample: it may lie there compressed. Raises RehearsalError, naming the first line that differs or lacks an answer.
+    It may lack columns that are neither ids nor answers (Usage). The ids are in the first column whose values are all
+    different. sample: it may lie there compressed. Raises RehearsalError, naming the first line that differs or lacks
+    an answer.
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
@@ -131,11 +133,14 @@ def check_submission(submission: Path, sample: Path) -> int:
         raise BundlerError(f"{sample}: is empty")
     if len(told) != len(wanted):
         raise RehearsalError(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
-    if told[0] != wanted[0]:
-        raise RehearsalError(f"{submission}: header {','.join(told[0])}; {sample.name} has {','.join(wanted[0])}")
+    header = told[0]
+    if header != [name for name in wanted[0] if name in header]:
+        raise RehearsalError(f"{submission}: header {','.join(header)}; {sample.name} has {','.join(wanted[0])}")
+    ids = next((n for n in header if len({row[wanted[0].index(n)] for row in wanted}) == len(wanted)), header[0])
+    place, sample_place = header.index(ids), wanted[0].index(ids)
     for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
-        if row[:1] != sample_row[:1] or len(row) != len(told[0]) or not all(row):
-            expected = ",".join([sample_row[0], *("<class>" for _ in told[0][1:])])
+        if len(row) != len(header) or not all(row) or row[place] != sample_row[sample_place]:
+            expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)
             raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
     return len(told) - 1
 

@@ -303,6 +303,12 @@ def label(row: str) -> Fault:
     return apply
 
 
+def write_labels(k: Kaggle, change: Callable[[str], str]) -> None:
+    """Change each row of the table of labels but its header."""
+    header, *lines = (k.data / "train.csv").read_text().splitlines()
+    (k.data / "train.csv").write_text("\n".join([header, *map(change, lines)]) + "\n")
+
+
 def before_epoch(epoch: int, act: Callable[[pytest.MonkeyPatch, Trainer], None]) -> Fault:
     def apply(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
         original = Trainer._fit_epoch
@@ -429,6 +435,16 @@ TRAINING: dict[str, Fault] = {
     "a train file is cut off": lambda k, _: cut(k.data / "train_image_data_1.parquet"),
     "a label is out of range": label("Train_3,168,1,1"),
     "an id has no label": label("Train_0"),
+    "no id has a label": lambda k, _: write_labels(k, lambda line: f"x{line}"),
+    "labels are empty": lambda k, _: write_labels(k, lambda line: re.sub("^(Train_3,.*,).*", r"\1", line)),
+    "most images are blank": lambda k, _: write_shard(
+        k.data / "train_image_data_0.parquet",
+        [f"Train_{i}" for i in range(IMAGES)],
+        np.full((IMAGES, 600), 255, np.uint8),
+    ),
+    "no test file holds an image of sample_submission": lambda k, _: (k.data / "sample_submission.csv").write_text(
+        (k.data / "sample_submission.csv").read_text().replace("Test_", "test-")
+    ),
     "an id is labelled twice": label("Train_7,1,1,1\nTrain_0,1,1,1"),
     "sample_submission is of another form": lambda k, _: (k.data / "sample_submission.csv").write_text(
         "row_id,target\nTest_0_letter,0\n"

@@ -353,6 +353,25 @@ def test_a_kernel_without_any_of_these_faults_passes(tmp_path: Path, inputs: Inp
     assert check_submission(result.working / "submission.csv", tmp_path / "sample.csv") == 1
 
 
+@pytest.mark.parametrize(
+    ("sample", "submission"),
+    [
+        ("id,label\na,0\nb,0\n", "id,label\na,1\nb,1\n"),
+        ("label,id\n0,a\n0,b\n", "label,id\n1,a\n1,b\n"),
+        ("id,label,Usage\na,0,Public\nb,0,Public\n", "id,label\na,1\nb,1\n"),
+        ("id;label\na;0\n\nb;0\n", "id,label\na,1\nb,1\n"),
+        ("id, label\na, 0,\nb, 0,\n", "id,label\na,1\nb,1\n"),
+    ],
+)
+def test_a_submission_is_held_against_a_sample_of_any_export(tmp_path: Path, sample: str, submission: str) -> None:
+    (tmp_path / "sample.csv").write_text(sample)
+    (tmp_path / "submission.csv").write_text(submission)
+    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample.csv") == 2
+    (tmp_path / "submission.csv").write_text(submission.replace("b,", "c,").replace(",b", ",c"))
+    with pytest.raises(RehearsalError, match="submission"):
+        check_submission(tmp_path / "submission.csv", tmp_path / "sample.csv")
+
+
 def test_a_line_printed_in_parts_is_one_line(
     tmp_path: Path, inputs: Inputs, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,11 +100,11 @@ def train(settings: Settings) -> None:
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
     say(f"train: {data}")
+    _check_sample(data, task, model.fold)
     prepare_devices(run, model.backbone)
     from multihead.training import Trainer
     from multihead.weights import read_manifest
 
-    _check_sample(data, task, model.fold)
     Trainer(task, model, run, data, working).train()
     manifest = read_manifest(working)
     score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
@@ -185,7 +185,8 @@ def predict(settings: Settings) -> None:
     rows = _fill(submission, predictor, tables, run, on_problem)
     without_row = [*images.without_row, *predictor.passed_over]
     if without_row:
-        say(f"warning: {len(without_row):,} images have no row in {task.sample_submission}: {listed(without_row)}")
+        which = f"{len(without_row):,} images have no row in {task.sample_submission}"
+        say(f"warning: {which}, and are passed over: {listed(without_row)}")
     say(f"stages: {predictor.stages}{_trained_speed(manifests)}")
     say(f"submission: {path} ({rows} rows)")
 

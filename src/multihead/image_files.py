@@ -22,7 +22,7 @@ from multihead.kaggle_paths import matching
 from multihead.labels import MAX_UNUSABLE_SHARE, label_indices, one_form
 from multihead.progress import say, say_once
 from multihead.shards import Part, PixelMemory, Shard
-from multihead.tasks import FOLDS, Task, path_names
+from multihead.tasks import FOLDS, Task, glob_of, path_names
 
 BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".ini"}  # passed over unsaid
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
@@ -112,7 +112,7 @@ def find_images(folder: Path, pattern: str) -> list[str]:
     are passed over for their suffix: those that are not in BESIDE_IMAGES.
     Raises UserError if there are no images, or for a name that is not UTF-8.
     """
-    files = sorted(matching(folder, pattern))
+    files = sorted(matching(folder, glob_of(pattern)))
     found = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     others = [name for name in files if Path(name).suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES]
     if others:

@@ -133,14 +133,14 @@ def id_column(
     """
     folded = {name.casefold(): name for name in reversed(columns)}
     likely = list(dict.fromkeys(folded[name.casefold()] for name in likely if name.casefold() in folded))
-    others = [name for name in columns if name not in likely]
+    named = [name for name in columns if name not in likely and not name.startswith(UNNAMED)]
+    unnamed = [name for name in columns if name.startswith(UNNAMED)]
     if there is not None and len(there):
-        for name in [*likely, *(name for name in others if _could_be_ids(values_of(name)))]:
+        for name in (*likely, *(name for name in (*named, *unnamed) if _could_be_ids(values_of(name)))):
             values = values_of(name)[:MAX_COUNTED]
             if 2 * np.count_nonzero(match(values, there) >= 0) > len(values):
                 return name
-    named = (name for name in others if not name.startswith(UNNAMED) and _could_be_ids(values_of(name)))
-    return next(iter(likely), None) or next(named, "")
+    return likely[0] if likely else next((name for name in named if _could_be_ids(values_of(name))), "")
 
 
 def _could_be_ids(values: Sequence[str]) -> bool:

@@ -209,7 +209,7 @@ TASKS: Mapping[str, Task] = {task.name: task for task in (BENGALI, DIGITS, FASHI
 
 def glob_of(pattern: str) -> str:
     """Return a pattern of files for a search, without heads in braces."""
-    return re.sub(PLACEHOLDER, "*", pattern)
+    return re.sub(rf"({PLACEHOLDER}|\*)+", "*", pattern)
 
 
 def path_names(pattern: str, names: Mapping[str, Sequence[str]]) -> re.Pattern[str]:
