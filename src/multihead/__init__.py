@@ -3,7 +3,7 @@
 A module imports only modules that stand above it in this list:
 
     errors progress text_files background whole_files pictures file_names archives decoding architectures tasks
-    settings kaggle_paths identity tables labels answers pixel_columns shards wide_parquet pixel_csv image_files
+    settings kaggle_paths identity pixel_columns tables labels answers shards wide_parquet pixel_csv image_files
     datasets submission crop_resize inspection crop_store augmentation generator metrics logit_adjustment validation
     schedule record moving_average devices backbones model weights checkpoint resume inference training report
     evaluation app

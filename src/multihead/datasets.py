@@ -96,7 +96,8 @@ def images_to_predict(folder: Path, task: Task, fold: int = 0) -> ImagesToPredic
     if task.reader == "image files":
         return _files_to_predict(folder, task, fold)
     form = sample_form(folder, task)
-    parts = _tables(folder, task, task.test_files, form)
+    there = form.every_image.tolist() if form else None
+    parts = _tables(folder, task, task.test_files, _name_of_ids(form), there)
     return ImagesToPredict([replace(part, chosen=form.every_image) for part in parts] if form else parts, form)
 
 
@@ -124,7 +125,7 @@ def labels_to_predict(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
         paths = image_files.find_images(folder, task.test_files)
         labels = image_files.labels_by_path(paths, task.test_files, task, folder)
         return labels.set_index(pd.Index(image_files.own_ids(paths, task), dtype=str))
-    return _own_labels(_tables(folder, task, task.test_files, None))
+    return _own_labels(_tables(folder, task, task.test_files))
 
 
 def _labelled_files(folder: Path, task: Task) -> tuple[list[str], pd.DataFrame, list[str], list[str]]:
@@ -163,22 +164,26 @@ def _files_to_predict(folder: Path, task: Task, fold: int) -> ImagesToPredict:
         rows = match(form.every_image.tolist(), paths)
         files = task.test_files or task.train_files
         _refuse_none_or_several(rows, form.every_image, paths, task.sample_submission, files)
-        without_row = [path for row, path in enumerate(paths) if row not in set(rows.tolist())]
+        named = set(rows.tolist())
+        without_row = [path for row, path in enumerate(paths) if row not in named]
         order = np.argsort(rows, kind="stable")[int((rows < 0).sum()) :]
         paths, ids = [paths[row] for row in rows[order].tolist()], form.every_image[order].tolist()
     return ImagesToPredict(image_files.in_shards(folder, paths, ids, task), form, without_row)
 
 
 def _tables_to_train(folder: Path, task: Task) -> ImagesToTrain:
-    form = sample_form(folder, task)
-    parts = _tables(folder, task, task.train_files, form)
+    likely = _name_of_ids(sample_form(folder, task))
     if not task.labels_file:
+        parts = _tables(folder, task, task.train_files, likely)
         labels = _own_labels(parts)
         refuse_repeated(labels.index, task.train_files)
         return ImagesToTrain(task, [replace(part, chosen=labels.index) for part in parts], labels)
+    table = folder / task.labels_file
+    there = read_label_table(table, task, likely_ids=likely).index.tolist()  # as far as the table alone tells
+    parts = _tables(folder, task, task.train_files, likely, there)
     ids = pd.Index([image for part in parts for image in part.ids()], dtype=str)
     refuse_repeated(ids, task.train_files)
-    labels = read_label_table(folder / task.labels_file, task, likely_ids=_name_of_ids(form), there=ids.tolist())
+    labels = read_label_table(table, task, likely_ids=likely, there=ids.tolist())
     rows = match(labels.index.tolist(), ids.tolist())
     if not (rows >= 0).any():
         raise UserError(f"{task.train_files}: {listed(ids, 2)} have no labels among those of {listed(labels.index, 2)}")
@@ -188,19 +193,20 @@ def _tables_to_train(folder: Path, task: Task) -> ImagesToTrain:
     return ImagesToTrain(task, parts, chosen, without_label, labels.index[rows < 0].tolist())
 
 
-def _tables(folder: Path, task: Task, pattern: str, form: Form | None) -> list[TablePart]:
+def _tables(
+    folder: Path, task: Task, pattern: str, likely: Sequence[str] = (), there: Sequence[str] | None = None
+) -> list[TablePart]:
     """Return the tables of pixels that match, in the order of the numbers in their names; all of their rows are chosen.
 
-    form: of the sample, which leads to their ids.
+    likely, there: as tables.id_column takes them.
     """
     names = sorted(matching(folder, pattern), key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
     if not names:
         raise UserError(f"no {pattern} in {folder}")
-    likely = [name for name in (task.id_column, *_name_of_ids(form)) if name]
+    likely = [name for name in (task.id_column, *likely) if name]
     paths = [folder / name for name in names]
     if task.reader == "wide parquet":
-        return [WideParquet(None, path, likely) for path in paths]
-    there = form.every_image.tolist() if form and pattern == task.test_files else None
+        return [WideParquet(None, path, likely, there) for path in paths]
     return [PixelCsv(None, path, task, likely, there, is_alone=len(paths) == 1) for path in paths]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.errors import UserError, listed, shortened
+from multihead.identity import canonical
 from multihead.progress import say_once
 from multihead.tables import Table, id_column
 from multihead.tasks import Label, Task
@@ -81,27 +82,33 @@ def ids_in(
     """Return the ids of a table's rows, str, an index named as the column that holds them (tables.id_column).
 
     Where no column could hold any it has no name, and the rows are numbered from 1, or as `there` are. others: columns
-    that hold none. Raises UserError for an id that is empty, with its row.
+    that hold none. Raises UserError for an id that is empty, with its row, or rows that cannot be numbered.
     """
     columns = [name for name in table.names if name not in others]
     column = id_column(columns, lambda name: table.text([name])[name].tolist(), likely, there)
     if not column:
-        return row_numbers(len(table.text(table.names[:1])), there)
+        return row_numbers(len(table.text(table.names[:1])), table.path, there)
     ids = pd.Index(table.text([column])[column], dtype=str, name=column)
     if (ids == "").any():
         raise UserError(f"{table.path}, row {int((ids == '').argmax()) + 2}: {column} is empty")
     return ids
 
 
-def row_numbers(rows: int, there: Sequence[str] | None = None) -> pd.Index:
+def row_numbers(rows: int, path: Path, there: Sequence[str] | None = None) -> pd.Index:
     """Return the ids of a table's rows where it has no column of them: "1", "2", ...
 
-    there: the ids that the rows are meant to have; where they are as many numbers in a row, the first may be another.
+    there: the ids that the rows are meant to have. Raises UserError where these are not as many numbers in a row: which
+    row is whose would be a guess.
     """
     first = 1
-    if there is not None and len(there) == rows > 0 and all(name.isdecimal() for name in there):
-        numbers = sorted(map(int, there))
-        first = numbers[0] if numbers == list(range(numbers[0], numbers[0] + rows)) else 1
+    if there is not None:
+        numbers = sorted(int(name) for name in map(canonical, there) if name.isdecimal())
+        first = numbers[0] if numbers else 1
+        if len(there) != rows or numbers != list(range(first, first + rows)):
+            wanted = f"{len(there):,} are wanted ({listed(there, 3)})"
+            raise UserError(
+                f"{path}: its {rows:,} rows have no ids and {wanted}; expected ids, or as many numbers in a row"
+            )
     return pd.Index([str(row) for row in range(first, first + rows)], dtype=str)
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.errors import UserError, first_line, listed, shortened
+from multihead.errors import UserError, listed, shortened
 from multihead.labels import ids_in, label_columns_there, labels_in
-from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8, pixel_columns
+from multihead.pixel_columns import PixelError, columns_as_uint8, pixel_columns
 from multihead.shards import PixelMemory, Shard, TablePart
 from multihead.tables import Table
 from multihead.tasks import Task
@@ -72,11 +72,7 @@ class PixelCsv(TablePart):
             if len(columns) < math.prod(image_shape):
                 pixels = _pixels_of_cells(table.text(columns)[columns[0]].tolist(), math.prod(image_shape))
             else:
-                content, separator = table.for_polars(), table.separator
-                cells = pl.read_csv(content, separator=separator, infer_schema_length=None, columns=columns)
-                pixels = _pixels_of_columns(cells, columns)
-        except READ_ERRORS as error:
-            raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
+                pixels = _pixels_of_columns(table.cells(columns), columns)
         except PixelError as error:
             raise UserError(f"{self.path}: {error}") from error
         if len(pixels) != len(ids):

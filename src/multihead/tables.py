@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 
 from multihead.archives import read_table_bytes
 from multihead.errors import UserError, first_line, listed
 from multihead.identity import match
+from multihead.pixel_columns import READ_ERRORS
 from multihead.text_files import decoded
 
 SEPARATORS = (",", ";", "\t", "|")
 UNNAMED = "Unnamed: "
 BLANK_LINES = re.compile(rb"\n(?:[ \t]*(?:\n|\Z))+")
 csv.field_size_limit(2**31 - 1)  # a cell may hold a whole image
-FEW_FIELDS = 50  # of which all are read: pandas refuses longer rows then, and otherwise cuts them off
+SPARE = 4  # fields that are read beyond those of a table, since polars passes over what it is not asked for
 MAX_COUNTED = 1000  # ids of a column that are looked up to find out whether it holds ids
 
 
@@ -40,22 +42,24 @@ class Table:
             self.separator = max(SEPARATORS, key=lambda separator: len(headers[separator]))
             reader = readers[self.separator]
             lines = reader.line_num
-            first_row: list[str] = next(reader, [])
+            first_row: list[str] = next(filter(None, reader), [])
         except csv.Error as error:
             raise UserError(f"{path}: not a table ({error})") from error
         header = [name.strip() for name in headers[self.separator]]
         if not any(header):
             raise UserError(f"{path}: holds no table; expected a line with the names of its columns")
-        self._rows = content.split(b"\n", lines)[-1] if content.count(b"\n") >= lines else b""
-        self.names = _named(["", *header] if self._begins_with_row_names(header, first_row) else header)
-        self._fields = max(len(self.names), len(first_row))
+        rows = content.split(b"\n", lines)[-1] if content.count(b"\n", 0, -1) >= lines else b""
+        rows = BLANK_LINES.sub(b"\n", b"\n" + rows)
+        space = f"{self.separator} ".encode()
+        if space + b'"' in rows:  # where a quote is no beginning
+            rows = rows.replace(space + b'"', space[:1] + b'"')
+        has_row_names = len(first_row) == len(header) + 1 and bool(first_row[-1].strip())
+        if has_row_names:  # as R writes them, without a field of the header
+            has_row_names = all(len(row) == len(first_row) for row in _csv_reader(rows[1:], self.separator) if row)
+        self.names = _named(["", *header] if has_row_names else header)
+        self._fields = [f"field {number}" for number in range(max(len(self.names), len(first_row)) + SPARE)]
+        self._content = self.separator.join(self._fields).encode() + rows
         self.first_row = dict(zip(self.names, first_row, strict=False))
-
-    def _begins_with_row_names(self, header: Sequence[str], first_row: Sequence[str]) -> bool:
-        """Tell whether each row begins with a name of its own, for which the header has no field: R writes such."""
-        if len(first_row) != len(header) + 1 or not first_row[-1].strip():
-            return False
-        return all(len(row) in (0, len(first_row)) for row in _csv_reader(self._rows, self.separator))
 
     def find(self, name: str) -> str:
         """Return how a column's name is spelled here, "" where there is none; UserError where it stands twice.
@@ -76,46 +80,39 @@ class Table:
         missing = [name for name in columns if name not in self.names]
         if missing:
             raise UserError(f"{self.path}: no column {listed(missing)}; it has {listed(self.names)}")
-        positions = [self.names.index(name) for name in columns]
-        table = self._cells(positions)
-        table.columns = pd.Index(columns)
-        return table
+        cells = self.cells(columns, is_text=True).with_columns(pl.all().str.strip_chars().fill_null(""))
+        return pd.DataFrame({name: pd.Series(cells[name].to_list(), dtype=object) for name in columns})
 
-    def _cells(self, positions: Sequence[int]) -> pd.DataFrame:
-        beyond = list(range(len(self.names), self._fields + 1))  # what no header has a name for
-        widest = (self.separator * self._fields + "\n").encode()  # a row with all fields, or pandas refuses so many
+    def cells(self, columns: Sequence[str], *, is_text: bool = False) -> pl.DataFrame:
+        """Return columns by their names, of the types that their values have; null where a cell is empty.
+
+        is_text: they are all text. Blank lines are no rows. Raises UserError where the table is damaged, or a row has
+        more fields than the header names.
+        """
+        beyond = self._fields[len(self.names) :]
+        places = [self._fields[self.names.index(name)] for name in columns]
         try:
-            cells = pd.read_csv(
-                io.BytesIO(widest + self._rows),
-                sep=self.separator,
-                header=None,
-                names=list(range(self._fields + 1)),
-                usecols=sorted({*positions, *beyond}) if self._fields > FEW_FIELDS else None,
-                index_col=False,
-                dtype=str,
-                keep_default_na=False,
-                skipinitialspace=True,
+            cells = pl.read_csv(
+                self._content,
+                columns=[*dict.fromkeys(places), *beyond],
+                separator=self.separator,
+                infer_schema=not is_text,
+                infer_schema_length=None,
             )
-        except (OSError, ValueError) as error:
-            too_long = re.search(r"Expected \d+ fields in line (\d+)", str(error))
-            if too_long:
-                raise self._row_is_too_long(int(too_long[1])) from error
-            raise UserError(f"{self.path}: cannot be read as CSV ({first_line(error)})") from error
-        cells = cells[1:].reset_index(drop=True).apply(lambda column: column.str.strip())
-        is_long = cells[beyond].ne("").any(axis=1).to_numpy()
-        if is_long.any():
-            raise self._row_is_too_long(int(is_long.argmax()) + 2)
-        return pd.DataFrame(cells[list(positions)])
+        except READ_ERRORS as error:
+            raise self._damage(first_line(error)) from error
+        if any(cells[name].cast(pl.String).fill_null("").str.strip_chars().ne("").any() for name in beyond):
+            raise self._damage()
+        return cells.select(pl.col(place).alias(name) for place, name in zip(places, columns, strict=True))
 
-    def _row_is_too_long(self, row: int) -> UserError:
-        return UserError(f"{self.path}, row {row}: has more fields than the {len(self.names)} of the header")
-
-    def for_polars(self) -> bytes:
-        """Return the table with a name for each field of its rows, and without blank lines, of which it makes rows."""
-        beyond = [f"{UNNAMED}{number}" for number in range(len(self.names), self._fields)]
-        line = io.StringIO()
-        csv.writer(line, delimiter=self.separator, lineterminator="\n").writerow([*self.names, *beyond])
-        return line.getvalue().encode() + BLANK_LINES.sub(b"\n", self._rows).lstrip(b"\n")
+    def _damage(self, problem: str = "damaged") -> UserError:
+        """Return what is wrong with a table that cannot be read: its first row with too many fields, if it has any."""
+        rows = enumerate(_csv_reader(self._content, self.separator), 1)
+        next(rows)
+        for number, row in rows:
+            if any(field.strip() for field in row[len(self.names) :]):
+                return UserError(f"{self.path}, row {number}: has more fields than the {len(self.names)} of the header")
+        return UserError(f"{self.path}: cannot be read as CSV ({problem})")
 
 
 def id_column(

@@ -26,10 +26,11 @@ COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each 
 
 @dataclass(frozen=True)
 class WideParquet(TablePart):
-    """One file. likely_ids: names that its column of ids may have, the likeliest first."""
+    """One file. likely_ids, there: what tells its column of ids, as tables.id_column takes them."""
 
     path: Path
-    likely_ids: Sequence[str]
+    likely_ids: Sequence[str] = ()
+    there: Sequence[str] | None = None
 
     @property
     def name(self) -> str:
@@ -73,7 +74,7 @@ class WideParquet(TablePart):
     def _ids_in(self, file: pl.LazyFrame) -> pd.Index:
         schema = file.collect_schema()
         columns = [name for name in schema if not is_numbered(name)]
-        name = id_column(columns, lambda column: self._texts(file, column), self.likely_ids)
+        name = id_column(columns, lambda column: self._texts(file, column), self.likely_ids, self.there)
         if not name:
             wanted = listed(self.likely_ids[:1]) or "of ids"
             raise UserError(f"{self.path}: no column {wanted}; it has {listed(schema)}")
