@@ -19,7 +19,7 @@ from typing import NamedTuple, TextIO
 
 from bundler.errors import BundlerError
 
-LEFT_BY_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini")
+LEFT_BY_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir")
 PLACEHOLDER = r"\{([A-Za-z]\w*)\}"
 WILDCARD = rf"{PLACEHOLDER}|\*|\?|\[[^]]+\]"
 

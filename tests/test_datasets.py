@@ -1,5 +1,6 @@
 """Which images a data folder holds, under which ids, with which labels: as the person meant it."""
 
+import time
 import unicodedata
 import zipfile
 from collections.abc import Callable, Sequence
@@ -449,3 +450,114 @@ def test_a_fifth_left_out_of_a_table_s_images_is_that_of_its_ids(tmp_path: Path)
         assert not set(test) & set(images_to_train(tmp_path, task, fold).labels.index)
         seen += test
     assert sorted(seen, key=int) == [str(number) for number in range(25)]
+
+
+ORDER = [3, 0, 4, 1, 5, 2]  # of the rows: none is where its number says
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (",image,label", "{row},{name}.png,{label}"),
+        ("row,image,label", "{row},{name}.png,{label}"),
+        ("id,file_name,label", "{row},000{name}.png,{label}"),
+        (",image,label", "{row},{name},{label}"),
+        ("image,label,index", "{name}.png,{label},{row}"),
+    ],
+)
+def test_an_index_beside_the_ids_is_none(tmp_path: Path, header: str, row: str) -> None:
+    for number in range(6):
+        write_image(tmp_path / "train" / (f"000{number}.png" if "000" in row else f"{number}.png"), number)
+    rows = [row.format(row=place, name=n, label=CLASSES[n % 3]) for place, n in enumerate(ORDER)]
+    write_table(tmp_path / "train.csv", header, *rows)
+    found = read_train(tmp_path, replace(ZOO, labels_file="train.csv"))
+    assert sorted(found.values()) == [(number, CLASSES[number % 3]) for number in range(6)]
+
+
+def test_columns_between_which_nothing_decides_are_an_error(tmp_path: Path) -> None:
+    for number in range(6):
+        write_image(tmp_path / "train" / f"{number}.png", number)
+    rows = [f"{row},{number},{CLASSES[number % 3]}" for row, number in enumerate(ORDER)]
+    write_table(tmp_path / "train.csv", "index,image,label", *rows)
+    task = replace(ZOO, labels_file="train.csv")
+    with pytest.raises(
+        UserError, match=r"train\.csv: index, image could each hold the ids; id_column in the task says"
+    ):
+        read_train(tmp_path, task)
+    assert len(read_train(tmp_path, replace(task, id_column="image"))) == 6
+
+
+def test_one_repeated_or_empty_id_does_not_make_a_table_one_without_ids(tmp_path: Path) -> None:
+    for number in range(12):
+        write_image(tmp_path / "train" / f"{number}.png", number)
+    rows = [f"{number}.png,{CLASSES[number % 3]}" for number in reversed(range(12))]
+    task = replace(ZOO, labels_file="train.csv")
+    for last, problem in (
+        ("11.png,cat", "row 14: 11.png stands here for the second time"),
+        (",cat", "row 14: image is"),
+    ):
+        write_table(tmp_path / "train.csv", "image,label", *rows, last)
+        with pytest.raises(UserError, match=problem):
+            read_train(tmp_path, task)
+    write_table(tmp_path / "train.csv", "image,label", *rows, ",", ",")  # as a spreadsheet ends
+    assert len(read_train(tmp_path, task)) == 12
+
+
+@pytest.mark.parametrize("sample_ids", [[0, 1], [0, 1, 2, 3], ["a", "b", "c"], [1, 2, 4]])
+def test_rows_without_ids_are_refused_where_their_numbers_would_be_a_guess(
+    tmp_path: Path, sample_ids: list[object]
+) -> None:
+    write_pixels(tmp_path, "pixel0", None, [1, 2, 3])
+    pd.DataFrame({"ImageId": sample_ids, "Label": 0}).to_csv(tmp_path / "sample.csv", index=False)
+    with pytest.raises(UserError, match=r"test\.csv: its 3 rows have no ids and \d are wanted"):
+        read_test(tmp_path, SMALL)
+
+
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_rows_without_ids_have_the_numbers_of_the_table_of_labels(tmp_path: Path, first: int) -> None:
+    write_pixels(tmp_path, "pixel0", None, [1, 2, 3])
+    pd.read_csv(tmp_path / "train.csv").drop(columns="label").to_csv(tmp_path / "train.csv", index=False)
+    rows = [f"{number + first},{number % 3}" for number in range(6)]
+    write_table(tmp_path / "labels.csv", "number,label", *rows)
+    found = read_train(tmp_path, replace(SMALL, labels_file="labels.csv"))
+    assert found == {str(number + first): (number, str(number % 3)) for number in range(6)}
+
+
+def test_a_table_larger_than_its_reader_takes_at_once_is_read_whole(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3000, 784), np.uint8)
+    table = pd.DataFrame(pixels, columns=[f"pixel{number}" for number in range(784)])
+    table.insert(0, "label", np.arange(3000) % 10)
+    table.to_csv(tmp_path / "train.csv", index=False)
+    images = images_to_train(tmp_path, DIGITS)
+    shard = read_shard(images.parts[0], DIGITS.image_shape, images.labels)
+    assert np.array_equal(shard.images.reshape(3000, 784), pixels)
+    assert shard.labels is not None
+    assert np.array_equal(shard.labels["label"], np.arange(3000) % 10)
+
+
+def test_of_many_images_those_of_a_sample_are_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    for number in range(20_000):
+        (tmp_path / "test" / f"{number}.png").touch()
+    write_table(tmp_path / "sample.csv", "id,label", *(f"{number},cat" for number in range(19_990)))
+    started = time.perf_counter()
+    assert len(images_to_predict(tmp_path, replace(ZOO, sample_submission="sample.csv")).without_row) == 10
+    assert time.perf_counter() - started < 8  # looked for one by one in all, it took 10 s on a fast machine
+
+
+@pytest.mark.parametrize("packed", [".gz", ".zip"])
+def test_tables_that_match_a_pattern_may_be_packed(tmp_path: Path, packed: str) -> None:
+    for name in "ab":
+        table = FORMS["pixel0"](range(3))
+        table.insert(0, "id", [f"{name}{number}" for number in range(3)])
+        table.insert(0, "label", [0, 1, 2])
+        table.to_csv(tmp_path / f"train_{name}.csv{packed}", index=False)
+    found = read_train(tmp_path, replace(SMALL, train_files="train_*.csv"))
+    assert sorted(found) == ["a0", "a1", "a2", "b0", "b1", "b2"]
+
+
+def test_a_class_after_an_open_part_of_the_name_is_the_longest_that_stands_there(tmp_path: Path) -> None:
+    for number, name in enumerate(["img10", "img0", "img1"]):
+        write_image(tmp_path / "train" / f"{name}.png", number)
+    found = read_train(tmp_path, task_of("train/*{label}.png", label=list(range(12))))
+    assert sorted(found.values()) == [(0, "10"), (1, "0"), (2, "1")]

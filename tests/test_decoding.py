@@ -165,6 +165,15 @@ def test_16_bit_images_are_scaled_by_the_bits_in_use(suffix: str, bits: int) -> 
     assert np.array_equal(decoded(data, 1).image, values >> 8)
 
 
+def test_a_16_bit_image_that_is_cut_off_is_scaled_as_well() -> None:
+    values = (gradient()[..., 0].astype(np.uint16) << 4) + 5
+    data = cv2.imencode(".png", values)[1].tobytes()
+    for lost in (12, len(data) // 3):
+        found = decoded(data[:-lost], 1, bits=12)
+        assert found.is_whole == (lost == 12)
+        assert np.array_equal(found.image[:16], gradient()[:16, :, 0])
+
+
 def test_colours_of_16_bits_stay_red_green_and_blue() -> None:
     data = cv2.imencode(".png", np.full((4, 4, 3), (100, 1000, 4000), np.uint16))[1].tobytes()
     assert bits_in_use(data) == 12

@@ -50,6 +50,8 @@ EXPORTS: dict[str, Callable[[str], bytes]] = {
         + b"".join(f"{number},{row}\n".encode() for number, row in enumerate(text.splitlines()[1:], 1))
     ),
     "a header in capitals": lambda text: text.replace("image,label", "Image,Label").encode(),
+    "the separator in a line before": lambda text: b"sep=,\n" + text.encode(),
+    "empty rows before and after": lambda text: (",,\n" + text + ",,\n,,\n").encode(),
     "gzip": lambda text: gzip.compress(text.encode()),
     "zip": zipped,
     "zip with what macOS adds": lambda text: zipped(text, "__MACOSX/._train.csv"),

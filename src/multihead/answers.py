@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from multihead.errors import UserError, listed, shortened
 from multihead.labels import refuse_repeated
-from multihead.tables import Table, id_column
+from multihead.tables import UNNAMED, Table
 from multihead.tasks import Task
 
 ID = "id"
@@ -68,13 +68,14 @@ def read_form(path: Path, task: Task, there: Sequence[str] | None = None) -> For
     return _form_of(Table(path), task, there)
 
 
-def read_answers(path: Path, task: Task) -> pd.DataFrame:
+def read_answers(path: Path, task: Task, there: Sequence[str] | None = None) -> pd.DataFrame:
     """Return a table of answers as class labels: index image id (str), a column per head.
 
-    Raises UserError as read_form does, and where an image lacks one of its heads.
+    there: the images, where they are known. Raises UserError as read_form does, and where an image lacks one of its
+    heads.
     """
     table = Table(path)
-    form = _form_of(table, task)
+    form = _form_of(table, task, there)
     cells = table.text(list(dict.fromkeys(form.columns.values())))
     heads = {
         head: pd.Series(cells[column].to_numpy()[form.places[head]], index=form.images[head], name=head)
@@ -110,19 +111,20 @@ def _one_row_per_image(ids: pd.Index, columns: Mapping[str, str], header: Sequen
 def _columns(table: Table, task: Task, there: Sequence[str] | None) -> tuple[dict[str, str], pd.Index]:
     """Return the column of each head's answers, named as the head or else the one beside the ids, and the ids."""
     answers = {head: table.find(head) or table.find(task.columns.get(head, head)) for head in task.heads}
+    named = [name for name in table.names if not name.startswith(UNNAMED)]
     if len(table.names) < 2:
         raise UserError(f"{table.path}: has one column, {listed(table.names)}; expected an id and answers")
-    if not all(answers.values()) and len(table.names) > 2:
+    if not all(answers.values()) and len(table.names) > 2 and len(named) != 2:
         raise UserError(f"{table.path}: columns {listed(table.names)}; expected an id and {listed(task.heads)}")
     candidates = [name for name in table.names if name not in answers.values()]
     if not candidates:
         raise UserError(f"{table.path}: columns {listed(table.names)}; expected an id beside them")
     likely = [task.id_column] if task.id_column else []
-    name = id_column(candidates, lambda column: table.text([column])[column].tolist(), likely, there) or candidates[0]
+    name = table.ids_among(candidates, likely, there) or candidates[0]
     ids = pd.Index(table.text([name])[name], dtype=str, name=name)
     if ids.has_duplicates:
         raise UserError(f"{table.path}: {shortened(ids[ids.duplicated()][0])} stands in it more than once")
     if (ids == "").any():
         raise UserError(f"{table.path}, row {int((ids == '').argmax()) + 2}: {name} is empty")
-    beside = next((column for column in table.names if column != name), "")
+    beside = next((column for column in (*named, *table.names) if column != name), "")
     return {head: column or beside for head, column in answers.items()}, ids

@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ def _check_sample(data: Path, task: Task, fold: int) -> None:
 
     if not task.sample_submission or not all(any(True for _ in matching(data, n)) for n in task.files_to_predict):
         return
-    images = images_to_predict(data, task, fold)
+    images = images_to_predict(data, replace(task, bits=16), fold)  # how many are in use, the training finds out
     missing = images.without_image()
     if missing:
         every = len(images.form.every_image) if images.form else 0

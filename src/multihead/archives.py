@@ -14,7 +14,7 @@ from multihead.errors import UserError, first_line, listed
 from multihead.file_names import is_left_by_system, without_suffix
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
-TABLES = (".csv", ".tsv", ".txt")
+TABLES, PACKED = (".csv", ".tsv", ".txt"), (".zip", ".gz")
 DAMAGES = (
     OSError,
     EOFError,
@@ -55,12 +55,23 @@ def table_path(path: Path) -> Path | None:
 
     It may also lie in a zip of its name, with images perhaps.
     """
-    candidates = (path, *(path.with_name(path.name + suffix) for suffix in (".zip", ".gz")))
+    candidates = (path, *(path.with_name(path.name + suffix) for suffix in PACKED))
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     together = path.with_suffix(".zip")
     if found is None and together.is_file() and path.name in map(_last_part, _members(together, "").values()):
         return together
     return found
+
+
+def packed_tables(folder: Path, pattern: str) -> list[str]:
+    """Return the tables that match a glob pattern and lie there packed, as paths below the folder, unpacked."""
+    if PurePosixPath(pattern).suffix.lower() not in TABLES:
+        return []
+    if not re.search(r"[*?[]", pattern):
+        return [pattern] if table_path(folder / pattern) else []
+    found = (path.relative_to(folder) for suffix in PACKED for path in folder.glob(pattern + suffix))
+    plain = (path.with_suffix("") for path in found if not any(map(is_left_by_system, path.parts)))
+    return list(dict.fromkeys(path.as_posix() for path in plain))
 
 
 def read_table_bytes(path: Path) -> bytes:

@@ -83,7 +83,7 @@ def images_to_train(folder: Path, task: Task, fold: int = 0) -> ImagesToTrain:
             is_left_out = image_files.fold_of(_groups(task, paths, labels)) == fold
             paths, labels = _some(paths, ~is_left_out), labels[~is_left_out]
         _refuse_none(paths, task, folder, fold)
-        parts = image_files.in_shards(folder, paths, labels.index.tolist(), task)
+        parts = image_files.in_shards(folder, paths, labels.index, task)
         return ImagesToTrain(task, parts, labels, without_label, without_image)
     return _tables_to_train(folder, task)
 
@@ -134,13 +134,16 @@ def _labelled_files(folder: Path, task: Task) -> tuple[list[str], pd.DataFrame, 
     if not task.labels_file:
         labels = image_files.labels_by_path(paths, task.train_files, task, folder)
         return paths, labels.set_index(pd.Index(image_files.own_ids(paths, task), dtype=str)), [], []
-    table = folder / task.labels_file
-    labels = read_label_table(table, task, likely_ids=_name_of_ids(sample_form(folder, task)), there=paths)
+    form = sample_form(folder, task)
+    labels = read_label_table(folder / task.labels_file, task, likely_ids=_name_of_ids(form), there=paths)
     rows = match(labels.index.tolist(), paths)
     _refuse_none_or_several(rows, labels.index, paths, task.labels_file, task.train_files)
     order = np.argsort(rows, kind="stable")[int((rows < 0).sum()) :]
     named = set(rows.tolist())
     without_label = [path for row, path in enumerate(paths) if row not in named]
+    if form and glob_of(task.train_files) == glob_of(task.test_files):  # one folder for both
+        is_to_predict = set(match(form.every_image.tolist(), without_label).tolist())
+        without_label = [path for row, path in enumerate(without_label) if row not in is_to_predict]
     return (
         [paths[row] for row in rows[order].tolist()],
         labels.iloc[order],
@@ -152,11 +155,11 @@ def _labelled_files(folder: Path, task: Task) -> tuple[list[str], pd.DataFrame, 
 def _files_to_predict(folder: Path, task: Task, fold: int) -> ImagesToPredict:
     if task.test_files:
         paths = image_files.find_images(folder, task.test_files)
-        ids = image_files.own_ids(paths, task)
+        ids = pd.Index(image_files.own_ids(paths, task), dtype=str)
     else:
         paths, labels, *_ = _labelled_files(folder, task)
         is_left_out = image_files.fold_of(_groups(task, paths, labels)) == fold
-        paths, ids = _some(paths, is_left_out), labels.index[is_left_out].tolist()
+        paths, ids = _some(paths, is_left_out), labels.index[is_left_out]
     _refuse_none(paths, task, folder, fold)
     form = sample_form(folder, task, paths)
     without_row: list[str] = []
@@ -167,7 +170,9 @@ def _files_to_predict(folder: Path, task: Task, fold: int) -> ImagesToPredict:
         named = set(rows.tolist())
         without_row = [path for row, path in enumerate(paths) if row not in named]
         order = np.argsort(rows, kind="stable")[int((rows < 0).sum()) :]
-        paths, ids = [paths[row] for row in rows[order].tolist()], form.every_image[order].tolist()
+        paths, ids = [paths[row] for row in rows[order].tolist()], form.every_image[order]
+    if not task.bits and image_files.bits_of(folder, paths):
+        say_once("warning: images to predict have 16 bits, which those that were trained on had not: all 16 are taken")
     return ImagesToPredict(image_files.in_shards(folder, paths, ids, task), form, without_row)
 
 
@@ -179,8 +184,8 @@ def _tables_to_train(folder: Path, task: Task) -> ImagesToTrain:
         refuse_repeated(labels.index, task.train_files)
         return ImagesToTrain(task, [replace(part, chosen=labels.index) for part in parts], labels)
     table = folder / task.labels_file
-    there = read_label_table(table, task, likely_ids=likely).index.tolist()  # as far as the table alone tells
-    parts = _tables(folder, task, task.train_files, likely, there)
+    there = read_label_table(table, task, likely_ids=likely).index  # as far as the table alone tells
+    parts = _tables(folder, task, task.train_files, [*likely, str(there.name or "")], there.tolist())
     ids = pd.Index([image for part in parts for image in part.ids()], dtype=str)
     refuse_repeated(ids, task.train_files)
     labels = read_label_table(table, task, likely_ids=likely, there=ids.tolist())

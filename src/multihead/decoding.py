@@ -46,7 +46,7 @@ def decode(data: bytes, channels: int, *, background: int = 255, bits: int = 0) 
         image = _complete(data, channels, background, bits)
         if image is not None:
             return Decoded(image, True)
-        return _cut_jpeg(data, channels) if data.startswith(JPEG) else _by_pillow(data, channels, background)
+        return _cut_jpeg(data, channels) if data.startswith(JPEG) else _by_pillow(data, channels, background, bits)
     except Exception:  # of a damaged file: the libraries raise whatever they stumble over
         return None
 
@@ -67,7 +67,7 @@ def _complete(data: bytes, channels: int, background: int, bits: int) -> NDArray
     samples = _samples_of_16_bits(data)
     if samples is None:
         return None
-    image = np.minimum(samples[..., :3] >> ((bits or 16) - 8), 255).astype(np.uint8)
+    image = _in_8_bits(samples[..., :3], bits)
     if samples.shape[-1] == 4:
         opacity = samples[..., 3:] / 65535
         image = np.round(image * opacity + background * (1 - opacity)).astype(np.uint8)
@@ -118,7 +118,7 @@ def _cut_jpeg(data: bytes, channels: int) -> Decoded | None:
     return Decoded(first, bool(is_known.all())) if is_known.any() else None
 
 
-def _by_pillow(data: bytes, channels: int, background: int) -> Decoded | None:
+def _by_pillow(data: bytes, channels: int, background: int, bits: int) -> Decoded | None:
     """Return what Pillow decodes, of a damaged file too, where that is more than one value all over."""
     file = Image.open(io.BytesIO(data))
     is_whole = True
@@ -127,14 +127,23 @@ def _by_pillow(data: bytes, channels: int, background: int) -> Decoded | None:
     except Exception:  # of a damaged file; what was decoded before is there
         is_whole = False
         file.tile = []
-    if file.mode in ("I", "F", "I;16B"):
+    if file.mode in ("I", "F"):
         return None
     turned = ImageOps.exif_transpose(file)
+    if turned.mode.startswith("I;16"):
+        image = _in_channels(_in_8_bits(np.asarray(turned).astype(np.uint16), bits), channels)
+        return Decoded(image, is_whole) if is_whole or image.min() < image.max() else None
+    if data[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10" and data.startswith(PNG):
+        return None  # of its 16 bits Pillow keeps eight, which may not be those in use
     if turned.has_transparency_data:
         below = Image.new("RGBA", turned.size, (background, background, background, 255))
         turned = Image.alpha_composite(below, turned.convert("RGBA"))
     image = _in_channels(np.array(turned.convert("L" if turned.mode in ("1", "L") else "RGB")), channels)
     return Decoded(image, is_whole) if is_whole or image.min() < image.max() else None
+
+
+def _in_8_bits(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
+    return np.asarray(np.minimum(samples >> ((bits or 16) - 8), 255), np.uint8)
 
 
 def _in_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

@@ -59,7 +59,7 @@ def _truths(path: Path, task: Task, there: Sequence[str]) -> Iterator[pd.DataFra
     elif task.reader == "pixel csv" and path.match(task.test_files):
         yield PixelCsv(None, path, task, [task.id_column], there).labels()
     else:
-        yield label_indices(read_answers(path, task), task, path)
+        yield label_indices(read_answers(path, task, there), task, path)
 
 
 def score(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> Score:

@@ -4,7 +4,7 @@ IMAGE_SUFFIXES = {  # of what OpenCV or Pillow decodes
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".bmp", ".gif", ".webp"),
     *(".avif", ".tif", ".tiff", ".pgm", ".ppm"),
 }
-_LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini"}
+_LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
 
 
 def is_left_by_system(name: str) -> bool:

@@ -21,21 +21,31 @@ NONE, SEVERAL = -1, -2  # in place of a position, both below 0
 def canonical(name: str) -> str:
     """Return an id in the one form that others are compared in.
 
-    Accents are one letter each (Unicode's NFC; file systems take them apart), a whole number has no point, a path has
-    plain slashes and does not begin with one.
+    Accents are one letter each (Unicode's NFC; file systems take them apart), and a path has plain slashes and does not
+    begin with one.
     """
-    text = unicodedata.normalize("NFC", name.strip()).replace("\\", "/").removeprefix("./").lstrip("/")
-    whole, point, zeros = text.partition(".")
-    return whole if point and whole.isdecimal() and zeros and not zeros.strip("0") else text
+    return unicodedata.normalize("NFC", name.strip()).replace("\\", "/").removeprefix("./").lstrip("/")
 
 
-def match(wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
+def as_number(name: str) -> str:
+    """Return a name that is a whole number without the zeros before it and without a point; of all others nothing.
+
+    It may be the last part of a path, and have an image's suffix.
+    """
+    folder, slash, last = name.rpartition("/")
+    bare = without_suffix(last)
+    whole = re.fullmatch(r"([0-9]{1,18})(?:\.0+)?", bare)
+    return f"{folder}{slash}{int(whole[1])}{last[len(bare) :]}" if whole else ""
+
+
+def match(wanted: Sequence[str], there: Sequence[str], *, is_strict: bool = False) -> NDArray[np.int64]:
     """Return for each id of `wanted` its position in `there`, int64 (n,), or NONE or SEVERAL where no one is meant.
 
     there: ids, or paths of files, each different from the others. In turn, for what has no match yet: the same text;
     the same in canonical form; a suffix in another case; an image's suffix that one of the two lacks; a number with
-    zeros before it. But for the first, a path is also matched by its end. What could mean two of `there` means neither,
-    and of two spellings in `wanted` that would mean the same one neither does.
+    zeros before it or a point. But for the first, a path is also matched by its end. What could mean two of `there`
+    means neither, and of two spellings in `wanted` that would mean the same one neither does. is_strict: the suffix is
+    neither left out, nor are numbers compared.
     """
     rows = pd.Index(list(there), dtype=str).get_indexer(pd.Index(list(wanted), dtype=str)).astype(np.int64)
     left = {number: canonical(wanted[number]) for number in np.flatnonzero(rows == NONE).tolist()}
@@ -44,15 +54,16 @@ def match(wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
     several: set[int] = set()
     taken = set(rows.tolist())
     free = {row: canonical(name) for row, name in enumerate(there) if row not in taken}
-    for digits in (_as_it_is, _without_zeros):
-        for form, form_there in ((_as_it_is, _as_it_is), (_folded, _folded), (_plain, _bare), (_bare, _plain)):
+    pairs = [(_as_it_is, _as_it_is), (_folded, _folded), *([] if is_strict else [(_plain, _bare), (_bare, _plain)])]
+    for digits in (_as_it_is,) if is_strict else (_as_it_is, as_number):
+        for form, form_there in pairs:
             found = _found(
                 {number: digits(form(name)) for number, name in left.items()},
                 {row: digits(form_there(name)) for row, name in free.items()},
             )
             several |= {number for number, row in found.items() if row == SEVERAL}
             found = {number: row for number, row in found.items() if row >= 0}
-            spellings = Counter(row for row, _ in {(row, left[number]) for number, row in found.items()})
+            spellings = Counter(row for row, _ in {(row, wanted[number]) for number, row in found.items()})
             for number, row in found.items():
                 if spellings[row] == 1:
                     rows[number] = row
@@ -100,10 +111,3 @@ def _plain(name: str) -> str:
 
 def _as_it_is(name: str) -> str:
     return name
-
-
-def _without_zeros(name: str) -> str:
-    """Return a name that is a number without the zeros before it; of all others nothing."""
-    folder, slash, last = name.rpartition("/")
-    bare = without_suffix(last)
-    return f"{folder}{slash}{int(bare)}{last[len(bare) :]}" if re.fullmatch(r"[0-9]{1,18}", bare) else ""

@@ -128,7 +128,7 @@ def find_images(folder: Path, pattern: str) -> list[str]:
     return found
 
 
-def in_shards(folder: Path, paths: Sequence[str], ids: Sequence[str], task: Task) -> list[ImageFiles]:
+def in_shards(folder: Path, paths: Sequence[str], ids: pd.Index, task: Task) -> list[ImageFiles]:
     """Return the images in shards of equal size, each drawn from all over the folder; always the same ones.
 
     paths, ids: of each image, sorted by its path. A shard has at most IMAGES_PER_SHARD images and, at the task's
@@ -139,7 +139,7 @@ def in_shards(folder: Path, paths: Sequence[str], ids: Sequence[str], task: Task
     rows = [sorted(part.tolist()) for part in np.array_split(order, -(-len(paths) // most))]
     return [
         ImageFiles(
-            pd.Index([ids[i] for i in part], dtype=str),
+            ids[part],
             f"images {number}",
             folder,
             tuple(paths[i] for i in part),

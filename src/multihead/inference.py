@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from multihead.augmentation import Augment
 from multihead.crop_store import crops_ahead
 from multihead.devices import is_out_of_memory
-from multihead.errors import OutOfTimeError, first_line
+from multihead.errors import OutOfTimeError, first_line, listed
 from multihead.generator import Draw, random_for
 from multihead.progress import Pace, Stage, elapsed, say
 from multihead.settings import ModelSettings, RunSettings
@@ -302,9 +302,8 @@ class Predictor:
 
     def _leave_out(self, what: str, ids: Sequence[str], is_left_out: NDArray[np.bool_]) -> None:
         if is_left_out.any():
-            named = [ids[i] for i in np.flatnonzero(is_left_out)[:5]]
-            count = int(is_left_out.sum())
-            self._on_problem(f"{what}, {count}: {', '.join(named)}{', ...' if count > 5 else ''}", None)
+            named = listed([ids[i] for i in np.flatnonzero(is_left_out).tolist()])
+            self._on_problem(f"{what}, {int(is_left_out.sum())}: {named}", None)
 
 
 def _is_finite(probabilities: Probabilities) -> NDArray[np.bool_]:

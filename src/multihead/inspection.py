@@ -187,13 +187,13 @@ def _problems(table: pd.DataFrame, task: Task) -> Iterator[str]:
     groups = [of for _, of in copies.groupby(_HASH, sort=False)]
     is_equal = [not of[heads].ne(of[heads].iloc[0]).to_numpy().any() for of in groups]
     for wanted, name in ((True, "equal"), (False, "different")):
-        some = [" = ".join(of[_ID]) for of, equal in zip(groups, is_equal, strict=True) if equal == wanted]
+        some = [" = ".join(of[_ID][:3]) for of, equal in zip(groups, is_equal, strict=True) if equal == wanted]
         yield _listed(f"groups of images with the same pixels and {name} labels", some)
 
 
 def _listed(what: str, some: Sequence[str]) -> str:
     more = ", ..." if len(some) > NAMED else ""
-    return f"{what}: {len(some):,}" + (f": {', '.join(some[:NAMED])}{more}" if some else "")
+    return f"{what}: {len(some):,}" + (f": {listed(some[:NAMED])}{more}" if some else "")
 
 
 class _Samples:

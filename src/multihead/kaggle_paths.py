@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from multihead.archives import files_in_archives, table_path
+from multihead.archives import files_in_archives, packed_tables, table_path
 from multihead.errors import UserError
 from multihead.file_names import IMAGE_SUFFIXES, is_left_by_system
 
@@ -86,8 +86,8 @@ def matching(folder: Path, pattern: str) -> Iterator[str]:
             is_any = True
             yield name.as_posix()
     if not is_any:
-        is_packed = not _is_pattern(pattern) and table_path(folder / pattern) is not None
-        yield from [pattern] if is_packed else files_in_archives(folder, pattern)
+        yield from files_in_archives(folder, pattern)
+        yield from packed_tables(folder, pattern)
 
 
 def find_everywhere(file: str, working: Path) -> list[Path]:

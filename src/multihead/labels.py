@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.errors import UserError, listed, shortened
-from multihead.identity import canonical
+from multihead.identity import as_number
 from multihead.progress import say_once
-from multihead.tables import Table, id_column
+from multihead.tables import Table
 from multihead.tasks import Label, Task
 
 MAX_UNUSABLE_SHARE = 0.05  # of the train images: without a label, or not to be read
@@ -85,7 +85,7 @@ def ids_in(
     that hold none. Raises UserError for an id that is empty, with its row, or rows that cannot be numbered.
     """
     columns = [name for name in table.names if name not in others]
-    column = id_column(columns, lambda name: table.text([name])[name].tolist(), likely, there)
+    column = table.ids_among(columns, likely, there)
     if not column:
         return row_numbers(len(table.text(table.names[:1])), table.path, there)
     ids = pd.Index(table.text([column])[column], dtype=str, name=column)
@@ -102,7 +102,7 @@ def row_numbers(rows: int, path: Path, there: Sequence[str] | None = None) -> pd
     """
     first = 1
     if there is not None:
-        numbers = sorted(int(name) for name in map(canonical, there) if name.isdecimal())
+        numbers = sorted(int(name) for name in map(as_number, there) if name.isdecimal())
         first = numbers[0] if numbers else 1
         if len(there) != rows or numbers != list(range(first, first + rows)):
             wanted = f"{len(there):,} are wanted ({listed(there, 3)})"

@@ -13,28 +13,36 @@ from numpy.typing import NDArray
 READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
-NUMBERED = re.compile(r"(\D*?)(\d+)(?:([xX_,:. -])(\d+))?")
+NUMBERED = re.compile(r"(\D*)(\d+)(?:(\D{1,3})(\d+))?(\D?)")
 
 
 class PixelError(ValueError):
     """A column holds something that is no pixel."""
 
 
-def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int]) -> list[str]:
-    """Return the columns of pixels in row-major order, () where no column is one.
+def numbered_columns(names: Sequence[str], wanted: int = 0) -> dict[tuple[int, ...], str]:
+    """Return those columns that are called the same but for their number or two, by those numbers.
 
-    They are called the same but for a number from 0 or 1 on ("0", "pixel0", "px_1"), or for two ("1x1": row and column
-    of a gray image). Raises PixelError where some are missing, or there are more.
+    Of several kinds of names that of as many columns as wanted is taken, else that of the most.
     """
-    found: dict[tuple[str, str], dict[tuple[int, ...], str]] = defaultdict(dict)
+    found: dict[tuple[str, ...], dict[tuple[int, ...], str]] = defaultdict(dict)
     for name in names:
         numbered = NUMBERED.fullmatch(name)
         if numbered:
-            word, first, between, second = numbered.groups()
-            found[word, between or ""][int(first), *([int(second)] if between else [])] = name
+            before, first, between, second, after = (text or "" for text in numbered.groups())
+            found[before, between, after][int(first), *([int(second)] if second else [])] = name
+    return max(found.values(), key=lambda columns: (len(columns) == wanted, len(columns)), default={})
+
+
+def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int]) -> list[str]:
+    """Return the columns of pixels in row-major order, () where no column is one.
+
+    They are called the same but for a number from 0 or 1 on ("0", "pixel0", "px_1"), or for two ("1x1", "r0c0": row and
+    column). Raises PixelError where some are missing, or there are more.
+    """
     height, width, channels = image_shape
     wanted = math.prod(image_shape)
-    _, columns = max(found.items(), key=lambda item: (len(item[1]) == wanted, len(item[1])), default=(("", ""), {}))
+    columns = numbered_columns(names, wanted)
     if len(columns) < min(wanted, 2):
         return []
     is_by_row = len(next(iter(columns))) == 2
@@ -48,7 +56,8 @@ def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int]) -> li
     example = min(columns.items())[1]
     missing = next((place for place in places if place not in columns), None)
     if missing:
-        name = re.sub(r"\d+", "{}", example).format(*missing)
+        numbers = map(str, missing)
+        name = re.sub(r"\d+", lambda _: next(numbers), example)
         raise PixelError(
             f"no column {name!r}; expected {wanted} pixels, and {len(columns)} are called like {example!r}"
         )
@@ -57,11 +66,6 @@ def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int]) -> li
         last = columns[places[-1]]
         raise PixelError(f"has a column {name!r}; expected {wanted} pixels, {example!r} to {last!r}, only")
     return [columns[place] for place in places]
-
-
-def is_numbered(name: str) -> bool:
-    """Tell whether a column is called as one of pixels may be."""
-    return NUMBERED.fullmatch(name) is not None
 
 
 def columns_as_uint8(table: pl.DataFrame) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from multihead.tables import Table
 from multihead.tasks import Task
 
 EXPECTED = "whole numbers from 0 to 255"
-NUMBERS = re.compile(r"[\[({]?[\d.,;\s]+[\])}]?")  # of a cell that holds all pixels of an image
+NUMBERS = re.compile(r"[\d.,;\s\[\](){}]+")  # of a cell that holds all pixels of an image
 BETWEEN_NUMBERS = str.maketrans(dict.fromkeys("[](){},;", " "))
 
 

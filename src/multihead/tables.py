@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from multihead.text_files import decoded
 SEPARATORS = (",", ";", "\t", "|")
 UNNAMED = "Unnamed: "
 BLANK_LINES = re.compile(rb"\n(?:[ \t]*(?:\n|\Z))+")
+EMPTY_LINES_BEFORE, EMPTY_LINES_AFTER = re.compile(rb"\A(?:[ ,;\t|]*\n)+"), re.compile(rb"\n[ ,;\t|\n]+\Z")
+SEPARATOR_LINE = re.compile(rb"sep=([,;\t|])\n")
 csv.field_size_limit(2**31 - 1)  # a cell may hold a whole image
 SPARE = 4  # fields that are read beyond those of a table, since polars passes over what it is not asked for
-MAX_COUNTED = 1000  # ids of a column that are looked up to find out whether it holds ids
+MAX_COUNTED = 1000  # ids that are looked up to find out which column holds them
+MIN_AGREEMENT = 0.5  # of those, or of what they stand for
+MAX_MISTAKES = 0.1  # of the ids in a column: repeated, or empty
 
 
 class Table:
@@ -37,9 +42,10 @@ class Table:
         self.path = path
         content = _utf8(read_table_bytes(path), path)
         try:
-            readers = {separator: _csv_reader(content, separator) for separator in SEPARATORS}
+            content, separators = _without_what_excel_adds(content)
+            readers = {separator: _csv_reader(content, separator) for separator in separators}
             headers: dict[str, list[str]] = {separator: next(reader, []) for separator, reader in readers.items()}
-            self.separator = max(SEPARATORS, key=lambda separator: len(headers[separator]))
+            self.separator = max(separators, key=lambda separator: len(headers[separator]))
             reader = readers[self.separator]
             lines = reader.line_num
             first_row: list[str] = next(filter(None, reader), [])
@@ -49,7 +55,9 @@ class Table:
         if not any(header):
             raise UserError(f"{path}: holds no table; expected a line with the names of its columns")
         rows = content.split(b"\n", lines)[-1] if content.count(b"\n", 0, -1) >= lines else b""
-        rows = BLANK_LINES.sub(b"\n", b"\n" + rows)
+        rows = b"\n" + rows
+        if len(header) > 1:  # or a blank line is a row with an empty cell
+            rows = BLANK_LINES.sub(b"\n", rows)
         space = f"{self.separator} ".encode()
         if space + b'"' in rows:  # where a quote is no beginning
             rows = rows.replace(space + b'"', space[:1] + b'"')
@@ -82,6 +90,14 @@ class Table:
             raise UserError(f"{self.path}: no column {listed(missing)}; it has {listed(self.names)}")
         cells = self.cells(columns, is_text=True).with_columns(pl.all().str.strip_chars().fill_null(""))
         return pd.DataFrame({name: pd.Series(cells[name].to_list(), dtype=object) for name in columns})
+
+    def ids_among(self, columns: Sequence[str], likely: Sequence[str], there: Sequence[str] | None) -> str:
+        """Return which of these columns holds the ids, "" where none could: see id_column."""
+        texts = cache(partial(self.text, columns))  # read together, and only if need be
+        try:
+            return id_column(columns, lambda name: texts()[name].tolist(), likely, there)
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from error
 
     def cells(self, columns: Sequence[str], *, is_text: bool = False) -> pl.DataFrame:
         """Return columns by their names, of the types that their values have; null where a cell is empty.
@@ -125,27 +141,58 @@ def id_column(
 
     columns: those that hold neither labels nor pixels. values_of: returns a column's values. likely: names, the
     likeliest first; case does not count. there: ids or file names that those in the table stand for, where they are
-    known; a column that holds most of them goes before all others. Else a likely one that is there is taken, or the
-    first whose values are all different and could be names.
+    known: the column that agrees with them best is taken, of several the likeliest or the only one that has a name.
+    Where none agrees with half of them, a likely one that is there is taken, or the first whose values differ and are
+    no fractions. Raises UserError for columns between which nothing decides.
     """
     folded = {name.casefold(): name for name in reversed(columns)}
     likely = list(dict.fromkeys(folded[name.casefold()] for name in likely if name.casefold() in folded))
     named = [name for name in columns if name not in likely and not name.startswith(UNNAMED)]
     unnamed = [name for name in columns if name.startswith(UNNAMED)]
     if there is not None and len(there):
-        for name in (*likely, *(name for name in (*named, *unnamed) if _could_be_ids(values_of(name)))):
-            values = values_of(name)[:MAX_COUNTED]
-            if 2 * np.count_nonzero(match(values, there) >= 0) > len(values):
-                return name
-    return likely[0] if likely else next((name for name in named if _could_be_ids(values_of(name))), "")
+        if likely and max(_agreement(values_of(likely[0]), there)) == 1:
+            return likely[0]
+        candidates = [name for name in (*likely, *named, *unnamed) if name in likely or _differ(values_of(name))]
+        found = {name: _agreement(values_of(name), there) for name in candidates}
+        best = max(found.values(), default=(0.0, 0.0))
+        equals = [name for name in candidates if found[name] == best]
+        if max(best) >= MIN_AGREEMENT:
+            if len(equals) > 1 and equals[0] not in likely and not equals[1].startswith(UNNAMED):
+                raise UserError(f"{listed(equals)} could each hold the ids; id_column in the task says which")
+            return equals[0]
+    could_be = (name for name in named if _differ(values_of(name)) and not _are_fractions(values_of(name)))
+    return likely[0] if likely else next(could_be, "")
 
 
-def _could_be_ids(values: Sequence[str]) -> bool:
-    """Tell whether values are all different, none empty, and none a number with a fraction."""
-    if len(set(values)) < len(values) or "" in values:
-        return False
+def _agreement(values: Sequence[str], there: Sequence[str]) -> tuple[float, float]:
+    """Return which share of ids and of those that they stand for match, the greater of both: strictly, and at all."""
+    some, some_there = _some_of(values), _some_of(there)
+    pairs = ((some, list(dict.fromkeys(there))), (some_there, list(dict.fromkeys(values))))
+    strict, loose = (
+        max(float(np.mean(match(wanted, held, is_strict=is_strict) >= 0)) for wanted, held in pairs if wanted)
+        if values
+        else 0.0
+        for is_strict in (True, False)
+    )
+    return (strict if strict >= MIN_AGREEMENT else 0.0), loose
+
+
+def _some_of(names: Sequence[str]) -> list[str]:
+    """Return at most MAX_COUNTED names from all over."""
+    places = np.unique(np.linspace(0, len(names) - 1, min(len(names), MAX_COUNTED)).astype(int))
+    return [names[place] for place in places.tolist()]
+
+
+def _differ(values: Sequence[str]) -> bool:
+    """Tell whether nearly all values are there and different: a repeated id is a mistake, and still an id."""
+    different = len(set(values) - {""})
+    return different > len(values) / 2 and len(values) - different <= max(1, MAX_MISTAKES * len(values))
+
+
+def _are_fractions(values: Sequence[str]) -> bool:
+    """Tell whether one of the values is a number with a fraction, which no id is by itself."""
     numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    return not bool((np.isfinite(numbers) & (numbers != np.round(numbers))).any())
+    return bool((np.isfinite(numbers) & (numbers != np.round(numbers))).any())
 
 
 def _named(header: Sequence[str]) -> list[str]:
@@ -162,6 +209,16 @@ def _utf8(content: bytes, path: Path) -> bytes:
     if "\0" in text:
         raise UserError(f"{path}: not a table; it holds bytes that no text has")
     return text.encode()
+
+
+def _without_what_excel_adds(content: bytes) -> tuple[bytes, Sequence[str]]:
+    """Return a table without lines of empty cells before and after it, and its possible separators.
+
+    A first line may say which it is ("sep=;").
+    """
+    content = EMPTY_LINES_BEFORE.sub(b"", EMPTY_LINES_AFTER.sub(b"\n", content))
+    said = SEPARATOR_LINE.match(content)
+    return (content[said.end() :], [said[1].decode()]) if said else (content, SEPARATORS)
 
 
 def _csv_reader(content: bytes, separator: str) -> Any:

@@ -229,7 +229,7 @@ def path_names(pattern: str, names: Mapping[str, Sequence[str]]) -> re.Pattern[s
             known = "|".join(map(re.escape, sorted(names[head], key=len, reverse=True)))
             text += f"(?P<{head}>{known or '[^/]+?'})"
         else:
-            text += {"*": "[^/]*", "?": "[^/]"}.get(piece) or (
+            text += {"*": "[^/]*?", "?": "[^/]"}.get(piece) or (
                 piece.replace("[!", "[^") if piece.startswith("[") else re.escape(piece)
             )
     return re.compile(text, re.IGNORECASE)

@@ -4,9 +4,12 @@ A file has tens of thousands of columns and a single row group, so it is read in
 into its place in one array while the next is decoded.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 
 from multihead.background import in_background
 from multihead.errors import UserError, first_line, listed
-from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8, is_numbered, pixel_columns
+from multihead.pixel_columns import READ_ERRORS, PixelError, columns_as_uint8, numbered_columns, pixel_columns
 from multihead.shards import PixelMemory, Shard, TablePart
 from multihead.tables import id_column
 
@@ -73,8 +76,12 @@ class WideParquet(TablePart):
 
     def _ids_in(self, file: pl.LazyFrame) -> pd.Index:
         schema = file.collect_schema()
-        columns = [name for name in schema if not is_numbered(name)]
-        name = id_column(columns, lambda column: self._texts(file, column), self.likely_ids, self.there)
+        pixels = set(numbered_columns(schema.names()).values())
+        columns = [name for name in schema if name not in pixels]
+        try:
+            name = id_column(columns, lambda column: self._texts(file, column), self.likely_ids, self.there)
+        except UserError as error:
+            raise UserError(f"{self.path.name}: {error}") from error
         if not name:
             wanted = listed(self.likely_ids[:1]) or "of ids"
             raise UserError(f"{self.path}: no column {wanted}; it has {listed(schema)}")
@@ -84,18 +91,24 @@ class WideParquet(TablePart):
         return pd.Index(ids, dtype=str, name=name)
 
     def _texts(self, file: pl.LazyFrame, column: str) -> list[str]:
-        """Return a column as a person would write it: bytes as the text they are, whole numbers without a point."""
         try:
             values = file.select(column).collect()[column]
-            if values.dtype.is_float() or values.dtype.is_decimal():
-                whole = values.cast(pl.Float64).round()
-                if (whole == values.cast(pl.Float64)).all():
-                    values = whole.cast(pl.Int64)
-            if values.dtype == pl.Binary:
-                values = values.cast(pl.String)
-            return ["" if value is None else str(value) for value in values.to_list()]
         except READ_ERRORS as error:
             raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
+        if values.dtype in (pl.String, pl.Categorical):
+            return [value or "" for value in values.to_list()]
+        return [_as_written(value) for value in values.to_list()]
+
+
+def _as_written(value: Any) -> str:
+    """Return an id as a person would write it: bytes as the text they are, whole numbers without a point."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if value is None:
+        return ""
+    if isinstance(value, float | Decimal):
+        return "" if not math.isfinite(value) else str(int(value) if value == int(value) else value)
+    return str(value)
 
 
 def _pixels_of(file: pl.LazyFrame, image_shape: tuple[int, int, int]) -> tuple[list[str], set[pl.DataType]]:
