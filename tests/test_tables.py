@@ -152,6 +152,9 @@ def test_cells_are_what_pandas_wrote(
         ({"Unnamed: 0": ["0", "1"], "site": ["x", "x"]}, [], None, ""),
         ({"Unnamed: 0": ["a", "b"], "site": ["x", "x"]}, [], ["a.png", "b.png"], "Unnamed: 0"),
         ({"name": ["a", ""]}, [], None, ""),
+        ({"index": ["0", "1", "2"], "id": ["002", "000", "001"]}, ["id"], ["1", "0", "2"], "id"),
+        ({"Unnamed: 0": ["0", "1", "2"], "id": ["002", "000", "001"]}, [], ["1", "0", "2"], "id"),
+        ({"id": ["0", "1", "2"], "file": ["02.png", "00.png", "01.png"]}, [], ["00.png", "01.png", "02.png"], "file"),
     ],
 )
 def test_ids_stand_in_the_column_whose_values_or_name_say_so(

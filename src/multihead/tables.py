@@ -141,40 +141,48 @@ def id_column(
 
     columns: those that hold neither labels nor pixels. values_of: returns a column's values. likely: names, the
     likeliest first; case does not count. there: ids or file names that those in the table stand for, where they are
-    known: the column that agrees with them best is taken, of several the likeliest or the only one that has a name.
-    Where none agrees with half of them, a likely one that is there is taken, or the first whose values differ and are
-    no fractions. Raises UserError for columns between which nothing decides.
+    known: the column that agrees with them best is taken, of several the likeliest, and one without a name only where
+    no other agrees. Where none agrees with half of them, a likely one that is there is taken, or the first whose values
+    differ and are no fractions. Raises UserError for columns between which nothing decides.
     """
     folded = {name.casefold(): name for name in reversed(columns)}
     likely = list(dict.fromkeys(folded[name.casefold()] for name in likely if name.casefold() in folded))
     named = [name for name in columns if name not in likely and not name.startswith(UNNAMED)]
     unnamed = [name for name in columns if name.startswith(UNNAMED)]
     if there is not None and len(there):
-        if likely and max(_agreement(values_of(likely[0]), there)) == 1:
+        if likely and _agreement(values_of(likely[0]), there)[0] == 1:
             return likely[0]
-        candidates = [name for name in (*likely, *named, *unnamed) if name in likely or _differ(values_of(name))]
-        found = {name: _agreement(values_of(name), there) for name in candidates}
-        best = max(found.values(), default=(0.0, 0.0))
-        equals = [name for name in candidates if found[name] == best]
-        if max(best) >= MIN_AGREEMENT:
-            if len(equals) > 1 and equals[0] not in likely and not equals[1].startswith(UNNAMED):
-                raise UserError(f"{listed(equals)} could each hold the ids; id_column in the task says which")
+        found = {
+            name: _agreement(values_of(name), there)
+            for name in (*likely, *named, *unnamed)
+            if name in likely or _differ(values_of(name))
+        }
+        agreeing = [name for name, (share, _) in found.items() if share >= MIN_AGREEMENT]
+        agreeing = [name for name in agreeing if name not in unnamed] or agreeing
+        best = max((found[name] for name in agreeing), default=None)
+        equals = [name for name in agreeing if found[name] == best]
+        if len(equals) > 1 and equals[0] not in likely:
+            raise UserError(f"{listed(equals)} could each hold the ids; id_column in the task says which")
+        if equals:
             return equals[0]
     could_be = (name for name in named if _differ(values_of(name)) and not _are_fractions(values_of(name)))
     return likely[0] if likely else next(could_be, "")
 
 
 def _agreement(values: Sequence[str], there: Sequence[str]) -> tuple[float, float]:
-    """Return which share of ids and of those that they stand for match, the greater of both: strictly, and at all."""
-    some, some_there = _some_of(values), _some_of(there)
-    pairs = ((some, list(dict.fromkeys(there))), (some_there, list(dict.fromkeys(values))))
-    strict, loose = (
-        max(float(np.mean(match(wanted, held, is_strict=is_strict) >= 0)) for wanted, held in pairs if wanted)
-        if values
-        else 0.0
-        for is_strict in (True, False)
-    )
-    return (strict if strict >= MIN_AGREEMENT else 0.0), loose
+    """Return which share of ids, or of what they stand for, have a match, the greater of both; and have a strict one.
+
+    Only names count as strict: numbers agree with those of any other column of numbers.
+    """
+    shares = [(0.0, 0.0)]
+    for wanted, held in (
+        (_some_of(values), list(dict.fromkeys(there))),
+        (_some_of(there), list(dict.fromkeys(values))),
+    ):
+        is_name = np.array([not name.isdecimal() for name in wanted], np.bool_)
+        strict = (match(wanted, held, is_strict=True) >= 0) & is_name
+        shares.append((float(np.mean(match(wanted, held) >= 0)), float(np.mean(strict))))
+    return max(shares)
 
 
 def _some_of(names: Sequence[str]) -> list[str]:
