@@ -12,12 +12,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
-from io import TextIOWrapper
-from itertools import chain, takewhile
+from io import StringIO
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TextIO
+from typing import IO, NamedTuple, cast
 
 from bundler.errors import BundlerError
+from bundler.text_files import decoded
 
 LEFT_BY_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir")
 PLACEHOLDER = r"\{([A-Za-z]\w*)\}"
@@ -72,20 +73,23 @@ def table_files(folder: Path, pattern: str) -> Iterator[Path]:
 def read_rows(table: Path) -> Iterator[list[str]]:
     """Yield the rows of a CSV file, one of table_files; BundlerError where it cannot be read as such.
 
-    The separator is the one that splits the header into the most fields. Blank lines are no rows, and what a row has
-    beyond the header is left out where it is empty.
+    The separator is the one that splits the header into the most fields, or that a first line names ("sep=;"). Blank
+    lines are no rows, nor are those of empty cells at the end. Empty cells beyond the header are left out.
     """
     try:
         with _opened(table) as file:
-            lines = iter(file)
-            first = next(lines, "")
-            separator = max(",;\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
-            header: list[str] = []
-            for row in csv.reader(chain([first], lines), delimiter=separator, skipinitialspace=True):
-                header = header or row
-                cells = [cell.strip() for cell in row]
-                if cells:
-                    yield cells if any(cells[len(header) :]) else cells[: len(header)]
+            text = decoded(file.read()).strip("\n")
+        said = re.match(r"sep=([,;\t|])\n", text)
+        lines = (text[said.end() :] if said else text).rstrip(" ,;\t|\n").split("\n")
+        separators = said[1] if said else ",;\t|"
+        separator = max(separators, key=lambda one: len(next(csv.reader(lines[:1], delimiter=one), [])))
+        header: list[str] = []
+        for row in csv.reader(StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True):
+            header = header or row
+            cells = [cell.strip() for cell in row]
+            if cells:
+                cells += [""] * (len(header) - len(cells))
+                yield cells if any(cells[len(header) :]) else cells[: len(header)]
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
         raise BundlerError(f"{table}: cannot be read as CSV ({error})") from error
 
@@ -178,17 +182,17 @@ def _compressed_tables(folder: Path, wanted: str) -> Iterator[_Compressed]:
 
 
 @contextmanager
-def _opened(table: Path) -> Iterator[TextIO]:
-    """Open a table for reading, compressed or not."""
+def _opened(table: Path) -> Iterator[IO[bytes]]:
+    """Open a table for reading, unpacked if its first bytes say that it is packed."""
     found = _Compressed(table, table)
     if not table.is_file():
         found = next(_compressed_tables(table.parent, glob.escape(table.name)), found)
     with ExitStack() as stack:
         if found.member:
             archive = stack.enter_context(zipfile.ZipFile(found.holder))
-            member = stack.enter_context(archive.open(found.member))
-            yield stack.enter_context(TextIOWrapper(member, encoding="utf-8-sig", newline=""))
-        elif found.holder.suffix == ".gz":
-            yield stack.enter_context(gzip.open(found.holder, "rt", encoding="utf-8-sig", newline=""))
-        else:
-            yield stack.enter_context(found.holder.open(encoding="utf-8-sig", newline=""))
+            yield stack.enter_context(archive.open(found.member))
+            return
+        file = stack.enter_context(found.holder.open("rb"))
+        is_packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_packed else file

@@ -122,9 +122,9 @@ def check_predictions(predictions: Path) -> int:
 def check_submission(submission: Path, sample: Path) -> int:
     """Return the number of rows of a submission that has sample_submission's ids, order and columns.
 
-    It may lack columns that are neither ids nor answers (Usage). The ids are in the first column whose values are all
-    different. sample: it may lie there compressed. Raises RehearsalError, naming the first line that differs or lacks
-    an answer.
+    It may lack columns that are neither ids nor answers (Usage). The ids are in the column that differs from row to row
+    and is the most the same in both. sample: it may lie there compressed. Raises RehearsalError, naming the first line
+    that differs or lacks an answer.
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
@@ -136,8 +136,16 @@ def check_submission(submission: Path, sample: Path) -> int:
     header = told[0]
     if header != [name for name in wanted[0] if name in header]:
         raise RehearsalError(f"{submission}: header {','.join(header)}; {sample.name} has {','.join(wanted[0])}")
-    ids = next((n for n in header if len({row[wanted[0].index(n)] for row in wanted}) == len(wanted)), header[0])
-    place, sample_place = header.index(ids), wanted[0].index(ids)
+    columns = {name: (header.index(name), wanted[0].index(name)) for name in header}
+    found = {
+        name: (
+            len({row[there] for row in wanted}) == len(wanted),
+            sum(row[here : here + 1] == line[there : there + 1] for row, line in zip(told, wanted, strict=True)),
+        )
+        for name, (here, there) in columns.items()
+    }
+    ids = max(header, key=lambda name: found[name])
+    place, sample_place = columns[ids]
     for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
         if len(row) != len(header) or not all(row) or row[place] != sample_row[sample_place]:
             expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)

@@ -18,8 +18,8 @@ from multihead.wide_parquet import WideParquet
 def part_of(path: Path, task: Task) -> TablePart:
     """Return one table of pixels as a part of which every row is chosen."""
     if task.reader == "pixel csv":
-        return PixelCsv(None, path, task, [task.id_column])
-    return WideParquet(None, path, [task.id_column])
+        return PixelCsv(None, path, task)
+    return WideParquet(None, path, task.id_column)
 
 
 def shards_to_train(folder: Path, task: Task, fold: int = 0) -> Sequence[Part]:

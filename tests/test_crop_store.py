@@ -125,7 +125,7 @@ is_hanging = threading.Event()
 {patch} = hang
 model, soon = settings.ModelSettings(), progress.elapsed() + 0.5
 try:
-    next(crop_store.crops_ahead([WideParquet(None, Path(sys.argv[1]), [])], tasks.BENGALI, [model], deadline=soon))
+    next(crop_store.crops_ahead([WideParquet(None, Path(sys.argv[1]))], tasks.BENGALI, [model], deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
 is_hanging.wait()  # Python must not end while the thread is inside of polars

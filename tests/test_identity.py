@@ -62,6 +62,8 @@ def test_names_that_only_look_alike_do_not(wanted: str, there: str) -> None:
         ("0", ["0.jpg", "0.png"]),
         ("0.Jpg", ["0.jpg", "0.JPG"]),
         ("7", ["07.jpg", "007.jpg"]),
+        ("7.jpg", ["a/7.jpg", "b/7.jpg", "007.jpg"]),
+        ("0.jpg", ["cat/0.jpg", "dog/0.jpg", "0.JPG"]),
     ],
 )
 def test_what_could_be_two_is_neither(wanted: str, there: list[str]) -> None:

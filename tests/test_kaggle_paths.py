@@ -187,3 +187,17 @@ def test_a_second_run_finds_what_is_mounted_for_it(
     fill(tmp_path / "other" / "input" / "two" / "train")
     with pytest.raises(UserError, match=r"found in .*one, .*two/train"):
         find_input("competition", FILES, "")
+
+
+def test_an_archive_of_another_input_that_is_damaged_does_not_end_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
+    for name in ("comp/train.csv", "other/train.zip", "other/manifest.json.gz"):
+        (tmp_path / "input" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "input" / name).write_bytes(b"junk")
+    assert find_input("competition", ["train.csv"], "") == tmp_path / "input" / "comp"
+    with pytest.raises(UserError, match=r"no folder with manifest\.json"):
+        find_input("weights", ["manifest.json"], "")
+    with pytest.raises(UserError, match=r"other/train\.zip: not a readable zip"):
+        find_input("competition", ["train/*.jpg"], "")

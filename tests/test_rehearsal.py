@@ -318,7 +318,7 @@ def check_memory(result: Rehearsed) -> None:
             r"^memory grows with the rows: by 0\.1[23] GB with each file of 4,000 images; is a file's content kept\?$",
         ),
         (
-            "open('submission.csv', 'w').write('row_id,target\\nTest_1,0\\n')",
+            "open('submission.csv', 'w').write('row_id,target\\nTest_1,0\\nTest_0,0\\n')",
             lambda result: check_submission(
                 result.working / "submission.csv", result.working.parent.parent / "sample.csv"
             ),
@@ -330,7 +330,7 @@ def check_memory(result: Rehearsed) -> None:
 def test_what_a_run_left_and_said_is_checked(
     tmp_path: Path, inputs: Inputs, body: str, check: Callable[[Rehearsed], object], told: str
 ) -> None:
-    (tmp_path / "sample.csv").write_text("row_id,target\nTest_0,0\n")
+    (tmp_path / "sample.csv").write_text("row_id,target\nTest_0,0\nTest_1,0\n")
     result = rehearsed(tmp_path, inputs, body)
     with pytest.raises(RehearsalError, match=told):
         check(result)
@@ -358,6 +358,8 @@ def test_a_kernel_without_any_of_these_faults_passes(tmp_path: Path, inputs: Inp
     [
         ("id,label\na,0\nb,0\n", "id,label\na,1\nb,1\n"),
         ("label,id\n0,a\n0,b\n", "label,id\n1,a\n1,b\n"),
+        ("label,id\n0,a\n1,b\n", "label,id\n1,a\n1,b\n"),
+        ("sep=;\nid;label\na;0\nb;0\n;\n", "id,label\na,1\nb,1\n"),
         ("id,label,Usage\na,0,Public\nb,0,Public\n", "id,label\na,1\nb,1\n"),
         ("id;label\na;0\n\nb;0\n", "id,label\na,1\nb,1\n"),
         ("id, label\na, 0,\nb, 0,\n", "id,label\na,1\nb,1\n"),

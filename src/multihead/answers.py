@@ -119,8 +119,7 @@ def _columns(table: Table, task: Task, there: Sequence[str] | None) -> tuple[dic
     candidates = [name for name in table.names if name not in answers.values()]
     if not candidates:
         raise UserError(f"{table.path}: columns {listed(table.names)}; expected an id beside them")
-    likely = [task.id_column] if task.id_column else []
-    name = table.ids_among(candidates, likely, there) or candidates[0]
+    name = table.ids_among(candidates, task.id_column, (), there) or candidates[0]
     ids = pd.Index(table.text([name])[name], dtype=str, name=name)
     if ids.has_duplicates:
         raise UserError(f"{table.path}: {shortened(ids[ids.duplicated()][0])} stands in it more than once")

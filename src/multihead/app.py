@@ -101,8 +101,8 @@ def train(settings: Settings) -> None:
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
     say(f"train: {data}")
-    _check_sample(data, task, model.fold)
     prepare_devices(run, model.backbone)
+    _check_sample(data, task, model.fold)
     from multihead.training import Trainer
     from multihead.weights import read_manifest
 
@@ -128,7 +128,7 @@ def _check_sample(data: Path, task: Task, fold: int) -> None:
     if not task.sample_submission or not all(any(True for _ in matching(data, n)) for n in task.files_to_predict):
         return
     images = images_to_predict(data, replace(task, bits=16), fold)  # how many are in use, the training finds out
-    missing = images.without_image()
+    missing = images.without_image
     if missing:
         every = len(images.form.every_image) if images.form else 0
         which = f"{len(missing):,} of {every:,} images of {task.sample_submission}"

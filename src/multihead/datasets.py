@@ -6,6 +6,7 @@ predict are its. What lies beside is counted, and said.
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,20 +55,15 @@ class ImagesToTrain:
 class ImagesToPredict:
     """The images to predict.
 
-    parts: what they are read from, one per shard. form: the rows of the sample, if there is one. without_row: the paths
-    of image files that the sample has no row for.
+    parts: what they are read from, one per shard. form: the rows of the sample, if there is one. without_image: the
+    images of the sample that no part is known to hold. without_row: the paths of image files that the sample has no row
+    for.
     """
 
     parts: Sequence[Part]
     form: Form | None
+    without_image: Sequence[str] = ()
     without_row: Sequence[str] = ()
-
-    def without_image(self) -> list[str]:
-        """Return the images of the sample that no part holds, without reading an image."""
-        if not self.form:
-            return []
-        ids = pd.Index([image for part in self.parts for image in part.ids()], dtype=str).unique()
-        return self.form.every_image[match(self.form.every_image.tolist(), ids.tolist()) < 0].tolist()
 
 
 def images_to_train(folder: Path, task: Task, fold: int = 0) -> ImagesToTrain:
@@ -96,9 +92,13 @@ def images_to_predict(folder: Path, task: Task, fold: int = 0) -> ImagesToPredic
     if task.reader == "image files":
         return _files_to_predict(folder, task, fold)
     form = sample_form(folder, task)
-    there = form.every_image.tolist() if form else None
-    parts = _tables(folder, task, task.test_files, _name_of_ids(form), there)
-    return ImagesToPredict([replace(part, chosen=form.every_image) for part in parts] if form else parts, form)
+    if not form:
+        return ImagesToPredict(_tables(folder, task, task.test_files), None)
+    wanted = form.every_image
+    parts = _tables(folder, task, task.test_files, _name_of_ids(form), wanted.tolist())
+    chosen = _chosen([name for part in parts for name in _ids_if_readable(part)], wanted)
+    without_image = wanted[~wanted.isin(list(chosen.values()))].tolist()
+    return ImagesToPredict([replace(part, chosen=chosen) for part in parts], form, without_image)
 
 
 def sample_form(folder: Path, task: Task, there: Sequence[str] | None = None) -> Form | None:
@@ -137,7 +137,10 @@ def _labelled_files(folder: Path, task: Task) -> tuple[list[str], pd.DataFrame, 
     form = sample_form(folder, task)
     labels = read_label_table(folder / task.labels_file, task, likely_ids=_name_of_ids(form), there=paths)
     rows = match(labels.index.tolist(), paths)
-    _refuse_none_or_several(rows, labels.index, paths, task.labels_file, task.train_files)
+    problem = _ambiguity(rows, labels.index, paths, task.labels_file)
+    if problem:
+        raise UserError(problem)
+    _refuse_no_match(rows, labels.index, paths, task.labels_file, task.train_files)
     order = np.argsort(rows, kind="stable")[int((rows < 0).sum()) :]
     named = set(rows.tolist())
     without_label = [path for row, path in enumerate(paths) if row not in named]
@@ -163,39 +166,63 @@ def _files_to_predict(folder: Path, task: Task, fold: int) -> ImagesToPredict:
     _refuse_none(paths, task, folder, fold)
     form = sample_form(folder, task, paths)
     without_row: list[str] = []
+    without_image: list[str] = []
     if form:
         rows = match(form.every_image.tolist(), paths)
-        files = task.test_files or task.train_files
-        _refuse_none_or_several(rows, form.every_image, paths, task.sample_submission, files)
+        problem = _ambiguity(rows, form.every_image, paths, task.sample_submission)
+        if problem:
+            say_once(f"warning: {problem}")
+        files = task.test_files or f"{task.train_files}, of which a fifth is predicted for there are no test_files"
+        _refuse_no_match(rows, form.every_image, paths, task.sample_submission, files)
+        without_image = form.every_image[rows < 0].tolist()
         named = set(rows.tolist())
         without_row = [path for row, path in enumerate(paths) if row not in named]
         order = np.argsort(rows, kind="stable")[int((rows < 0).sum()) :]
         paths, ids = [paths[row] for row in rows[order].tolist()], form.every_image[order]
     if not task.bits and image_files.bits_of(folder, paths):
         say_once("warning: images to predict have 16 bits, which those that were trained on had not: all 16 are taken")
-    return ImagesToPredict(image_files.in_shards(folder, paths, ids, task), form, without_row)
+    return ImagesToPredict(image_files.in_shards(folder, paths, ids, task), form, without_image, without_row)
 
 
 def _tables_to_train(folder: Path, task: Task) -> ImagesToTrain:
-    likely = _name_of_ids(sample_form(folder, task))
+    likely, guess = _name_of_ids(sample_form(folder, task)), None
     if not task.labels_file:
         parts = _tables(folder, task, task.train_files, likely)
         labels = _own_labels(parts)
         refuse_repeated(labels.index, task.train_files)
-        return ImagesToTrain(task, [replace(part, chosen=labels.index) for part in parts], labels)
+        return ImagesToTrain(
+            task, [replace(part, chosen={name: name for name in labels.index}) for part in parts], labels
+        )
     table = folder / task.labels_file
-    there = read_label_table(table, task, likely_ids=likely).index  # as far as the table alone tells
-    parts = _tables(folder, task, task.train_files, [*likely, str(there.name or "")], there.tolist())
-    ids = pd.Index([image for part in parts for image in part.ids()], dtype=str)
+    with suppress(UserError):  # the table alone may not tell which column holds its ids
+        guess = read_label_table(table, task, likely_ids=likely).index
+        likely = [*likely, str(guess.name or "")]
+    parts = _tables(folder, task, task.train_files, likely, None if guess is None else guess.tolist())
+    ids = pd.Index([name for part in parts for name in part.ids()], dtype=str)
     refuse_repeated(ids, task.train_files)
     labels = read_label_table(table, task, likely_ids=likely, there=ids.tolist())
-    rows = match(labels.index.tolist(), ids.tolist())
-    if not (rows >= 0).any():
+    chosen = _chosen(ids.tolist(), labels.index)
+    if not chosen:
         raise UserError(f"{task.train_files}: {listed(ids, 2)} have no labels among those of {listed(labels.index, 2)}")
-    chosen = labels[rows >= 0]
-    without_label = ids[~np.isin(np.arange(len(ids)), rows)].tolist()
-    parts = [replace(part, chosen=chosen.index) for part in parts]
-    return ImagesToTrain(task, parts, chosen, without_label, labels.index[rows < 0].tolist())
+    has_image = labels.index.isin(list(chosen.values()))
+    without_label = [name for name in ids.tolist() if name not in chosen]
+    parts = [replace(part, chosen=chosen) for part in parts]
+    return ImagesToTrain(task, parts, labels[has_image], without_label, labels.index[~has_image].tolist())
+
+
+def _chosen(own: Sequence[str], wanted: pd.Index) -> dict[str, str]:
+    """Return which of the wanted ids is meant by each of the ids that tables spell themselves."""
+    names = list(dict.fromkeys(own))
+    rows = match(names, wanted.tolist())
+    return {name: str(wanted[row]) for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
+
+
+def _ids_if_readable(part: TablePart) -> list[str]:
+    """Return a part's ids, none of one that is damaged: which costs its own rows when it is read."""
+    try:
+        return part.ids().tolist()
+    except UserError:
+        return []
 
 
 def _tables(
@@ -208,10 +235,9 @@ def _tables(
     names = sorted(matching(folder, pattern), key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
     if not names:
         raise UserError(f"no {pattern} in {folder}")
-    likely = [name for name in (task.id_column, *likely) if name]
     paths = [folder / name for name in names]
     if task.reader == "wide parquet":
-        return [WideParquet(None, path, likely, there) for path in paths]
+        return [WideParquet(None, path, task.id_column, likely, there) for path in paths]
     return [PixelCsv(None, path, task, likely, there, is_alone=len(paths) == 1) for path in paths]
 
 
@@ -234,16 +260,21 @@ def _groups(task: Task, paths: Sequence[str], labels: pd.DataFrame) -> pd.Index:
     return pd.Index(["/".join(map(str, row)) for row in names.itertuples(index=False)])
 
 
-def _refuse_none_or_several(
-    rows: NDArray[np.int64], ids: pd.Index, paths: Sequence[str], table: str, pattern: str
-) -> None:
-    """Raise UserError where no id of a table has a file, or one could mean two. rows: what match says of the ids."""
-    if (rows == SEVERAL).any():
-        name = str(ids[int((rows == SEVERAL).argmax())])
-        could_be = [path for path in paths if match([name], [path])[0] == 0]
-        raise UserError(f"{table}: {shortened(name)} could be each of {listed(could_be)}; name their paths in it")
+def _ambiguity(rows: NDArray[np.int64], ids: pd.Index, paths: Sequence[str], table: str) -> str:
+    """Return what is wrong with the first id of a table that could mean two files, "" where none does.
+
+    rows: what match says of the ids.
+    """
+    if not (rows == SEVERAL).any():
+        return ""
+    name = str(ids[int((rows == SEVERAL).argmax())])
+    could_be = [path for path in paths if match([name], [path])[0] == 0]
+    return f"{table}: {shortened(name)} could be each of {listed(could_be)}; name their paths in it"
+
+
+def _refuse_no_match(rows: NDArray[np.int64], ids: pd.Index, paths: Sequence[str], table: str, files: str) -> None:
     if not (rows >= 0).any():
-        raise UserError(f"{table}: none of its ids ({listed(ids, 2)}) is a file of {pattern} ({listed(paths, 2)})")
+        raise UserError(f"{table}: none of its ids ({listed(ids, 2)}) is a file of {files} ({listed(paths, 2)})")
 
 
 def _some(paths: Sequence[str], is_wanted: NDArray[np.bool_]) -> list[str]:

@@ -38,7 +38,7 @@ def read_both(submission: Path, truth: Path, task: Task) -> tuple[pd.DataFrame, 
 def read_train_labels(path: Path, task: Task) -> pd.DataFrame:
     """Return the class indices in a table of train labels or a labelled file of pixels: index image id."""
     if task.reader == "pixel csv" and not task.labels_file:
-        return PixelCsv(None, path, task, [task.id_column]).labels()
+        return PixelCsv(None, path, task).labels()
     return read_label_table(path, task)
 
 
@@ -57,7 +57,7 @@ def _truths(path: Path, task: Task, there: Sequence[str]) -> Iterator[pd.DataFra
                 missing = f"no {TRUTH_FILE}, and {error}" if task.test_files and task.labels_file else error
                 raise UserError(f"{path}: holds no labels of its test images ({missing})") from error
     elif task.reader == "pixel csv" and path.match(task.test_files):
-        yield PixelCsv(None, path, task, [task.id_column], there).labels()
+        yield PixelCsv(None, path, task, (), there).labels()
     else:
         yield label_indices(read_answers(path, task, there), task, path)
 
@@ -84,7 +84,7 @@ def score_lines(
 ) -> Iterator[str]:
     """Yield the lines of what evaluate prints.
 
-    train: the train labels as read_labels returns them, or None where seen and unseen cannot be told apart.
+    train: the train labels as read_train_labels returns them, or None where seen and unseen cannot be told apart.
     classes: of classes_table.
     """
     whole = score(told, true, task)

@@ -7,7 +7,7 @@ nothing else could be meant by them: see `match`.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,30 +38,29 @@ def as_number(name: str) -> str:
     return f"{folder}{slash}{int(whole[1])}{last[len(bare) :]}" if whole else ""
 
 
-def match(wanted: Sequence[str], there: Sequence[str], *, is_strict: bool = False) -> NDArray[np.int64]:
+def match(wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
     """Return for each id of `wanted` its position in `there`, int64 (n,), or NONE or SEVERAL where no one is meant.
 
     there: ids, or paths of files, each different from the others. In turn, for what has no match yet: the same text;
     the same in canonical form; a suffix in another case; an image's suffix that one of the two lacks; a number with
     zeros before it or a point. But for the first, a path is also matched by its end. What could mean two of `there`
-    means neither, and of two spellings in `wanted` that would mean the same one neither does. is_strict: the suffix is
-    neither left out, nor are numbers compared.
+    means neither, and of two spellings in `wanted` that would mean the same one neither does.
     """
     rows = pd.Index(list(there), dtype=str).get_indexer(pd.Index(list(wanted), dtype=str)).astype(np.int64)
     left = {number: canonical(wanted[number]) for number in np.flatnonzero(rows == NONE).tolist()}
     if not left:
         return rows
-    several: set[int] = set()
     taken = set(rows.tolist())
     free = {row: canonical(name) for row, name in enumerate(there) if row not in taken}
-    pairs = [(_as_it_is, _as_it_is), (_folded, _folded), *([] if is_strict else [(_plain, _bare), (_bare, _plain)])]
-    for digits in (_as_it_is,) if is_strict else (_as_it_is, as_number):
-        for form, form_there in pairs:
+    for digits in (_as_it_is, as_number):
+        for form, form_there in ((_as_it_is, _as_it_is), (_folded, _folded), (_plain, _bare), (_bare, _plain)):
             found = _found(
                 {number: digits(form(name)) for number, name in left.items()},
                 {row: digits(form_there(name)) for row, name in free.items()},
             )
-            several |= {number for number, row in found.items() if row == SEVERAL}
+            for number in [number for number, row in found.items() if row == SEVERAL]:
+                rows[number] = SEVERAL
+                del left[number]
             found = {number: row for number, row in found.items() if row >= 0}
             spellings = Counter(row for row, _ in {(row, wanted[number]) for number, row in found.items()})
             for number, row in found.items():
@@ -69,7 +68,6 @@ def match(wanted: Sequence[str], there: Sequence[str], *, is_strict: bool = Fals
                     rows[number] = row
                     del left[number]
                     free.pop(row, None)
-    rows[[number for number in left if number in several]] = SEVERAL
     return rows
 
 
@@ -87,6 +85,27 @@ def _found(wanted: Mapping[int, str], there: Mapping[int, str]) -> dict[int, int
         row = whole.get(text, ends.get(text, NONE))
         found[number] = row if row != NONE else next((whole[end] for end in _ends(text) if end in whole), NONE)
     return found
+
+
+class Spellings:
+    """All spellings of many names, to tell which share of others may mean one of them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._strict: set[str] = set()
+        self._loose: set[str] = set()
+        for name in names:
+            folded = _folded(canonical(name))
+            for text in (folded, *_ends(folded)):
+                self._strict.add(text)
+                self._loose.update((text, _bare(text), as_number(text), as_number(_bare(text))))
+        self._loose.discard("")
+
+    def share_of(self, names: Sequence[str]) -> tuple[float, float]:
+        """Return which share of names is spelled so but for case and path, numbers not counted; and which at all."""
+        folded = [_folded(canonical(name)) for name in names]
+        strict = [text in self._strict and not text.isdecimal() for text in folded]
+        loose = [not self._loose.isdisjoint((text, _bare(text), as_number(text), *_ends(text))) for text in folded]
+        return sum(strict) / max(1, len(names)), sum(loose) / max(1, len(names))
 
 
 def _ends(path: str) -> list[str]:

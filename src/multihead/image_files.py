@@ -32,13 +32,14 @@ LOOKED_AT = 64  # images, to find out how many bits are in use
 
 @dataclass(frozen=True)
 class ImageFiles(Part):
-    """The image files of one shard: its name, the data folder, and their paths below it, one for each chosen id.
+    """The image files of one shard: its name, the data folder, the images' ids, and for each its path below the folder.
 
     background: the gray value that transparent ones are laid on. bits: that those of 16 bits use; 0 for all.
     """
 
     label: str
     folder: Path
+    image_ids: pd.Index
     paths: tuple[str, ...]
     background: int = 255
     bits: int = 0
@@ -48,7 +49,7 @@ class ImageFiles(Part):
         return self.label
 
     def ids(self) -> pd.Index:
-        return pd.Index([], dtype=str) if self.chosen is None else self.chosen
+        return self.image_ids
 
     def read(self, image_shape: tuple[int, int, int], memory: PixelMemory, *, is_train: bool) -> Shard:
         """Return the images stretched to this shape, decoded by a thread per core.
@@ -139,9 +140,9 @@ def in_shards(folder: Path, paths: Sequence[str], ids: pd.Index, task: Task) -> 
     rows = [sorted(part.tolist()) for part in np.array_split(order, -(-len(paths) // most))]
     return [
         ImageFiles(
-            ids[part],
             f"images {number}",
             folder,
+            ids[part],
             tuple(paths[i] for i in part),
             background=task.background_value,
             bits=task.bits,

@@ -124,7 +124,7 @@ def test_lines(test: ImagesToPredict, task: Task, labels: pd.DataFrame) -> Itera
     held = pd.Index([image for part in test.parts for image in part.ids()], dtype=str, name=test.parts[0].ids().name)
     form = test.form or form_of_images(held.tolist(), task)
     if test.form:
-        missing = test.without_image()
+        missing = test.without_image
         yield f"test: {len(form.every_image) - len(missing):,} images of {files} that {task.sample_submission} names"
         yield f"  {_ids_in_words(form.rows, is_table=True)}"
         if missing:

@@ -7,12 +7,12 @@ models/<owner>/<model>/<framework>/<variation>/<version>. So nothing here names 
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from multihead.archives import files_in_archives, packed_tables, table_path
-from multihead.errors import UserError
+from multihead.archives import files_in_archives, packed_tables
+from multihead.errors import UserError, listed
 from multihead.file_names import IMAGE_SUFFIXES, is_left_by_system
 
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
@@ -49,12 +49,13 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
             raise UserError(f"{what}: {folder} is not there, or no folder")
         missing = [name for name in files if not _holds(folder, name)]
         if missing:
-            raise UserError(f"{what}: no {', no '.join(missing)} in {folder}")
+            raise UserError(f"{what}: no {', no '.join(missing)} in {folder}{_zips_in([folder])}")
         return folder
     top = kaggle_root() / "input"
     looked_in = _input_folders(top)
     plain_first = sorted(files, key=_is_pattern)  # a pattern lists all of a folder
-    found = [folder for folder in looked_in if all(_holds(folder, name) for name in plain_first)]
+    damaged: list[UserError] = []
+    found = [folder for folder in looked_in if all(_may_hold(folder, name, damaged) for name in plain_first)]
     found = [folder for folder in found if prefer in folder.parts] or found
     found = [folder for folder in found if not set(folder.parents) & set(found)]
     if len(found) == 1:
@@ -64,8 +65,11 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
         raise UserError(
             f"{what}: found in {', '.join(map(str, found))}; name one of them in [run] of the settings: {line}"
         )
+    if damaged:
+        raise damaged[0]
     shown = ", ".join(map(str, looked_in[:12])) + (", ..." if len(looked_in) > 12 else "")
-    raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown or f'{top}, which is not there'}")
+    shown = shown or f"{top}, which is not there"
+    raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown}{_zips_in(looked_in)}")
 
 
 def matching(folder: Path, pattern: str) -> Iterator[str]:
@@ -112,11 +116,26 @@ def _named(given: str) -> Path:
     return kaggle_root() / folder.relative_to(KAGGLE) if folder.is_relative_to(KAGGLE) else folder
 
 
+def _zips_in(folders: Iterable[Path]) -> str:
+    """Return in words which zips lie in some folders, if any do: none of them stands for what was looked for."""
+    zips = [path.name for folder in folders for path in sorted(folder.glob("*.zip"))]
+    return f"; a zip stands for the folder of its name, and there is {listed(zips)}" if zips else ""
+
+
+def _may_hold(folder: Path, name: str, damaged: list[UserError]) -> bool:
+    """Tell whether a folder holds a file, as _holds does; keep why an archive, maybe another input's, is damaged."""
+    try:
+        return _holds(folder, name)
+    except UserError as error:
+        damaged.append(error)
+        return False
+
+
 def _holds(folder: Path, name: str) -> bool:
     """Tell whether a folder holds a file of that name or pattern; a folder that matches, as one does */*, is none."""
     if not _is_pattern(name) and Path(name).suffix.lower() not in IMAGE_SUFFIXES:
         # glob lists the folder even for a plain name, from Python 3.12 on
-        return (folder / name).is_file() or table_path(folder / name) is not None
+        return (folder / name).is_file() or bool(packed_tables(folder, name))
     return any(True for _ in matching(folder, name))
 
 

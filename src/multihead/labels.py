@@ -30,7 +30,7 @@ def read_label_table(
     label outside Task.heads, with its row.
     """
     table = Table(path)
-    ids = ids_in(table, label_columns_there(table, task), [task.id_column, *likely_ids], there)
+    ids = ids_in(table, label_columns_there(table, task), task.id_column, likely_ids, there)
     return labels_in(table, task, ids)
 
 
@@ -77,7 +77,11 @@ def _columns_of_head(table: Table, head: str, task: Task) -> list[str]:
 
 
 def ids_in(
-    table: Table, others: Collection[str], likely: Sequence[str], there: Sequence[str] | None = None
+    table: Table,
+    others: Collection[str],
+    named: str,
+    likely: Sequence[str] = (),
+    there: Sequence[str] | None = None,
 ) -> pd.Index:
     """Return the ids of a table's rows, str, an index named as the column that holds them (tables.id_column).
 
@@ -85,7 +89,7 @@ def ids_in(
     that hold none. Raises UserError for an id that is empty, with its row, or rows that cannot be numbered.
     """
     columns = [name for name in table.names if name not in others]
-    column = table.ids_among(columns, likely, there)
+    column = table.ids_among(columns, named, likely, there)
     if not column:
         return row_numbers(len(table.text(table.names[:1])), table.path, there)
     ids = pd.Index(table.text([column])[column], dtype=str, name=column)
@@ -106,9 +110,7 @@ def row_numbers(rows: int, path: Path, there: Sequence[str] | None = None) -> pd
         first = numbers[0] if numbers else 1
         if len(there) != rows or numbers != list(range(first, first + rows)):
             wanted = f"{len(there):,} are wanted ({listed(there, 3)})"
-            raise UserError(
-                f"{path}: its {rows:,} rows have no ids and {wanted}; expected ids, or as many numbers in a row"
-            )
+            raise UserError(f"{path}: its {rows:,} rows have no ids and {wanted}; expected a column of ids")
     return pd.Index([str(row) for row in range(first, first + rows)], dtype=str)
 
 

@@ -83,7 +83,7 @@ class PixelCsv(TablePart):
 
     def _ids_in(self, table: Table, pixels: Sequence[str]) -> pd.Index:
         others = {*pixels, *label_columns_there(table, self.task)}
-        ids = ids_in(table, others, self.likely_ids, self.there)
+        ids = ids_in(table, others, self.task.id_column, self.likely_ids, self.there)
         if ids.name is None and not self.is_alone:
             raise UserError(f"{self.path}: no column of ids; without one there may be one file")
         return ids

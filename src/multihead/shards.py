@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.identity import match
 from multihead.labels import labels_of
 
 
@@ -61,14 +60,8 @@ class PixelMemory:
         self._memory = mmap.mmap(-1, 1)
 
 
-@dataclass(frozen=True)
 class Part(ABC):
-    """What one shard is read from.
-
-    chosen: the ids of the images to read, as a table of labels or a sample spells them; None for all there are.
-    """
-
-    chosen: pd.Index | None
+    """What one shard is read from."""
 
     @property
     @abstractmethod
@@ -82,7 +75,7 @@ class Part(ABC):
 
     @abstractmethod
     def ids(self) -> pd.Index:
-        """Return the ids of its images, those that are not chosen too, in the order in which they are read.
+        """Return the ids of its images as it spells them, those that are not chosen too, in the order of their reading.
 
         The name of the index is that of the column that holds them. As little as possible is read; UserError where it
         is damaged.
@@ -103,15 +96,22 @@ class Part(ABC):
 
 @dataclass(frozen=True)
 class TablePart(Part):
-    """A part whose file is a table of pixels with a row per image."""
+    """A part whose file is a table of pixels with a row per image.
+
+    chosen: the ids of the images to read, as a table of labels or a sample spells them, by its own spelling; None for
+    all there are, as they are.
+    """
+
+    chosen: Mapping[str, str] | None
 
     def chosen_rows(self, ids: pd.Index) -> tuple[NDArray[np.int64], list[str], list[str]]:
-        """Return the rows that are chosen, int64, their ids as `chosen` spells them, and the ids of the others."""
+        """Return the rows that are chosen, int64, their ids as `chosen` has them, and the ids of the others."""
         if self.chosen is None:
             return np.arange(len(ids)), ids.tolist(), []
-        found = match(ids.tolist(), self.chosen.tolist())
-        rows = np.flatnonzero(found >= 0)
-        return rows, self.chosen[found[rows]].tolist(), ids[found < 0].tolist()
+        names = [self.chosen.get(name) for name in ids.tolist()]
+        rows = [row for row, name in enumerate(names) if name is not None]
+        others = [name for name, chosen in zip(ids.tolist(), names, strict=True) if chosen is None]
+        return np.array(rows, np.int64), [name for name in names if name is not None], others
 
 
 def read_shard(

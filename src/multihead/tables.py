@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ import polars as pl
 
 from multihead.archives import read_table_bytes
 from multihead.errors import UserError, first_line, listed
-from multihead.identity import match
+from multihead.identity import Spellings
 from multihead.pixel_columns import READ_ERRORS
 from multihead.text_files import decoded
 
 SEPARATORS = (",", ";", "\t", "|")
 UNNAMED = "Unnamed: "
 BLANK_LINES = re.compile(rb"\n(?:[ \t]*(?:\n|\Z))+")
-EMPTY_LINES_BEFORE, EMPTY_LINES_AFTER = re.compile(rb"\A(?:[ ,;\t|]*\n)+"), re.compile(rb"\n[ ,;\t|\n]+\Z")
+EMPTY_LINES_BEFORE = re.compile(rb"\A(?:[ ,;\t|]*\n)+")
 SEPARATOR_LINE = re.compile(rb"sep=([,;\t|])\n")
 csv.field_size_limit(2**31 - 1)  # a cell may hold a whole image
 SPARE = 4  # fields that are read beyond those of a table, since polars passes over what it is not asked for
@@ -54,13 +54,11 @@ class Table:
         header = [name.strip() for name in headers[self.separator]]
         if not any(header):
             raise UserError(f"{path}: holds no table; expected a line with the names of its columns")
-        rows = content.split(b"\n", lines)[-1] if content.count(b"\n", 0, -1) >= lines else b""
-        rows = b"\n" + rows
-        if len(header) > 1:  # or a blank line is a row with an empty cell
-            rows = BLANK_LINES.sub(b"\n", rows)
+        rows = b"\n" + (content.split(b"\n", lines)[-1] if content.count(b"\n", 0, -1) >= lines else b"")
         space = f"{self.separator} ".encode()
-        if space + b'"' in rows:  # where a quote is no beginning
-            rows = rows.replace(space + b'"', space[:1] + b'"')
+        self._is_plain = b'"' not in rows or not (space + b'"' in rows or BLANK_LINES.search(rows))
+        if len(header) > 1:  # or a blank line is a row with an empty cell
+            rows = BLANK_LINES.sub(b"\n", rows) if self._is_plain else rows
         has_row_names = len(first_row) == len(header) + 1 and bool(first_row[-1].strip())
         if has_row_names:  # as R writes them, without a field of the header
             has_row_names = all(len(row) == len(first_row) for row in _csv_reader(rows[1:], self.separator) if row)
@@ -88,14 +86,38 @@ class Table:
         missing = [name for name in columns if name not in self.names]
         if missing:
             raise UserError(f"{self.path}: no column {listed(missing)}; it has {listed(self.names)}")
-        cells = self.cells(columns, is_text=True).with_columns(pl.all().str.strip_chars().fill_null(""))
-        return pd.DataFrame({name: pd.Series(cells[name].to_list(), dtype=object) for name in columns})
+        texts = self._texts(list(dict.fromkeys(columns)))
+        return pd.DataFrame({name: pd.Series(texts[name], dtype=object) for name in columns})
 
-    def ids_among(self, columns: Sequence[str], likely: Sequence[str], there: Sequence[str] | None) -> str:
-        """Return which of these columns holds the ids, "" where none could: see id_column."""
-        texts = cache(partial(self.text, columns))  # read together, and only if need be
+    def _texts(self, columns: Sequence[str]) -> Mapping[str, list[str]]:
+        """Return columns of text: by polars, or of a table in which quotes stand where it knows none, by csv."""
+        if self._is_plain:
+            try:
+                cells = self.cells(columns, is_text=True).with_columns(pl.all().str.strip_chars().fill_null(""))
+                return {name: cells[name].to_list() for name in columns}
+            except UserError:
+                pass
+        places = [self.names.index(name) for name in columns]
+        texts: dict[str, list[str]] = {name: [] for name in columns}
+        rows = enumerate(_csv_reader(self._content, self.separator), 1)
+        next(rows)
         try:
-            return id_column(columns, lambda name: texts()[name].tolist(), likely, there)
+            for number, row in rows:
+                if any(field.strip() for field in row[len(self.names) :]):
+                    expected = f"more fields than the {len(self.names)} of the header"
+                    raise UserError(f"{self.path}, row {number}: has {expected}")
+                for name, place in zip(columns, places, strict=True):
+                    if row or len(self.names) == 1:
+                        texts[name].append(row[place].strip() if place < len(row) else "")
+        except csv.Error as error:
+            raise UserError(f"{self.path}: cannot be read as CSV ({error})") from error
+        return texts
+
+    def ids_among(self, columns: Sequence[str], named: str, likely: Sequence[str], there: Sequence[str] | None) -> str:
+        """Return which of these columns holds the ids, "" where none could: see id_column."""
+        texts = cache(partial(self.text, list(dict.fromkeys(columns))))  # read together, and only if need be
+        try:
+            return id_column(columns, lambda name: texts()[name].tolist(), named, likely, there)
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from error
 
@@ -116,73 +138,61 @@ class Table:
                 infer_schema_length=None,
             )
         except READ_ERRORS as error:
-            raise self._damage(first_line(error)) from error
-        if any(cells[name].cast(pl.String).fill_null("").str.strip_chars().ne("").any() for name in beyond):
-            raise self._damage()
+            raise UserError(f"{self.path}: cannot be read as CSV ({first_line(error)})") from error
+        for name in beyond:
+            is_long = cells[name].cast(pl.String).fill_null("").str.strip_chars().ne("")
+            if is_long.any():
+                row = (is_long.arg_max() or 0) + 2
+                raise UserError(f"{self.path}, row {row}: has more fields than the {len(self.names)} of the header")
         return cells.select(pl.col(place).alias(name) for place, name in zip(places, columns, strict=True))
-
-    def _damage(self, problem: str = "damaged") -> UserError:
-        """Return what is wrong with a table that cannot be read: its first row with too many fields, if it has any."""
-        rows = enumerate(_csv_reader(self._content, self.separator), 1)
-        next(rows)
-        for number, row in rows:
-            if any(field.strip() for field in row[len(self.names) :]):
-                return UserError(f"{self.path}, row {number}: has more fields than the {len(self.names)} of the header")
-        return UserError(f"{self.path}: cannot be read as CSV ({problem})")
 
 
 def id_column(
     columns: Sequence[str],
     values_of: Callable[[str], Sequence[str]],
-    likely: Sequence[str],
+    named: str = "",
+    likely: Sequence[str] = (),
     there: Sequence[str] | None = None,
 ) -> str:
     """Return which column of a table holds its ids, "" where none could.
 
-    columns: those that hold neither labels nor pixels. values_of: returns a column's values. likely: names, the
-    likeliest first; case does not count. there: ids or file names that those in the table stand for, where they are
-    known: the column that agrees with them best is taken, of several the likeliest, and one without a name only where
-    no other agrees. Where none agrees with half of them, a likely one that is there is taken, or the first whose values
-    differ and are no fractions. Raises UserError for columns between which nothing decides.
+    columns: those that hold neither labels nor pixels. values_of: returns a column's values. named: the name that the
+    task gives it; likely: names that it has in other tables; case does not count. there: ids or file names that those
+    in the table stand for, where they are known. A column agrees with them where half of it, or of them, may mean the
+    same. The one that is named is taken if it agrees or nothing is known to agree with; then the one that agrees best,
+    by names rather than by numbers, one without a name only where no other agrees; of several a likely one. Where none
+    agrees, the one that is named or likely, or else the first whose values nearly all differ and are no fractions.
+    Raises UserError for columns between which nothing decides.
     """
     folded = {name.casefold(): name for name in reversed(columns)}
-    likely = list(dict.fromkeys(folded[name.casefold()] for name in likely if name.casefold() in folded))
-    named = [name for name in columns if name not in likely and not name.startswith(UNNAMED)]
-    unnamed = [name for name in columns if name.startswith(UNNAMED)]
+    chosen = folded.get(named.casefold(), "")
+    likely = [folded[name.casefold()] for name in likely if name.casefold() in folded]
+    others = [name for name in dict.fromkeys(columns) if name not in (chosen, *likely)]
+    could_be = {name for name in others if _differ(values_of(name)) and not _are_fractions(values_of(name))}
     if there is not None and len(there):
-        if likely and _agreement(values_of(likely[0]), there)[0] == 1:
-            return likely[0]
-        found = {
-            name: _agreement(values_of(name), there)
-            for name in (*likely, *named, *unnamed)
-            if name in likely or _differ(values_of(name))
-        }
-        agreeing = [name for name, (share, _) in found.items() if share >= MIN_AGREEMENT]
-        agreeing = [name for name in agreeing if name not in unnamed] or agreeing
+        spellings = Spellings(there)
+        if chosen and max(_agreement(values_of(chosen), there, spellings)) >= MIN_AGREEMENT:
+            return chosen
+        candidates = [*filter(None, [chosen]), *likely, *(name for name in others if name in could_be)]
+        found = {name: _agreement(values_of(name), there, spellings) for name in dict.fromkeys(candidates)}
+        agreeing = [name for name in found if max(found[name]) >= MIN_AGREEMENT]
+        agreeing = [name for name in agreeing if not name.startswith(UNNAMED)] or agreeing
         best = max((found[name] for name in agreeing), default=None)
         equals = [name for name in agreeing if found[name] == best]
         if len(equals) > 1 and equals[0] not in likely:
             raise UserError(f"{listed(equals)} could each hold the ids; id_column in the task says which")
         if equals:
             return equals[0]
-    could_be = (name for name in named if _differ(values_of(name)) and not _are_fractions(values_of(name)))
-    return likely[0] if likely else next(could_be, "")
+    first = (name for name in others if name in could_be and not name.startswith(UNNAMED))
+    return chosen or next(iter(likely), "") or next(first, "")
 
 
-def _agreement(values: Sequence[str], there: Sequence[str]) -> tuple[float, float]:
-    """Return which share of ids, or of what they stand for, have a match, the greater of both; and have a strict one.
-
-    Only names count as strict: numbers agree with those of any other column of numbers.
-    """
-    shares = [(0.0, 0.0)]
-    for wanted, held in (
-        (_some_of(values), list(dict.fromkeys(there))),
-        (_some_of(there), list(dict.fromkeys(values))),
-    ):
-        is_name = np.array([not name.isdecimal() for name in wanted], np.bool_)
-        strict = (match(wanted, held, is_strict=True) >= 0) & is_name
-        shares.append((float(np.mean(match(wanted, held) >= 0)), float(np.mean(strict))))
-    return max(shares)
+def _agreement(values: Sequence[str], there: Sequence[str], spellings: Spellings) -> tuple[float, float]:
+    """Return which share of ids, or of what they stand for, may mean the same: by names, if half does, and at all."""
+    names, at_all = spellings.share_of(_some_of(values))
+    if at_all < MIN_AGREEMENT and len(values) > len(there):  # a table of much that is not there
+        names, at_all = Spellings(values).share_of(_some_of(there))
+    return (names if names >= MIN_AGREEMENT else 0.0), at_all
 
 
 def _some_of(names: Sequence[str]) -> list[str]:
@@ -224,7 +234,9 @@ def _without_what_excel_adds(content: bytes) -> tuple[bytes, Sequence[str]]:
 
     A first line may say which it is ("sep=;").
     """
-    content = EMPTY_LINES_BEFORE.sub(b"", EMPTY_LINES_AFTER.sub(b"\n", content))
+    content = EMPTY_LINES_BEFORE.sub(b"", content)
+    last = content.find(b"\n", len(content.rstrip(b" ,;\t|\n")))
+    content = content if last < 0 else content[: last + 1]
     said = SEPARATOR_LINE.match(content)
     return (content[said.end() :], [said[1].decode()]) if said else (content, SEPARATORS)
 

@@ -29,9 +29,10 @@ COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each 
 
 @dataclass(frozen=True)
 class WideParquet(TablePart):
-    """One file. likely_ids, there: what tells its column of ids, as tables.id_column takes them."""
+    """One file. id_column, likely_ids, there: what tells its column of ids, as tables.id_column takes them."""
 
     path: Path
+    id_column: str = ""
     likely_ids: Sequence[str] = ()
     there: Sequence[str] | None = None
 
@@ -79,11 +80,13 @@ class WideParquet(TablePart):
         pixels = set(numbered_columns(schema.names()).values())
         columns = [name for name in schema if name not in pixels]
         try:
-            name = id_column(columns, lambda column: self._texts(file, column), self.likely_ids, self.there)
+            name = id_column(
+                columns, lambda column: self._texts(file, column), self.id_column, self.likely_ids, self.there
+            )
         except UserError as error:
             raise UserError(f"{self.path.name}: {error}") from error
         if not name:
-            wanted = listed(self.likely_ids[:1]) or "of ids"
+            wanted = self.id_column or "of ids"
             raise UserError(f"{self.path}: no column {wanted}; it has {listed(schema)}")
         ids = self._texts(file, name)
         if "" in ids:
