@@ -49,7 +49,7 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
             raise UserError(f"{what}: {folder} is not there, or no folder")
         missing = [name for name in files if not _holds(folder, name)]
         if missing:
-            raise UserError(f"{what}: no {', no '.join(missing)} in {folder}{_zips_in([folder])}")
+            raise UserError(f"{what}: no {', no '.join(missing)} in {folder}{_zips_in([folder], missing)}")
         return folder
     top = kaggle_root() / "input"
     looked_in = _input_folders(top)
@@ -69,7 +69,7 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
         raise damaged[0]
     shown = ", ".join(map(str, looked_in[:12])) + (", ..." if len(looked_in) > 12 else "")
     shown = shown or f"{top}, which is not there"
-    raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown}{_zips_in(looked_in)}")
+    raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown}{_zips_in(looked_in, files)}")
 
 
 def matching(folder: Path, pattern: str) -> Iterator[str]:
@@ -116,8 +116,10 @@ def _named(given: str) -> Path:
     return kaggle_root() / folder.relative_to(KAGGLE) if folder.is_relative_to(KAGGLE) else folder
 
 
-def _zips_in(folders: Iterable[Path]) -> str:
-    """Return in words which zips lie in some folders, if any do: none of them stands for what was looked for."""
+def _zips_in(folders: Iterable[Path], files: Sequence[str]) -> str:
+    """Return in words which zips lie in some folders where files below one were looked for: none stands for it."""
+    if not any("/" in name for name in files):
+        return ""
     zips = [path.name for folder in folders for path in sorted(folder.glob("*.zip"))]
     return f"; a zip stands for the folder of its name, and there is {listed(zips)}" if zips else ""
 

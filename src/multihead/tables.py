@@ -168,12 +168,12 @@ def id_column(
     chosen = folded.get(named.casefold(), "")
     likely = [folded[name.casefold()] for name in likely if name.casefold() in folded]
     others = [name for name in dict.fromkeys(columns) if name not in (chosen, *likely)]
-    could_be = {name for name in others if _differ(values_of(name)) and not _are_fractions(values_of(name))}
+    could_be = cache(lambda: [n for n in others if _differ(values_of(n)) and not _are_fractions(values_of(n))])
     if there is not None and len(there):
         spellings = Spellings(there)
         if chosen and max(_agreement(values_of(chosen), there, spellings)) >= MIN_AGREEMENT:
             return chosen
-        candidates = [*filter(None, [chosen]), *likely, *(name for name in others if name in could_be)]
+        candidates = [*filter(None, [chosen]), *likely, *could_be()]
         found = {name: _agreement(values_of(name), there, spellings) for name in dict.fromkeys(candidates)}
         agreeing = [name for name in found if max(found[name]) >= MIN_AGREEMENT]
         agreeing = [name for name in agreeing if not name.startswith(UNNAMED)] or agreeing
@@ -183,8 +183,9 @@ def id_column(
             raise UserError(f"{listed(equals)} could each hold the ids; id_column in the task says which")
         if equals:
             return equals[0]
-    first = (name for name in others if name in could_be and not name.startswith(UNNAMED))
-    return chosen or next(iter(likely), "") or next(first, "")
+    if chosen or likely:
+        return chosen or likely[0]
+    return next((name for name in could_be() if not name.startswith(UNNAMED)), "")
 
 
 def _agreement(values: Sequence[str], there: Sequence[str], spellings: Spellings) -> tuple[float, float]:
