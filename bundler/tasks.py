@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bundler.data_files import (
@@ -32,7 +33,7 @@ class TaskFacts(NamedTuple):
     """A task's name, where Kaggle has its files, which those are, its images' shape, and what a submission is held to.
 
     The names, and their defaults, are those of the package's Task. competition, dataset: a slug or owner/slug, one of
-    the two. heads: only their names.
+    the two. heads: only their names; columns: those of them whose column has another name.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TaskFacts(NamedTuple):
     labels_file: str = ""
     test_files: str = ""
     sample_submission: str = ""
+    columns: Mapping[str, str] = MappingProxyType({})
     has_hidden_test: bool = False
     hidden_images: int = 0
     gpu_minutes: float = 720
@@ -150,7 +152,8 @@ def has_truth(data: Path, task: TaskFacts) -> bool:
         return False
     if task.reader != "image files":
         headers = [next(read_rows(file), []) for file in task.matching(data, task.test_files)]
-        return all(set(task.heads) <= set(header) for header in headers)
+        wanted = {task.columns.get(head, head).casefold() for head in task.heads}
+        return all(wanted <= {name.casefold() for name in header} for header in headers)
     patterns = task.train_files, task.test_files
     if not heads_named(task.train_files):
         classes, found = (class_folders(task.image_paths(data, pattern), pattern) for pattern in patterns)
@@ -167,6 +170,7 @@ def _facts(values: Any, source: Path) -> TaskFacts:
         raise BundlerError(f"{source}: task = {values!r}; expected a table of its keys")
     kinds: dict[str, tuple[Any, str]] = {
         "heads": (Mapping, "a table"),
+        "columns": (Mapping, "a table"),
         "image_shape": (list | tuple, "a list of whole numbers"),
         "has_hidden_test": (bool, "true or false"),
         "hidden_images": (int, "a whole number"),
@@ -182,6 +186,8 @@ def _facts(values: Any, source: Path) -> TaskFacts:
         if key in PATTERNS and re.search(LEADS_OUT, values.get(key, "")):
             raise BundlerError(f"{source}: {key} = {values[key]!r}; expected a pattern below the data folder")
     known = {key: of for key, of in values.items() if key in TaskFacts._fields}
+    tables = {head: of for head, of in values["heads"].items() if isinstance(of, Mapping)}
+    known["columns"] = dict(values.get("columns", {})) | {head: of.get("column", head) for head, of in tables.items()}
     of_a_code_competition = all(values.get(key) for key in ("competition", "test_files", "sample_submission"))
     has_hidden_test = bool(values.get("hidden_images")) or of_a_code_competition
     tuples = {key: tuple(values[key]) for key in ("heads", "image_shape")}

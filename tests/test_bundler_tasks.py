@@ -214,6 +214,20 @@ def test_what_a_system_left_beside_the_data_is_no_data(tmp_path: Path, left: str
         task.check_data(tmp_path, "train")
 
 
+def test_a_column_of_labels_may_have_a_name_of_its_own(tmp_path: Path) -> None:
+    files = 'train_files = "train.csv"\ntest_files = "test.csv"\n'
+    head = '[heads]\nlabel = { column = "Finding", classes = ["a", "b"] }\n'
+    own = f'name = "own"\ndataset = "a/b"\nreader = "pixel csv"\nimage_shape = [1, 1, 1]\n{files}{head}'
+    (tmp_path / "task.toml").write_text(own)
+    task = own_task(tmp_path)
+    assert task is not None
+    assert task.heads == ("label",)
+    (tmp_path / "test.csv").write_text("label,pixel0\na,1\n")
+    assert not has_truth(tmp_path, task)
+    (tmp_path / "test.csv").write_text("pixel0,finding\n1,a\n")
+    assert has_truth(tmp_path, task)
+
+
 def test_windows_own_files_are_no_data_in_any_case(tmp_path: Path) -> None:
     lay_out(tmp_path, *(f"oak/{name}" for name in ("Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini")))
     with pytest.raises(BundlerError, match="it holds no "):

@@ -53,7 +53,12 @@ def match(wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
     taken = set(rows.tolist())
     free = {row: canonical(name) for row, name in enumerate(there) if row not in taken}
     for digits in (_as_it_is, as_number):
-        for form, form_there in ((_as_it_is, _as_it_is), (_folded, _folded), (_plain, _bare), (_bare, _plain)):
+        for form, form_there in (
+            (_as_it_is, _as_it_is),
+            (_folded, _folded),
+            (_plain, without_suffix),
+            (without_suffix, _plain),
+        ):
             found = _found(
                 {number: digits(form(name)) for number, name in left.items()},
                 {row: digits(form_there(name)) for row, name in free.items()},
@@ -97,14 +102,16 @@ class Spellings:
             folded = _folded(canonical(name))
             for text in (folded, *_ends(folded)):
                 self._strict.add(text)
-                self._loose.update((text, _bare(text), as_number(text), as_number(_bare(text))))
+                self._loose.update((text, without_suffix(text), as_number(text), as_number(without_suffix(text))))
         self._loose.discard("")
 
     def share_of(self, names: Sequence[str]) -> tuple[float, float]:
         """Return which share of names is spelled so but for case and path, numbers not counted; and which at all."""
         folded = [_folded(canonical(name)) for name in names]
         strict = [text in self._strict and not text.isdecimal() for text in folded]
-        loose = [not self._loose.isdisjoint((text, _bare(text), as_number(text), *_ends(text))) for text in folded]
+        loose = [
+            not self._loose.isdisjoint((text, without_suffix(text), as_number(text), *_ends(text))) for text in folded
+        ]
         return sum(strict) / max(1, len(names)), sum(loose) / max(1, len(names))
 
 
@@ -117,10 +124,6 @@ def _ends(path: str) -> list[str]:
 def _folded(name: str) -> str:
     bare = without_suffix(name)
     return bare + name[len(bare) :].lower().replace(".jpeg", ".jpg")
-
-
-def _bare(name: str) -> str:
-    return without_suffix(name)
 
 
 def _plain(name: str) -> str:

@@ -72,8 +72,10 @@ class WideParquet(TablePart):
         except PixelError as error:
             raise UserError(f"{self.path}: {error}") from error
         rows, chosen, passed_over = self.chosen_rows(ids)
-        kept = images if len(rows) == len(ids) else images[rows]
-        return Shard(chosen, kept.reshape(-1, *image_shape), passed_over=passed_over)
+        if passed_over:  # a copy would need the memory of a shard once more
+            for place, row in enumerate(rows.tolist()):
+                images[place] = images[row]
+        return Shard(chosen, images[: len(rows)].reshape(-1, *image_shape), passed_over=passed_over)
 
     def _ids_in(self, file: pl.LazyFrame) -> pd.Index:
         schema = file.collect_schema()
