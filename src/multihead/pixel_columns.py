@@ -27,8 +27,9 @@ def numbered_columns(names: Sequence[str], wanted: int = 0) -> dict[tuple[int, .
     """
     found: dict[tuple[str, ...], dict[tuple[int, ...], str]] = defaultdict(dict)
     for name in names:
-        numbered = NUMBERED.fullmatch(name)
-        if numbered:
+        if name.isdecimal():  # tens of thousands are, which no expression need look at
+            found["", "", ""][(int(name),)] = name
+        elif numbered := NUMBERED.fullmatch(name):
             before, first, between, second, after = (text or "" for text in numbered.groups())
             found[before, between, after][int(first), *([int(second)] if second else [])] = name
     return max(found.values(), key=lambda columns: (len(columns) == wanted, len(columns)), default={})

@@ -170,6 +170,8 @@ def id_column(
     others = [name for name in dict.fromkeys(columns) if name not in (chosen, *likely)]
     could_be = cache(lambda: [n for n in others if _differ(values_of(n)) and not _are_fractions(values_of(n))])
     if there is not None and len(there):
+        if chosen and set(there).issuperset(_some_of(values_of(chosen))):
+            return chosen
         spellings = Spellings(there)
         if chosen and max(_agreement(values_of(chosen), there, spellings)) >= MIN_AGREEMENT:
             return chosen

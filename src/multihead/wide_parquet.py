@@ -8,8 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -58,11 +59,11 @@ class WideParquet(TablePart):
         file = _open(self.path)
         ids = self._ids_in(file)
         try:
-            pixels, dtypes = _pixels_of(file, image_shape)
+            pixels, dtypes = _pixels_of(file.schema, image_shape)
             images = memory.array(len(ids), len(pixels))
             start = 0
             bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
-            for table in _chunks_ahead(file, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
+            for table in _chunks_ahead(file.frame, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
                 if table.height != len(ids):
                     raise PixelError(f"columns of {table.height} values for {len(ids)} ids")
                 _transpose_into(images[:, start : start + table.width], columns_as_uint8(table))
@@ -77,27 +78,27 @@ class WideParquet(TablePart):
                 images[place] = images[row]
         return Shard(chosen, images[: len(rows)].reshape(-1, *image_shape), passed_over=passed_over)
 
-    def _ids_in(self, file: pl.LazyFrame) -> pd.Index:
-        schema = file.collect_schema()
-        pixels = set(numbered_columns(schema.names()).values())
-        columns = [name for name in schema if name not in pixels]
-        try:
-            name = id_column(
-                columns, lambda column: self._texts(file, column), self.id_column, self.likely_ids, self.there
-            )
-        except UserError as error:
-            raise UserError(f"{self.path.name}: {error}") from error
-        if not name:
-            wanted = self.id_column or "of ids"
-            raise UserError(f"{self.path}: no column {wanted}; it has {listed(schema)}")
-        ids = self._texts(file, name)
+    def _ids_in(self, file: "_File") -> pd.Index:
+        name = self.id_column
+        ids = self._texts(file, name) if name in file.schema else []
+        if not ids or (self.there is not None and not set(self.there).issuperset(ids)):  # it takes longer to find out
+            pixels = set(numbered_columns(file.schema.names()).values())
+            columns = [column for column in file.schema if column not in pixels]
+            try:
+                name = id_column(columns, lambda column: self._texts(file, column), name, self.likely_ids, self.there)
+            except UserError as error:
+                raise UserError(f"{self.path.name}: {error}") from error
+            if not name:
+                wanted = self.id_column or "of ids"
+                raise UserError(f"{self.path}: no column {wanted}; it has {listed(file.schema)}")
+            ids = self._texts(file, name)
         if "" in ids:
             raise UserError(f"{self.path}, row {ids.index('') + 1}: {name} is empty")
         return pd.Index(ids, dtype=str, name=name)
 
-    def _texts(self, file: pl.LazyFrame, column: str) -> list[str]:
+    def _texts(self, file: "_File", column: str) -> list[str]:
         try:
-            values = file.select(column).collect()[column]
+            values = file.frame.select(column).collect()[column]
         except READ_ERRORS as error:
             raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
         if values.dtype in (pl.String, pl.Categorical):
@@ -116,9 +117,8 @@ def _as_written(value: Any) -> str:
     return str(value)
 
 
-def _pixels_of(file: pl.LazyFrame, image_shape: tuple[int, int, int]) -> tuple[list[str], set[pl.DataType]]:
+def _pixels_of(schema: pl.Schema, image_shape: tuple[int, int, int]) -> tuple[list[str], set[pl.DataType]]:
     """Return the names of the pixel columns, in order, and their types."""
-    schema = file.collect_schema()
     names = pixel_columns(schema.names(), image_shape)
     if not names:
         raise PixelError(f"no columns of pixels; it has {listed(schema)}")
@@ -128,14 +128,25 @@ def _pixels_of(file: pl.LazyFrame, image_shape: tuple[int, int, int]) -> tuple[l
     return names, {schema[name] for name in names}
 
 
-def _open(path: Path) -> pl.LazyFrame:
-    """Return the file with its footer read, which all selections from it share."""
+class _File(NamedTuple):
+    """A file with its footer read, which all selections from it share: tens of thousands of columns take long."""
+
+    frame: pl.LazyFrame
+    schema: pl.Schema
+
+
+def _open(path: Path) -> _File:
     try:
-        file = pl.scan_parquet(path, glob=False)
-        file.collect_schema()
+        state = path.stat()
+        return _opened(path, state.st_size, state.st_mtime_ns)
     except READ_ERRORS as error:
         raise UserError(f"{path}: not a readable parquet file ({first_line(error)})") from error
-    return file
+
+
+@lru_cache(maxsize=8)
+def _opened(path: Path, _size: int, _changed: int) -> _File:
+    frame = pl.scan_parquet(path, glob=False)
+    return _File(frame, frame.collect_schema())
 
 
 def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str], at_a_time: int) -> Iterator[pl.DataFrame]:
