@@ -143,7 +143,7 @@ def _open(path: Path) -> _File:
         raise UserError(f"{path}: not a readable parquet file ({first_line(error)})") from error
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)  # each takes 50 MB
 def _opened(path: Path, _size: int, _changed: int) -> _File:
     frame = pl.scan_parquet(path, glob=False)
     return _File(frame, frame.collect_schema())
