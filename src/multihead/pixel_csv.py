@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,19 +30,10 @@ class PixelCsv(TablePart):
     of its kind, so that its rows may be numbered.
     """
 
-    path: Path
     task: Task
     likely_ids: Sequence[str] = ()
     there: Sequence[str] | None = None
     is_alone: bool = True
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.is_file() else 0
 
     def ids(self) -> pd.Index:
         """Return the ids in the file, numbers where no column could hold any; UserError where it is damaged."""

@@ -7,6 +7,7 @@ import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -96,13 +97,22 @@ class Part(ABC):
 
 @dataclass(frozen=True)
 class TablePart(Part):
-    """A part whose file is a table of pixels with a row per image.
+    """A part whose file, at `path`, is a table of pixels with a row per image.
 
     chosen: the ids of the images to read, as a table of labels or a sample spells them, by its own spelling; None for
     all there are, as they are.
     """
 
     chosen: Mapping[str, str] | None
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
 
     def chosen_rows(self, ids: pd.Index) -> tuple[NDArray[np.int64], list[str], list[str]]:
         """Return the rows that are chosen, int64, their ids as `chosen` has them, and the ids of the others."""

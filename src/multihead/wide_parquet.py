@@ -32,18 +32,9 @@ COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each 
 class WideParquet(TablePart):
     """One file. id_column, likely_ids, there: what tells its column of ids, as tables.id_column takes them."""
 
-    path: Path
     id_column: str = ""
     likely_ids: Sequence[str] = ()
     there: Sequence[str] | None = None
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.is_file() else 0
 
     def ids(self) -> pd.Index:
         """Return the ids in the file; UserError where it is damaged, has no column of them, or an empty one."""
