@@ -20,6 +20,7 @@ python build_kernel.py pull predict       instead, where the data is no competit
 """
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -37,6 +38,7 @@ from bundler.errors import BundlerError, RehearsalError
 from bundler.image import age_in_words, refresh_image
 from bundler.inputs import MOUNTS, Inputs, attached, refuse_to_empty
 from bundler.metadata import check_owner, read_metadata, set_owner, without_version
+from bundler.outputs import check_outputs, check_predictions, check_submission
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
 from bundler.projection import (
@@ -49,18 +51,7 @@ from bundler.projection import (
     projection,
     read_stages,
 )
-from bundler.rehearsal import (
-    MEMORY_GB,
-    REPEATED,
-    Rehearsed,
-    check_outputs,
-    check_predictions,
-    check_submission,
-    claim,
-    empty,
-    refuse_foreign,
-    rehearse,
-)
+from bundler.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, empty, refuse_foreign, rehearse
 from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
 from bundler.tasks import (
     TASK_FILE,
@@ -106,11 +97,12 @@ HOURS = 13  # a kernel's run ends after 12; --wait gives it one in the queue
 
 
 class Machine(NamedTuple):
-    """How a rehearsal stands in for Kaggle's machine: the form of its mounts, its memory, how many test images."""
+    """How a rehearsal stands in for Kaggle's machine: its mounts' form, memory, number of test images, time limit."""
 
     mounts: str = "new"
     memory_gb: float = MEMORY_GB
     rows: int = 0  # as many as the competition folder has
+    minutes: float = math.inf
 
 
 class Given(NamedTuple):
@@ -328,7 +320,7 @@ def rehearse_kernel(name: str, given: Given, out: Path, machine: Machine) -> Reh
     print(f"{_script(name).relative_to(HOUSE)}, mounts in the {machine.mounts} form:", flush=True)
     if missing:
         print(f"  not mounted, though Kaggle would: {', '.join(missing)} (rehearse --mount SOURCE=FOLDER)", flush=True)
-    result = rehearse(_script(name), inputs, out, machine.mounts, arguments, machine.memory_gb)
+    result = rehearse(_script(name), inputs, out, machine.mounts, arguments, machine.memory_gb, machine.minutes)
     check_outputs(result.working, OUTPUTS[name])
     return result
 
@@ -477,7 +469,7 @@ def _time_budget(overrides: Sequence[str], file: Path) -> float:
 
 
 def _machine(arguments: argparse.Namespace) -> Machine:
-    return Machine(arguments.mounts, arguments.memory, arguments.rows)
+    return Machine(arguments.mounts, arguments.memory, arguments.rows, arguments.timeout)
 
 
 def _run_python(arguments: Sequence[str]) -> None:
@@ -510,10 +502,10 @@ def _mount(text: str) -> tuple[str, Path]:
     return source, Path(folder)
 
 
-def _gigabytes(text: str) -> float:
+def _over_0(text: str) -> float:
     number = float(text)
     if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number of gigabytes over 0")
+        raise argparse.ArgumentTypeError(f"{text}: expected a number over 0")
     return number
 
 
@@ -561,10 +553,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--mounts", choices=MOUNTS, default="new", help="where inputs are mounted")
         command.add_argument(
             "--memory",
-            type=_gigabytes,
+            type=_over_0,
             default=MEMORY_GB,
             metavar="GB",
             help="end the run above it (default: Kaggle's %(default)g)",
+        )
+        command.add_argument(
+            "--timeout", type=_over_0, default=math.inf, metavar="MINUTES", help="end the run after it (default: none)"
         )
         command.add_argument(
             "--rows",

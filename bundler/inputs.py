@@ -1,14 +1,13 @@
-"""What a rehearsal mounts: which folder for which source of a kernel, and what links in those folders lead to."""
+"""What a rehearsal mounts: which folder for which source of a kernel."""
 
 import os
-import stat
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from bundler.errors import BundlerError
+from bundler.links import ends, walk
 from bundler.metadata import read_metadata, without_version
 
 MOUNTS = ("old", "new")
@@ -19,9 +18,6 @@ KINDS = {  # of sources, by the key of kernel-metadata.json: the folder below in
     "model_sources": "models",
 }
 Source = tuple[str, str]  # its key in kernel-metadata.json, and how it is written there
-MANY, MOST = 100, 1000  # folders to mount; a hundred take half a second
-WRITTEN = ("/", "/dev", "/dev/shm", "/proc", "/sys", "/run")  # what a process needs to write to
-MAX_LINKS = 40  # in a chain, as for the kernel of Linux
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,7 @@ def refuse_to_empty(folder: Path, option: str, reads: Mapping[str, Path]) -> Non
         for place, _, link in walked:
             if link:
                 refuse(f"what {link} leads to", os.path.normpath(place))
-        for link, end in _ends(walked):
+        for link, end in ends(walked):
             refuse(f"what {link} leads to", end)
 
 
@@ -155,124 +151,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def state_of(folders: Iterable[Path]) -> dict[str, tuple[int, ...]]:
-    """Return by path what shows that something in the folders, or behind a link in them, was changed.
-
-    A file's own time can be put back, but not the time at which its inode was changed.
-    """
-    return {
-        path: (state.st_mode, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) if state else ()
-        for path, state, _ in walk(folders)
-    }
-
-
-def ends_of_links(folders: Collection[Path]) -> list[str]:
-    """Return the files and folders outside of the folders that links in these lead to, without those in another."""
-    own = tuple(f"{folder.resolve()}/" for folder in folders)
-    ends = {end for _, end in _ends(walk(folders)) if not f"{end}/".startswith(own)}
-    return _outermost(end for end in ends if stat.S_IFMT(Path(end).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR))
-
-
-def few_to_mount(ends: list[str]) -> list[Path]:
-    """Return what to mount for the ends of links: themselves, or of more than MANY the folders that hold them.
-
-    The deepest are widened first, until they are few enough, and none up to a folder that a process writes to or that
-    holds a person's home. Of what is still too much the rest is only compared.
-    """
-    few = ends
-    while len(few) > MANY:
-        deepest = max(path.count("/") for path in few)
-        wider = _outermost(_parent(path) if path.count("/") == deepest else path for path in few)
-        if wider == few:
-            break
-        few = wider
-    return [Path(path) for path in few[:MOST]]
-
-
-def _parent(path: str) -> str:
-    parent = path.rpartition("/")[0] or "/"
-    return path if parent in _never_mounted() else parent
-
-
-@cache
-def _never_mounted() -> frozenset[str]:
-    home = Path("~").expanduser().resolve()
-    return frozenset({*WRITTEN, str(Path(tempfile.gettempdir()).resolve()), str(home), *map(str, home.parents)})
-
-
-def _outermost(paths: Iterable[str]) -> list[str]:
-    """Return the paths, sorted, without those that lie in another."""
-    kept: list[str] = []
-    for path in sorted({f"{path}/" for path in paths}):
-        if not kept or not path.startswith(kept[-1]):
-            kept.append(path)
-    return [path[:-1] for path in kept]
-
-
-State = os.stat_result | None  # of a path itself, not of what it links to; None where a link leads nowhere
-
-
-def walk(folders: Iterable[Path]) -> Iterator[tuple[str, State, str]]:
-    """Yield the folders, whatever is in them, and what the links in them lead to, each link before that.
-
-    The third is the link in the folder that leads to a path outside of it, over others or at once; else "".
-    """
-    seen: set[tuple[int, int]] = set()
-    for folder in folders:
-        if folder.exists():
-            yield str(folder), folder.stat(), ""
-            yield from _walk(str(folder), seen)
-
-
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, State, str]]:
-    try:
-        itself = Path(folder).stat()
-        with os.scandir(folder) as opened:
-            entries = sorted(opened, key=lambda entry: entry.name)
-    except OSError:  # a file, or what cannot be read, and so not be mounted
-        return
-    if (itself.st_dev, itself.st_ino) in seen:
-        return
-    seen.add((itself.st_dev, itself.st_ino))
-    for entry in entries:
-        yield entry.path, entry.stat(follow_symlinks=False), ""
-        if entry.is_symlink():
-            yield from _chain(entry.path)
-        if _is_folder(entry):
-            yield from _walk(entry.path, seen)
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link in a circle, or into what cannot be read: it leads nowhere
-        return False
-
-
-def _chain(first: str) -> Iterator[tuple[str, State, str]]:
-    """Yield what a link leads to, link by link."""
-    link = first
-    for _ in range(MAX_LINKS):
-        target = os.readlink(link)  # noqa: PTH115 - paths of 100,000 links take seconds
-        link = target if target.startswith("/") else f"{link.rpartition('/')[0]}/{target}"
-        try:
-            state = os.lstat(link)
-        except OSError:
-            yield link, None, first
-            return
-        yield link, state, first
-        if not stat.S_ISLNK(state.st_mode):
-            return
-
-
-def _ends(walked: Iterable[tuple[str, State, str]]) -> Iterator[tuple[str, str]]:
-    """Yield each link with the path at its end, where there is anything."""
-    resolved: dict[str, str] = {}  # folders: even of 100,000 links' ends there are few
-    for path, state, link in walked:
-        if link and state and not stat.S_ISLNK(state.st_mode):
-            folder, _, name = path.rpartition("/")
-            if folder not in resolved:
-                resolved[folder] = os.path.realpath(folder or "/")
-            yield link, os.path.realpath(path) if name in ("", ".", "..") else f"{resolved[folder].rstrip('/')}/{name}"

@@ -1,4 +1,8 @@
-"""The memory of a process and of all that it started, while it runs."""
+"""The memory of a process and of all that it started, while it runs.
+
+What a process only mapped from a file does not count: where memory is short, the system drops it. Files in /dev/shm and
+those of memfd_create(2) are memory.
+"""
 
 import contextlib
 import ctypes
@@ -12,6 +16,7 @@ from typing import NamedTuple
 PROC = Path("/proc")
 OF_THE_TREE = "all its processes, what they share counted once"
 OF_THE_TREE_RESIDENT = "all its processes, what they share counted in each"
+SHARED = Path("/dev/shm")
 PR_SET_CHILD_SUBREAPER = 36
 ENDED = ("Z", "X")  # the states that proc(5) calls zombie and dead
 OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
@@ -30,14 +35,16 @@ class TreeMemory:
     """Samples the memory of a process, of its descendants, and of whatever else is in its session.
 
     What was once seen to belong to the tree does so for good, though its parent ends and it has a session of its own.
-    So does what this process adopts meanwhile (adopts_orphans): all its children but `others`.
+    So does what this process adopts meanwhile (adopts_orphans): all its children but `others`. is_supervised: the
+    process and its children only watch over what is theirs, and their memory does not count.
 
     peak: the most that a sample found, in bytes. how: what a sample is the memory of.
     """
 
-    def __init__(self, pid: int, others: AbstractSet[int] | None = None) -> None:
+    def __init__(self, pid: int, others: AbstractSet[int] | None = None, *, is_supervised: bool = False) -> None:
         self.pid, self.peak = pid, 0
-        self._others = others
+        self._others, self._is_supervised = others, is_supervised
+        self._shared_before = _bytes_in(SHARED)
         self._seen: dict[int, int] = {}  # when each was started: another may get its number later
         self.how = OF_THE_TREE if (PROC / "self" / "smaps_rollup").is_file() else OF_THE_TREE_RESIDENT
 
@@ -75,9 +82,27 @@ class TreeMemory:
         return children_of(os.getpid(), now) - self._others - {self.pid}
 
     def _proportional(self) -> int:
-        """Sum up the processes' proportional set sizes; of a single process its resident one, which costs no time."""
-        processes = self.processes()
-        return sum(map(_resident_size if len(processes) == 1 else _proportional_size, processes))
+        """Sum up the processes' proportional set sizes; of a single process its resident one, which costs no time.
+
+        A shared page is both its file's and that of those who mapped it: the larger sum of the two is surely used.
+        """
+        now = _told_by_proc()
+        processes = self._members(now)
+        if self._is_supervised:
+            processes -= {self.pid, *children_of(self.pid, now)}
+        sizes = list(map(_resident_size if len(processes) == 1 else _proportional_size, processes))
+        files = self._shared_growth(processes) + _bytes_of_memory_files(processes)
+        return sum(size.own for size in sizes) + max(files, sum(size.shared for size in sizes))
+
+    def _shared_growth(self, processes: Iterable[int]) -> int:
+        """Return the bytes of files in the processes' /dev/shm; where it is this process's too, by how much it grew."""
+        for pid in processes:
+            theirs = PROC / str(pid) / "root" / SHARED.relative_to("/")
+            with contextlib.suppress(OSError):
+                if theirs.stat().st_dev != SHARED.stat().st_dev:
+                    return _bytes_in(theirs)
+                return max(0, _bytes_in(theirs) - self._shared_before)
+        return 0
 
     def _resident(self) -> int:
         told = _told_by_ps()
@@ -141,20 +166,56 @@ def _told_by_proc() -> dict[int, Process]:
     return found
 
 
-def _proportional_size(pid: int) -> int:
+class Size(NamedTuple):
+    """The memory of a process in bytes: what is its own, and what it mapped of files in memory."""
+
+    own: int
+    shared: int
+
+
+def _proportional_size(pid: int) -> Size:
     """Return a process's memory with its share of what it has in common with others."""
     try:
-        told = (PROC / str(pid) / "smaps_rollup").read_bytes()
-        return next(int(line.split()[1]) * 1024 for line in told.splitlines() if line.startswith(b"Pss:"))
-    except (OSError, StopIteration):  # another user's, an old kernel, or it has ended
+        fields = _kilobytes(PROC / str(pid) / "smaps_rollup")
+        return Size(fields["Pss_Anon"] * 1024, fields["Pss_Shmem"] * 1024)
+    except (OSError, KeyError):  # another user's, an old kernel, or it has ended
         return _resident_size(pid)
 
 
-def _resident_size(pid: int) -> int:
+def _resident_size(pid: int) -> Size:
     try:
-        return int((PROC / str(pid) / "statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        fields = _kilobytes(PROC / str(pid) / "status")
+        return Size(fields["RssAnon"] * 1024, fields["RssShmem"] * 1024)
+    except (OSError, KeyError):  # it has ended
+        return Size(0, 0)
+
+
+def _kilobytes(path: Path) -> dict[str, int]:
+    """Return the fields of one of proc(5)'s files that are in kB."""
+    lines = (line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return {line[0].removesuffix(":"): int(line[1]) for line in lines if line[-1:] == ["kB"]}
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return the bytes that are used on a folder's file system, 0 where there is none."""
+    try:
+        state = os.statvfs(folder)
     except OSError:
         return 0
+    return (state.f_blocks - state.f_bfree) * state.f_frsize
+
+
+def _bytes_of_memory_files(processes: Iterable[int]) -> int:
+    """Return the bytes of the files of memfd_create(2) that processes hold open, each counted once."""
+    found = {}
+    for pid in processes:
+        with contextlib.suppress(OSError), os.scandir(PROC / str(pid) / "fd") as handles:
+            for handle in handles:
+                with contextlib.suppress(OSError):
+                    if os.readlink(handle.path).startswith("/memfd:"):  # noqa: PTH115 - ten times a second
+                        state = os.stat(handle.path)  # noqa: PTH116
+                        found[state.st_dev, state.st_ino] = state.st_blocks * 512
+    return sum(found.values())
 
 
 def _told_by_ps() -> dict[int, tuple[tuple[int, int], int]]:

@@ -2,32 +2,35 @@
 
 The script gets a process of its own that can import only what Kaggle's image has and what it carries,
 no network, nothing of the person's home, an empty working folder, its inputs under $KAGGLE_ROOT/input in the
-old or the new mount form, Kaggle's environment variables, and so much memory. Afterwards its exit code, what
-it left, and what it touched are checked.
+old or the new mount form, Kaggle's environment variables, and so much memory. Its exit code and what it touched
+are checked; what it left, by outputs.py.
 """
 
-import csv
+import contextlib
 import json
+import math
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundler import sandbox, watched_run
-from bundler.bundle import IMAGE_FILE
-from bundler.data_files import read_rows
+from bundler.bundle import IMAGE_FILE, provided_imports
 from bundler.errors import BundlerError, RehearsalError
-from bundler.inputs import Inputs, ends_of_links, few_to_mount, refuse_to_empty, state_of
+from bundler.inputs import Inputs, refuse_to_empty
+from bundler.isolated import Spec
+from bundler.isolation import strictest
+from bundler.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
 from bundler.tasks import TASK_FILE, TRUTH_FILE
 from bundler.text_files import read_toml
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
 HOUSE = Path(__file__).resolve().parent.parent
+REFUSED, EXCEPTION = "refused.txt", "exception.txt"  # what the sandbox writes down
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
 REPEATED = "repeated"  # in it: a test set of so many rows, which is its own
 NEVER_LINKED = (TRUTH_FILE, MARKER)
@@ -62,95 +65,46 @@ def rehearse(
     mounts: str = "new",
     arguments: Sequence[str] = (),
     memory_gb: float = MEMORY_GB,
+    minutes: float = math.inf,
 ) -> Rehearsed:
     """Run the script with `root` as Kaggle's /kaggle, its output passed on line by line and kept in root/log.txt.
 
     root is emptied first, if a rehearsal made it and no input lies in it, but for its own repeated test set. arguments:
-    handed to the script. memory_gb: above it the run is ended, in 1e9 bytes. Raises RehearsalError where Kaggle would
-    have failed the run, or where it did what the run on Kaggle could not: reached for the network or for a path of
-    home, changed its inputs.
+    handed to the script. memory_gb: above it the run is ended, in 1e9 bytes; minutes: after them. Raises RehearsalError
+    where Kaggle would have failed the run, or where it did what the run on Kaggle could not: reached for the network or
+    for a path of home, changed its inputs. Then it is ended at once.
     """
     _refuse_paths_of_home(script)
     _lay_out(script, inputs, root, mounts)
     folders = [root / "input", *inputs.folders]
-    before, linked = state_of(folders), ends_of_links(folders)
-    refused, log = root / "refused.txt", root / "log.txt"
-    offline, wrapper = _isolation(root, [*folders, *few_to_mount(linked)])
-    command = [*wrapper, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
-    environment = _environment(root, [*map(str, inputs.folders), *linked], arguments, refused, bool(wrapper))
+    walked = list(walk(folders))
+    before, linked = state_of(walked), ends_of_links(walked, folders)
+    isolation = strictest(
+        _spec(root, folders, linked, links_on_the_way(walked), arguments, memory_gb), root / "spec.json"
+    )
+    command = [*isolation.command, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
+    environment = _environment(root, [*map(str, inputs.folders), *linked], arguments)
+    limits = watched_run.Limits(memory_gb * 1e9, minutes, root / REFUSED)
     try:
-        ended = watched_run.run(command, environment, root / "working", log, memory_gb * 1e9)
+        ended = watched_run.run(
+            command, environment, root / "working", root / "log.txt", limits, is_supervised=isolation.is_supervised
+        )
     except RehearsalError as error:
-        raise RehearsalError(f"{script.name} had {error}") from error
-    changed = {path for path, _ in before.items() ^ state_of(folders).items()}
+        raise RehearsalError(f"{script.name} {error}") from error
+    changed = {path for path, _ in before.items() ^ state_of(walk(folders)).items()}
     if changed:
         raise RehearsalError(
             f"{script.name} changed its inputs ({min(changed)}), or something else did meanwhile; "
             "Kaggle mounts them read-only"
         )
-    if refused.exists():
-        raise RehearsalError(f"{script.name} {refused.read_text(encoding='utf-8').splitlines()[0]}")
+    if refused := watched_run.first_line(root / REFUSED):
+        raise RehearsalError(f"{script.name} {refused}, {ended.end}")
     if ended.code:
-        raise RehearsalError(f"{script.name} {_told_end(ended, log)}")
-    shutil.rmtree(root / "tmp")
-    return Rehearsed(root / "working", ended, log.read_text(encoding="utf-8", errors="replace"), offline)
-
-
-def check_outputs(working: Path, expected: Collection[str]) -> None:
-    """Raise RehearsalError for whatever a kernel left in its working folder beside the files that it should leave."""
-    more = sorted(entry.name for entry in working.iterdir() if entry.name not in expected)
-    if more:
-        raise RehearsalError(
-            f"{', '.join(more)} in the working folder, where everything left becomes the kernel's output; "
-            f"expected only {', '.join(sorted(expected))}"
-        )
-
-
-def check_predictions(predictions: Path) -> int:
-    """Return the number of rows of predictions that no sample asks for; RehearsalError where they are none."""
-    if not predictions.is_file():
-        raise RehearsalError(f"no {predictions.name} in the working folder")
-    told = _rows(predictions)
-    for line, row in enumerate(told[1:], 2):
-        if len(row) != len(told[0]) or not all(row):
-            raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(told[0])}")
-    if len(told) < 2:
-        raise RehearsalError(f"{predictions}: no rows")
-    return len(told) - 1
-
-
-def check_submission(submission: Path, sample: Path) -> int:
-    """Return the number of rows of a submission that has sample_submission's ids, order and columns.
-
-    It may lack columns that are neither ids nor answers (Usage). The ids are in the column that differs from row to row
-    and is the most the same in both. sample: it may lie there compressed. Raises RehearsalError, naming the first line
-    that differs or lacks an answer.
-    """
-    if not submission.is_file():
-        raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
-    told, wanted = _rows(submission), list(read_rows(sample))
-    if not wanted:
-        raise BundlerError(f"{sample}: is empty")
-    if len(told) != len(wanted):
-        raise RehearsalError(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
-    header = told[0]
-    if header != [name for name in wanted[0] if name in header]:
-        raise RehearsalError(f"{submission}: header {','.join(header)}; {sample.name} has {','.join(wanted[0])}")
-    columns = {name: (header.index(name), wanted[0].index(name)) for name in header}
-    found = {
-        name: (
-            len({row[there] for row in wanted}) == len(wanted),
-            sum(row[here : here + 1] == line[there : there + 1] for row, line in zip(told, wanted, strict=True)),
-        )
-        for name, (here, there) in columns.items()
-    }
-    ids = max(header, key=lambda name: found[name])
-    place, sample_place = columns[ids]
-    for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
-        if len(row) != len(header) or not all(row) or row[place] != sample_row[sample_place]:
-            expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)
-            raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
-    return len(told) - 1
+        raise RehearsalError(f"{script.name} {_told_end(ended, root)}")
+    if not (root / "working").is_dir():
+        raise RehearsalError(f"{script.name} removed its working folder")
+    shutil.rmtree(root / "tmp", ignore_errors=True)  # the script may have done so
+    return Rehearsed(root / "working", ended, ended.log, isolation.words)
 
 
 def empty(root: Path, but: Path | None = None) -> None:
@@ -215,9 +169,7 @@ def _homes() -> list[str]:
     return [str(folder) for folder in (home, HOUSE) if folder != Path(folder.anchor)]
 
 
-def _environment(
-    root: Path, inputs: Sequence[str], arguments: Sequence[str], refused: Path, own_network: bool
-) -> dict[str, str]:
+def _environment(root: Path, inputs: Sequence[str], arguments: Sequence[str]) -> dict[str, str]:
     is_open = root / "open.json"  # of very many links more than a variable takes
     is_open.write_text(json.dumps([str(root), *inputs, *_settings_files(arguments)]), encoding="utf-8")
     return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {
@@ -227,11 +179,11 @@ def _environment(
         "TMPDIR": str(root / "tmp"),
         "PYTHONPATH": str(root / "site"),
         "PYTHONNOUSERSITE": "1",
-        sandbox.ALLOWED_VARIABLE: json.dumps(_image_imports()),
+        sandbox.ALLOWED_VARIABLE: json.dumps(sorted(provided_imports({}))),
         sandbox.HOMES_VARIABLE: json.dumps(_homes()),
         sandbox.OPEN_VARIABLE: str(is_open),
-        sandbox.REFUSED_VARIABLE: str(refused),
-        sandbox.LOOPBACK_VARIABLE: "1" if own_network else "",
+        sandbox.REFUSED_VARIABLE: str(root / REFUSED),
+        sandbox.EXCEPTION_VARIABLE: str(root / EXCEPTION),
     }
 
 
@@ -241,40 +193,40 @@ def _settings_files(arguments: Sequence[str]) -> list[str]:
     return [str(path) for of in given for path in (of, of.with_name(TASK_FILE))]
 
 
-# Bind the first folder over itself, then the other folders and files read-only, in which it may lie and stays writable.
-# Then become the command, whose working folder is the mounted one.
-_READ_ONLY = """
-root=$1
-mount --bind "$root" "$root" || exit 125
-shift
-while [ "$1" != -- ]; do
-    mount --rbind "$1" "$1" || exit 125
-    # its own file system, and each that is mounted in it
-    cut -d ' ' -f 5 /proc/self/mountinfo | while IFS= read -r point; do
-        point=$(printf '%b' "$point")
-        case "$point/" in
-            "$root"/*) ;;
-            "${1%/}"/*) mount -o remount,bind,ro "$point" || exit 125 ;;
-        esac
-    done || exit 125
-    shift
-done
-shift
-cd "$root/working" || exit 125
-exec "$@"
-"""
+def _spec(
+    root: Path,
+    folders: Sequence[Path],
+    linked: list[str],
+    links: Mapping[str, str],
+    arguments: Sequence[str],
+    memory_gb: float,
+) -> Spec:
+    """Return what the run gets of this machine at the strictest.
 
-
-def _isolation(root: Path, inputs: Sequence[Path]) -> tuple[str, list[str]]:
-    """Return how the run is kept offline and off its inputs, in words and as the command that does it."""
-    own_network = ["unshare", "--user", "--map-root-user", "--net"]
-    paths = [str(path) for path in sorted({path.resolve() for path in inputs})]  # each before what is in it
-    own_mounts = [*own_network, "--mount", "sh", "-c", _READ_ONLY, "sh", str(root.resolve()), *paths, "--"]
-    if _works([*own_mounts, "true"]):
-        return "none: a network namespace with loopback only; inputs mounted read-only", own_mounts
-    if _works([*own_network, "true"]):
-        return "none: a network namespace with loopback only; inputs compared afterwards", own_network
-    return "none: connections refused in Python, for want of network namespaces; inputs compared afterwards", []
+    linked: what links in the folders lead to; links: those on the way there. Where these are more than can be mounted,
+    the rest is only compared, and home is not hidden, for it may lie there.
+    """
+    python = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    homes = [os.path.realpath(home) for home in _homes() if Path(home).is_dir()]
+    real = [Path(os.path.realpath(path)) for path in python]
+    at_home = [str(path) for path in real if any(path.is_relative_to(home) for home in homes)]
+    few = few_to_mount(linked)
+    settings = [path for path in _settings_files(arguments) if Path(path).exists()]
+    read_only = sorted({*(str(folder.resolve()) for folder in folders), *few[:MOST], *at_home, *settings})
+    is_open = [root.resolve(), *map(Path, read_only)]
+    for path in (sys.executable, *python, str(root.absolute()), *settings):
+        links = {**links, **links_in(path)}
+    return Spec(
+        network=True,
+        mounts=True,
+        processes=True,
+        root=str(root.resolve()),
+        working=str(root.resolve() / "working"),
+        read_only=read_only,
+        homes=[home for home in homes if len(few) <= MOST and not any(map(Path(home).is_relative_to, is_open))],
+        links=list(links.items()),
+        shm_bytes=int(2 * memory_gb * 1e9),  # so that the limit of memory ends the run, not a full /dev/shm
+    )
 
 
 def _size(path: Path) -> int:
@@ -282,41 +234,33 @@ def _size(path: Path) -> int:
     return sum(f.stat().st_size for f in (path, *path.rglob("*")) if f.is_file())
 
 
-def _works(command: Sequence[str]) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
-
-
-def _told_end(ended: watched_run.Ended, log: Path) -> str:
+def _told_end(ended: watched_run.Ended, root: Path) -> str:
     """Return how a run failed, in words."""
     if ended.code == -signal.SIGKILL:
         why = "this machine's memory was full" if ended.was_oom else "as the OOM killer of a full machine does"
         return f"was killed (SIGKILL, {why}) {ended.end}; its peak was {ended.peak_bytes / 1e9:.2f} GB"
-    return f"ended with exit code {ended.code}: {_last_words(log)}"
-
-
-def _last_words(log: Path) -> str:
-    """Return the last line of a log, and what helps with it."""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    if ended.code < 0:
+        return f"was ended by {_signal_name(-ended.code)} {ended.end} (all of it: {root / 'log.txt'})"
+    lines = [line for line in ended.log.splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "it said nothing"
-    missing = re.search(r"No module named '(\w+)", last)
-    if missing and missing[1] in _image_imports():
-        is_set_up = Path(sys.prefix).name == ".venv"  # what is still missing is of no use to all
-        last += f"; it is not installed for {sys.executable}" + ("" if is_set_up else ", .venv/bin/python has it")
-    elif missing:
-        last += "; what Kaggle's image has stands in bundler/kaggle_image.toml"
-    return f"{last} (all of it: {log})"
+    with contextlib.suppress(OSError):  # what was said at exit comes after it
+        last = (root / EXCEPTION).read_text(encoding="utf-8")
+    return f"ended with exit code {ended.code}: {last}{_hint(last)} (all of it: {root / 'log.txt'})"
 
 
-def _image_imports() -> list[str]:
-    return sorted(read_toml(IMAGE_FILE)["imports"])
-
-
-def _rows(path: Path) -> list[list[str]]:
+def _signal_name(number: int) -> str:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _hint(last_words: str) -> str:
+    """Return what helps with a module that is not there."""
+    missing = re.search(r"No module named '(\w+)", last_words)
+    if not missing:
+        return ""
+    if missing[1] not in read_toml(IMAGE_FILE)["imports"]:
+        return "; what Kaggle's image has stands in bundler/kaggle_image.toml"
+    is_set_up = Path(sys.prefix).name == ".venv"  # what is still missing is of no use to all
+    return f"; it is not installed for {sys.executable}" + ("" if is_set_up else ", .venv/bin/python has it")

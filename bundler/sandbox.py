@@ -5,32 +5,39 @@ stands alone: it imports nothing of this project, and takes its settings from th
 """
 
 import errno
-import fcntl
 import importlib.machinery
 import ipaddress
 import json
 import os
 import site
 import socket
-import struct
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
-ALLOWED_VARIABLE = "REHEARSAL_IMPORTS"  # JSON list of the import names that Kaggle's image has
-LOOPBACK_VARIABLE = "REHEARSAL_LOOPBACK"  # set where the process has a network namespace of its own
+ALLOWED_VARIABLE = "REHEARSAL_IMPORTS"  # JSON list of the import names that Kaggle's image and its Python have
 HOMES_VARIABLE = "REHEARSAL_HOMES"  # JSON list of the folders that only this machine has
 OPEN_VARIABLE = "REHEARSAL_OPEN"  # a file: JSON list of what is open to the process, wherever it lies
+WITNESS_VARIABLE = "REHEARSAL_WITNESS"  # JSON object: where to see what such a folder holds, though it is hidden
 REFUSED_VARIABLE = "REHEARSAL_REFUSED"  # a file: one line for each thing that was refused
+EXCEPTION_VARIABLE = "REHEARSAL_EXCEPTION"  # a file: the exception that ended the first process
 SITE_FOLDERS = tuple(
     os.path.realpath(folder) + os.sep for folder in [*site.getsitepackages(), site.getusersitepackages()]
 )
 
 
+PACKAGE = "/src/multihead/"  # in the path of each of its modules, wherever they are unpacked
+
+
 class KaggleImports(importlib.machinery.PathFinder):
-    """Python's own finder, blind to what is installed here but not in Kaggle's image."""
+    """Python's own finder, blind to what is installed here but not in Kaggle's image.
+
+    A module of this Python's library that Kaggle's newer one lacks is hidden from the package alone: what is installed
+    for this Python may need it.
+    """
 
     allowed: frozenset[str] = frozenset()
 
@@ -44,6 +51,8 @@ class KaggleImports(importlib.machinery.PathFinder):
             return spec
         if fullname.endswith("__mypyc"):  # the compiled part of another package
             return spec
+        if fullname in sys.stdlib_module_names:
+            return None if _is_imported_by_package() else spec
         places = [spec.origin, *(spec.submodule_search_locations or [])]
         is_hidden = any(os.path.realpath(place).startswith(SITE_FOLDERS) for place in places if place)
         return None if is_hidden else spec
@@ -61,46 +70,140 @@ def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
 class Homes:
     """The folders that only this machine has, and what in them is open all the same; its refuse is an audit hook."""
 
-    # os.stat and what rests on it raise no event: what a script only looks for, and does not find, stays unseen
-    EVENTS = frozenset({"open", "os.listdir", "os.scandir", "os.chdir", "os.mkdir"})
+    # Audit events, with the places of their paths and of the folders that these are relative to. os.stat and what rests
+    # on it raise none: what a script only looks for, and does not find, stays unseen
+    READS: Mapping[str, tuple[tuple[int, int | None], ...]] = {
+        "open": ((0, None),),
+        "os.listdir": ((0, None),),
+        "os.scandir": ((0, None),),
+        "os.chdir": ((0, None),),
+        "os.listxattr": ((0, None),),
+        "os.getxattr": ((0, None),),
+        "os.truncate": ((0, None),),
+        "os.remove": ((0, 1),),
+        "os.rmdir": ((0, 1),),
+        "os.chmod": ((0, 2),),
+        "os.chown": ((0, 3),),
+        "os.utime": ((0, 3),),
+        "os.setxattr": ((0, None),),
+        "os.removexattr": ((0, None),),
+        "os.rename": ((0, 2),),
+        "os.link": ((0, 2),),
+        "shutil.rmtree": ((0, None),),  # which only looks first
+        "ctypes.dlopen": ((0, None),),
+    }
+    MAKES: Mapping[str, tuple[tuple[int, int | None], ...]] = {
+        "os.mkdir": ((0, 2),),
+        "os.rename": ((1, 3),),
+        "os.link": ((1, 3),),
+        "os.symlink": ((1, 2),),
+        "sqlite3.connect": ((0, None),),
+    }
 
-    def __init__(self, homes: Sequence[str], is_open: Sequence[str]) -> None:
+    def __init__(self, homes: Sequence[str], is_open: Sequence[str], witnesses: Mapping[str, str]) -> None:
         python = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
-        self._homes, self._open = _folders(homes), _folders([*is_open, *python])
+        self._homes, self._open, self._python = _folders(homes), _folders([*is_open, *python]), _folders(python)
+        self._witnesses = witnesses
 
-    def holds(self, path: str) -> bool:
-        """Tell whether a path is one of this machine only."""
-        full = os.path.abspath(path) + os.sep  # noqa: PTH100 - links stay: inputs are some
-        return full.startswith(self._homes) and not full.startswith(self._open)
+    def holds(self, path: str) -> str:
+        """Return where a path leads if that is a place of this machine only, else nothing.
+
+        It counts how the path is written, whose links are left as they are (inputs are some), and where it ends.
+        """
+        full = "/" + os.path.abspath(path).lstrip("/")  # noqa: PTH100 - of two slashes it leaves two
+        if self._is_hidden(full):
+            return full
+        if f"{full}/".startswith(self._python):  # its links lead to its own
+            return ""
+        end = os.path.realpath(full)
+        return end if self._is_hidden(end) else ""
+
+    def _is_hidden(self, path: str) -> bool:
+        return f"{path}/".startswith(self._homes) and not f"{path}/".startswith(self._open)
 
     def refuse(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Refuse what is there on this machine only, as if it were not there, and note it down."""
-        if event not in self.EVENTS or not isinstance(arguments[0], str | bytes | os.PathLike):
-            return
-        path = os.fsdecode(arguments[0])
-        is_made = event == "os.mkdir" or (event == "open" and arguments[2] & os.O_CREAT)
-        if self.holds(path) and os.path.lexists(Path(path).parent if is_made else path):
-            place = f" in {line}" if (line := _line()) else ""
-            _note(f"reached for a path of this machine only ({path}{place}); Kaggle has no such file")
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        for path, is_made in self._paths(event, arguments):
+            place = self.holds(path)
+            if place and os.path.lexists(self._seen(os.path.dirname(place) if is_made else place)):  # noqa: PTH120
+                line = f" in {line}" if (line := _line()) else ""
+                _note(f"reached for a path of this machine only ({place}{line}); Kaggle has no such file")
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    def _paths(self, event: str, arguments: tuple[Any, ...]) -> Iterator[tuple[str, bool]]:
+        """Yield the paths that an event is about, and whether each is to be made."""
+        for events, makes in ((self.READS, False), (self.MAKES, True)):
+            for place, base in events.get(event, ()):
+                path = arguments[place]
+                if isinstance(path, str | bytes | os.PathLike):
+                    handle = arguments[base] if base is not None else -1
+                    folder = f"/proc/self/fd/{handle}" if isinstance(handle, int) and handle >= 0 else ""
+                    is_created = event == "open" and bool(arguments[2] & os.O_CREAT)
+                    yield os.path.join(folder, os.fsdecode(path)), makes or is_created  # noqa: PTH118
+
+    def _seen(self, path: str) -> str:
+        """Return where a path of a folder that is hidden can be looked at."""
+        for home, witness in self._witnesses.items():
+            if f"{path}/".startswith(f"{home}/"):
+                return witness + path[len(home) :]
+        return path
 
 
 def _folders(paths: Sequence[str]) -> tuple[str, ...]:
     """Return the beginnings of whatever is in these folders, by their own names and by what these are links to."""
-    return tuple({of + os.sep for path in paths for of in (os.path.abspath(path), os.path.realpath(path))})  # noqa: PTH100
+    forms = (form(path) for path in paths for form in (os.path.abspath, os.path.realpath))
+    return tuple({"/" + form.strip("/") + "/" for form in forms})
+
+
+_refused_file = os.environ.get(REFUSED_VARIABLE, "")  # now: the script may clear its environment
 
 
 def _note(refused: str) -> None:
-    with Path(os.environ[REFUSED_VARIABLE]).open("a", encoding="utf-8") as log:
+    with Path(_refused_file).open("a", encoding="utf-8") as log:
         log.write(refused + "\n")
 
 
 def _line() -> str:
     """Return the module of the package, and its line, that is at work, or nothing."""
-    frame = sys._getframe()
-    while frame and "/src/multihead/" not in frame.f_code.co_filename:
-        frame = frame.f_back  # type: ignore[assignment]
-    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame else ""
+    frame: FrameType | None = sys._getframe()
+    while frame and PACKAGE not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return f"{_in_repository(frame.f_code.co_filename)}, line {frame.f_lineno}" if frame else ""
+
+
+def _in_repository(module: str) -> str:
+    """Return where a person finds a module that was unpacked somewhere."""
+    return PACKAGE[1:] + module.rpartition(PACKAGE)[2]
+
+
+def _is_imported_by_package() -> bool:
+    frame: FrameType | None = sys._getframe(2)
+    while frame and "importlib" in frame.f_code.co_filename:
+        frame = frame.f_back
+    return bool(frame and PACKAGE in frame.f_code.co_filename)
+
+
+def tell_exception(file: str) -> None:
+    """Have the exception that ends this process written down, though more may be said after it."""
+    process, tell = os.getpid(), sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if os.getpid() == process:
+            lines = [frame for frame in traceback.extract_tb(trace) if PACKAGE in frame.filename]
+            place = f" ({_in_repository(lines[-1].filename)}, line {lines[-1].lineno})" if lines else ""
+            Path(file).write_text(f"{_words(error)}{place}", encoding="utf-8")
+        tell(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _words(error: BaseException) -> str:
+    """Return an exception's name and message in one line; of a group, its first one's after it."""
+    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    told = lines[-1].strip() if isinstance(error, SyntaxError) else lines[0]
+    if isinstance(error, BaseExceptionGroup):
+        told = f"{type(error).__name__}: {error}: {_words(error.exceptions[0])}"
+    return told
 
 
 def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:
@@ -109,6 +212,8 @@ def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:
         return _text(arguments[0])
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg") and isinstance(arguments[1], tuple):
         return _text(arguments[1][0])
+    if event == "socket.getnameinfo":
+        return _text(arguments[0][0])
     return None
 
 
@@ -127,24 +232,31 @@ def _text(host: Any) -> str:
     return host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
 
 
-def raise_loopback() -> None:
-    """Bring 127.0.0.1 up in a network namespace of our own, where everything starts out down."""
-    up = struct.pack("16sh14x", b"lo", 1)  # struct ifreq with IFF_UP
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, 0x8914, up)  # SIOCSIFFLAGS
+def only_kaggles() -> None:
+    """Leave Python what it finds modules by on Kaggle: what .pth files and editable installs added goes."""
+    KaggleImports.allowed = frozenset(json.loads(os.environ[ALLOWED_VARIABLE]))
+    own = _folders([sys.prefix, sys.base_prefix, *os.environ["PYTHONPATH"].split(os.pathsep)])
+    sys.path[:] = [path for path in sys.path if f"{os.path.abspath(path)}/".startswith(own)]  # noqa: PTH100
+    sys.meta_path[:] = [finder for finder in sys.meta_path if _module_of(finder) in FINDERS]
+    sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = KaggleImports
+
+
+FINDERS = ("_frozen_importlib", "_frozen_importlib_external", "_distutils_hack")  # Python's, and that of setuptools
+
+
+def _module_of(finder: object) -> str:
+    return getattr(finder, "__module__", "") if isinstance(finder, type) else type(finder).__module__
 
 
 def enter() -> None:
     """Put everything into force."""
-    if os.environ.pop(LOOPBACK_VARIABLE, ""):
-        raise_loopback()
-    KaggleImports.allowed = frozenset(json.loads(os.environ[ALLOWED_VARIABLE])) | sys.stdlib_module_names
-    sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = KaggleImports
+    if exception := os.environ.pop(EXCEPTION_VARIABLE, ""):  # the processes that it starts have no such variable
+        tell_exception(exception)
+    is_open = json.loads(Path(os.environ[OPEN_VARIABLE]).read_text(encoding="utf-8"))
+    witnesses = json.loads(os.environ.get(WITNESS_VARIABLE, "{}"))
+    homes = Homes(json.loads(os.environ[HOMES_VARIABLE]), is_open, witnesses)
+    only_kaggles()
     sys.addaudithook(refuse_network)
-    homes = Homes(
-        json.loads(os.environ[HOMES_VARIABLE]), json.loads(Path(os.environ[OPEN_VARIABLE]).read_text(encoding="utf-8"))
-    )
-    sys.path[:] = [path for path in sys.path if not homes.holds(path)]  # what a .pth file added
     sys.addaudithook(homes.refuse)
 
 

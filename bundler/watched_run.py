@@ -1,4 +1,4 @@
-"""Run a command with its log passed on, and its memory sampled and bounded."""
+"""Run a command with its log passed on, its memory sampled, and ended as soon as it breaks a limit."""
 
 import contextlib
 import math
@@ -10,10 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from bundler.errors import RehearsalError
 from bundler.process_memory import OF_THE_LARGEST, TreeMemory, adopts_orphans, children_of, oom_kills
@@ -31,7 +30,7 @@ class Ended:
 
     code: its exit code; below 0, the signal that ended it. peak_bytes: the most memory that it had, as `measured` says
     it was found. file_bytes: its usual memory from each test file's end to the next one's, nan where there was no time
-    for a sample. end: when that was, in words.
+    for a sample. log: what it said. end: when that was, in words.
     was_oom: whether the kernel's OOM killer was at work meanwhile, if that is known.
     """
 
@@ -40,15 +39,32 @@ class Ended:
     peak_bytes: int
     measured: str
     file_bytes: Sequence[float]
+    log: str
     end: str
     was_oom: bool | None
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], working: Path, log: Path, max_bytes: float) -> Ended:
+class Limits(NamedTuple):
+    """What a run is ended for: memory in bytes, time in minutes, and a file in which something that it did is told."""
+
+    memory_bytes: float = math.inf
+    minutes: float = math.inf
+    refused: Path | None = None
+
+
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    working: Path,
+    log: Path,
+    limits: Limits,
+    *,
+    is_supervised: bool = False,
+) -> Ended:
     """Run a command in the working folder, its output into the log and from there to the terminal.
 
-    Whatever it started and left running is ended with it. Raises RehearsalError as soon as it has more memory than
-    max_bytes.
+    is_supervised: the command and its child only watch over the run. Whatever it started and left running is ended
+    with it. Raises RehearsalError as soon as it breaks a limit.
     """
     kills_before = oom_kills()
     others = children_of(os.getpid())
@@ -62,19 +78,18 @@ def run(command: Sequence[str], environment: Mapping[str, str], working: Path, l
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        watch = _Watch(process.pid, shown, others)
+        watch = _Watch(TreeMemory(process.pid, others, is_supervised=is_supervised), shown)
         try:
             while True:
                 ended, status, usage = os.wait4(process.pid, os.WNOHANG)
                 watch.look(is_running=not ended)
                 if ended:
                     break
-                if watch.memory.peak > max_bytes:
-                    had, allowed = watch.memory.peak / 1e9, max_bytes / 1e9
-                    raise RehearsalError(f"{had:.2f} GB of memory {watch.now()}; at most {allowed:g} GB (--memory)")
+                watch.check(limits)
                 time.sleep(SECONDS_BETWEEN_SAMPLES)
         finally:
             _end(process, watch.memory)
+        said = watch.whole_log()
     process.returncode = os.waitstatus_to_exitcode(status)
     kills = oom_kills()
     return Ended(
@@ -83,6 +98,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], working: Path, l
         peak_bytes=watch.memory.peak if watch.memory.how != OF_THE_LARGEST else usage.ru_maxrss * MAXRSS_UNIT,
         measured=watch.memory.how,
         file_bytes=watch.file_bytes,
+        log=said,
         end=watch.now(),
         was_oom=None if kills is None or kills_before is None else kills > kills_before,
     )
@@ -91,8 +107,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], working: Path, l
 class _Watch:
     """Follows a run's log and its memory, and so knows how far it was when."""
 
-    def __init__(self, pid: int, log: TextIO, others: AbstractSet[int]) -> None:
-        self.memory = TreeMemory(pid, others)
+    def __init__(self, memory: TreeMemory, log: TextIO) -> None:
+        self.memory = memory
         self._log, self._started = log, time.monotonic()
         self._lines, self._last, self._begun = 0, "", ""
         self._samples: list[list[int]] = [[]]  # between one file's end and the next one's
@@ -118,9 +134,33 @@ class _Watch:
         if is_running:
             self._samples[-1].append(self.memory.sample())
 
+    def check(self, limits: Limits) -> None:
+        """Raise RehearsalError, with how far the run was, where it broke a limit."""
+        if self.memory.peak > limits.memory_bytes:
+            had, allowed = self.memory.peak / 1e9, limits.memory_bytes / 1e9
+            raise RehearsalError(f"had {had:.2f} GB of memory {self.now()}; at most {allowed:g} GB (--memory)")
+        if self.seconds > limits.minutes * 60:
+            raise RehearsalError(f"had not ended after {limits.minutes:g} minutes (--timeout), {self.now()}")
+        if limits.refused and (refused := first_line(limits.refused)):
+            raise RehearsalError(f"{refused}, {self.now()}")
+
+    def whole_log(self) -> str:
+        """Return all that was said, even if the file is gone."""
+        self._log.seek(0)
+        return self._log.read()
+
     def now(self) -> str:
         """Return at which second and line of the log it is."""
         return f"at second {self.seconds:.1f}, line {self._lines} of its log ({self._last or 'it has said nothing'})"
+
+
+def first_line(file: Path) -> str:
+    """Return the first line of a file that another process may be writing, nothing as long as there is none."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except OSError:
+        return ""
+    return lines[0].strip() if lines and lines[0].endswith("\n") else ""
 
 
 def _end(process: "subprocess.Popen[bytes]", memory: TreeMemory) -> None:

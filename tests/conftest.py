@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bundler.inputs import Inputs
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sample_competition import draw_competition
@@ -63,3 +65,14 @@ def bengali(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(SHARED), "bengali", str(folder), "--rows-per-shard", "100"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    data, weights = tmp_path / "data", tmp_path / "weights"
+    data.mkdir()
+    weights.mkdir()
+    (data / "train.csv").write_text("data")
+    (data / "truth.csv").write_text("secret")
+    (weights / "manifest.json").write_text("weights")
+    return Inputs("some-competition", data, {"somebody/some-weights": weights})

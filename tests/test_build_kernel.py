@@ -58,7 +58,7 @@ for ending in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(ending, signal.SIG_DFL)
 sleep = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 command = [sys.executable, "-c", sleep]
-build_kernel.dry_run = lambda *_: watched_run.run(command, {}, Path.cwd(), Path("log.txt"), 1e12)
+build_kernel.dry_run = lambda *_: watched_run.run(command, {}, Path.cwd(), Path("log.txt"), watched_run.Limits())
 raise SystemExit(build_kernel.main(["dry-run"]))
 """
 
@@ -236,15 +236,16 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "mine.toml").touch()
     seen: list[list[str]] = []
 
-    def stop(script: Path, inputs: object, out: Path, mounts: str, arguments: list[str], memory_gb: float) -> None:
-        assert memory_gb == 29
+    def stop(_: Path, inputs: object, out: Path, mounts: str, arguments: list[str], *limits: float) -> None:
+        assert limits == (29, 0.5)
         seen.append(arguments)
         raise BundlerError("enough")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(build_kernel, "build", lambda: None)
     monkeypatch.setattr(build_kernel, "rehearse", stop)
-    assert main(["rehearse", str(tmp_path), "--kernel", "train", "--settings", "mine.toml", "--set", "epochs=1"]) == 2
+    more = ["--set", "epochs=1", "--timeout", "0.5"]
+    assert main(["rehearse", str(tmp_path), "--kernel", "train", "--settings", "mine.toml", *more]) == 2
     assert seen == [["--settings", str(tmp_path / "mine.toml"), *build_kernel.AT_HOME, "--set", "epochs=1"]]
 
 
@@ -446,7 +447,7 @@ def test_a_dry_run_s_weights_are_where_the_predict_kernel_looks_for_them(
         seen.append(given)
         raise BundlerError("enough")
 
-    trained = Rehearsed(tmp_path, Ended(0, 9.0, 10**9, "all", [], "at second 9.0", None), "", "none")
+    trained = Rehearsed(tmp_path, Ended(0, 9.0, 10**9, "all", [], "", "at second 9.0", None), "", "none")
     monkeypatch.setattr(build_kernel, "rehearse_kernel", lambda *_: trained)
     monkeypatch.setattr(build_kernel, "stage", lambda *_: "narrow")
     monkeypatch.setattr(build_kernel, "rehearse_predict", stop)
@@ -516,7 +517,7 @@ class Kernel:
         self.arguments: object = None
 
     def rehearse(self, _: Path, inputs: Inputs, out: Path, *others: object) -> Rehearsed:
-        self.inputs, (_mounts, self.arguments, self.memory_gb) = inputs, others
+        self.inputs, (_mounts, self.arguments, self.memory_gb, _minutes) = inputs, others
         working = out / "working"
         working.mkdir(parents=True)
         sample = (inputs.data / "sample_submission.csv").read_text()
@@ -527,7 +528,7 @@ class Kernel:
             f"[ 9.0 s] stages: read and crop {images} images of 4 files in {self.seconds:.2f} s; "
             f"network {images} images in 8.00 s; trained on Tesla T4, where it answers 3000 images a second\n"
         )
-        return Rehearsed(working, Ended(0, 9.0, 10**9, "all", self.file_bytes, "at second 9.0", None), log, "none")
+        return Rehearsed(working, Ended(0, 9.0, 10**9, "all", self.file_bytes, "", "at second 9.0", None), log, "none")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Rehearsals of small kernels that do one thing each, in a package of their own."""
 
-import gzip
 import json
 import socket
 import time
@@ -9,60 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from bundler import inputs as inputs_module
-from bundler import rehearsal, watched_run
-from bundler.bundle import build_script
+from bundler import isolation, links, watched_run
 from bundler.errors import BundlerError, RehearsalError
-from bundler.inputs import Inputs, ends_of_links, few_to_mount, mount_point
+from bundler.inputs import Inputs, mount_point
+from bundler.isolated import Spec
+from bundler.links import ends_of_links, few_to_mount, walk
+from bundler.outputs import check_outputs, check_submission
 from bundler.projection import check_growth, check_time, growth_per_file, read_stages
-from bundler.rehearsal import Rehearsed, check_outputs, check_predictions, check_submission, rehearse
+from bundler.rehearsal import Rehearsed, rehearse
+from tests.rehearsing import GOOD, log_of, rehearsed, script_of
 from tests.test_projection import HIDDEN
 
-GOOD = "print('working in', __import__('os').getcwd())"
 
-
-@pytest.fixture
-def inputs(tmp_path: Path) -> Inputs:
-    data, weights = tmp_path / "data", tmp_path / "weights"
-    data.mkdir()
-    weights.mkdir()
-    (data / "train.csv").write_text("data")
-    (data / "truth.csv").write_text("secret")
-    (weights / "manifest.json").write_text("weights")
-    return Inputs("some-competition", data, {"somebody/some-weights": weights})
-
-
-def script_of(folder: Path, body: str, **modules: str) -> Path:
-    """Build the script of a package whose main has this body."""
-    package = folder / "multihead"
-    package.mkdir()
-    lines = "".join(f"    {line}\n" for line in body.splitlines())
-    sources = {"__init__": "", "app": f"def main(argv):\n{lines}    return 0\n", **modules}
-    for name, source in sources.items():
-        (package / f"{name}.py").write_text(source)
-    (folder / "settings.toml").touch()
-    script = folder / "some_kernel.py"
-    script.write_bytes(build_script(package, folder / "settings.toml", "train"))
-    return script
-
-
-def rehearsed(
-    folder: Path, inputs: Inputs, body: str, mounts: str = "new", memory_gb: float = 29.0, **modules: str
-) -> Rehearsed:
-    script = script_of(folder, body, **modules)
-    return rehearse(script, inputs, folder / "root", mounts, memory_gb=memory_gb)
-
-
-def has_ended(pid: int) -> bool:
-    """Tell whether a process is gone, or all that is left of it is a code that nobody asked for."""
-    try:
-        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def log_of(folder: Path) -> str:
-    return (folder / "root" / "log.txt").read_text()
+def ends_outside(folders: list[Path]) -> list[str]:
+    return ends_of_links(walk(folders), folders)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +56,8 @@ def test_home_is_out_of_sight(tmp_path: Path, inputs: Inputs, monkeypatch: pytes
 def test_what_kaggle_lacks_cannot_be_imported_though_it_is_installed_here(tmp_path: Path, inputs: Inputs) -> None:
     __import__("mypy")
     body = "import importlib\nimportlib.import_module('mypy')"
-    with pytest.raises(
-        RehearsalError, match=r"exit code 1: ModuleNotFoundError: No module named 'mypy'; .*kaggle_image"
-    ):
+    told = r"exit code 1: ModuleNotFoundError: No module named 'mypy' \(src/multihead/app\.py, line 3\); .*_image"
+    with pytest.raises(RehearsalError, match=told):
         rehearsed(tmp_path, inputs, body)
 
 
@@ -231,34 +189,6 @@ def test_a_path_of_home_that_the_script_names_is_found_before_it_runs(tmp_path: 
 HOMES = "import pathlib\nhome = pathlib.Path('/'.join(['', *{parts!r}]))\n"
 
 
-@pytest.mark.parametrize(
-    "act",
-    [
-        "(home / 'data.csv').read_text()",
-        "import os; os.listdir(home)",
-        "(home / 'new.csv').write_text('x')",
-        "(home / 'new').mkdir()",
-        "import pandas; pandas.read_csv(home / 'data.csv')",
-        "import subprocess, sys; subprocess.run([sys.executable, '-c', f'open(r\"{home}/data.csv\")'], check=True)",
-    ],
-)
-def test_a_module_that_opens_a_path_of_home_fails_even_if_it_does_without(
-    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, act: str
-) -> None:
-    home = tmp_path / "person"
-    home.mkdir()
-    (home / "data.csv").write_text("a\n1\n")
-    monkeypatch.setenv("HOME", str(home))
-    reader = f"{HOMES.format(parts=home.parts[1:])}try:\n    {act}\nexcept Exception as error:\n    print(error)\n"
-    line = "" if "subprocess" in act else r" in .*/src/multihead/reader\.py, line 4"
-    told = rf"reached for a path of this machine only \({home}[^ ]*{line}\); Kaggle has no such file"
-    with pytest.raises(RehearsalError, match=told):
-        rehearsed(tmp_path, inputs, "import multihead.reader", reader=reader)
-    assert sorted(f.name for f in home.iterdir()) == ["data.csv"]
-    if "subprocess" not in act:
-        assert "No such file or directory" in log_of(tmp_path)
-
-
 def test_inputs_rehearsal_and_python_may_lie_at_home(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,27 +283,6 @@ def test_a_kernel_without_any_of_these_faults_passes(tmp_path: Path, inputs: Inp
     assert check_submission(result.working / "submission.csv", tmp_path / "sample.csv") == 1
 
 
-@pytest.mark.parametrize(
-    ("sample", "submission"),
-    [
-        ("id,label\na,0\nb,0\n", "id,label\na,1\nb,1\n"),
-        ("label,id\n0,a\n0,b\n", "label,id\n1,a\n1,b\n"),
-        ("label,id\n0,a\n1,b\n", "label,id\n1,a\n1,b\n"),
-        ("sep=;\nid;label\na;0\nb;0\n;\n", "id,label\na,1\nb,1\n"),
-        ("id,label,Usage\na,0,Public\nb,0,Public\n", "id,label\na,1\nb,1\n"),
-        ("id;label\na;0\n\nb;0\n", "id,label\na,1\nb,1\n"),
-        ("id, label\na, 0,\nb, 0,\n", "id,label\na,1\nb,1\n"),
-    ],
-)
-def test_a_submission_is_held_against_a_sample_of_any_export(tmp_path: Path, sample: str, submission: str) -> None:
-    (tmp_path / "sample.csv").write_text(sample)
-    (tmp_path / "submission.csv").write_text(submission)
-    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample.csv") == 2
-    (tmp_path / "submission.csv").write_text(submission.replace("b,", "c,").replace(",b", ",c"))
-    with pytest.raises(RehearsalError, match="submission"):
-        check_submission(tmp_path / "submission.csv", tmp_path / "sample.csv")
-
-
 def test_a_line_printed_in_parts_is_one_line(
     tmp_path: Path, inputs: Inputs, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -401,7 +310,7 @@ def test_adding_to_the_inputs_or_taking_from_them_is_a_failure(tmp_path: Path, i
 def test_without_namespaces_the_same_faults_are_found(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal, "_works", lambda _: False)
+    monkeypatch.setattr(isolation, "_works", lambda _: False)
     body = "import pathlib, os\nnext(pathlib.Path(os.environ['KAGGLE_ROOT']).rglob('train.csv')).write_text('changed')"
     with pytest.raises(RehearsalError, match="changed its inputs"):
         rehearsed(tmp_path, inputs, body)
@@ -482,6 +391,12 @@ def link_photographs(folder: Path, data: Path) -> Path:
     return photograph
 
 
+def can_mount(folder: Path) -> bool:
+    """Tell whether this machine allows a run file systems of its own."""
+    spec = Spec(network=True, mounts=True, processes=False, root=str(folder), working=str(folder))
+    return isolation.READ_ONLY in isolation.strictest(spec, folder / "spec.json").words
+
+
 LINKED = ["file.jpg", "folder/deeper/1.jpg", "chain/1.jpg", "sub/nested.jpg"]
 HARMS = {
     "write": "path.write_text('changed')",
@@ -500,7 +415,7 @@ def test_what_a_link_leads_to_is_kept_or_its_change_is_found(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, link: str, harm: str, has_namespaces: bool
 ) -> None:
     if not has_namespaces:
-        monkeypatch.setattr(rehearsal, "_works", lambda _: False)
+        monkeypatch.setattr(isolation, "_works", lambda _: False)
     photograph = link_photographs(tmp_path, inputs.data)
     body = (
         f"import os, pathlib\npath = next(pathlib.Path(os.environ['KAGGLE_ROOT']).rglob('train.csv')).parent / {link!r}"
@@ -512,7 +427,7 @@ def test_what_a_link_leads_to_is_kept_or_its_change_is_found(
         )
     if "Read-only" in str(error.value):
         assert photograph.read_text() == "photograph"
-    elif has_namespaces and rehearsal._isolation(tmp_path / "root", [])[1]:
+    elif has_namespaces and can_mount(tmp_path):
         raise AssertionError("it was changed, though it could have been mounted read-only")
 
 
@@ -527,9 +442,9 @@ def test_many_links_need_few_mounts_and_the_folder_above_them_may_be_the_rehears
     loose = tmp_path / "loose.jpg"
     loose.touch()
     (inputs.data / "loose.jpg").symlink_to(loose)
-    assert few_to_mount(ends_of_links(inputs.folders)) == [loose, tmp_path / "photographs"]
-    monkeypatch.setattr("bundler.inputs.MANY", 1)
-    assert few_to_mount(ends_of_links(inputs.folders)) == [tmp_path]
+    assert few_to_mount(ends_outside(inputs.folders)) == [str(loose), str(tmp_path / "photographs")]
+    monkeypatch.setattr(links, "MANY", 1)
+    assert few_to_mount(ends_outside(inputs.folders)) == [str(tmp_path)]
     body = (
         "import os, pathlib\nroot = pathlib.Path(os.environ['KAGGLE_ROOT'])\n"
         "assert len(list(root.rglob('*.jpg'))) == 301\n"
@@ -553,28 +468,6 @@ def test_what_the_kernel_leaves_running_does_not_hold_the_rehearsal_up(tmp_path:
     started = time.monotonic()
     rehearsed(tmp_path, inputs, "import subprocess\nsubprocess.Popen(['sleep', '60'])")
     assert time.monotonic() - started < 30
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="an orphan can be followed where there is /proc")
-def test_a_daemon_is_ended_too_however_soon_its_parent_ends(tmp_path: Path, inputs: Inputs) -> None:
-    """Started in a session of its own by a process that is gone at once."""
-    start = "import subprocess; print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid)"
-    body = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {start!r}], check=True)"
-    rehearsed(tmp_path, inputs, body)
-    assert has_ended(int(log_of(tmp_path)))
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="an orphan can be followed where there is /proc")
-def test_what_the_kernel_leaves_in_a_session_of_its_own_is_ended_too(tmp_path: Path, inputs: Inputs) -> None:
-    hold = "kept = bytearray(b'x') * 500_000_000; import time; time.sleep(60)"  # what has much memory takes long to end
-    body = (
-        "import subprocess, sys, time\n"
-        f"command = [sys.executable, '-c', {hold!r}]\n"
-        "print(subprocess.Popen(command, start_new_session=True).pid)\n"
-        "time.sleep(1)"
-    )
-    rehearsed(tmp_path, inputs, body)
-    assert has_ended(int(log_of(tmp_path)))
 
 
 def test_this_machine_s_own_name_may_be_looked_up(tmp_path: Path, inputs: Inputs) -> None:
@@ -616,28 +509,28 @@ def test_a_link_that_leads_nowhere_or_in_a_circle_is_passed_over(tmp_path: Path,
     (inputs.data / "sub" / "no folder").symlink_to(inputs.data / "train.csv" / "x")
     (inputs.data / "sub" / "unrelated").mkdir()
     rehearsed(tmp_path, inputs, GOOD)
-    assert ends_of_links([inputs.data]) == []
+    assert ends_outside([inputs.data]) == []
 
 
 def test_very_many_links_open_neither_home_nor_what_a_process_writes_to(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bundler.inputs.MANY", 5)
+    monkeypatch.setattr(links, "MANY", 5)
     home = tmp_path / "person"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    inputs_module._never_mounted.cache_clear()
+    links._never_mounted.cache_clear()
     (home / "secret").write_text("x")
     for number in range(9):
         (home / f"{number}.jpg").touch()
         (inputs.data / f"{number}.jpg").symlink_to(home / f"{number}.jpg")
     try:
-        assert few_to_mount(ends_of_links([inputs.data])) == [home / f"{number}.jpg" for number in range(9)]
+        assert few_to_mount(ends_outside([inputs.data])) == [str(home / f"{number}.jpg") for number in range(9)]
         body = f"{HOMES.format(parts=home.parts[1:])}(home / '3.jpg').read_text()\n(home / 'secret').read_text()"
         with pytest.raises(RehearsalError, match=r"reached for a path of this machine only \(.*secret"):
             rehearsed(tmp_path, inputs, body)
     finally:
-        inputs_module._never_mounted.cache_clear()
+        links._never_mounted.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -672,78 +565,3 @@ def test_every_kind_of_source_is_mounted_where_kaggle_does(tmp_path: Path, mount
     )
     rehearsed(tmp_path, Inputs("some-competition", folder, {}, others), body, mounts)
     assert log_of(tmp_path).strip() == str(expected)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (None, "Submission CSV Not Found"),
-        ("row_id,target\na,1\n", "1 rows; sample_submission.csv has 2"),
-        ("id,target\na,1\nb,2\n", "header id,target; sample_submission.csv has row_id,target"),
-        ("row_id,target\nb,1\na,2\n", r"line 2: b,1; expected a,<class>"),
-        ("row_id,target\na,1\nb,\n", r"line 3: b,; expected b,<class>"),
-        ("row_id,target\na,1\nb\n", "line 3: b; expected b,<class>"),
-        ("row_id,target\na,1,2\nb,1\n", r"line 2: a,1,2; expected a,<class>"),
-    ],
-)
-def test_a_submission_that_kaggle_would_refuse_is_named(tmp_path: Path, text: str | None, told: str) -> None:
-    sample = tmp_path / "sample_submission.csv"
-    sample.write_text("row_id,target\na,0\nb,0\n")
-    if text is not None:
-        (tmp_path / "submission.csv").write_text(text)
-    with pytest.raises(RehearsalError, match=told):
-        check_submission(tmp_path / "submission.csv", sample)
-
-
-def test_a_good_submission_is_counted(tmp_path: Path) -> None:
-    sample = tmp_path / "sample_submission.csv"
-    sample.write_text("row_id,target\na,0\nb,0\n")
-    (tmp_path / "submission.csv").write_text("row_id,target\na,7\nb,12\n")
-    assert check_submission(tmp_path / "submission.csv", sample) == 2
-
-
-def test_a_byte_order_mark_in_the_sample_is_no_part_of_its_header(tmp_path: Path) -> None:
-    (tmp_path / "sample_submission.csv").write_text("row_id,target\na,0\n", encoding="utf-8-sig")
-    (tmp_path / "submission.csv").write_text("row_id,target\na,7\n")
-    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv") == 1
-
-
-def test_a_sample_that_lies_there_compressed_is_read(tmp_path: Path) -> None:
-    (tmp_path / "submission.csv").write_text("row_id,target\na,7\n")
-    (tmp_path / "sample_submission.csv.gz").write_bytes(gzip.compress(b"row_id,target\na,0\n"))
-    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv") == 1
-
-
-def test_a_sample_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "submission.csv").write_text("row_id,target\na,7\n")
-    (tmp_path / "sample_submission.csv").write_bytes(b"row_id,caf\xe9\n")
-    with pytest.raises(BundlerError, match=r"sample_submission\.csv: cannot be read as CSV \("):
-        check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv")
-
-
-def test_an_answer_need_not_be_of_the_placeholder_s_kind(tmp_path: Path) -> None:
-    (tmp_path / "sample_submission.csv").write_text("file,species,level\na,0,0\n")
-    (tmp_path / "submission.csv").write_text("file,species,level\na,oak,-1\n")
-    assert check_submission(tmp_path / "submission.csv", tmp_path / "sample_submission.csv") == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (None, r"^no predictions\.csv in the working folder$"),
-        ("", r"predictions\.csv: no rows"),
-        ("id,label\n", r"predictions\.csv: no rows"),
-        ("id,label\na,1\nb,\n", r"predictions\.csv, line 3: b,; expected id,label"),
-        ("id,label\na\n", r"predictions\.csv, line 2: a; expected id,label"),
-    ],
-)
-def test_predictions_that_are_none_are_named(tmp_path: Path, text: str | None, told: str) -> None:
-    if text is not None:
-        (tmp_path / "predictions.csv").write_text(text)
-    with pytest.raises(RehearsalError, match=told):
-        check_predictions(tmp_path / "predictions.csv")
-
-
-def test_good_predictions_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "predictions.csv").write_text("id,label\na,oak\nb,elm\n")
-    assert check_predictions(tmp_path / "predictions.csv") == 2

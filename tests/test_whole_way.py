@@ -19,8 +19,9 @@ from build_kernel import AT_HOME, OUTPUTS, PACKAGE
 from bundler.bundle import build_script
 from bundler.errors import RehearsalError
 from bundler.inputs import Inputs
+from bundler.outputs import check_outputs, check_submission
 from bundler.projection import read_stages
-from bundler.rehearsal import check_outputs, check_submission, rehearse
+from bundler.rehearsal import rehearse
 from bundler.staging import stage
 from bundler.tasks import has_truth, own_task, predicted_task
 from multihead.evaluation import read_both

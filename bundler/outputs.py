@@ -1,0 +1,73 @@
+"""What a rehearsed kernel may leave in its working folder, and what a submission is held to."""
+
+import csv
+from collections.abc import Collection
+from pathlib import Path
+
+from bundler.data_files import read_rows
+from bundler.errors import BundlerError, RehearsalError
+
+
+def check_outputs(working: Path, expected: Collection[str]) -> None:
+    """Raise RehearsalError for whatever a kernel left in its working folder beside the files that it should leave."""
+    more = sorted(entry.name for entry in working.iterdir() if entry.name not in expected)
+    if more:
+        raise RehearsalError(
+            f"{', '.join(more)} in the working folder, where everything left becomes the kernel's output; "
+            f"expected only {', '.join(sorted(expected))}"
+        )
+
+
+def check_predictions(predictions: Path) -> int:
+    """Return the number of rows of predictions that no sample asks for; RehearsalError where they are none."""
+    if not predictions.is_file():
+        raise RehearsalError(f"no {predictions.name} in the working folder")
+    told = _rows(predictions)
+    for line, row in enumerate(told[1:], 2):
+        if len(row) != len(told[0]) or not all(row):
+            raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(told[0])}")
+    if len(told) < 2:
+        raise RehearsalError(f"{predictions}: no rows")
+    return len(told) - 1
+
+
+def check_submission(submission: Path, sample: Path) -> int:
+    """Return the number of rows of a submission that has sample_submission's ids, order and columns.
+
+    It may lack columns that are neither ids nor answers (Usage). The ids are in the column that differs from row to row
+    and is the most the same in both. sample: it may lie there compressed. Raises RehearsalError, naming the first line
+    that differs or lacks an answer.
+    """
+    if not submission.is_file():
+        raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
+    told, wanted = _rows(submission), list(read_rows(sample))
+    if not wanted:
+        raise BundlerError(f"{sample}: is empty")
+    if len(told) != len(wanted):
+        raise RehearsalError(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
+    header = told[0]
+    if header != [name for name in wanted[0] if name in header]:
+        raise RehearsalError(f"{submission}: header {','.join(header)}; {sample.name} has {','.join(wanted[0])}")
+    columns = {name: (header.index(name), wanted[0].index(name)) for name in header}
+    found = {
+        name: (
+            len({row[there] for row in wanted}) == len(wanted),
+            sum(row[here : here + 1] == line[there : there + 1] for row, line in zip(told, wanted, strict=True)),
+        )
+        for name, (here, there) in columns.items()
+    }
+    ids = max(header, key=lambda name: found[name])
+    place, sample_place = columns[ids]
+    for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
+        if len(row) != len(header) or not all(row) or row[place] != sample_row[sample_place]:
+            expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)
+            raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
+    return len(told) - 1
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error
