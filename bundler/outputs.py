@@ -24,7 +24,7 @@ def check_predictions(predictions: Path) -> int:
         raise RehearsalError(f"no {predictions.name} in the working folder")
     told = _rows(predictions)
     for line, row in enumerate(told[1:], 2):
-        if len(row) != len(told[0]) or not all(row):
+        if len(row) != len(told[0]) or not all(map(str.strip, row)):
             raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(told[0])}")
     if len(told) < 2:
         raise RehearsalError(f"{predictions}: no rows")
@@ -59,7 +59,7 @@ def check_submission(submission: Path, sample: Path) -> int:
     ids = max(header, key=lambda name: found[name])
     place, sample_place = columns[ids]
     for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
-        if len(row) != len(header) or not all(row) or row[place] != sample_row[sample_place]:
+        if len(row) != len(header) or not all(map(str.strip, row)) or row[place] != sample_row[sample_place]:
             expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)
             raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
     return len(told) - 1
@@ -68,6 +68,9 @@ def check_submission(submission: Path, sample: Path) -> int:
 def _rows(path: Path) -> list[list[str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.reader(file))
+            rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error
+    while rows and not rows[-1]:  # pandas, with which Kaggle reads, passes over blank lines
+        rows.pop()
+    return rows

@@ -111,10 +111,10 @@ class Homes:
         It counts how the path is written, whose links are left as they are (inputs are some), and where it ends.
         """
         full = "/" + os.path.abspath(path).lstrip("/")  # noqa: PTH100 - of two slashes it leaves two
-        if self._is_hidden(full):
-            return full
         if f"{full}/".startswith(self._python):  # its links lead to its own
             return ""
+        if self._is_hidden(full):
+            return full
         end = os.path.realpath(full)
         return end if self._is_hidden(end) else ""
 
@@ -123,6 +123,8 @@ class Homes:
 
     def refuse(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Refuse what is there on this machine only, as if it were not there, and note it down."""
+        if event not in self.READS and event not in self.MAKES:
+            return
         for path, is_made in self._paths(event, arguments):
             place = self.holds(path)
             if place and os.path.lexists(self._seen(os.path.dirname(place) if is_made else place)):  # noqa: PTH120

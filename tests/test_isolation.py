@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import time
 import uuid
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -469,18 +471,51 @@ def test_whatever_of_its_own_a_kernel_removes_there_is_one_line(
     assert (inputs.data / "train.csv").read_text() == "data"
 
 
-def test_an_editable_install_of_home_is_not_found(
-    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+FINDER = """
+import importlib.machinery, importlib.util, pathlib, sys
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        place = pathlib.Path(__file__).with_name("elsewhere") / f"{name}.py"
+        return importlib.util.spec_from_file_location(name, place) if place.is_file() else None
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize("line", ["{elsewhere}", "import finder"], ids=["a folder in sys.path", "a finder"])
+def test_what_is_installed_by_a_link_to_home_is_not_found(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    """Neither by a line of a .pth file, which adds to sys.path, nor by a finder."""
-    body = (
-        "import importlib.machinery, sys\n"
-        "assert all('site' in path or 'lib' in path or 'multihead' in path or 'src' in path for path in sys.path)\n"
-        "print([getattr(finder, '__name__', finder) for finder in sys.meta_path])"
-    )
-    result = rehearsed(tmp_path, inputs, body)
-    assert "BuiltinImporter" in result.log
-    assert "ditable" not in result.log
+    """As pip install -e does, in either of its ways."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    packages = next((tmp_path / "venv").rglob("site-packages"))
+    elsewhere = packages / "elsewhere" if "finder" in line else tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.py").touch()
+    (packages / "finder.py").write_text(FINDER)
+    (packages / "mine.pth").write_text(line.format(elsewhere=elsewhere))
+    subprocess.run([python, "-c", "import mine"], check=True)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(RehearsalError, match="No module named 'mine'"):
+        rehearsed(tmp_path, inputs, "import importlib\nimportlib.import_module('mine')")
+
+
+MISSED = {
+    "metadata": "import importlib.metadata\nprint('found', importlib.metadata.version('mypy'))",
+    "an isolated Python": "subprocess.run([sys.executable, '-I', '-c', 'import mypy; print(\"found\")'])",
+    "modules": "import pkgutil\nprint(*('found' for module in pkgutil.iter_modules() if module.name == 'mypy'))",
+    "other folders": "print((root.parent / 'elsewhere.txt').read_text())",
+    "the truth": "print((next(root.rglob('train.csv')).resolve().parent / 'truth.csv').read_text())",
+}
+
+
+@pytest.mark.parametrize("act", MISSED.values(), ids=MISSED.keys())
+def test_what_the_table_says_is_missed(tmp_path: Path, inputs: Inputs, act: str) -> None:
+    (tmp_path / "elsewhere.txt").write_text("found")
+    (inputs.data / "truth.csv").write_text("found")
+    body = f"import os, pathlib, subprocess, sys\nroot = pathlib.Path(os.environ['KAGGLE_ROOT'])\n{act}"
+    assert "found" in rehearsed(tmp_path, inputs, body).log
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python lacks it too")
@@ -498,3 +533,10 @@ def test_what_cannot_be_set_up_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == CANNOT
     assert ended.stderr.startswith("isolated: ")
     assert ended.stderr.count("\n") == 1
+
+
+def test_the_page_on_the_rehearsal_names_tests_that_there_are() -> None:
+    named = re.findall(r"`(test_\w+)`", (HOUSE / "docs" / "rehearsal.md").read_text(encoding="utf-8"))
+    sources = "".join(file.read_text(encoding="utf-8") for file in (HOUSE / "tests").glob("test_*.py"))
+    assert len(named) > 30
+    assert [name for name in named if f"def {name}(" not in sources] == []

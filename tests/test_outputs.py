@@ -40,6 +40,8 @@ def test_a_submission_is_held_against_a_sample_of_any_export(tmp_path: Path, sam
         ("row_id,target\na,1\nb,\n", r"line 3: b,; expected b,<class>"),
         ("row_id,target\na,1\nb\n", "line 3: b; expected b,<class>"),
         ("row_id,target\na,1,2\nb,1\n", r"line 2: a,1,2; expected a,<class>"),
+        ("row_id,target\na, \nb,1\n", r"line 2: a, ; expected a,<class>"),
+        ("row_id,target\na,1\n\nb,1\n", r"3 rows; sample_submission\.csv has 2"),
     ],
 )
 def test_a_submission_that_kaggle_would_refuse_is_named(tmp_path: Path, text: str | None, told: str) -> None:
@@ -51,10 +53,11 @@ def test_a_submission_that_kaggle_would_refuse_is_named(tmp_path: Path, text: st
         check_submission(tmp_path / "submission.csv", sample)
 
 
-def test_a_good_submission_is_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\r\n"])
+def test_a_good_submission_is_counted(tmp_path: Path, end: str) -> None:
     sample = tmp_path / "sample_submission.csv"
     sample.write_text("row_id,target\na,0\nb,0\n")
-    (tmp_path / "submission.csv").write_text("row_id,target\na,7\nb,12\n")
+    (tmp_path / "submission.csv").write_text(f"row_id,target\na,7\nb,12{end}")
     assert check_submission(tmp_path / "submission.csv", sample) == 2
 
 
