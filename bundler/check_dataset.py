@@ -160,18 +160,16 @@ def weights_not_attached(project: Project) -> Iterator[Finding]:
     holders = project.holders("predict")
     if not holders or not dataset or dataset in holders:
         return
-    is_own = any(holder.split("/")[0] == dataset.split("/")[0] for holder in holders)
-    where = PREDICT_FILE
     if project.action == "push weights":
-        if not _staged(project):
-            if dataset in (project.holders("train") or {dataset}):
-                return
-            where = f"{PREDICT_FILE} and {TRAIN_FILE}"
-    elif train in holders or not (_staged(project) or is_own):
-        return
-    value = shown(project.value(PREDICT_FILE, "dataset_sources"))
-    rule = f"{project.value(DATASET_FILE, 'id')} is not attached by {where}; predicting takes other weights"
-    yield Finding(PREDICT_FILE, "dataset_sources", value, rule, is_note=True)
+        if not _staged(project) and dataset in (project.holders("train") or ()):  # pretrained, for the training
+            return
+        rule = f"{dataset} is not among them; predicting does not take what is pushed"
+    else:
+        is_own = any(holder.split("/")[0] == dataset.split("/")[0] for holder in holders)
+        if train in holders or not (_staged(project) or is_own):
+            return
+        rule = f"neither {dataset} nor {train} is among them; predicting takes no weights of this project"
+    yield Finding(PREDICT_FILE, "sources", ", ".join(sorted(holders)), rule, is_note=True)
 
 
 def _staged(project: Project) -> list[str]:

@@ -62,19 +62,19 @@ def _fault_of_input(project: Project, kernel: str, key: str, path: str) -> str:
     Weights lie in a mounted folder itself; data may be named by the one above, where the task's names begin with it.
     """
     file = KERNEL_FILES[kernel]
-    points = _mount_points(project, file)
+    points = _mount_points(project, file, [kind for kind in KINDS if key == "data" or kind != "competition_sources"])
     if points is None or any(_is_in(path.lower(), point.lower()) for point in points):
         return ""
     if key == "data" and any(_is_in(point.lower(), path.lower()) for point in points):
         return ""
     near = nearest(path, points)
-    return f"nothing that {file} attaches is mounted there" + (f"; did you mean {near}?" if near else "")
+    return f"nothing that {file} attaches is mounted there" + (f", but at {near}" if near else "")
 
 
-def _mount_points(project: Project, file: str) -> list[str] | None:
-    """Return where Kaggle may mount what a kernel attaches; None where that is not known."""
+def _mount_points(project: Project, file: str, kinds: list[str]) -> list[str] | None:
+    """Return where Kaggle may mount a kernel's sources of some kinds; None where that is not known."""
     found = []
-    for key in KINDS:
+    for key in kinds:
         sources = project.sources(file, key)
         if sources is None:
             return None
@@ -152,7 +152,7 @@ def ensemble(project: Project) -> Iterator[Finding]:
     counts = Counter(names)
     if len(set(counts.values())) == 1:  # else it is a weighted average, if at some cost
         for name in (name for name in counts if counts[name] > 1):
-            rule = f"there {counts[name]} times, which takes as many times as long and answers the same"
+            rule = f"named {counts[name]} times: the same answer in {counts[name]} times the time"
             yield Finding(file, "ensemble", shown(name), rule)
     for name in counts:
         meant = _name_meant(name)
@@ -165,12 +165,21 @@ def ensemble(project: Project) -> Iterator[Finding]:
     yield from _tasks_of_members(project, file, list(counts))
 
 
+def weighted_members(project: Project) -> Iterator[Finding]:
+    """Yield the note that some members count more than others, being named more than once."""
+    counts = Counter(project.members() if "predict" in project.settings else [])
+    if len(set(counts.values())) > 1:
+        for name in (name for name in counts if counts[name] > 1):
+            rule = f"named {counts[name]} times: it counts, and takes, {counts[name]} times as much"
+            yield Finding(settings_file("predict"), "ensemble", shown(name), rule, is_note=True)
+
+
 def _name_meant(name: str) -> str | None:
     """Return the weights' name where their file is named instead, "" where they have none; None for no file's name."""
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
         if name == file or name.endswith(f".{file}"):
             return name.removesuffix(file).removesuffix(".")
-    return None
+    return re.sub(r"\.(h5|json)$", "", name) if name.endswith((".h5", ".json")) else None
 
 
 def _tasks_of_members(project: Project, file: str, names: list[str]) -> Iterator[Finding]:

@@ -62,9 +62,9 @@ def nearest(name: str, choices: Collection[str]) -> str:
 
 
 def reference_in(text: str) -> str:
-    """Return a source's name without what a web address or a pulled metadata file has around it."""
+    """Return a source's name without what an address, a mount or a pulled metadata file has around it."""
     bare = re.split(r"[?#]", text.strip())[0].strip("/")
-    bare = re.sub(r"^(https?://)?(www\.)?(kaggle\.com/)?((datasets|code|models|competitions|c)/)?", "", bare)
+    bare = re.sub(AROUND_A_SOURCE, "", bare)
     return re.sub(r"/versions?/(\d+)$", r"/\1", bare)
 
 
@@ -76,26 +76,30 @@ def _is_list_of(kind: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
-def _did_you_mean(choices: Collection[str]) -> Callable[[Any], str]:
-    def cure(value: Any) -> str:
-        near = nearest(value, choices) if isinstance(value, str) else ""
-        return f"did you mean {near}?" if near else ""
-
-    return cure
+def _one_or_nearest(value: Any, choices: Collection[str]) -> str:
+    near = nearest(value, choices) if isinstance(value, str) else ""
+    return f"did you mean {near}?" if near else f"one of {', '.join(choices)}"
 
 
 def _one_of(allowed: Collection[str], text: str) -> Rule:
     return Rule(lambda value: value in allowed, text)
 
 
-def _like(pattern: str, text: str) -> Rule:
-    """Return the rule that a reference is like a pattern; the cure is the reference without an address around it."""
-
-    def cure(value: str) -> str:
-        bare = reference_in(value)
-        return f"put {json.dumps(bare)}" if re.fullmatch(pattern, bare) and bare != value else ""
-
+def _like(pattern: str, text: str, cure: Callable[[str], str]) -> Rule:
     return Rule(lambda value: re.fullmatch(pattern, value) is not None, text, cure)
+
+
+def _competition_cure(value: str) -> str:
+    bare = reference_in(value)
+    if bare == value.strip() and "/" in bare:
+        return "a competition has no owner" if re.fullmatch(SOURCE_PATTERN, bare) else ""
+    slug = bare.split("/")[0]
+    return f"put {json.dumps(slug)}" if re.fullmatch(SLUG, slug) else ""
+
+
+def _model_cure(value: str) -> str:
+    bare = reference_in(value)
+    return f"put {json.dumps(bare)}" if re.fullmatch(MODEL_PATTERN, bare) else ""
 
 
 def _id_cure(value: str) -> str:
@@ -107,6 +111,8 @@ def _source_cure(value: str) -> str:
     bare = reference_in(value)
     if re.fullmatch(MODEL_PATTERN, bare):
         return f"a model: put {json.dumps(bare)} into model_sources"
+    if "kaggle.com/" in value and not re.fullmatch(SOURCE_PATTERN, bare):
+        bare = without_version(bare)  # of a page about it, such as its /data
     return f"put {json.dumps(bare)}" if re.fullmatch(SOURCE_PATTERN, bare) else ""
 
 
@@ -128,10 +134,9 @@ def _each_once(address: Callable[[Any], Any], text: str) -> Rule:
     return Rule(lambda items: not repeated(items), text, lambda items: f"{repeated(items)[0]} is there twice")
 
 
-def _licence_cure(item: Mapping[str, Any]) -> str:
-    return _did_you_mean(LICENCES)(item.get("name"))
-
-
+AROUND_A_SOURCE = (
+    r"^(https?://)?(www\.)?(kaggle\.com/|kaggle/input/)?((datasets|code|notebooks|models|competitions|c)/)?"
+)
 CONTROLS = r"[\x00-\x1f\x7f\x85\u2028\u2029]"
 SOURCE_PATTERN = rf"{SLUG}/{SLUG}(/\d+)?"
 MODEL_PATTERN = rf"({SLUG}/){{4}}\d+"
@@ -142,10 +147,10 @@ NUMBER = Rule(lambda value: type(value) is int, "expected a whole number")
 TEXTS = Rule(_is_list_of(str), "expected a list of texts")
 OBJECTS = Rule(_is_list_of(dict), "expected a list of objects")
 
-REFERENCE = Rule(lambda value: re.fullmatch(f"{OWNER}/{SLUG}", value) is not None, "expected <owner>/<slug>", _id_cure)
-SOURCE = Rule(lambda value: re.fullmatch(SOURCE_PATTERN, value) is not None, "expected <owner>/<slug>", _source_cure)
-MODEL = _like(MODEL_PATTERN, "expected <owner>/<model>/<framework>/<variation>/<version>")
-COMPETITION = _like(SLUG, "expected the slug in the competition's address")
+REFERENCE = _like(f"{OWNER}/{SLUG}", "expected <owner>/<slug>", _id_cure)
+SOURCE = _like(SOURCE_PATTERN, "expected <owner>/<slug>", _source_cure)
+MODEL = _like(MODEL_PATTERN, "expected <owner>/<model>/<framework>/<variation>/<version>", _model_cure)
+COMPETITION = _like(SLUG, "expected the slug in the competition's address", _competition_cure)
 NO_TEMPLATE = Rule(
     lambda value: not re.search("INSERT_[A-Z_]*HERE", value), "as the client's template has it; put in your own"
 )
@@ -181,8 +186,8 @@ KERNEL_KEYS: Mapping[str, Key] = {
             Rule(lambda value: value not in INTERNAL_MACHINES, f"Kaggle's own, no user's; {MACHINES[0]} is two T4s"),
             Rule(
                 lambda value: is_tpu(value) or value in ("", "None", *MACHINES),
-                f"no machine of Kaggle's; one of {', '.join(MACHINES)}",
-                _did_you_mean(MACHINES),
+                "no machine of Kaggle's",
+                lambda value: _one_or_nearest(value, MACHINES),
             ),
         ),
         may_be_null=True,
@@ -216,8 +221,8 @@ DATASET_KEYS: Mapping[str, Key] = {
         (
             Rule(
                 lambda item: item.get("name") in LICENCES,
-                f"no licence of Kaggle's; one of {', '.join(LICENCES)}",
-                _licence_cure,
+                "no licence of Kaggle's",
+                lambda item: _one_or_nearest(item.get("name"), LICENCES),
             ),
         ),
         is_needed=True,

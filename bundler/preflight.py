@@ -128,6 +128,7 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
         check_dataset.weights_of_another_task,
         check_dataset.weights_not_attached,
         check_kernels.sources_of_another_kind,
+        check_settings.weighted_members,
         check_kernels.no_time_budget,
     ),
 }
