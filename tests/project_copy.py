@@ -12,6 +12,8 @@ import pytest
 from bundler import preflight
 from bundler.metadata import METADATA_FILES
 from bundler.preflight import Finding, manifest_format
+from multihead.errors import UserError
+from multihead.settings import BUILT_IN_STEPS, read_settings, settings_dict
 
 HOUSE = Path(__file__).resolve().parent.parent
 FORMAT = manifest_format(HOUSE / "src" / "multihead" / "weights.py")
@@ -38,20 +40,21 @@ def owned(house: Path) -> Path:
     return house
 
 
-@pytest.fixture(scope="session")
-def committed() -> dict[str, Any]:
-    return {name: preflight._read_settings(HOUSE, name, []) for name in SETTINGS}
-
-
 @pytest.fixture
-def quick(committed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without building the scripts in memory, and without asking the package again about the committed settings."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without building the scripts in memory, and with settings read in this process, where they are no mistake."""
 
     def read(house: Path, name: str, findings: list[Finding]) -> Any:
-        is_changed = (house / SETTINGS[name]).read_bytes() != (HOUSE / SETTINGS[name]).read_bytes()
-        return read_anew(house, name, findings) if is_changed else committed[name]
+        try:
+            settings = read_settings(house / SETTINGS[name])
+        except UserError:
+            return read_apart(house, name, findings)
+        has_transforms = any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation)
+        if has_transforms:
+            return read_apart(house, name, findings)
+        return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
 
-    read_anew = preflight._read_settings
+    read_apart = preflight._read_settings
     monkeypatch.setattr(preflight, "build_script", lambda *_: b"")
     monkeypatch.setattr(preflight, "_read_settings", read)
 
@@ -59,6 +62,15 @@ def quick(committed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
 def change(house: Path, file: str, **values: Any) -> None:
     metadata = json.loads((house / file).read_text()) | values
     (house / file).write_text(json.dumps({key: value for key, value in metadata.items() if value is not ABSENT}))
+
+
+def write_settings(house: Path, kernel: str, run: str, model: str = "") -> None:
+    """Put other settings in the place of a kernel's, with a time budget, which predicting should have."""
+    (house / SETTINGS[kernel]).write_text(f"[model]\n{model}\n[run]\ntime_budget_minutes = 60\n{run}\n")
+
+
+def notes(house: Path, action: str) -> list[str]:
+    return [str(finding) for finding in preflight.preflight(house, action) if finding.is_note]
 
 
 def lines(house: Path, action: str = "build") -> list[str]:
@@ -71,9 +83,3 @@ def stage(house: Path, name: str = "", model: Mapping[str, Any] | None = None, *
     manifest = {"format": FORMAT, "sha256": hashlib.sha256(b"weights").hexdigest(), "model": model or {}} | more
     (house / "dataset_meta" / f"{start}model.weights.h5").write_bytes(b"weights")
     (house / "dataset_meta" / f"{start}manifest.json").write_text(json.dumps(manifest))
-
-
-def write_settings(house: Path, kernel: str, text: str) -> None:
-    """Put other settings in the place of a kernel's; "@" stands for a time budget, which predicting should have."""
-    text = text.replace("@", "time_budget_minutes = 60")
-    (house / SETTINGS[kernel]).write_text(text)
