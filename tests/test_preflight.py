@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -680,3 +681,12 @@ def test_a_task_whose_files_come_from_a_dataset_asks_both_kernels_for_it(house: 
 
 def test_the_format_of_manifests_is_read_off_the_package() -> None:
     assert manifest_format(HOUSE / "src" / "multihead" / "weights.py") == FORMAT
+
+
+def test_the_messages_in_the_documentation_are_those_of_the_check() -> None:
+    sources = "".join(path.read_text() for path in sorted((HOUSE / "bundler").glob("*.py")))
+    said = re.sub(r'"\s*\n\s*f?"', "", sources).replace("{PREDICT_FILE} ", "")
+    rows = [line for line in (HOUSE / "docs" / "check.md").read_text().splitlines() if line.startswith("| ")]
+    messages = [message for row in rows for message in re.findall("`([^`]+)`", row.split(" | ")[-1])]
+    assert len(messages) > 50
+    assert [message for message in messages if message not in said and message != "(missing)"] == []
