@@ -195,7 +195,7 @@ def check() -> int:
     print("no findings")
     for push in PUSHES:
         for finding in preflight(HOUSE, push):
-            print(f"  before {push}: {finding}")
+            print(f"  before {push}: {'note: ' if finding.is_note else ''}{finding}")
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import BundlerError
-from bundler.metadata import METADATA_FILES, read_metadata, set_owner
+from bundler.metadata import METADATA_FILES, flag_of, read_metadata, repeated_keys, set_owner
 from tests.conftest import HOUSE
 from tests.test_text_files import FORMS
 
@@ -72,3 +72,21 @@ def test_the_kernels_run_offline_on_a_gpu_of_a_known_machine() -> None:
         assert metadata["competition_sources"] == ["bengaliai-cv19"]
         assert metadata["code_file"] == f"{Path(name).parent.name}_kernel.py"
         assert metadata["id"].split("/")[1] == metadata["title"].replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("true", True), ("False", False), ("TRUE", True), (True, True), ("yes", "yes"), (" true", " true"), (1, 1)],
+)
+def test_a_flag_is_read_as_the_client_reads_it(repository: Path, written: object, read: object) -> None:
+    path = repository / METADATA_FILES[0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"enable_gpu": written, "title": "true"}))
+    assert flag_of(written) == read
+    metadata = read_metadata(path)
+    assert (metadata["enable_gpu"], metadata["title"]) == (read, "true")
+
+
+def test_keys_that_are_there_twice_are_found_at_any_depth(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.json"
+    path.write_text('{"a": 1, "b": [{"c": 1, "c": 2}], "a": {"b": 1}}')
+    assert repeated_keys(path) == ["c", "a"]

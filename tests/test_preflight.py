@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,89 +14,17 @@ from hypothesis import strategies as st
 from slugify import slugify
 
 from bundler import bundle, preflight
+from bundler.check_kernels import PLAIN_TITLE, slug_of
 from bundler.errors import BundlerError
-from bundler.metadata import (
-    DATASET_FILE,
-    DATASET_KEYS,
-    KERNEL_KEYS,
-    LICENCES,
-    MACHINES,
-    METADATA_FILES,
-    PREDICT_FILE,
-    TRAIN_FILE,
-)
-from bundler.preflight import (
-    PLAIN_TITLE,
-    PUSHES,
-    RULES,
-    Finding,
-    key_findings,
-    manifest_format,
-    require_preflight,
-    slug_of,
-)
+from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE
+from bundler.metadata_keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
+from bundler.preflight import PUSHES, RULES, key_findings, manifest_format, require_preflight
 from bundler.tasks import TaskFacts, built_in_tasks
 from multihead.tasks import TASKS
 from multihead.weights import FORMAT
 from tests.conftest import HOUSE
+from tests.project_copy import ABSENT, DATASET, SETTINGS, change, lines, stage
 from tests.test_text_files import FORMS
-
-ABSENT = object()
-SETTINGS = {name: f"kernel/{name}/settings.toml" for name in ("train", "predict")}
-DATASET = "OWNER/multihead-weights"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Path:
-    """A copy of all that the preflight looks at, without weights and built scripts."""
-    for file in (*METADATA_FILES, *SETTINGS.values()):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(HOUSE / file, tmp_path / file)
-    (tmp_path / "src").symlink_to(HOUSE / "src")
-    return tmp_path
-
-
-@pytest.fixture
-def owned(house: Path) -> Path:
-    """The same with an owner's name."""
-    for file in METADATA_FILES:
-        (house / file).write_text((house / file).read_text().replace("OWNER", "some-body"))
-    return house
-
-
-@pytest.fixture(scope="module")
-def committed() -> dict[str, Any]:
-    return {name: preflight._read_settings(HOUSE, name, []) for name in SETTINGS}
-
-
-@pytest.fixture
-def quick(committed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without building the scripts in memory, and without asking the package again about the committed settings."""
-
-    def read(house: Path, name: str, findings: list[Finding]) -> Any:
-        is_changed = (house / SETTINGS[name]).read_bytes() != (HOUSE / SETTINGS[name]).read_bytes()
-        return read_anew(house, name, findings) if is_changed else committed[name]
-
-    read_anew = preflight._read_settings
-    monkeypatch.setattr(preflight, "build_script", lambda *_: b"")
-    monkeypatch.setattr(preflight, "_read_settings", read)
-
-
-def change(house: Path, file: str, **values: Any) -> None:
-    metadata = json.loads((house / file).read_text()) | values
-    (house / file).write_text(json.dumps({key: value for key, value in metadata.items() if value is not ABSENT}))
-
-
-def lines(house: Path, action: str = "build") -> list[str]:
-    return [str(finding) for finding in preflight.preflight(house, action)]
-
-
-def stage(house: Path, name: str = "", model: Mapping[str, Any] | None = None) -> None:
-    """Put weights and a manifest that belong together into the dataset."""
-    start = f"{name}." if name else ""
-    manifest = {"format": FORMAT, "sha256": hashlib.sha256(b"weights").hexdigest(), "model": model or {}}
-    (house / "dataset_meta" / f"{start}model.weights.h5").write_bytes(b"weights")
-    (house / "dataset_meta" / f"{start}manifest.json").write_text(json.dumps(manifest))
 
 
 def test_nothing_is_reported_for_the_project_as_it_stands(house: Path) -> None:
@@ -152,7 +81,7 @@ def test_weights_that_predicting_does_not_look_for_are_named_before_a_push(
 ) -> None:
     for name in there:
         stage(owned, name)
-    (owned / SETTINGS["predict"]).write_text(f"[run]\nensemble = {json.dumps(looked_for)}\n")
+    (owned / SETTINGS["predict"]).write_text(f"[run]\ntime_budget_minutes = 9\nensemble = {json.dumps(looked_for)}\n")
     line = f"dataset_meta: weights = {told}; name in ensemble of {SETTINGS['predict']} what is there, or stage it again"
     assert [lines(owned, push) for push in PUSHES] == [[], [line], [line]]
     change(owned, PREDICT_FILE, kernel_sources=["some-body/multihead-train"])
@@ -172,8 +101,10 @@ MACHINE_NAMES = ", ".join(MACHINES)
 NO_REFERENCE = "expected <owner>/<slug>"
 TITLE_50 = "expected 5 to 50 characters; over 50 Kaggle's server fails"
 NO_INTERNET = "expected false: the competition allows no internet, the default is true"
-FLAG = "expected true or false, without quotes"
+FLAG = "expected true or false"
 NO_MODEL = "expected <owner>/<model>/<framework>/<variation>/<version>"
+NO_TPU = "the package knows GPU and CPU only, and Kaggle starts what is pushed without a TPU's libraries; ask for a GPU"
+NO_LICENCE = f"no licence of Kaggle's; one of {', '.join(LICENCES)}"
 COMPETITION = "expected bengaliai-cv19 among them, where task bengali comes from"
 ATTACHED = f"nothing attached that could hold weights; put in the id in {DATASET_FILE}"
 
@@ -182,7 +113,7 @@ KERNEL_FAULTS: list[tuple[Any, ...]] = [
     ("id", ABSENT, NO_REFERENCE),
     ("id", "multihead-train", NO_REFERENCE),
     ("id", "OWNER/", NO_REFERENCE),
-    ("id", "OWNER/multihead-train/2", NO_REFERENCE),
+    ("id", "OWNER/multihead-train/2", f'{NO_REFERENCE}; put "OWNER/multihead-train"'),
     ("id", 7, "expected a text"),
     ("id", "OWNER/mult", "expected a slug of 5 to 50 characters"),
     ("id", "OWNER/" + "m" * 51, "expected a slug of 5 to 50 characters"),
@@ -197,17 +128,26 @@ KERNEL_FAULTS: list[tuple[Any, ...]] = [
     ("language", "r", "expected python, which the built script is"),
     ("kernel_type", ABSENT, "expected script, which the built script is"),
     ("kernel_type", "notebook", "expected script, which the built script is"),
-    ("is_private", "true", FLAG),
+    ("is_private", "yes", FLAG),
     ("enable_gpu", ABSENT, FLAG),
     ("enable_gpu", 1, FLAG),
-    ("enable_tpu", "false", FLAG),
-    ("enable_tpu", True, "enable_gpu is true as well; a session has one of them"),
+    ("enable_tpu", "off", FLAG),
+    ("enable_tpu", None, FLAG),
+    ("enable_tpu", True, NO_TPU),
     ("enable_internet", ABSENT, NO_INTERNET),
     ("enable_internet", True, NO_INTERNET),
-    ("enable_internet", "false", FLAG),
+    ("enable_internet", "True", NO_INTERNET),
+    ("enable_internet", " false", FLAG),
     ("machine_shape", "NvidiaTeslaP100", "retired by Kaggle; NvidiaTeslaT4 is two T4s"),
     ("machine_shape", "Gpu T4 x2", f"no machine of Kaggle's; one of {MACHINE_NAMES}"),
-    ("machine_shape", "TpuV5E8", "a TPU, but enable_tpu is not true"),
+    ("machine_shape", "TpuV5E8", NO_TPU),
+    ("machine_shape", "TpuV38", NO_TPU),
+    ("machine_shape", "NvidiaTeslaT4Highmem", "Kaggle's own, no user's; NvidiaTeslaT4 is two T4s"),
+    (
+        "machine_shape",
+        "nvidia-tesla-t4",
+        "no machine of Kaggle's; did you mean NvidiaTeslaT4?",
+    ),
     ("docker_image_pinning_type", "newest", "expected original or latest"),
     ("competition_sources", ABSENT, "expected a list of texts"),
     ("competition_sources", "bengaliai-cv19", "expected a list of texts"),
@@ -216,13 +156,13 @@ KERNEL_FAULTS: list[tuple[Any, ...]] = [
     (
         "competition_sources",
         ["bengaliai-cv19", "c/bengaliai-cv19"],
-        "expected the slug in the competition's address",
+        'expected the slug in the competition\'s address; put "bengaliai-cv19"',
         '"c/bengaliai-cv19"',
     ),
     ("dataset_sources", ABSENT, "expected a list of texts"),
     ("dataset_sources", [7], "expected a list of texts"),
     ("dataset_sources", ["weights"], NO_REFERENCE, '"weights"'),
-    ("dataset_sources", [DATASET, "datasets/a/b"], NO_REFERENCE, '"datasets/a/b"'),
+    ("dataset_sources", [DATASET, "datasets/a/b"], f'{NO_REFERENCE}; put "a/b"', '"datasets/a/b"'),
     ("kernel_sources", ["multihead-train"], NO_REFERENCE, '"multihead-train"'),
     ("model_sources", ["google/vit/keras/base"], NO_MODEL, '"google/vit/keras/base"'),
     ("keywords", "graphemes", "expected a list of texts"),
@@ -241,7 +181,10 @@ DATASET_FAULTS: list[tuple[Any, ...]] = [
     ("licenses", [], 'expected exactly one, as [{"name": "CC0-1.0"}]'),
     ("licenses", [{"name": "CC0-1.0"}, {"name": "other"}], 'expected exactly one, as [{"name": "CC0-1.0"}]'),
     ("licenses", ["CC0-1.0"], "expected a list of objects"),
-    ("licenses", [{"name": "CC0"}], f"no licence of Kaggle's; one of {', '.join(LICENCES)}", '{"name": "CC0"}'),
+    ("licenses", [{"name": "CC0"}], "no licence of Kaggle's; did you mean CC0-1.0?", '{"name": "CC0"}'),
+    ("licenses", [{"name": "beer"}], NO_LICENCE, '{"name": "beer"}'),
+    ("resources", [{"path": "a.csv"}, {"path": "a.csv"}], "expected each path once; a.csv is there twice"),
+    ("resources", [{"description": "weights"}], 'expected a file name as "path"', '{"description": "weights"}'),
     ("licences", [], "no key of this file, silently ignored; did you mean licenses?"),
     ("is_private", True, "no key of this file, silently ignored"),
 ]
@@ -738,3 +681,12 @@ def test_a_task_whose_files_come_from_a_dataset_asks_both_kernels_for_it(house: 
 
 def test_the_format_of_manifests_is_read_off_the_package() -> None:
     assert manifest_format(HOUSE / "src" / "multihead" / "weights.py") == FORMAT
+
+
+def test_the_messages_in_the_documentation_are_those_of_the_check() -> None:
+    sources = "".join(path.read_text() for path in sorted((HOUSE / "bundler").glob("*.py")))
+    said = re.sub(r'"\s*\n\s*f?"', "", sources).replace("{PREDICT_FILE} ", "")
+    rows = [line for line in (HOUSE / "docs" / "check.md").read_text().splitlines() if line.startswith("| ")]
+    messages = [message for row in rows for message in re.findall("`([^`]+)`", row.split(" | ")[-1])]
+    assert len(messages) > 50
+    assert [message for message in messages if message not in said and message != "(missing)"] == []

@@ -1,0 +1,180 @@
+"""The check of the dataset folder: files that would not arrive as meant, and weights that predicting would not find."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bundler.data_files import is_left_by_a_system
+from bundler.errors import BundlerError
+from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
+from bundler.project import (
+    DATASET_FOLDER,
+    MISSING,
+    Finding,
+    Project,
+    address,
+    finding_of,
+    named,
+    settings_file,
+    shown,
+)
+from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
+from bundler.tasks import built_in_tasks
+from bundler.text_files import text_of
+
+MAX_FILES = 50
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
+OTHER_ARCHIVES = (".rar", ".xz", ".txz", ".tbz", ".tbz2", ".lzma", ".zst", ".lz4")  # not known to be unpacked
+COVER_IMAGES = tuple(f"dataset-cover-image.{suffix}" for suffix in ("png", "jpg", "jpeg", "webp"))
+OF_THE_CLIENT = ("datapackage.json", "kernel-metadata.json", "model-metadata.json", "model-instance-metadata.json",
+                 *COVER_IMAGES)  # fmt: skip
+
+
+def files_to_upload(project: Project) -> Iterator[Finding]:
+    """Yield more files than Kaggle takes, and archives."""
+    files = project.files()
+    if len(files) > MAX_FILES:
+        yield Finding(DATASET_FOLDER, "files", str(len(files)), f"Kaggle takes at most {MAX_FILES}")
+    for file in files:
+        suffix, rule = file.suffix.lower(), ""
+        if suffix in ARCHIVES:
+            rule = "Kaggle unpacks archives; put in what it holds"
+        elif suffix in OTHER_ARCHIVES:
+            rule = "an archive that no kernel unpacks; put in what it holds"
+        if rule:
+            yield Finding(f"{DATASET_FOLDER}/{file.name}", "bytes", f"{file.stat().st_size:,}", rule)
+
+
+def pairs(project: Project) -> Iterator[Finding]:
+    """Yield weights and manifests without each other, pairs that do not belong together, and those of an old format."""
+    files = [file.name for file in project.files()]
+    ends = (MANIFEST_FILE, WEIGHTS_FILE)
+    names = {file.removesuffix(end) for end in ends for file in files if file == end or file.endswith(f".{end}")}
+    readable = manifest_format(project.package / "weights.py")
+    for name in sorted(names):
+        manifest, weights = f"{name}{MANIFEST_FILE}", f"{name}{WEIGHTS_FILE}"
+        missing = [file for file in (manifest, weights) if file not in files]
+        if missing:
+            there = weights if missing[0] == manifest else manifest
+            yield Finding(f"{DATASET_FOLDER}/{missing[0]}", "file", MISSING, f"{there} is nothing without it")
+        else:
+            yield from _pair(project, manifest, weights, readable)
+
+
+def _pair(project: Project, manifest: str, weights: str, readable: int) -> Iterator[Finding]:
+    """Yield the first thing that is wrong with weights and the manifest beside them."""
+    try:
+        says = read_object(project.dataset / manifest)
+    except BundlerError as error:
+        found = finding_of(project.repository, f"{DATASET_FOLDER}/{manifest}", error)
+        yield Finding(found.file, "", "", f"{found.rule}; stage the weights again")
+        return
+    file = f"{DATASET_FOLDER}/{weights}"
+    with (project.dataset / weights).open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    if "sha256" not in says:
+        yield Finding(f"{DATASET_FOLDER}/{manifest}", "sha256", MISSING, "no manifest of weights; stage them again")
+    elif not (project.dataset / weights).stat().st_size:
+        yield Finding(file, "bytes", "0", "no weights; stage them again")
+    elif sha256 != says["sha256"]:
+        rule = f"not the file that {manifest} tells of; stage both again"
+        yield Finding(file, "SHA-256", f"{sha256[:16]}...", rule)
+    elif says.get("format") != readable:
+        value = shown(says["format"]) if "format" in says else MISSING
+        yield Finding(f"{DATASET_FOLDER}/{manifest}", "format", value, f"this version reads {readable}; train again")
+
+
+def manifest_format(weights: Path) -> int:
+    """Return the manifests' format that the package's weights.py reads, itself read as text."""
+    found = re.search(r"^FORMAT = (\d+)$", text_of(weights), re.MULTILINE)
+    if not found:
+        raise BundlerError(f"{weights}: expected a line FORMAT = NUMBER")
+    return int(found[1])
+
+
+def stray_entries(project: Project) -> Iterator[Finding]:
+    """Yield what lies in the folder and would not be uploaded, or not be meant to be."""
+    for entry in project.entries():
+        file = f"{DATASET_FOLDER}/{entry.name}"
+        if not entry.is_file():
+            kind = "folder" if entry.is_dir() else "broken link"
+            yield Finding(file, "kind", kind, "not uploaded; the client takes only the files beside its metadata")
+        elif is_left_by_a_system(entry.name):
+            rule = "no part of the weights, and plain kaggle uploads it; remove it"
+            yield Finding(file, "bytes", f"{entry.stat().st_size:,}", rule)
+        elif entry.name in OF_THE_CLIENT:
+            rule = "not uploaded; the client takes a file of that name for its own; remove it"
+            yield Finding(file, "bytes", f"{entry.stat().st_size:,}", rule)
+
+
+def nothing_to_push(project: Project) -> Iterator[Finding]:
+    """Yield that the folder holds no file beside its metadata."""
+    if not project.files():
+        rule = "nothing to push; build_kernel.py stage or fetch-weights puts it there"
+        yield Finding(DATASET_FOLDER, "files", MISSING, rule)
+
+
+def resources(project: Project) -> Iterator[Finding]:
+    """Yield described files that are not there, for which the client refuses to push the others."""
+    for item in project.value(DATASET_FILE, "resources") or []:
+        if not (project.dataset / item["path"]).is_file():
+            rule = f"not in {DATASET_FOLDER}; the client pushes nothing then"
+            yield Finding(DATASET_FILE, "resources", shown(item["path"]), rule)
+
+
+def weights_of_another_name(project: Project) -> Iterator[Finding]:
+    """Yield that the dataset, all that the predict kernel attaches, holds weights but not those that it looks for."""
+    if not _predicts_from_dataset_only(project):
+        return
+    there = _staged(project)
+    missing = [file for name in project.members() if (file := named(WEIGHTS_FILE, name)) not in there]
+    if there and missing:
+        key = f"ensemble of {settings_file('predict')}"
+        rule = f"predicting looks for {', '.join(missing)}; name in {key} what is there, or stage it again"
+        yield Finding(DATASET_FOLDER, "weights", ", ".join(there), rule)
+
+
+def weights_of_another_task(project: Project) -> Iterator[Finding]:
+    """Yield weights, all that the predict kernel can find, of a task whose files it does not attach."""
+    if not _predicts_from_dataset_only(project):
+        return
+    built_in = built_in_tasks(project.package)
+    for manifest in (named(MANIFEST_FILE, name) for name in project.members()):
+        task = project.task_of_weights(manifest)
+        known = built_in.get(str(task.get("name")))  # the manifest may be older
+        competition = known.competition if known else task.get("competition")
+        source = known.source if known else competition or task.get("dataset")
+        sources = project.sources(PREDICT_FILE, "competition_sources" if competition else "dataset_sources")
+        if isinstance(source, str) and sources is not None and address(source) not in map(address, sources):
+            rule = f"{PREDICT_FILE} does not attach {source}, where its files come from"
+            yield Finding(f"{DATASET_FOLDER}/{manifest}", "task", shown(task.get("name")), rule)
+
+
+def weights_not_attached(project: Project) -> Iterator[Finding]:
+    """Yield the note that predicting does not take the weights that are pushed, or made by this project.
+
+    It may be meant so: the weights of somebody else, or of an older dataset. It may be an id that was renamed.
+    """
+    dataset, train = project.address(DATASET_FILE), project.address(TRAIN_FILE)
+    holders = project.holders("predict")
+    if not holders or not dataset or dataset in holders:
+        return
+    if project.action == "push weights":
+        if not _staged(project) and dataset in (project.holders("train") or ()):  # pretrained, for the training
+            return
+        rule = f"{dataset} is not among them; predicting does not take what is pushed"
+    else:
+        is_own = any(holder.split("/")[0] == dataset.split("/")[0] for holder in holders)
+        if train in holders or not (_staged(project) or is_own):
+            return
+        rule = f"neither {dataset} nor {train} is among them; predicting takes no weights of this project"
+    yield Finding(PREDICT_FILE, "sources", ", ".join(sorted(holders)), rule, is_note=True)
+
+
+def _staged(project: Project) -> list[str]:
+    return [file.name for file in project.files() if file.name.endswith(WEIGHTS_FILE)]
+
+
+def _predicts_from_dataset_only(project: Project) -> bool:
+    return "predict" in project.settings and project.holders("predict") == {project.address(DATASET_FILE)}

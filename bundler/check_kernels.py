@@ -1,0 +1,170 @@
+"""The check of what the kernels' metadata files say together, with each other and with the settings."""
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from bundler.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
+from bundler.metadata_keys import is_tpu
+from bundler.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
+
+PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
+SESSION_MINUTES = 12 * 60
+PLAIN_TITLE = "[A-Za-z0-9 ._-]+"  # of other characters Kaggle makes what only its own tables know
+
+
+def slug_of(title: str) -> str:
+    """Return the slug that Kaggle makes of a title, which must be like PLAIN_TITLE."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def owners(project: Project) -> Iterator[Finding]:
+    """Yield ids of another owner than the first file's."""
+    ids = {file: project.value(file, "id") for file in METADATA_FILES if project.value(file, "id")}
+    if not ids:
+        return
+    first = next(iter(ids))
+    for file, reference in ids.items():
+        if _owner(reference) != _owner(ids[first]):
+            yield Finding(
+                file, "id", shown(reference), f"another owner than in {first}; build_kernel.py --owner NAME writes one"
+            )
+
+
+def same_id(project: Project) -> Iterator[Finding]:
+    """Yield an id that both kernels have."""
+    train = project.address(TRAIN_FILE)
+    if train and project.address(PREDICT_FILE) == train:
+        value = shown(project.value(PREDICT_FILE, "id"))
+        yield Finding(PREDICT_FILE, "id", value, f"the id in {TRAIN_FILE} too: one push would replace the other")
+
+
+def title_and_slug(project: Project) -> Iterator[Finding]:
+    """Yield titles of which Kaggle makes another slug than the id's."""
+    for file in KERNEL_FILES.values():
+        title, reference = project.value(file, "title"), project.value(file, "id")
+        if not title or not reference or not re.fullmatch(PLAIN_TITLE, title):
+            continue
+        if slug_of(title) != reference.split("/")[1].lower():
+            yield Finding(file, "title", shown(title), f"Kaggle makes {slug_of(title)} of it, which is not id's slug")
+
+
+def code_file(project: Project) -> Iterator[Finding]:
+    """Yield a code_file that is not the script that is built."""
+    for kernel, file in KERNEL_FILES.items():
+        name, expected = project.value(file, "code_file"), f"{kernel}_kernel.py"
+        if name is not None and posixpath.normpath(name) != expected:
+            yield Finding(file, "code_file", shown(name), f"expected {expected}, which is what is built")
+
+
+def competition(project: Project) -> Iterator[Finding]:
+    """Yield a kernel that does not attach the files of the task that is trained."""
+    task = project.task()
+    if task is None:
+        return
+    key = "competition_sources" if task.competition else "dataset_sources"
+    for file in KERNEL_FILES.values():
+        sources = project.sources(file, key)
+        if sources is not None and address(task.source) not in map(address, sources):
+            rule = f"expected {task.source} among them, where task {task.name} comes from"
+            yield Finding(file, key, shown(sources), rule)
+
+
+def holder_of_weights(project: Project) -> Iterator[Finding]:
+    """Yield that the predict kernel attaches itself, or nothing at all that could hold weights."""
+    own, sources = project.address(PREDICT_FILE), project.sources(PREDICT_FILE, "kernel_sources") or []
+    if own and own in map(address, sources):
+        yield Finding(PREDICT_FILE, "kernel_sources", shown(sources), "its own output holds no weights; leave it out")
+    elif project.holders("predict") == set():
+        rule = f"nothing attached that could hold weights; put in the id in {DATASET_FILE}"
+        yield Finding(PREDICT_FILE, "dataset_sources", "[]", rule)
+
+
+def tpu(project: Project) -> Iterator[Finding]:
+    """Yield a kernel that asks for a TPU. Nothing else is said of its machine, GPU and time then."""
+    for file in KERNEL_FILES.values():
+        if _asks_for_tpu(project, file):
+            key = "enable_tpu" if project.value(file, "enable_tpu") else "machine_shape"
+            rule = (
+                "the package knows GPU and CPU only, and Kaggle starts what is pushed without a TPU's libraries; "
+                "ask for a GPU"
+            )
+            yield Finding(file, key, shown(project.value(file, key)), rule)
+
+
+def machine(project: Project) -> Iterator[Finding]:
+    """Yield a machine with a GPU that is not enabled, or else settings that require one."""
+    for kernel, file in KERNEL_FILES.items():
+        if project.value(file, "enable_gpu") is not False or _asks_for_tpu(project, file):
+            continue
+        shape = project.value(file, "machine_shape") or ""
+        if shape.startswith("Nvidia"):
+            yield Finding(file, "machine_shape", shown(shape), "a GPU, but enable_gpu is false")
+        elif kernel in project.settings and project.settings[kernel]["run"]["require_gpu"]:
+            yield Finding(settings_file(kernel), "require_gpu", "true", f"enable_gpu is false in {file}")
+
+
+def time_budget(project: Project) -> Iterator[Finding]:
+    """Yield a time budget beyond what Kaggle gives a session, or a submission to the task's competition."""
+    task = project.task()
+    for kernel, file, run in project.kernels_with_settings():
+        has_gpu = project.value(KERNEL_FILES[kernel], "enable_gpu")
+        if has_gpu is None or _asks_for_tpu(project, KERNEL_FILES[kernel]):
+            continue
+        device = "GPU" if has_gpu else "CPU"
+        submission = task.submission_minutes(device) if task and kernel == "predict" else SESSION_MINUTES
+        limit, what = (submission, "submission") if submission < SESSION_MINUTES else (SESSION_MINUTES, "session")
+        if run["time_budget_minutes"] > limit:
+            value = f"{run['time_budget_minutes']:g}"
+            yield Finding(file, "time_budget_minutes", value, f"Kaggle ends a {device} {what} after {limit:g} minutes")
+
+
+def placeholder(project: Project) -> Iterator[Finding]:
+    """Yield that what is pushed has no owner yet."""
+    file = PUSHES[project.action]
+    reference = project.value(file, "id", "")
+    if reference.startswith(f"{PLACEHOLDER}/"):
+        yield Finding(file, "id", shown(reference), "no owner yet; build_kernel.py --owner NAME writes it")
+
+
+def no_time_budget(project: Project) -> Iterator[Finding]:
+    """Yield the note that predicting a hidden test has no time budget."""
+    task = project.task()
+    if task is None or not (task.competition and task.has_hidden_test) or "predict" not in project.settings:
+        return
+    if not project.settings["predict"]["run"]["time_budget_minutes"]:
+        device = "GPU" if project.value(PREDICT_FILE, "enable_gpu") else "CPU"
+        limit = min(task.submission_minutes(device), SESSION_MINUTES)
+        rule = f"no budget; a submission that takes longer than {limit:g} minutes is lost"
+        yield Finding(settings_file("predict"), "time_budget_minutes", "0", rule, is_note=True)
+
+
+def resumed_from_another(project: Project) -> Iterator[Finding]:
+    """Yield the note that the train kernel attaches outputs of its owner's kernels, but not its own."""
+    own, sources = project.address(TRAIN_FILE), project.sources(TRAIN_FILE, "kernel_sources") or []
+    others = [source for source in sources if _owner(source) == _owner(own)]
+    if own and others and own not in map(address, sources):
+        rule = f"{project.value(TRAIN_FILE, 'id')} is not among them; a training would go on from what they left"
+        yield Finding(TRAIN_FILE, "kernel_sources", shown(sources), rule, is_note=True)
+
+
+def sources_of_another_kind(project: Project) -> Iterator[Finding]:
+    """Yield the note that a kernel of this project stands among the datasets, or its dataset among the kernels."""
+    kernels = {project.address(file) for file in KERNEL_FILES.values()}
+    dataset = {project.address(DATASET_FILE)}
+    file = PUSHES[project.action]
+    for key, wrong, right in (
+        ("dataset_sources", kernels - dataset, "kernel_sources"),
+        ("kernel_sources", dataset - kernels, "dataset_sources"),
+    ):
+        for source in project.sources(file, key) or []:
+            if address(source) in wrong:
+                yield Finding(file, key, shown(source), f"this project's own; put it into {right}", is_note=True)
+
+
+def _asks_for_tpu(project: Project, file: str) -> bool:
+    return bool(project.value(file, "enable_tpu")) or is_tpu(project.value(file, "machine_shape") or "")
+
+
+def _owner(reference: str) -> str:
+    return reference.split("/", maxsplit=1)[0].lower()
