@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler import bundle
-from bundler.bundle import WHEELS_FOLDER, build_script, literal, read_modules
+from bundler.bundle import WHEELS_FOLDER, build_script, literal
 from bundler.errors import BundlerError
+from bundler.package_files import read_package
 from tests.conftest import HOUSE
 from tests.test_text_files import FORMS
 
@@ -123,7 +124,7 @@ def test_what_a_system_or_an_editor_left_beside_the_modules_is_no_module(tmp_pat
 
 def test_a_hidden_folder_around_the_package_hides_none_of_it(tmp_path: Path) -> None:
     package = make_package(tmp_path / ".work")
-    assert set(read_modules(package)) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
+    assert set(read_package(package)) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
 
 
 def test_nothing_is_written_beside_the_script(tmp_path: Path) -> None:
@@ -139,9 +140,9 @@ def test_a_literal_is_its_text(text: str) -> None:
 def test_modules_stand_whole_and_readable_in_the_script() -> None:
     package = HOUSE / "src" / "multihead"
     script = build_script(package, HOUSE / "kernel" / "train" / "settings.toml", "train").decode()
-    for path, source in read_modules(package).items():
-        assert source in script, path
-        assert hashlib.sha256(source.encode()).hexdigest() in script
+    for path, source in read_package(package).items():
+        assert source.decode() in script, path
+        assert hashlib.sha256(source).hexdigest() in script
     assert (HOUSE / "kernel" / "train" / "settings.toml").read_text() in script
 
 
