@@ -21,6 +21,7 @@ from bundler.trees import (
     assigned_attributes,
     bound_names,
     dynamic_imports,
+    fills_others,
     is_open,
     listed_names,
     running,
@@ -149,7 +150,7 @@ class Modules:
         self._names: dict[str, set[str] | None] = {}
         nodes = [list(running(tree, kaggle.python)) for tree in trees.values()]
         self._assigned = set().union(*map(assigned_attributes, nodes))
-        self._adds_modules = any(map(adds_modules, nodes))
+        self._adds_modules, self._fills_others = any(map(adds_modules, nodes)), any(map(fills_others, nodes))
 
     def problems(self, path: str) -> Iterator[str]:
         """Yield, with file and line, what a module of the package imports and Kaggle would not find."""
@@ -165,7 +166,9 @@ class Modules:
 
     def _problem(self, module: str, name: str) -> str | None:
         """Return what is wrong with an import of a module, and of a name in it, or None."""
-        top = module.partition(".")[0]
+        top, package = module.partition(".")[0], module.removesuffix(".__init__")
+        if self.paths.get(package, "").endswith("/__init__.py"):
+            module = package
         if top not in self._tops:
             return self._elsewhere(top, module, name)
         if module not in self.paths:
@@ -181,7 +184,7 @@ class Modules:
     def _elsewhere(self, top: str, module: str, name: str) -> str | None:
         """Return what is wrong with an import from the image, of which only the top is known, or from the library."""
         library = self._kaggle.library
-        if top in self._kaggle.image:
+        if top in self._kaggle.image or top == "__main__":
             return None
         if top not in library:
             source = self._kaggle.source
@@ -215,10 +218,12 @@ class Modules:
         if not path:
             return names
         tree = self._tree(path)
-        if tree is None or is_open(tree):
+        if tree is None or is_open(tree) or self._fills_others:
             return None
         nodes = list(running(tree, self._kaggle.python))
         names |= bound_names(tree, self._kaggle.python)
+        if "__getattr__" in names:
+            return None
         for level, source in starred(nodes):
             origin = _absolute(_package_of(module, path), level, source)
             if origin not in importers:

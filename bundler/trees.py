@@ -12,7 +12,6 @@ KNOWABLE = (
     ast.expr_context, ast.boolop, ast.unaryop, ast.cmpop, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Name,
     ast.Attribute, ast.Subscript, ast.Slice, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Call, ast.keyword,
 )  # fmt: skip
-IMPORTERS = ("importlib", "builtins")
 
 
 class _Version(NamedTuple):
@@ -45,15 +44,28 @@ def bound_names(tree: ast.Module, python: tuple[int, int]) -> set[str]:
 
 def is_open(tree: ast.Module) -> bool:
     """Tell whether a module may get names that its text does not show."""
-    if "__getattr__" in (getattr(statement, "name", "") for statement in tree.body):
-        return True
     for node in ast.walk(tree):
-        if _is_call_of(node, "exec", "globals") or (_is_call_of(node, "vars", "locals") and not _arguments(node)):
-            return True
-        # sys.modules[__name__]
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name) and node.slice.id == "__name__":
-            return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in ("exec", "globals") or (node.func.id in ("vars", "locals") and not node.args):
+                return True
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name) and node.slice.id == "__name__":
+            return True  # sys.modules[__name__]
+        elif isinstance(node, ast.Name | ast.Attribute) and _last_name(node) in ("global_enum", "_convert_"):
+            return True  # of an enumeration, its members become names
     return False
+
+
+def fills_others(nodes: Iterable[ast.AST]) -> bool:
+    """Tell whether a module may give names to any other: by a frame, or by setattr to one of sys.modules."""
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr == "f_globals")
+        or (
+            isinstance(node, ast.Call)
+            and _last_name(node.func) == "setattr"
+            and isinstance(node.args[0], ast.Subscript)
+        )
+        for node in nodes
+    )
 
 
 def listed_names(tree: ast.Module) -> set[str] | None:
@@ -96,22 +108,30 @@ def assigned_attributes(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the names that a module assigns to whatever it imported: names that another module gets from outside."""
     nodes = list(nodes)
     imported = {name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for name in _bound_by(node)}
-    stored = (node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
-    return {node.attr for node in stored if _root(node) in imported}
+    stored = [(n.value, n.attr) for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    for node in nodes:
+        if isinstance(node, ast.Call) and _last_name(node.func) == "setattr" and len(node.args) == 3:
+            stored.append((node.args[0], str(getattr(node.args[1], "value", ""))))
+    return {name for value, name in stored if _first_name(value) in imported}
 
 
 def dynamic_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, int, str, str]]:
     """Yield (line, level, module, "") of each importlib.import_module and __import__ of a literal name."""
+    nodes = list(nodes)
+    callers = {name for node in nodes for name in _callers(node)}
     for node in nodes:
-        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
             continue
-        name, rest = node.args[0].value, [*node.args[1:], *(keyword.value for keyword in node.keywords)]
+        function, rest = ast.unparse(node.func), [*node.args[1:], *(keyword.value for keyword in node.keywords)]
+        name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
         if not isinstance(name, str) or not name:
             continue
-        is_plain = _is_call_of(node, "__import__") and len(rest) < 4 and all(k.arg != "level" for k in node.keywords)
-        if is_plain or (_is_call_of(node, "import_module") and not name.startswith(".")):
+        if function in ("__import__", "builtins.__import__"):
+            if len(rest) < 4 and all(keyword.arg != "level" for keyword in node.keywords):
+                yield node.lineno, 0, name, ""
+        elif function in callers and not name.startswith("."):
             yield node.lineno, 0, name, ""
-        elif _is_call_of(node, "import_module") and rest:
+        elif function in callers and rest:
             level, origin = len(name) - len(name.lstrip(".")), rest[0]
             if isinstance(origin, ast.Name) and origin.id == "__package__":
                 yield node.lineno, level, name.lstrip("."), ""
@@ -119,26 +139,25 @@ def dynamic_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, int, str, s
                 yield node.lineno, 0, str(origin.value) + name, ""
 
 
-def _arguments(node: ast.AST) -> list[ast.expr]:
-    return node.args if isinstance(node, ast.Call) else []
+def _callers(node: ast.AST) -> list[str]:
+    """Return what importlib.import_module is called by after an import."""
+    if isinstance(node, ast.Import):
+        return [f"{a.asname or a.name}.import_module" for a in node.names if a.name == "importlib"]
+    if isinstance(node, ast.ImportFrom) and node.module == "importlib":
+        return [alias.asname or alias.name for alias in node.names if alias.name == "import_module"]
+    return []
 
 
-def _is_call_of(node: ast.AST, *names: str) -> bool:
-    """Tell whether a node calls a function of one of these names, by itself or as importlib's or builtins'."""
-    if not isinstance(node, ast.Call):
-        return False
-    function = node.func
-    if isinstance(function, ast.Attribute):
-        return function.attr in names and isinstance(function.value, ast.Name) and function.value.id in IMPORTERS
-    return isinstance(function, ast.Name) and function.id in names
+def _first_name(node: ast.AST) -> str:
+    """Return the name that a chain of attributes begins with, or nothing."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
-def _root(node: ast.Attribute) -> str:
-    """Return the name that an attribute's chain begins with, or nothing."""
-    value = node.value
-    while isinstance(value, ast.Attribute):
-        value = value.value
-    return value.id if isinstance(value, ast.Name) else ""
+def _last_name(node: ast.AST) -> str:
+    """Return the last of the names in a chain of attributes, or nothing."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def _children(node: ast.AST, python: tuple[int, int]) -> list[ast.AST]:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the tables have a program a line
 """Small packages, each run as it stands and as a script: what they print, and how they end, is the same.
 
 Then packages that Kaggle's Python could not run, each with the line that its build is refused with.
@@ -94,6 +95,21 @@ IMPORTS: dict[str, Files] = {
     "an import of a package's own attribute": {"app.py": app("from multihead.sub import alias\nimport multihead.sub as s", "alias.N, s.alias.N"), "sub/__init__.py": "from .. import leaf as alias\n", "leaf.py": LEAF},
     "a submodule taken as a name": {"app.py": app("from xml import dom\nfrom concurrent import futures\nfrom importlib import metadata, resources\nfrom os import path, _exit", "dom.__name__, futures.__name__, path.sep")},
     "what the library finds by __getattr__": {"app.py": app("from concurrent.futures import ThreadPoolExecutor\nfrom ast import Constant", "ThreadPoolExecutor.__name__")},
+    "bound in every corner": {"app.py": app("from .m import G, w, v, B, saved, q", "G, w, v.__name__, B.__name__, str(saved), q"), "m.py": "class A:\n    global G\n    G = 4\n\n\ndef f(a=(w := 3)): pass\n@(v := staticmethod)\ndef g(): pass\nclass C((B := dict)): pass\ntry:\n    1 / 0\nexcept ZeroDivisionError as e:\n    saved = e\nq = [z := 1]\n"},
+    "__all__ of others": {"app.py": app("from .m import *\nfrom .a import *", "N, A, B"), "m.py": "from . import leaf\nfrom .leaf import *\n__all__ = leaf.__all__ + []\n", "leaf.py": LEAF + "__all__ = ['N']\n", "a.py": "__all__: list[str] = ['A']\n__all__.append('B')\nA = B = 1\n"},
+    "imports in blocks": {"app.py": app("import contextlib; from .leaf import \\\n    f\nwith contextlib.suppress(ImportError):\n    from .leaf import (N, _P as P,)\nmatch N:\n    case 7:\n        from . import leaf as l", "N, P, l.N, f()"), "leaf.py": LEAF},
+    "modules named as the package and a package": {"app.py": app("from .multihead import N\nimport multihead.multihead as m\nfrom .logging import N as o\nimport logging", "m.N, N, o, logging.INFO"), "multihead.py": LEAF, "logging/__init__.py": LEAF},
+    "a module that is replaced": {"app.py": app("from .m import attr", "attr"), "m.py": "import sys\n\n\nclass M:\n    attr = 3\n\n\nsys.modules[__name__] = M()\n"},
+    "literals from a sub-package": {"app.py": app("from .sub import a\nimport importlib as il", "a.m.N, a.n.N, a.o.N", "il.import_module('xml.dom').__name__"), "leaf.py": LEAF, "sub/__init__.py": "", "sub/a.py": "from importlib import import_module as load\nm = load('..leaf', __package__)\nn = load('.leaf', 'multihead')\no = load('..leaf', 'multihead.sub')\n"},
+    "functions that only sound like imports": {"app.py": app("class T:\n    def import_module(self, x): return x\n\n\ndef import_module(x): return x", "T().import_module('nothing'), import_module('nothing')")},
+    "a lazy package": {"app.py": app("from . import lazy\nfrom .lazy import leaf", "lazy.leaf.N, leaf.N"), "lazy/__init__.py": "import importlib\n\n\ndef __getattr__(name):\n    return importlib.import_module('.' + name, __name__)\n", "lazy/leaf.py": LEAF},
+    "a __getattr__ from elsewhere": {"app.py": app("from .lazy import thing", "thing"), "lazy.py": "from .make import __getattr__\n", "make.py": "def __getattr__(name):\n    if name.startswith('__'):\n        raise AttributeError(name)\n    return 5\n"},
+    "names given by another module": {"app.py": app("from .m import a, b, c\nfrom . import m\nsetattr(m, 'd', 4)\nfrom .m import d", "a, b, c, d"), "m.py": "from .h import fill, fill_caller\nfill(__name__)\nfill_caller()\nc = 3\n", "h.py": "import sys\n\n\ndef fill(name):\n    setattr(sys.modules[name], 'a', 1)\n\n\ndef fill_caller():\n    sys._getframe(1).f_globals['b'] = 2\n"},
+    "the members of an enumeration": {"app.py": app("from .m import RED", "RED.value"), "m.py": "import enum\n\n\n@enum.global_enum\nclass C(enum.Enum):\n    RED = 1\n"},
+    "a name set by setattr": {"app.py": does("from . import m\nsetattr(m, 'q', 3)", "from .m import q\nprint(q)"), "m.py": ""},
+    "an init by its name": {"app.py": app("from .__init__ import V\nimport multihead.__init__ as i\nfrom .__main__ import M\nfrom __main__ import __name__ as n", "V, i.V, M, n"), "__init__.py": "V = 1\n", "__main__.py": "M = 2\n"},
+    "a conditional expression": {"app.py": app("import sys\nx = __import__('winreg') if sys.platform == 'win32' else 2\nif 'win' == sys.platform[:3]:\n    import msvcrt", "x")},
+    "what the library has in unlikely places": {"app.py": app("from email.mime.text import MIMEText\nfrom logging import handlers\nfrom multiprocessing import Pool, shared_memory\nfrom unittest import mock\nfrom signal import SIGTERM\nfrom ssl import PROTOCOL_TLS\nfrom re import NOFLAG\nfrom errno import ENOENT\nfrom os import environb, sched_getaffinity\nfrom curses.ascii import ESC\nfrom select import epoll", "int(SIGTERM), ENOENT, ESC")},
 }  # fmt: skip
 
 HERE = "from pathlib import Path\n"
