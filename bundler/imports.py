@@ -37,7 +37,7 @@ class Kaggle(NamedTuple):
     """What a script finds on Kaggle besides itself.
 
     python: the version. image: top-level names of what is installed. library: the standard library's modules, each
-    with its public names, or none where any may be in it. source: the file that lists the image.
+    with its public names, or * where any may be in it. source: the file that lists the image.
     """
 
     python: tuple[int, int]
@@ -190,7 +190,7 @@ class Modules:
             source = self._kaggle.source
             return f"{module} is not in Kaggle's image as {source} lists it, nor in a bundled wheel"
         nearest = next(parent for parent in [module, *_parents(module)] if parent in library)
-        if not library[nearest] or f"{module}.{name}" in library:
+        if "*" in library[nearest] or f"{module}.{name}" in library:
             return None
         python = ".".join(map(str, self._kaggle.python))
         if nearest != module:
@@ -236,7 +236,8 @@ class Modules:
     def _exported(self, module: str, importers: frozenset[str]) -> set[str] | None:
         """Return the names that a star takes from a module, or None where it may take any."""
         if module not in self.paths:
-            return set(self._kaggle.library.get(module, ())) or None
+            known = self._kaggle.library.get(module, {"*"})
+            return None if "*" in known else set(known)
         names, listed = self.names(module, importers), self._listed(module)
         return listed if listed is not None else names
 

@@ -17,7 +17,7 @@ from bundler.text_files import text_of
 
 LIBRARY_FILE = Path(__file__).resolve().parent / "kaggle_library.txt"
 # Importing them prints, opens a browser or a window, or takes long; any name may be in them
-UNREAD = ("antigravity", "idlelib", "test", "this", "turtledemo")
+UNREAD = ("antigravity", "idlelib", "this", "turtledemo")
 # What libraries of the system decide; Kaggle's has them, the machine that writes the list may not
 OPTIONAL = ("_dbm", "_gdbm", "dbm.gnu", "dbm.ndbm")
 # Modules that others put into sys.modules
@@ -25,15 +25,15 @@ ALIASES = ("os.path", "typing.io", "typing.re")
 
 
 def read_library(path: Path = LIBRARY_FILE) -> dict[str, frozenset[str]]:
-    """Return {module: its public names}, the names empty where any may be in it."""
+    """Return {module: its public names, but for modules in it}; a * among them says that any may be in it."""
     lines = (line.partition(":") for line in text_of(path).splitlines() if not line.startswith("#"))
     return {module: frozenset(names.split()) for module, _, names in lines}
 
 
 def installed_library() -> dict[str, list[str]]:
-    """Return {module: its names} of the Python that runs this, empty where they are private or any may be in it."""
-    found: dict[str, list[str]] = {name: [] for name in (*UNREAD, *OPTIONAL)}
-    waiting = [name for name in sys.stdlib_module_names if name not in found]
+    """Return {module: its names} of the Python that runs this, * where they are private or any may be in it."""
+    found: dict[str, list[str]] = {name: ["*"] for name in (*UNREAD, *OPTIONAL)}
+    waiting = sorted(sys.stdlib_module_names - found.keys())
     while waiting:
         name = waiting.pop()
         try:
@@ -42,7 +42,7 @@ def installed_library() -> dict[str, list[str]]:
                 module = importlib.import_module(name)
         except ImportError:  # another system's
             continue
-        found[name] = [] if _is_private(name) or hasattr(module, "__getattr__") else dir(module)
+        found[name] = ["*"] if _is_private(name) or hasattr(module, "__getattr__") else dir(module)
         inner = (f"{name}.{child.name}" for child in pkgutil.iter_modules(getattr(module, "__path__", ())))
         waiting += (child for child in inner if child not in found and not child.endswith(".__main__"))
     return found | {name: dir(sys.modules[name]) for name in ALIASES if name in sys.modules}
@@ -55,8 +55,12 @@ def _is_private(module: str) -> bool:
 
 def _text(library: Mapping[str, list[str]]) -> str:
     version = ".".join(map(str, sys.version_info[:3]))
-    head = f"# Python {version} on Linux: module: its public names; none where any may be in it. See library.py.\n"
-    public = {module: sorted(n for n in names if not n.startswith("_")) for module, names in library.items()}
+    head = f"# Python {version} on Linux: module: its public names, or * where any may be in it. See library.py.\n"
+    # whether a package has its modules as names hangs on what else was imported
+    public = {
+        module: sorted(n for n in names if not n.startswith("_") and f"{module}.{n}" not in library)
+        for module, names in library.items()
+    }
     return head + "".join(f"{' '.join([f'{module}:', *public[module]])}\n" for module in sorted(public))
 
 

@@ -294,6 +294,7 @@ REFUSED: dict[str, tuple[str | bytes, str, Files]] = {
     "the library's attribute as a module": ("import os.environ\n", f", line 1: os.environ {NOT_IN_LIBRARY}", {}),
     "the library's other name": ("from json import lods\n", f", line 1: json has no lods {IN_LIBRARY}", {}),
     "the library's module deeper": ("from xml.etree.nothing import x\n", f", line 1: xml.etree.nothing {NOT_IN_LIBRARY}", {}),
+    "a package's name that is no module": ("from xml import nothing\n", f", line 1: xml has no nothing {IN_LIBRARY}", {}),
     "another system's module": ("import winreg\n", f", line 1: winreg {LACKS}", {}),
     "another system's module, in a try": ("try:\n    import msvcrt\nexcept ImportError:\n    pass\n", f", line 2: msvcrt {LACKS}", {}),
     "what 3.12 dropped": ("import imp\n", f", line 1: imp {LACKS}", {}),
