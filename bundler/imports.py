@@ -122,6 +122,10 @@ def _parents(module: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
 
 
+def _children(module: str, modules: Iterable[str]) -> set[str]:
+    return {child.rpartition(".")[2] for child in modules if child.rpartition(".")[0] == module}
+
+
 def _is_package(path: str) -> bool:
     return not path or path.endswith("/__init__.py")
 
@@ -212,7 +216,7 @@ class Modules:
 
     def _found(self, module: str, importers: frozenset[str]) -> set[str] | None:
         path = self.paths[module]
-        names = {child.rpartition(".")[2] for child in self.paths if child.rpartition(".")[0] == module}
+        names = _children(module, self.paths)
         own = OF_A_MODULE | ({"path"} if _is_package(path) else set()) | ({"file", "cached"} if path else set())
         names |= {f"__{name}__" for name in own} | self._assigned
         if not path:
@@ -237,7 +241,7 @@ class Modules:
         """Return the names that a star takes from a module, or None where it may take any."""
         if module not in self.paths:
             known = self._kaggle.library.get(module, {"*"})
-            return None if "*" in known else set(known)
+            return None if "*" in known else known | _children(module, self._kaggle.library)
         names, listed = self.names(module, importers), self._listed(module)
         return listed if listed is not None else names
 
