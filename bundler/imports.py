@@ -241,7 +241,7 @@ class Modules:
         """Return the names that a star takes from a module, or None where it may take any."""
         if module not in self.paths:
             known = self._kaggle.library.get(module, {"*"})
-            return None if "*" in known else known | _children(module, self._kaggle.library)
+            return None if "*" in known else _children(module, self._kaggle.library).union(known)
         names, listed = self.names(module, importers), self._listed(module)
         return listed if listed is not None else names
 

@@ -120,9 +120,9 @@ def dynamic_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, int, str, s
     nodes = list(nodes)
     callers = {name for node in nodes for name in _callers(node)}
     for node in nodes:
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
+        if not isinstance(node, ast.Call):
             continue
-        function, rest = ast.unparse(node.func), [*node.args[1:], *(keyword.value for keyword in node.keywords)]
+        function, rest = _dotted(node.func), [*node.args[1:], *(keyword.value for keyword in node.keywords)]
         name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
         if not isinstance(name, str) or not name:
             continue
@@ -146,6 +146,13 @@ def _callers(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom) and node.module == "importlib":
         return [alias.asname or alias.name for alias in node.names if alias.name == "import_module"]
     return []
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return a name, or a name and its attribute, as they stand there; nothing for whatever else is called."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _first_name(node: ast.AST) -> str:

@@ -140,6 +140,7 @@ SOURCES: dict[str, Files] = {
     "no line end at the end": {"app.py": app("from .m import A", "A"), "m.py": "A = 1  # \\"},
     "a long line": {"app.py": app("from .m import A", "len(A)"), "m.py": f"A = '{'x' * 200_000}'\n"},
     "a deep expression that Python takes": {"app.py": app("from .m import A", "A"), "m.py": f"A = {' + '.join(['1'] * 1400)}\n"},
+    "a long chain of calls": {"app.py": app("from .m import A", "A"), "m.py": f"A = 'x'{'.strip()' * 400}\n"},
     "an escape that warns": {"app.py": app("import warnings\nwarnings.simplefilter('ignore')\nfrom .m import A", "A"), "m.py": "A = '\\d'\n"},
     "a shebang": {"app.py": "#!/usr/bin/env python3\n" + app("")},
 }  # fmt: skip
