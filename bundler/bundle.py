@@ -1,30 +1,28 @@
-"""Modules to one script.
+"""A package to one script.
 
-The script is plain text: a header, the settings as they stand in settings.toml, every module whole and
-unchanged, the wheels that Kaggle's image lacks, and a start that unpacks them and calls
+The script is plain text: a header, the settings as they stand in settings.toml, every module and every other file of
+the package whole and unchanged, the wheels that Kaggle's image lacks, and a start that unpacks them and calls
 multihead.app.main. The same sources give the same bytes on any machine and any day.
 """
 
 import ast
 import base64
+import codecs
 import hashlib
 import io
 import re
-import sys
 import zipfile
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
-from bundler.data_files import matching
 from bundler.errors import BundlerError
+from bundler.imports import PACKAGE, check_imports, read_kaggle
+from bundler.package_files import read_package
 from bundler.tasks import TASK_FILE
-from bundler.text_files import read_toml, text_of
+from bundler.text_files import text_of
 
-PACKAGE = "multihead"
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle's server refuses more, and the client hides why
 BASE64_COLUMNS = 100
-GONE_IN_PYTHON_3_12 = {"asynchat", "asyncore", "distutils", "imp", "smtpd"}  # Kaggle's Python; ours may be 3.11
 
 HOUSE = Path(__file__).resolve().parent
 IMAGE_FILE = HOUSE / "kaggle_image.toml"
@@ -35,31 +33,24 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
     """Return the script that runs `command` of the package with these settings.
 
     package: the folder multihead/. settings: the file; a task.toml beside it comes along. wheels: a folder of wheels
-    with their SHA256SUMS and licences. Raises BundlerError for an import that Kaggle could not resolve, a wheel that is
-    not the one listed, or a script that Kaggle would refuse for its size.
+    with their SHA256SUMS and licences. Raises BundlerError for a module that cannot run on Kaggle, a wheel that is not
+    the one listed, or a script that Kaggle would refuse for its size.
     """
-    modules = read_modules(package)
+    files = read_package(package)
     wheel_bytes = read_wheels(wheels)
-    check_imports(modules, provided_imports(wheel_bytes))
-    body = "".join(
-        [
-            _settings_part(settings),
-            _modules_part(modules),
-            _wheels_part(wheel_bytes),
-            _START.replace("@COMMAND@", repr(command)).replace("@PACKAGE@", PACKAGE),
-        ]
-    )
-    script = (_header(command, modules, wheel_bytes, wheels) + body).encode("utf-8")
-    _check_size(script, modules, wheel_bytes)
+    inside = {name: data for wheel in wheel_bytes.values() for name, data in _files_in(wheel).items()}
+    check_imports(files, inside, read_kaggle(IMAGE_FILE))
+    files = {path: data.removeprefix(codecs.BOM_UTF8) if path.endswith(".py") else data for path, data in files.items()}
+    parts = {
+        "the header": _header(command, files, wheel_bytes, wheels),
+        **_settings_parts(settings),
+        **_file_parts(files),
+        **_wheel_parts(wheel_bytes),
+        "the start": _START.replace("@COMMAND@", repr(command)).replace("@PACKAGE@", PACKAGE),
+    }
+    script = "".join(parts.values()).encode("utf-8")
+    _check_size(script, parts)
     return script
-
-
-def read_modules(package: Path) -> dict[str, str]:
-    """Return {path below the package's parent, with /: source}, sorted by path."""
-    files = sorted(matching(package, "**/*.py"), key=lambda f: f.relative_to(package).as_posix())
-    if not files:
-        raise BundlerError(f"{package}: no modules there")
-    return {f.relative_to(package.parent).as_posix(): _source(f) for f in files}
 
 
 def read_wheels(folder: Path) -> dict[str, bytes]:
@@ -75,38 +66,6 @@ def read_wheels(folder: Path) -> dict[str, bytes]:
         if found != expected:
             raise BundlerError(f"{folder / name}: SHA-256 is {found}, SHA256SUMS says {expected}")
     return dict(sorted(wheels.items()))
-
-
-def provided_imports(wheels: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the top-level names that a script can import on Kaggle: standard library, image and wheels."""
-    image = read_toml(IMAGE_FILE)["imports"]
-    library = sys.stdlib_module_names - GONE_IN_PYTHON_3_12
-    return frozenset(image) | library | {name for w in wheels.values() for name in _names_in(w)}
-
-
-def check_imports(modules: Mapping[str, str], provided: frozenset[str]) -> None:
-    """Raise BundlerError, with file and line, for each import that neither Kaggle nor the script provides."""
-    ours = {_module_name(path): path for path in modules}
-    problems = []
-    for path, source in modules.items():
-        for line, module, name in _imports(path, source):
-            top = module.partition(".")[0]
-            if top == PACKAGE:
-                if module not in ours:
-                    problems.append(f"{path}, line {line}: {module} is not in the package")
-                elif (
-                    name
-                    and f"{module}.{name}" not in ours
-                    and name not in _bound_names(ours[module], modules[ours[module]])
-                ):
-                    problems.append(f"{path}, line {line}: {module} has no {name}")
-            elif top not in provided:
-                problems.append(
-                    f"{path}, line {line}: {module} is not in Kaggle's image as {IMAGE_FILE.name} lists it, "
-                    "nor in a bundled wheel"
-                )
-    if problems:
-        raise BundlerError("; ".join(problems))
 
 
 def literal(text: str) -> str:
@@ -125,64 +84,15 @@ def _evaluates_to(source: str, text: str) -> bool:
         return False
 
 
-def _source(path: Path) -> str:
-    """Return a module's source, its line ends as they are; without a byte order mark, which Python passes over too."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BundlerError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BundlerError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-
-
-def _module_name(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-@cache
-def _parsed(path: str, source: str) -> ast.Module:
-    try:
-        return ast.parse(source)
-    except SyntaxError as error:
-        raise BundlerError(f"{path}, line {error.lineno}: {error.msg}") from error
-
-
-@cache
-def _bound_names(path: str, source: str) -> set[str]:
-    """Return every name that a module binds anywhere, and "*"."""
-    bound = {"*"}
-    for node in ast.walk(_parsed(path, source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            bound.add(node.id)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-    return bound
-
-
-def _imports(path: str, source: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (line, absolute name of the module, name taken from it or nothing) for each import, wherever it stands."""
-    tree = _parsed(path, source)
-    package = _module_name(path).split(".")
-    if not path.endswith("/__init__.py"):
-        package.pop()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name, "") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = [*base, *(node.module or "").split(".")] if node.module else base
-            yield from ((node.lineno, ".".join(module), alias.name) for alias in node.names)
-
-
-def _names_in(wheel: bytes) -> set[str]:
+def _files_in(wheel: bytes) -> dict[str, bytes]:
+    """Return {path: content} of what a wheel has to import."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-        tops = {name.partition("/")[0] for name in archive.namelist()}
-    return {top.removesuffix(".py") for top in tops if not top.endswith((".dist-info", ".data"))}
+        names = (name for name in archive.namelist() if not name.endswith("/"))
+        about = (".dist-info", ".data")
+        return {name: archive.read(name) for name in names if not name.partition("/")[0].endswith(about)}
 
 
-def _header(command: str, modules: Mapping[str, str], wheels: Mapping[str, bytes], folder: Path) -> str:
+def _header(command: str, files: dict[str, bytes], wheels: dict[str, bytes], folder: Path) -> str:
     lines = [
         f"{PACKAGE} {command}: one self-contained script for a Kaggle kernel without internet.",
         "",
@@ -190,8 +100,7 @@ def _header(command: str, modules: Mapping[str, str], wheels: Mapping[str, bytes
         "code, change it there and run `python build_kernel.py`. Only SETTINGS and TASK are meant to be edited here.",
         "",
         "SHA-256 of what is inside:",
-        *(f"  {hashlib.sha256(source.encode()).hexdigest()}  {path}" for path, source in modules.items()),
-        *(f"  {hashlib.sha256(data).hexdigest()}  {name}" for name, data in wheels.items()),
+        *(f"  {hashlib.sha256(data).hexdigest()}  {_on_one_line(name)}" for name, data in (files | wheels).items()),
         "",
         "Licences of the wheels:",
         *(f"  {name}: {_licence(folder, name)}" for name in wheels),
@@ -209,54 +118,76 @@ def _licence(folder: Path, wheel: str) -> str:
     return f"{copyright_line[0].strip()} {name[0]}; full text in the wheel"
 
 
-def _settings_part(settings: Path) -> str:
-    """Return the settings' text, and that of the task beside them, where there is one."""
+def _on_one_line(name: str) -> str:
+    return name if name.isprintable() else repr(name)
+
+
+def _settings_parts(settings: Path) -> dict[str, str]:
+    """Return {name: part} of the settings, and of the task beside them, where there is one."""
     task = settings.with_name(TASK_FILE)
-    own = f"\nTASK = {literal(text_of(task))}\n" if task.is_file() else "\nTASK = None\n"
-    return f"\nSETTINGS = {literal(text_of(settings))}\n{own}"
+    own = literal(text_of(task)) if task.is_file() else "None"
+    return {settings.name: f"\nSETTINGS = {literal(text_of(settings))}\n", task.name: f"\nTASK = {own}\n"}
 
 
-def _modules_part(modules: Mapping[str, str]) -> str:
-    return "\nMODULES = {}\n" + "".join(
-        f"\nMODULES[{path!r}] = {literal(source)}\n" for path, source in modules.items()
-    )
+def _file_parts(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return {path: part} of the package's files: modules, then text as it stands, then bytes."""
+    texts = {path: text for path, data in files.items() if (text := _as_text(data)) is not None}
+    modules = [path for path in texts if path.endswith(".py")]
+    parts = {"": "\nMODULES = {}\n"}
+    parts |= {path: f"\nMODULES[{path!r}] = {literal(texts[path])}\n" for path in modules}
+    parts |= {"texts": "\nTEXTS = {}  # what else lies in the package\n"}
+    parts |= {path: f"\nTEXTS[{path!r}] = {literal(text)}\n" for path, text in texts.items() if path not in modules}
+    parts |= {"bytes": "\nBYTES = {}  # base64\n"}
+    return parts | {path: f"\nBYTES[{path!r}] = {_base64(data)}\n" for path, data in files.items() if path not in texts}
 
 
-def _wheels_part(wheels: Mapping[str, bytes]) -> str:
-    parts = ["\nWHEELS = {}  # base64\n"]
-    for name, data in wheels.items():
-        text = base64.b64encode(data).decode("ascii")
-        lines = [text[i : i + BASE64_COLUMNS] for i in range(0, len(text), BASE64_COLUMNS)]
-        parts.append(f'\nWHEELS[{name!r}] = """\n' + "\n".join(lines) + '\n"""\n')
-    return "".join(parts)
+def _wheel_parts(wheels: Mapping[str, bytes]) -> dict[str, str]:
+    parts = {"wheels": "\nWHEELS = {}  # base64\n"}
+    return parts | {name: f"\nWHEELS[{name!r}] = {_base64(data)}\n" for name, data in wheels.items()}
 
 
-def _check_size(script: bytes, modules: Mapping[str, str], wheels: Mapping[str, bytes]) -> None:
+def _as_text(data: bytes) -> str | None:
+    """Return what bytes say in UTF-8, or None where they are no text."""
+    try:
+        return None if b"\0" in data else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _base64(data: bytes) -> str:
+    text = base64.b64encode(data).decode("ascii")
+    lines = [text[i : i + BASE64_COLUMNS] for i in range(0, len(text), BASE64_COLUMNS)]
+    return '"""\n' + "\n".join(lines) + '\n"""'
+
+
+def _check_size(script: bytes, parts: Mapping[str, str]) -> None:
     if len(script) < MAX_SCRIPT_BYTES:
         return
-    sizes = {path: len(source.encode()) for path, source in modules.items()}
-    sizes |= {name: len(data) * 4 // 3 for name, data in wheels.items()}
-    largest = sorted(sizes.items(), key=lambda item: -item[1])[:5]
-    told = ", ".join(f"{name} {size:,}" for name, size in largest)
+    sizes = {name: len(part.encode()) for name, part in parts.items()}
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
     raise BundlerError(
-        f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; largest: {told}"
+        f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; "
+        f"largest: {', '.join(f'{_on_one_line(name)} {sizes[name]:,}' for name in largest)}"
     )
 
 
 _START = '''
 
 def start():
-    """Unpack modules and wheels outside the working folder, and run the command."""
+    """Unpack all that is above outside the working folder, and run the command."""
     import atexit
     import base64
+    import os
     import pathlib
     import shutil
     import sys
     import tempfile
 
-    root = pathlib.Path(tempfile.mkdtemp(prefix="@PACKAGE@-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)  # after a traceback has read its lines
-    files = {"src/" + path: source.encode() for path, source in MODULES.items()}
+    root, owner = pathlib.Path(tempfile.mkdtemp(prefix="@PACKAGE@-")), os.getpid()
+    # after a traceback has read its lines; a forked child ends before
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(root, ignore_errors=True))
+    files = {"src/" + path: text.encode() for path, text in [*MODULES.items(), *TEXTS.items()]}
+    files |= {"src/" + path: base64.b64decode(text) for path, text in BYTES.items()}
     files |= {"wheels/" + name: base64.b64decode(text) for name, text in WHEELS.items()}
     files["settings.toml"] = SETTINGS.encode()
     if TASK:

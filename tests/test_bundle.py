@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler import bundle
-from bundler.bundle import WHEELS_FOLDER, build_script, literal, read_modules
+from bundler.bundle import WHEELS_FOLDER, build_script, literal
 from bundler.errors import BundlerError
+from bundler.imports import read_kaggle
+from bundler.library import LIBRARY_FILE, read_library
+from bundler.package_files import left_out, read_package
 from tests.conftest import HOUSE
 from tests.test_text_files import FORMS
 
@@ -123,7 +126,7 @@ def test_what_a_system_or_an_editor_left_beside_the_modules_is_no_module(tmp_pat
 
 def test_a_hidden_folder_around_the_package_hides_none_of_it(tmp_path: Path) -> None:
     package = make_package(tmp_path / ".work")
-    assert set(read_modules(package)) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
+    assert set(read_package(package)) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
 
 
 def test_nothing_is_written_beside_the_script(tmp_path: Path) -> None:
@@ -139,9 +142,9 @@ def test_a_literal_is_its_text(text: str) -> None:
 def test_modules_stand_whole_and_readable_in_the_script() -> None:
     package = HOUSE / "src" / "multihead"
     script = build_script(package, HOUSE / "kernel" / "train" / "settings.toml", "train").decode()
-    for path, source in read_modules(package).items():
-        assert source in script, path
-        assert hashlib.sha256(source.encode()).hexdigest() in script
+    for path, source in read_package(package).items():
+        assert source.decode() in script, path
+        assert hashlib.sha256(source).hexdigest() in script
     assert (HOUSE / "kernel" / "train" / "settings.toml").read_text() in script
 
 
@@ -345,3 +348,136 @@ def test_the_wheels_are_pure_python_with_their_licences() -> None:
     assert "efficientnet-1.1.1-py3-none-any.whl: Copyright 2019 The TensorFlow Authors, Pavel Yakubovskiy" in header
     assert "Keras_Applications-1.0.8-py3-none-any.whl: Copyright (c) 2016 - 2018" in header
     assert header.count("Apache License") == header.count("MIT License") == 1
+
+
+LITTER = (
+    ".#app.py", "._app.py", ".hidden/data.txt", "#app.py#", "app.py~", "app.py.orig", "app.py.rej", "text.py.bak",
+    "x.swp", "Thumbs.db", "__pycache__/app.cpython-312.pyc", "old.pyc",
+)  # fmt: skip
+
+
+def test_what_does_not_travel_is_named_but_for_caches(tmp_path: Path) -> None:
+    package, settings = make_package(tmp_path), tmp_path / "settings.toml"
+    plain = build_script(package, settings, "train")
+    assert left_out(package) == []
+    for name in LITTER:
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / name).write_bytes(b"\0 def (\xff")
+    (package / "gone.py").symlink_to("nowhere.py")
+    assert build_script(package, settings, "train") == plain
+    assert left_out(package) == sorted(
+        f"multihead/{name}" for name in [*(n for n in LITTER if "/" not in n and n != "old.pyc"), ".hidden/", "gone.py"]
+    )
+
+
+def test_links_in_the_package_are_followed_and_a_circle_of_them_ends(tmp_path: Path) -> None:
+    package, elsewhere = make_package(tmp_path), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "leaf.py").write_text("N = 1\n")
+    (package / "linked").symlink_to(elsewhere)
+    (package / "leaf.py").symlink_to(elsewhere / "leaf.py")
+    (elsewhere / "back").symlink_to(package)
+    (package / "self").symlink_to(package)
+    (package / "user.py").write_text("from .linked.leaf import N\nfrom .leaf import N as M\n")
+    script = build_script(package, tmp_path / "settings.toml", "train").decode()
+    assert [line for line in script.splitlines() if line.startswith("MODULES['multihead/l")] == [
+        "MODULES['multihead/leaf.py'] = r'''N = 1",
+        "MODULES['multihead/linked/leaf.py'] = r'''N = 1",
+    ]
+
+
+def test_data_stands_readable_in_the_script(tmp_path: Path) -> None:
+    package = make_package(tmp_path)
+    (package / "names.csv").write_text("0,ka\n1,kha\n")
+    (package / "font.ttf").write_bytes(b"\0\1\xff")
+    script = build_script(package, tmp_path / "settings.toml", "train").decode()
+    assert "\nTEXTS['multihead/names.csv'] = r'''0,ka\n1,kha\n'''\n" in script
+    assert '\nBYTES[\'multihead/font.ttf\'] = """\nAAH/\n"""\n' in script
+    for name in ("names.csv", "font.ttf"):
+        assert f"#   {hashlib.sha256((package / name).read_bytes()).hexdigest()}  multihead/{name}\n" in script
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_utf_8_fails_the_build(tmp_path: Path) -> None:
+    package = make_package(tmp_path)
+    Path(os.fsdecode(os.fsencode(package) + b"/\xff.txt")).touch()
+    with pytest.raises(BundlerError, match=r"multihead/\\udcff\.txt': its name is not UTF-8$"):
+        build_script(package, tmp_path / "settings.toml", "train")
+
+
+def test_a_machine_without_utf_8_builds_the_same_bytes(tmp_path: Path) -> None:
+    package, settings = make_package(tmp_path, **{"\u0995": "A = 1\n"}), tmp_path / "settings.toml"
+    code = (
+        "import sys; from pathlib import Path; from bundler.bundle import build_script\n"
+        "sys.stdout.buffer.write(build_script(Path('src/multihead'), Path('settings.toml'), 'train'))"
+    )
+    without = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(HOUSE)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | without, capture_output=True, check=False
+    )
+    assert (done.stderr, done.stdout) == (b"", build_script(package, settings, "train"))
+
+
+def test_a_checkout_with_line_ends_of_windows_builds_the_same_bytes(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for part in ("src/multihead", "bundler/wheels", "kernel/train"):
+        shutil.copytree(HOUSE / part, first / part, ignore=shutil.ignore_patterns("__pycache__", "*_kernel.py"))
+    shutil.copy(HOUSE / ".gitattributes", first)
+    author = ("-c", "user.name=a", "-c", "user.email=a", "-c", "core.autocrlf=false")
+    for command in (
+        ("init", "-q", str(first)),
+        ("-C", str(first), "add", "."),
+        ("-C", str(first), *author, "commit", "-qm", "all"),
+        ("clone", "-q", "-c", "core.autocrlf=true", str(first), str(second)),
+    ):
+        subprocess.run(["git", *command], check=True)
+    built = [
+        build_script(
+            folder / "src/multihead", folder / "kernel/train/settings.toml", "train", folder / "bundler/wheels"
+        )
+        for folder in (first, second)
+    ]
+    assert built[0] == built[1]
+    assert b"\r" not in (second / "src/multihead/app.py").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("settings.toml", 950_000), ("task.toml", 950_000), ("src/multihead/crlf.py", 700_000),
+        ("src/multihead/data.bin", 720_000), ("src/multihead/data.txt", 950_000),
+    ],
+)  # fmt: skip
+def test_the_largest_part_is_named_by_what_it_takes_in_the_script(tmp_path: Path, name: str, size: int) -> None:
+    package = make_package(tmp_path)
+    line = {".bin": b"\xff\0", ".py": b"# a line\r\n", ".toml": b"# line\n", ".txt": b"a line\n"}[Path(name).suffix]
+    (tmp_path / name).write_bytes(line * (size // len(line)))
+    with pytest.raises(BundlerError, match=rf"largest: {name.removeprefix('src/')} (9\d\d,\d\d\d|1,\d\d\d,\d\d\d), "):
+        build_script(package, tmp_path / "settings.toml", "train")
+
+
+def test_a_build_says_nothing_of_its_own(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """An invalid escape is the module's own business: Python warns when it runs."""
+    build(tmp_path, extra="A = '\\d'\nif A is 'x':\n    pass\n")
+    assert not recwarn.list
+
+
+def test_the_library_is_that_of_kaggle_s_python() -> None:
+    kaggle = read_kaggle(bundle.IMAGE_FILE)
+    version = ".".join(map(str, kaggle.python))
+    assert LIBRARY_FILE.read_text().startswith(f"# Python {version}.")
+    tops = {module for module in kaggle.library if "." not in module}
+    gone = {"3.11": {"asynchat", "asyncore", "distutils", "imp", "smtpd", "_bootsubprocess", "_sha256", "_sha512"}}
+    here = ".".join(map(str, sys.version_info[:2]))
+    if here in ("3.11", "3.12"):
+        assert tops - sys.stdlib_module_names <= {"_pydatetime", "_pylong", "_sha2"}
+        others = {"_msi", "_overlapped", "_scproxy", "_winapi", "msilib", "msvcrt", "nt", "winreg", "winsound"}
+        assert sys.stdlib_module_names - tops == others | gone.get(here, set())
+    assert {"cgi", "crypt", "imghdr", "telnetlib", "fcntl", "os.path"} <= kaggle.library.keys()
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 12) or sys.platform != "linux", reason="not Kaggle's Python")
+def test_the_library_is_what_this_python_has() -> None:
+    code = "from bundler.library import installed_library as i; print('\\n'.join(i()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) ^ set(read_library()) <= {"_curses", "_tkinter", "readline"}

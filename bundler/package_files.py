@@ -1,0 +1,77 @@
+"""What of the package's folder travels in a script, and what stays at home."""
+
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from bundler.data_files import is_left_by_a_system
+from bundler.errors import BundlerError
+
+CACHES = ("__pycache__", "*.py[co]")  # Python makes them anew
+LITTER = ("*~", "#*#", "*.sw[op]", "*.orig", "*.rej", "*.bak")  # what editors and patches leave
+
+
+def read_package(package: Path) -> dict[str, bytes]:
+    """Return {path below the package's parent, with /: content} of every file that travels, sorted by path.
+
+    Links to files and folders are followed. Raises BundlerError for a file that cannot be read, a name that is not
+    UTF-8, and a folder without modules.
+    """
+    files = {name: _content(path) for name, path in _entries(package) if not _stays(path)}
+    if not any(name.endswith(".py") for name in files):
+        raise BundlerError(f"{package}: no modules there")
+    return dict(sorted(files.items()))
+
+
+def left_out(package: Path) -> list[str]:
+    """Return the names of the files and folders that stay at home, but for Python's caches; a folder's name ends in /.
+
+    They are hidden, a system's or an editor's, or no files at all, as a link that leads nowhere.
+    """
+    stays = ((name, path) for name, path in _entries(package) if _stays(path) and not _is_like(path.name, CACHES))
+    return sorted(f"{name}/" if path.is_dir() else name for name, path in stays)
+
+
+def _entries(package: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (name, path) of each file, and of each folder that is not entered because it stays at home."""
+    folders: list[tuple[Path, tuple[Path, ...]]] = [(package, (package.resolve(),))]
+    while folders:
+        folder, inside = folders.pop()
+        try:
+            entries = list(folder.iterdir())
+        except OSError as error:
+            raise BundlerError(f"{folder}: {error.strerror}") from error
+        for path in entries:
+            if path.is_dir() and not _stays(path):
+                if path.resolve() not in inside:  # a link to a folder that holds it has no end
+                    folders.append((path, (*inside, path.resolve())))
+            else:
+                yield _name(path, package), path
+
+
+def _stays(path: Path) -> bool:
+    return is_left_by_a_system(path.name) or _is_like(path.name, (*CACHES, *LITTER)) or not _is_there(path)
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
+
+
+def _is_like(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _name(path: Path, package: Path) -> str:
+    """Return a file's name as the script writes it: UTF-8, whatever encoding this machine takes names to have."""
+    try:
+        return os.fsencode(path.relative_to(package.parent).as_posix()).decode()
+    except UnicodeDecodeError as error:
+        raise BundlerError(f"{str(path)!a}: its name is not UTF-8") from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundlerError(f"{path}: {error.strerror}") from error
