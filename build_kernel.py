@@ -39,6 +39,7 @@ from bundler.image import age_in_words, refresh_image
 from bundler.inputs import MOUNTS, Inputs, attached, refuse_to_empty
 from bundler.metadata import check_owner, read_metadata, set_owner, without_version
 from bundler.outputs import check_outputs, check_predictions, check_submission
+from bundler.package_files import left_out
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
 from bundler.projection import (
@@ -182,6 +183,8 @@ def build(owner: str | None = None) -> None:
         script = build_script(PACKAGE, HOUSE / "kernel" / name / "settings.toml", name)
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+    for name in left_out(PACKAGE):
+        print(f"{name}: left out of the scripts")
     print(age_in_words(IMAGE_FILE, date.today()))
 
 

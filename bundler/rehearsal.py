@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler import sandbox, watched_run
-from bundler.bundle import IMAGE_FILE, provided_imports
+from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
 from bundler.inputs import Inputs, refuse_to_empty
 from bundler.isolated import Spec
 from bundler.isolation import strictest
+from bundler.library import read_library
 from bundler.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
 from bundler.tasks import TASK_FILE, TRUTH_FILE
 from bundler.text_files import read_toml
@@ -179,7 +180,7 @@ def _environment(root: Path, inputs: Sequence[str], arguments: Sequence[str]) ->
         "TMPDIR": str(root / "tmp"),
         "PYTHONPATH": str(root / "site"),
         "PYTHONNOUSERSITE": "1",
-        sandbox.ALLOWED_VARIABLE: json.dumps(sorted(provided_imports({}))),
+        sandbox.ALLOWED_VARIABLE: json.dumps(_importable()),
         sandbox.HOMES_VARIABLE: json.dumps(_homes()),
         sandbox.OPEN_VARIABLE: str(is_open),
         sandbox.REFUSED_VARIABLE: str(root / REFUSED),
@@ -260,7 +261,12 @@ def _hint(last_words: str) -> str:
     missing = re.search(r"No module named '(\w+)", last_words)
     if not missing:
         return ""
-    if missing[1] not in read_toml(IMAGE_FILE)["imports"]:
+    if missing[1] not in _importable():
         return "; what Kaggle's image has stands in bundler/kaggle_image.toml"
     is_set_up = Path(sys.prefix).name == ".venv"  # what is still missing is of no use to all
     return f"; it is not installed for {sys.executable}" + ("" if is_set_up else ", .venv/bin/python has it")
+
+
+def _importable() -> list[str]:
+    """Return the top-level names that Kaggle's image and the library of its Python have."""
+    return sorted({*read_toml(IMAGE_FILE)["imports"], *(name for name in read_library() if "." not in name)})

@@ -55,7 +55,7 @@ def test_home_is_out_of_sight(tmp_path: Path, inputs: Inputs, monkeypatch: pytes
 
 def test_what_kaggle_lacks_cannot_be_imported_though_it_is_installed_here(tmp_path: Path, inputs: Inputs) -> None:
     __import__("mypy")
-    body = "import importlib\nimportlib.import_module('mypy')"
+    body = "import importlib\nimportlib.import_module('my' + 'py')"
     told = r"exit code 1: ModuleNotFoundError: No module named 'mypy' \(src/multihead/app\.py, line 3\); .*_image"
     with pytest.raises(RehearsalError, match=told):
         rehearsed(tmp_path, inputs, body)
