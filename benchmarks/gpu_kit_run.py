@@ -187,9 +187,9 @@ class NetworkBench:
         import jax
         import numpy as np
 
-        from multihead.generator import TrainBatches
-        from multihead.settings import ModelSettings, RunSettings
-        from multihead.training import Trainer
+        from multihead.config.settings import ModelSettings, RunSettings
+        from multihead.data.batches import TrainBatches
+        from multihead.training.trainer import Trainer
 
         self._network, self._figures, self._compilations = network, figures, compilations
         started = time.perf_counter()
@@ -289,7 +289,7 @@ class NetworkBench:
 
     def fit_with_callbacks(self) -> None:
         """Fit the constant batch with none of the project's callbacks, then with one more each time."""
-        from multihead.training import KerasBatches
+        from multihead.training.trainer import KerasBatches
 
         def fit(callbacks: Sequence[Any]) -> None:
             source = KerasBatches(self.constant, range(self._network.steps))
@@ -309,7 +309,7 @@ class NetworkBench:
         """Fit with the learning rate's schedule and the moving average inside the jitted step, and no callback."""
         import keras
 
-        from multihead.training import KerasBatches
+        from multihead.training.trainer import KerasBatches
 
         steps = self._network.steps
         optimizer = keras.optimizers.AdamW(
@@ -347,7 +347,7 @@ class NetworkBench:
         """The project's predict_probabilities on crops in memory, then the jitted step on a batch on the device."""
         import jax
 
-        from multihead.inference import predict_probabilities
+        from multihead.prediction.predictor import predict_probabilities
 
         batch_size, steps = self._network.batch_size, max(2, self._network.steps // 4)
         images = self._images[: batch_size * steps]
@@ -463,8 +463,8 @@ def measure_recipe(figures: Figures, out: Path, limit: float, step_seconds: floa
     from dataclasses import replace
 
     from multihead import app
-    from multihead.evaluation import read_both, score
-    from multihead.settings import read_settings
+    from multihead.config.settings import read_settings
+    from multihead.scoring.evaluation import read_both, score
 
     scratch = Path(tempfile.mkdtemp(prefix="recipe-"))
     data, working = scratch / "data", scratch / "working"
@@ -520,7 +520,7 @@ def crops_task() -> Any:
     """Return the competition as a task of image files that are crops already."""
     from dataclasses import replace
 
-    from multihead.tasks import BENGALI
+    from multihead.config.task import BENGALI
 
     return replace(
         BENGALI,

@@ -9,9 +9,9 @@ import competition_files
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.datasets import images_to_train
-from multihead.shards import read_shard
-from multihead.tasks import BENGALI
+from multihead.config.task import BENGALI
+from multihead.data.datasets import images_to_train
+from multihead.data.shards import read_shard
 
 TOOL = Path(__file__).resolve().parents[2] / "shared" / "data" / "make_competition.py"
 

@@ -21,10 +21,10 @@ PASSES, FIT_PASSES = 10, 15  # of what is over in a moment
 
 def shard_ours(folder: Path) -> Callable[[], Any]:
     """One full shard, file to crops."""
-    from multihead.crop_store import read_crops
-    from multihead.datasets import images_to_train
-    from multihead.settings import ModelSettings
-    from multihead.tasks import BENGALI
+    from multihead.config.settings import ModelSettings
+    from multihead.config.task import BENGALI
+    from multihead.data.crop_store import read_crops
+    from multihead.data.datasets import images_to_train
 
     train = images_to_train(folder, BENGALI)
     return lambda: read_crops(train.parts[0], BENGALI, [ModelSettings(image_size=SIZE)], train.labels)
@@ -32,8 +32,8 @@ def shard_ours(folder: Path) -> Callable[[], Any]:
 
 def shard_baseline(folder: Path) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_crops, baseline_read
-    from multihead.datasets import images_to_train
-    from multihead.tasks import BENGALI
+    from multihead.config.task import BENGALI
+    from multihead.data.datasets import images_to_train
 
     labels = images_to_train(folder, BENGALI).labels
     file = folder / "train_image_data_0.parquet"
@@ -60,7 +60,7 @@ def _images(folder: Path) -> NDArray[np.uint8]:
 
 def crop_ours(folder: Path) -> Callable[[], Any]:
     """Images in the array that reading leaves to crops, in a thread per core."""
-    from multihead.crop_resize import crop_resize
+    from multihead.data.crop import crop_resize
 
     images = _images(folder)
     return lambda: crop_resize(images, SIZE, "ink", dark_ink=True)
@@ -79,10 +79,10 @@ def crop_baseline(folder: Path) -> Callable[[], Any]:
 
 
 def _batches(folder: Path) -> Any:
-    from multihead.crop_resize import crop_resize
-    from multihead.generator import TrainBatches
-    from multihead.settings import RunSettings
-    from multihead.tasks import BENGALI
+    from multihead.config.settings import RunSettings
+    from multihead.config.task import BENGALI
+    from multihead.data.batches import TrainBatches
+    from multihead.data.crop import crop_resize
 
     crops = crop_resize(_images(folder), SIZE, "ink", dark_ink=True)
     rng = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def batches_ours(folder: Path) -> Callable[[], Any]:
 
 def batches_baseline(folder: Path) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_batches, baseline_network_input
-    from multihead.generator import one_hot
+    from multihead.data.batches import one_hot
 
     crops, labels, classes, _ = _batches(folder)
     images = baseline_network_input(crops[..., 0])
@@ -139,7 +139,7 @@ def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
     import tensorflow as tf
 
     from benchmarks.baseline import one_convolution
-    from multihead.training import KerasBatches
+    from multihead.training.trainer import KerasBatches
 
     keep = max(1, THREADS - 1)
     tf.config.threading.set_intra_op_parallelism_threads(keep)
@@ -178,9 +178,9 @@ def fit_constant(folder: Path) -> Callable[[], Any]:
 
 def _network(kind: str) -> Any:
     from benchmarks.baseline import one_convolution
-    from multihead.model import build_model
-    from multihead.settings import ModelSettings
-    from multihead.tasks import BENGALI
+    from multihead.config.settings import ModelSettings
+    from multihead.config.task import BENGALI
+    from multihead.model.network import build_model
 
     if kind == "b0":
         network = build_model(ModelSettings(backbone="efficientnet-b0", image_size=SIZE), BENGALI)
@@ -192,8 +192,9 @@ def _network(kind: str) -> Any:
 
 def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     """Files to submission, as the command does it."""
-    from multihead import app, weights
-    from multihead.settings import ModelSettings, RunSettings, Settings
+    from multihead import app
+    from multihead.config.settings import ModelSettings, RunSettings, Settings
+    from multihead.model import weights
 
     network = _network(kind)
     for built in ("load_model", "build_model"):
@@ -201,7 +202,7 @@ def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     for name in ("weights", "working"):
         (folder / name).mkdir(exist_ok=True)
     model = ModelSettings(backbone="efficientnet-b0", image_size=SIZE)
-    from multihead.tasks import BENGALI
+    from multihead.config.task import BENGALI
 
     counts = {head: (1,) * len(of) for head, of in BENGALI.heads.items()}
     weights.save_weights(folder / "weights", network, model, BENGALI, train_counts=counts, score=None, epoch=1)
@@ -239,7 +240,7 @@ def _predict_network(folder: Path, kind: str) -> Callable[[], Any]:
     """The limit: the network alone on as many ready crops."""
     import pyarrow.parquet as pq
 
-    from multihead.inference import predict_probabilities
+    from multihead.prediction.predictor import predict_probabilities
 
     network = _network(kind)
     images = sum(pq.read_metadata(file).num_rows for file in folder.glob("test_image_data_*.parquet"))

@@ -29,9 +29,9 @@ def images_per_second(backbone: str, side: int, batch: int) -> float:
     """Return how many images a second the network of bengali's heads trains on, its first two steps not counted."""
     import numpy as np
 
-    from multihead.model import build_model
-    from multihead.settings import ModelSettings
-    from multihead.tasks import BENGALI
+    from multihead.config.settings import ModelSettings
+    from multihead.config.task import BENGALI
+    from multihead.model.network import build_model
 
     network = build_model(ModelSettings(backbone=backbone, image_size=(side, side)), BENGALI)
     network.compile(optimizer="adamw", loss="categorical_crossentropy")

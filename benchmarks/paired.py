@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.errors import UserError
-from multihead.evaluation import read_both
-from multihead.metrics import task_score
-from multihead.tasks import BENGALI
+from multihead.config.task import BENGALI
+from multihead.runtime.errors import UserError
+from multihead.scoring.evaluation import read_both
+from multihead.scoring.metrics import task_score
 
 RESAMPLES = 1000
 

@@ -51,7 +51,7 @@ def pairs(project: Project) -> Iterator[Finding]:
     files = [file.name for file in project.files()]
     ends = (MANIFEST_FILE, WEIGHTS_FILE)
     names = {file.removesuffix(end) for end in ends for file in files if file == end or file.endswith(f".{end}")}
-    readable = manifest_format(project.package / "weights.py")
+    readable = manifest_format(project.package / "model" / "weights.py")
     for name in sorted(names):
         manifest, weights = f"{name}{MANIFEST_FILE}", f"{name}{WEIGHTS_FILE}"
         missing = [file for file in (manifest, weights) if file not in files]

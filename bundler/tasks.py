@@ -96,10 +96,12 @@ class TaskFacts(NamedTuple):
 
 def built_in_tasks(package: Path) -> dict[str, TaskFacts]:
     """Return the tasks by name that the package's tasks.py builds in."""
-    tree = ast.parse(text_of(package / "tasks.py"))
+    tree = ast.parse(text_of(package / "config" / "task.py"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     tasks = [{str(k.arg): _plain(k.value) for k in call.keywords} for call in calls]
-    return {of["name"]: _facts(of, package / "tasks.py") for of in tasks if {"name", "train_files"} <= of.keys()}
+    return {
+        of["name"]: _facts(of, package / "config" / "task.py") for of in tasks if {"name", "train_files"} <= of.keys()
+    }
 
 
 def own_task(folder: Path) -> TaskFacts | None:

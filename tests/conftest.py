@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sample_competition import draw_competition
 
-from multihead import background
+from multihead.runtime import background
 from tests.project_copy import house, owned, quick  # noqa: F401 - fixtures, for the tests of the preflight
 
 # How long an example takes says nothing where other tests run beside it

@@ -12,11 +12,11 @@ import pytest
 from bundler import preflight
 from bundler.metadata import METADATA_FILES
 from bundler.preflight import Finding, manifest_format
-from multihead.errors import UserError
-from multihead.settings import BUILT_IN_STEPS, read_settings, settings_dict
+from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_dict
+from multihead.runtime.errors import UserError
 
 HOUSE = Path(__file__).resolve().parent.parent
-FORMAT = manifest_format(HOUSE / "src" / "multihead" / "weights.py")
+FORMAT = manifest_format(HOUSE / "src" / "multihead" / "model" / "weights.py")
 ABSENT = object()
 SETTINGS = {name: f"kernel/{name}/settings.toml" for name in ("train", "predict")}
 DATASET = "OWNER/multihead-weights"

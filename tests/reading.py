@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from multihead import shards
-from multihead.answers import form_of_images, read_form
-from multihead.datasets import images_to_predict, images_to_train
-from multihead.pixel_csv import PixelCsv
-from multihead.shards import Part, PixelMemory, Shard, TablePart
-from multihead.submission import Submission
-from multihead.tasks import Label, Task
-from multihead.wide_parquet import WideParquet
+from multihead.config.task import Label, Task
+from multihead.data import shards
+from multihead.data.answers import form_of_images, read_form
+from multihead.data.datasets import images_to_predict, images_to_train
+from multihead.data.readers.pixel_csv import PixelCsv
+from multihead.data.readers.wide_parquet import WideParquet
+from multihead.data.shards import Part, PixelMemory, Shard, TablePart
+from multihead.prediction.submission import Submission
 
 
 def part_of(path: Path, task: Task) -> TablePart:

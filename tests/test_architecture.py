@@ -6,11 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
-import multihead
 from tests.conftest import HOUSE
 
-MODULES = sorted((HOUSE / "src" / "multihead").glob("*.py"))
-KERAS_MODULES = {"devices", "backbones", "model", "weights", "checkpoint", "inference", "training"}
+SOURCE = HOUSE / "src" / "multihead"
+MODULES = sorted(SOURCE.rglob("*.py"))
+# from the ground up; those in one line stand beside each other
+FLOORS = [["runtime"], ["config"], ["data", "model"], ["scoring"], ["prediction"], ["training"], ["report"], ["app"]]
 
 
 def imported(path: Path) -> list[tuple[str, list[str]]]:
@@ -24,22 +25,35 @@ def imported(path: Path) -> list[tuple[str, list[str]]]:
     return found
 
 
-def test_a_module_imports_only_modules_listed_above_it() -> None:
-    order = re.findall(r"\w+", str(multihead.__doc__).split("in this list:")[1])
-    assert sorted(order) == [m.stem for m in MODULES if m.stem != "__init__"]
+def room_of(path: Path) -> str:
+    """Return the package that a module is in; its own name for one that is in none."""
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def importing(package: str) -> set[Path]:
+    return {p for p in MODULES if any(name.split(".")[0] == package for name, _ in imported(p))}
+
+
+def test_a_package_imports_only_from_floors_below_it() -> None:
+    floors = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    assert {room_of(path) for path in MODULES} - {"__init__"} == set(floors)
     for path in MODULES:
         for name, _ in imported(path):
-            if name.startswith("multihead."):
-                assert order.index(name.split(".")[1]) < order.index(path.stem), f"{path.stem} imports {name}"
+            if name.startswith("multihead.") and name.split(".")[1] != room_of(path):
+                assert floors[name.split(".")[1]] < floors[room_of(path)], f"{path} imports {name}"
+
+
+def test_config_needs_neither_arrays_nor_a_network() -> None:
+    heavy = {"numpy", "pandas", "polars", "cv2", "keras", "matplotlib"}
+    assert {room_of(path) for package in heavy for path in importing(package)}.isdisjoint({"config", "runtime"})
 
 
 def test_only_the_network_rooms_import_keras() -> None:
-    importing = {p.stem for p in MODULES if any(name.split(".")[0] == "keras" for name, _ in imported(p))}
-    assert importing <= KERAS_MODULES
+    assert {room_of(path) for path in importing("keras")} <= {"model", "prediction", "training"}
 
 
 def test_tensorflow_is_imported_in_one_place() -> None:
-    assert [p.stem for p in MODULES if any(n.split(".")[0] == "tensorflow" for n, _ in imported(p))] == ["devices"]
+    assert importing("tensorflow") == {SOURCE / "model" / "devices.py"}
 
 
 def test_the_bundler_needs_the_standard_library_only() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from multihead.archives import files_in_archives, read_file, read_table_bytes, table_path
-from multihead.errors import UserError
+from multihead.data.archives import files_in_archives, read_file, read_table_bytes, table_path
+from multihead.runtime.errors import UserError
 
 
 def write_zip(path: Path, members: dict[str, bytes]) -> None:

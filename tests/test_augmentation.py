@@ -15,19 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from multihead import augmentation as module
-from multihead.augmentation import (
-    BUILT_IN,
-    TRIED_IMAGES,
-    affine_jitter,
-    augmentation,
-    copy_jitter,
-    flip,
-    try_steps,
-)
-from multihead.errors import UserError
-from multihead.generator import TrainBatches
-from multihead.settings import BUILT_IN_STEPS, RunSettings, Step, checked_steps, read_settings
+from multihead.config.settings import BUILT_IN_STEPS, RunSettings, Step, checked_steps, read_settings
+from multihead.data import augment as module
+from multihead.data.augment import BUILT_IN, TRIED_IMAGES, affine_jitter, augmentation, copy_jitter, flip, try_steps
+from multihead.data.batches import TrainBatches
+from multihead.runtime.errors import UserError
 from tests.conftest import HOUSE
 
 Images = NDArray[np.uint8]

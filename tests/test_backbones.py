@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from sample_competition import draw_competition
 
-from multihead.architectures import APPLICATIONS, BACKBONES, STACK, least_size, scaling_mode
-from multihead.backbones import build_backbone, scaled
-from multihead.model import build_model, freeze_up_to, load_pretrained
-from multihead.settings import ModelSettings, RunSettings, read_settings
-from multihead.tasks import BENGALI
-from multihead.training import Trainer
-from multihead.weights import load_model, read_manifest
+from multihead.config.backbones import APPLICATIONS, BACKBONES, STACK, least_size, scaling_mode
+from multihead.config.settings import ModelSettings, RunSettings, read_settings
+from multihead.config.task import BENGALI
+from multihead.model.backbones import build_backbone, scaled
+from multihead.model.network import build_model, freeze_up_to, load_pretrained
+from multihead.model.weights import load_model, read_manifest
+from multihead.training.trainer import Trainer
 from tests.conftest import HOUSE
 
 STACKS = ["settings-stack-75-50-25.toml", "settings-stack-32-64.toml", "settings-stack-256-16.toml"]

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from multihead import background
-from multihead.background import in_background, is_busy
+from multihead.runtime import background
+from multihead.runtime.background import in_background, is_busy
 from tests.conftest import HOUSE
 
 INSIDE_OF_POLARS = """
 import threading
 import polars
-from multihead import app, background
+from multihead import app
+from multihead.runtime import background
 
 def spin(_):
     is_inside.set()

@@ -12,9 +12,9 @@ import pytest
 from benchmarks import accuracy, paired, score
 from benchmarks.paired import gain_interval, total
 from benchmarks.score import Rung
-from multihead.augmentation import try_steps
-from multihead.settings import read_settings
-from multihead.tasks import BENGALI
+from multihead.config.settings import read_settings
+from multihead.config.task import BENGALI
+from multihead.data.augment import try_steps
 from tests.conftest import HOUSE
 
 

@@ -22,9 +22,12 @@ from bundler.errors import BundlerError, RehearsalError
 from bundler.inputs import Inputs
 from bundler.rehearsal import Rehearsed
 from bundler.watched_run import Ended
-from multihead import checkpoint, record, report, schedule, submission, weights
-from multihead.submission import SUBMISSION_FILE as SUBMISSION
-from multihead.tasks import BENGALI, task_dict
+from multihead.config.task import BENGALI, task_dict
+from multihead.model import weights
+from multihead.prediction import submission
+from multihead.prediction.submission import SUBMISSION_FILE as SUBMISSION
+from multihead.report import page as report
+from multihead.training import checkpoint, record, schedule
 from tests.conftest import HOUSE, clone
 from tests.test_text_files import FORMS
 
@@ -131,11 +134,11 @@ def test_a_folder_without_a_competition_is_a_mistake_before_anything_is_emptied(
 
 def test_a_module_that_kaggle_could_not_import_stops_the_build_with_nothing_written(tmp_path: Path) -> None:
     folder = clone(tmp_path / "clone")
-    module = folder / "src" / "multihead" / "metrics.py"
+    module = folder / "src" / "multihead" / "scoring" / "metrics.py"
     module.write_text(module.read_text() + "\nimport onnxruntime\n")
     done = run(folder)
     assert done.returncode == 2
-    assert "multihead/metrics.py, line" in done.stderr
+    assert "multihead/scoring/metrics.py, line" in done.stderr
     assert "onnxruntime is not in Kaggle's image" in done.stderr
     assert not (folder / KERNELS[0]).exists()
 

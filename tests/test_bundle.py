@@ -335,7 +335,8 @@ def test_without_its_wheel_the_build_names_efficientnet(tmp_path: Path) -> None:
     none.mkdir()
     (none / "SHA256SUMS").touch()
     settings = HOUSE / "kernel" / "train" / "settings.toml"
-    with pytest.raises(BundlerError, match=r"multihead/backbones\.py, line \d+: efficientnet is not in Kaggle's image"):
+    told = r"multihead/model/backbones\.py, line \d+: efficientnet is not in Kaggle's image"
+    with pytest.raises(BundlerError, match=told):
         build_script(HOUSE / "src" / "multihead", settings, "train", none)
 
 

@@ -20,8 +20,8 @@ from bundler.tasks import (
     task_named,
     trained_task,
 )
-from multihead import tasks
-from multihead.tasks import TASKS, read_task, task_dict
+from multihead.config import task as tasks
+from multihead.config.task import TASKS, read_task, task_dict
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
 from tests.test_text_files import FORMS

@@ -14,7 +14,7 @@ from bundler import client
 from bundler.errors import BundlerError, ClientError
 from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
 from bundler.preflight import manifest_format
-from multihead.tasks import ANIMALS, task_dict
+from multihead.config.task import ANIMALS, task_dict
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
 
@@ -32,7 +32,7 @@ WAY = [
     "status submission --wait",
 ]
 MANIFEST = {
-    "format": manifest_format(HOUSE / "src" / "multihead" / "weights.py"),
+    "format": manifest_format(HOUSE / "src" / "multihead" / "model" / "weights.py"),
     "images_per_second": 1234.5,
     "device": "Tesla T4",
     "model": {"backbone": "narrow"},

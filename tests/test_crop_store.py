@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from multihead import shards as module
-from multihead.crop_resize import crop_resize
-from multihead.crop_store import CropStore, crops_ahead
-from multihead.errors import UserError
-from multihead.settings import ModelSettings
-from multihead.shards import Part, Shard
-from multihead.tasks import BENGALI, TASKS
+from multihead.config.settings import ModelSettings
+from multihead.config.task import BENGALI, TASKS
+from multihead.data import shards as module
+from multihead.data.crop import crop_resize
+from multihead.data.crop_store import CropStore, crops_ahead
+from multihead.data.shards import Part, Shard
+from multihead.runtime.errors import UserError
 from tests.conftest import HOUSE
 from tests.reading import part_of, read_labels, read_shard, shards_to_train
 
@@ -65,7 +65,7 @@ def test_photographs_are_read_once_for_each_size_and_the_same_ones_every_time(
         shard = module.read_shard(part, image_shape, *others)
         return replace(shard, ids=shard.ids[lost:], images=shard.images[lost:]) if len(read) == 2 else shard
 
-    monkeypatch.setattr("multihead.crop_store.read_shard", counted)
+    monkeypatch.setattr("multihead.data.crop_store.read_shard", counted)
     lost = 0
     ((shards, _),) = crops_ahead(shards_to_train(tmp_path, task), task, models)
     assert [shard.images.shape[1:3] for shard in shards] == sizes
@@ -114,8 +114,10 @@ HANGING = """
 import sys, threading, time
 from pathlib import Path
 import polars
-from multihead import crop_store, errors, progress, settings, tasks
-from multihead.wide_parquet import WideParquet
+from multihead.config import settings, task
+from multihead.data import crop_store
+from multihead.runtime import errors, log
+from multihead.data.readers.wide_parquet import WideParquet
 
 def hang(*_):
     is_hanging.set()
@@ -123,9 +125,9 @@ def hang(*_):
 
 is_hanging = threading.Event()
 {patch} = hang
-model, soon = settings.ModelSettings(), progress.elapsed() + 0.5
+model, soon = settings.ModelSettings(), log.elapsed() + 0.5
 try:
-    next(crop_store.crops_ahead([WideParquet(None, Path(sys.argv[1]))], tasks.BENGALI, [model], deadline=soon))
+    next(crop_store.crops_ahead([WideParquet(None, Path(sys.argv[1]))], task.BENGALI, [model], deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
 is_hanging.wait()  # Python must not end while the thread is inside of polars

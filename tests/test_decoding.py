@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from multihead.decoding import Decoded, bits_in_use, decode
+from multihead.data.decoding import Decoded, bits_in_use, decode
 
 Pixels = NDArray[np.uint8]
 

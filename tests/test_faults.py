@@ -24,17 +24,20 @@ import pytest
 
 from bundler.bundle import build_script
 from bundler.projection import read_stages
-from multihead import shards, tasks, training, weights
 from multihead.app import main
-from multihead.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from multihead.kaggle_paths import is_rerun
-from multihead.progress import elapsed
-from multihead.record import REPORT_FOLDER
-from multihead.settings import ModelSettings
-from multihead.shards import Part
-from multihead.tasks import BENGALI
-from multihead.training import Trainer
-from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest, save_weights
+from multihead.config import task as tasks
+from multihead.config.settings import ModelSettings
+from multihead.config.task import BENGALI
+from multihead.data import shards
+from multihead.data.locate import is_rerun
+from multihead.data.shards import Part
+from multihead.model import weights
+from multihead.model.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest, save_weights
+from multihead.runtime.log import elapsed
+from multihead.training import trainer as training
+from multihead.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from multihead.training.record import REPORT_FOLDER
+from multihead.training.trainer import Trainer
 from tests.conftest import HOUSE
 from tests.test_projection import HIDDEN
 
@@ -177,7 +180,7 @@ def unforeseen(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("unforeseen")
         return original(part, *rest)
 
-    patch.setattr("multihead.crop_store.read_shard", read)
+    patch.setattr("multihead.data.crop_store.read_shard", read)
 
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
@@ -230,9 +233,9 @@ def hang(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
         while not hangs.is_set() and not futures[0].done():
             concurrent.futures.wait(futures, 0.01)
 
-    patch.setattr("multihead.crop_store.read_shard", read)
-    patch.setattr("multihead.crop_store.wait", wait)
-    patch.setattr("multihead.crop_store.elapsed", lambda: clock() + (1e6 if hangs.is_set() else 0))
+    patch.setattr("multihead.data.crop_store.read_shard", read)
+    patch.setattr("multihead.data.crop_store.wait", wait)
+    patch.setattr("multihead.data.crop_store.elapsed", lambda: clock() + (1e6 if hangs.is_set() else 0))
     k.settings.append("time_budget_minutes=1000")
 
 
@@ -329,7 +332,7 @@ def spoil_weights(_: pytest.MonkeyPatch, trainer: Trainer) -> None:
 
 
 def spend_time(patch: pytest.MonkeyPatch, _: Trainer) -> None:
-    patch.setattr("multihead.training.elapsed", itertools.count(10**9).__next__)
+    patch.setattr("multihead.training.trainer.elapsed", itertools.count(10**9).__next__)
 
 
 def interrupt(*_: object) -> None:
@@ -483,7 +486,7 @@ TRAINING: dict[str, Fault] = {
     "the disk fills up in the second epoch": stop_saving(4, NO_SPACE),
     "killed while it saves, in the second epoch": stop_saving(4, Killed()),
     "matplotlib is not there": lambda _, patch: patch.setitem(sys.modules, "matplotlib", None),
-    "the disk is full for the report": fail_in("multihead.report.whole_file"),
+    "the disk is full for the report": fail_in("multihead.report.page.whole_file"),
     "the disk is full for the report's record": fail_in("numpy.savez_compressed"),
 }
 

@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks import gpu_kit, gpu_kit_run
 from benchmarks.bench import gpu_section
-from multihead.crop_store import read_crops
-from multihead.settings import ModelSettings
-from multihead.tasks import BENGALI
+from multihead.config.settings import ModelSettings
+from multihead.config.task import BENGALI
+from multihead.data.crop_store import read_crops
 from tests.reading import part_of, read_labels
 
 
@@ -29,7 +29,13 @@ def kit(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_kit_is_small_and_holds_all_that_its_runner_reads(kit: Path) -> None:
     names = {file.relative_to(kit).as_posix() for file in kit.rglob("*") if file.is_file()}
-    assert {"run_kit.py", "settings.toml", "src/multihead/training.py", "data/train-0.png", "data/test.csv"} <= names
+    assert {
+        "run_kit.py",
+        "settings.toml",
+        "src/multihead/training/trainer.py",
+        "data/train-0.png",
+        "data/test.csv",
+    } <= names
     assert not [name for name in names if "__pycache__" in name]
     assert sum(file.stat().st_size for file in kit.rglob("*") if file.is_file()) < 2_000_000
 

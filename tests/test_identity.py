@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multihead.identity import NONE, SEVERAL, match
+from multihead.data.identity import NONE, SEVERAL, match
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1), unique=True, max_size=8)
 

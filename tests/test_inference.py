@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multihead import inference
-from multihead import shards as module
-from multihead.augmentation import Augment, augmentation
-from multihead.crop_resize import crop_resize
-from multihead.errors import UserError
-from multihead.inference import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
-from multihead.settings import ModelSettings, RunSettings
-from multihead.shards import Part, Shard
-from multihead.tasks import BENGALI
+from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.task import BENGALI
+from multihead.data import shards as module
+from multihead.data.augment import Augment, augmentation
+from multihead.data.crop import crop_resize
+from multihead.data.shards import Part, Shard
+from multihead.prediction import predictor as inference
+from multihead.prediction.predictor import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
+from multihead.runtime.errors import UserError
 from tests.reading import read_shard, shards_to_predict
 
 BATCH = 4
@@ -222,7 +222,7 @@ def test_each_member_sees_the_crops_of_its_own_model_of_a_file_that_is_read_once
         return module.read_shard(part, *others)
 
     read: list[Part] = []
-    monkeypatch.setattr("multihead.crop_store.read_shard", counted)
+    monkeypatch.setattr("multihead.data.crop_store.read_shard", counted)
     models = [replace(MODEL, image_size=(16, 12), crop="none"), MODEL, replace(MODEL, image_size=(16, 12), crop="none")]
     members = [Member(Seeing(), model, lambda of: of) for model in models]
     (file,) = shards_to_predict(drawn, BENGALI)[:1]

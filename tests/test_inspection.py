@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from multihead import tasks
 from multihead.app import main
-from multihead.inspection import inspect
-from multihead.tasks import ANIMALS, BENGALI
+from multihead.config import task as tasks
+from multihead.config.task import ANIMALS, BENGALI
+from multihead.report.inspection import inspect
 
 TASK = dataclasses.replace(BENGALI, image_shape=(20, 30, 1), heads={"letter": (0, 1, 2, 3), "accent": (0, 1)})
 LETTERS, ACCENTS = (0, 1, 1, 2, 0, 0, 1, 2), (0, 1, 0, 1, 0, 1, 0, 1)

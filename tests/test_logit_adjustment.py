@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multihead.logit_adjustment import EXPONENTS, adjusted, choose_exponents
+from multihead.prediction.logit_adjustment import EXPONENTS, adjusted, choose_exponents
 
 counts_of = st.lists(st.integers(0, 5000), min_size=2, max_size=8).filter(any)
 

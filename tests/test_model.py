@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from multihead.architectures import EFFICIENTNETS
-from multihead.backbones import build_backbone, scaled
-from multihead.errors import UserError
-from multihead.inference import predict_probabilities
-from multihead.model import build_model, freeze_up_to, load_pretrained
-from multihead.settings import ModelSettings
-from multihead.tasks import BENGALI
+from multihead.config.backbones import EFFICIENTNETS
+from multihead.config.settings import ModelSettings
+from multihead.config.task import BENGALI
+from multihead.model.backbones import build_backbone, scaled
+from multihead.model.network import build_model, freeze_up_to, load_pretrained
+from multihead.prediction.predictor import predict_probabilities
+from multihead.runtime.errors import UserError
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 48))
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from multihead.moving_average import STEPS, MovingAverage
+from multihead.training.moving_average import STEPS, MovingAverage
 
 
 def network_of(value: float) -> Any:

@@ -20,8 +20,8 @@ from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_F
 from bundler.metadata_keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
 from bundler.preflight import PUSHES, RULES, key_findings, manifest_format, require_preflight
 from bundler.tasks import TaskFacts, built_in_tasks
-from multihead.tasks import TASKS
-from multihead.weights import FORMAT
+from multihead.config.task import TASKS
+from multihead.model.weights import FORMAT
 from tests.conftest import HOUSE
 from tests.project_copy import ABSENT, DATASET, SETTINGS, change, lines, stage
 from tests.test_text_files import FORMS
@@ -602,21 +602,21 @@ def test_a_script_over_the_limit_is_named_with_what_is_large(house: Path, monkey
 def test_a_module_that_kaggle_lacks_is_named_once_for_both_kernels(house: Path) -> None:
     (house / "src").unlink()
     shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    with (house / "src" / "multihead" / "metrics.py").open("a") as file:
+    with (house / "src" / "multihead" / "scoring" / "metrics.py").open("a") as file:
         file.write("import onnxruntime\n")
     (told,) = lines(house)
-    assert told.startswith("kernel/train/train_kernel.py: multihead/metrics.py, line ")
+    assert told.startswith("kernel/train/train_kernel.py: multihead/scoring/metrics.py, line ")
     assert "onnxruntime is not in Kaggle's image" in told
 
 
 def test_a_module_that_is_no_python_is_named_with_its_line(house: Path) -> None:
     (house / "src").unlink()
     shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    with (house / "src" / "multihead" / "settings.py").open("a") as file:
+    with (house / "src" / "multihead" / "config" / "settings.py").open("a") as file:
         file.write("if\n")
     package, script = lines(house)
     assert package.startswith("src/multihead: SyntaxError: invalid syntax")
-    assert script.startswith("kernel/train/train_kernel.py: multihead/settings.py, line ")
+    assert script.startswith("kernel/train/train_kernel.py: multihead/config/settings.py, line ")
 
 
 @pytest.mark.usefixtures("quick")
@@ -680,7 +680,7 @@ def test_a_task_whose_files_come_from_a_dataset_asks_both_kernels_for_it(house: 
 
 
 def test_the_format_of_manifests_is_read_off_the_package() -> None:
-    assert manifest_format(HOUSE / "src" / "multihead" / "weights.py") == FORMAT
+    assert manifest_format(HOUSE / "src" / "multihead" / "model" / "weights.py") == FORMAT
 
 
 def test_the_messages_in_the_documentation_are_those_of_the_check() -> None:

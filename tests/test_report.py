@@ -15,11 +15,16 @@ import numpy as np
 import pytest
 
 from multihead.app import main
-from multihead.errors import UserError
-from multihead.generator import TrainBatches
-from multihead.metrics import recall_per_class
-from multihead.pictures import Row, sheet, thumbnail
-from multihead.record import (
+from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.task import BENGALI, Task
+from multihead.data.batches import TrainBatches
+from multihead.data.shards import Shard
+from multihead.data.thumbnails import thumbnail
+from multihead.report.page import MANIFEST_FILE, PAGE_FILE, _recalls, write_report
+from multihead.report.pictures import Row, sheet
+from multihead.runtime.errors import UserError
+from multihead.scoring.metrics import recall_per_class
+from multihead.training.record import (
     LONGEST,
     RECORD_FILE,
     REPORT_FOLDER,
@@ -33,10 +38,6 @@ from multihead.record import (
     save_record,
     take_samples,
 )
-from multihead.report import MANIFEST_FILE, PAGE_FILE, _recalls, write_report
-from multihead.settings import ModelSettings, RunSettings, settings_dict
-from multihead.shards import Shard
-from multihead.tasks import BENGALI, Task
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 NAMES = ("cat & <dog>", "$x$ ক", "plain")

@@ -7,7 +7,8 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.staging import MANIFEST_FILE, OF_THE_SUBMISSION, WEIGHTS_FILE, stage
 from bundler.tasks import TaskFacts
-from multihead import tasks, weights
+from multihead.config import task as tasks
+from multihead.model import weights
 
 
 def test_the_files_are_those_that_the_package_writes() -> None:

@@ -16,13 +16,8 @@ import pytest
 from sample_images import DRAWN
 
 from multihead import app
-from multihead.errors import UserError
-from multihead.evaluation import read_both, score
-from multihead.file_names import IMAGE_SUFFIXES
-from multihead.image_files import IMAGES_PER_SHARD, fold_of, in_shards, names_in_paths
-from multihead.labels import read_label_table
-from multihead.settings import ModelSettings, RunSettings, read_settings
-from multihead.tasks import (
+from multihead.config.settings import ModelSettings, RunSettings, read_settings
+from multihead.config.task import (
     ANIMALS,
     BENGALI,
     DIGITS,
@@ -34,8 +29,13 @@ from multihead.tasks import (
     task_from,
     what_answers_depend_on,
 )
-from multihead.training import Trainer
-from multihead.weights import read_manifest
+from multihead.data.file_names import IMAGE_SUFFIXES
+from multihead.data.labels import read_label_table
+from multihead.data.readers.image_files import IMAGES_PER_SHARD, fold_of, in_shards, names_in_paths
+from multihead.model.weights import read_manifest
+from multihead.runtime.errors import UserError
+from multihead.scoring.evaluation import read_both, score
+from multihead.training.trainer import Trainer
 from tests.conftest import HOUSE
 from tests.reading import (
     part_ids,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import bundler.text_files
-import multihead.text_files
+import multihead.runtime.text_files
 from bundler.errors import BundlerError
-from multihead.errors import UserError
-from multihead.settings import read_settings
-from multihead.tasks import read_task
+from multihead.config.settings import read_settings
+from multihead.config.task import read_task
+from multihead.runtime.errors import UserError
 
 TEXT = "# café ক\n[run]\nepochs = 3\n"
 # How editors save a text
@@ -32,7 +32,7 @@ ODD = {  # no text, and what is said of it
 }
 
 
-@pytest.mark.parametrize("module", [multihead.text_files, bundler.text_files])
+@pytest.mark.parametrize("module", [multihead.runtime.text_files, bundler.text_files])
 @pytest.mark.parametrize("form", FORMS)
 def test_text_is_read_as_meant_however_an_editor_saved_it(tmp_path: Path, module: object, form: str) -> None:
     (tmp_path / "some.txt").write_bytes(FORMS[form](TEXT))
@@ -45,7 +45,9 @@ def test_a_mark_that_is_not_at_the_start_stays(tmp_path: Path) -> None:
 
 
 def test_the_package_and_the_bundler_read_in_the_same_way() -> None:
-    ours, theirs = (inspect.getsource(module.read_text) for module in (multihead.text_files, bundler.text_files))
+    ours, theirs = (
+        inspect.getsource(module.read_text) for module in (multihead.runtime.text_files, bundler.text_files)
+    )
     assert ours == theirs
 
 
@@ -68,7 +70,7 @@ def test_text_of_another_encoding_is_one_line_that_says_where(
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "some.toml"
     with pytest.raises(UserError) as raised:
-        multihead.text_files.read_toml(path)
+        multihead.runtime.text_files.read_toml(path)
     assert str(raised.value) == f"{path}: cannot be read (No such file or directory)"
     with pytest.raises(BundlerError) as told:
         bundler.text_files.read_toml(path)

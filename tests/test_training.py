@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multihead.backbones import build_backbone
-from multihead.devices import device_name, prepare_devices
-from multihead.errors import UserError
-from multihead.metrics import Score, is_seen
-from multihead.record import REPORT_FOLDER
-from multihead.schedule import TrainingState
-from multihead.settings import ModelSettings, RunSettings
-from multihead.tasks import BENGALI, Task
-from multihead.training import Trainer
-from multihead.validation import choose_validation
-from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
+from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.task import BENGALI, Task
+from multihead.data.split import choose_validation
+from multihead.model.backbones import build_backbone
+from multihead.model.devices import device_name, prepare_devices
+from multihead.model.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
+from multihead.runtime.errors import UserError
+from multihead.scoring.metrics import Score, is_seen
+from multihead.training.record import REPORT_FOLDER
+from multihead.training.schedule import TrainingState
+from multihead.training.trainer import Trainer
 from tests.conftest import HOUSE
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
@@ -247,8 +247,8 @@ config = Names(backend=lambda: "jax", set_dtype_policy=lambda policy: None)
 """
 PREPARE = """
 import sys
-from multihead.devices import prepare_devices
-from multihead.settings import RunSettings
+from multihead.model.devices import prepare_devices
+from multihead.config.settings import RunSettings
 prepare_devices(RunSettings(deterministic=sys.argv[2] == "True"), sys.argv[1])
 """
 
@@ -280,7 +280,7 @@ def test_onednn_is_asked_for_before_keras_where_it_makes_a_network_faster(
 def test_of_several_gpus_the_one_that_works_is_named(
     gpus: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("multihead.devices._gpus", lambda _: gpus)
+    monkeypatch.setattr("multihead.model.devices._gpus", lambda _: gpus)
     prepare_devices(RunSettings())
     assert capsys.readouterr().out.endswith(f"on tensorflow: {named}\n")
 

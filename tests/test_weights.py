@@ -8,12 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from multihead.errors import UserError
-from multihead.inference import predict_probabilities
-from multihead.model import build_model
-from multihead.settings import ModelSettings
-from multihead.tasks import BENGALI, task_dict
-from multihead.weights import (
+from multihead.config.settings import ModelSettings
+from multihead.config.task import BENGALI, task_dict
+from multihead.model.network import build_model
+from multihead.model.weights import (
     MANIFEST_FILE,
     PROBE_IMAGES,
     WEIGHTS_FILE,
@@ -23,6 +21,8 @@ from multihead.weights import (
     read_manifest,
     save_weights,
 )
+from multihead.prediction.predictor import predict_probabilities
+from multihead.runtime.errors import UserError
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
 COUNTS = {head: tuple(range(len(classes))) for head, classes in BENGALI.heads.items()}

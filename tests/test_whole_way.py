@@ -24,8 +24,8 @@ from bundler.projection import read_stages
 from bundler.rehearsal import rehearse
 from bundler.staging import stage
 from bundler.tasks import has_truth, own_task, predicted_task
-from multihead.evaluation import read_both
-from multihead.tasks import Task, read_task
+from multihead.config.task import Task, read_task
+from multihead.scoring.evaluation import read_both
 from tests.conftest import HOUSE, clone
 from tests.test_projection import HIDDEN
 

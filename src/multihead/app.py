@@ -13,19 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multihead.background import is_busy
-from multihead.errors import UserError, first_line, listed
-from multihead.kaggle_paths import find_input, is_kernel, is_rerun, working_folder
-from multihead.progress import say
-from multihead.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
-from multihead.tasks import TASKS, Task, read_task, task_by_name, what_answers_depend_on
+from multihead.config.settings import ModelSettings, RunSettings, Settings, read_settings, settings_dict
+from multihead.config.task import TASKS, Task, read_task, task_by_name, what_answers_depend_on
+from multihead.data.locate import find_input, is_kernel, is_rerun, working_folder
+from multihead.runtime.background import is_busy
+from multihead.runtime.errors import UserError, first_line, listed
+from multihead.runtime.log import say
 
 if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not wait for it
     import pandas as pd
 
-    from multihead.inference import Member, Predictor, Probabilities
-    from multihead.submission import Submission
-    from multihead.weights import Manifest
+    from multihead.model.weights import Manifest
+    from multihead.prediction.predictor import Member, Predictor, Probabilities
+    from multihead.prediction.submission import Submission
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # exit codes: 128 and the number of SIGINT or SIGPIPE
 SHEET_FILE = "inspect.png"
@@ -94,7 +94,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def train(settings: Settings) -> None:
     """Train on the competition's shards; leave weights, manifest, history, checkpoint and report behind."""
-    from multihead.devices import prepare_devices
+    from multihead.model.devices import prepare_devices
 
     model, run, task = settings.model, settings.run, settings.task
     _try_augmentation(settings)
@@ -103,15 +103,15 @@ def train(settings: Settings) -> None:
     say(f"train: {data}")
     prepare_devices(run, model.backbone)
     _check_sample(data, task, model.fold)
-    from multihead.training import Trainer
-    from multihead.weights import read_manifest
+    from multihead.model.weights import read_manifest
+    from multihead.training.trainer import Trainer
 
     Trainer(task, model, run, data, working).train()
     manifest = read_manifest(working)
     score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
     say(f"weights: {working}, epoch {manifest.epoch}, validation: {score}")
-    from multihead.record import no_harm
-    from multihead.report import write_report
+    from multihead.report.page import write_report
+    from multihead.training.record import no_harm
 
     with no_harm("report"):
         say(f"report: {write_report(working)}")
@@ -122,8 +122,8 @@ def _check_sample(data: Path, task: Task, fold: int) -> None:
 
     Raises UserError where it cannot be answered, or most of its images are not there.
     """
-    from multihead.datasets import images_to_predict
-    from multihead.kaggle_paths import matching
+    from multihead.data.datasets import images_to_predict
+    from multihead.data.locate import matching
 
     if not task.sample_submission or not all(any(True for _ in matching(data, n)) for n in task.files_to_predict):
         return
@@ -144,16 +144,16 @@ def predict(settings: Settings) -> None:
     Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
     error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
-    from multihead.devices import prepare_devices
+    from multihead.model.devices import prepare_devices
 
     run = settings.run
     working = working_folder(run.working)
     prepare_devices(run)
-    from multihead.answers import form_of_images
-    from multihead.datasets import images_to_predict
-    from multihead.inference import Predictor
-    from multihead.submission import PREDICTIONS_FILE, SUBMISSION_FILE, Submission
-    from multihead.weights import MANIFEST_FILE, WEIGHTS_FILE, named, read_manifest
+    from multihead.data.answers import form_of_images
+    from multihead.data.datasets import images_to_predict
+    from multihead.model.weights import MANIFEST_FILE, WEIGHTS_FILE, named, read_manifest
+    from multihead.prediction.predictor import Predictor
+    from multihead.prediction.submission import PREDICTIONS_FILE, SUBMISSION_FILE, Submission
 
     weights = [
         (find_input(_weights_of(name), [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)], run.weights), name)
@@ -206,10 +206,10 @@ def _trained_speed(manifests: "Sequence[Manifest]") -> str:
 
 
 def _member(folder: Path, manifest: "Manifest", name: str) -> "Member":
-    from multihead.augmentation import copy_jitter
-    from multihead.inference import Member
-    from multihead.logit_adjustment import adjusted_heads
-    from multihead.weights import load_model
+    from multihead.data.augment import copy_jitter
+    from multihead.model.weights import load_model
+    from multihead.prediction.logit_adjustment import adjusted_heads
+    from multihead.prediction.predictor import Member
 
     def adjust(probabilities: "Probabilities") -> "Probabilities":
         return adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
@@ -287,14 +287,14 @@ def _toml_key(key: str) -> str:
 
 
 def _try_augmentation(settings: Settings) -> None:
-    from multihead.augmentation import try_steps
+    from multihead.data.augment import try_steps
 
     try_steps(settings.run.augmentation, (*settings.model.image_size, settings.task.image_shape[2]))
 
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:
     """Print the score of a submission, what each head reaches, and the worst classes."""
-    from multihead.evaluation import classes_table, read_both, read_train_labels, score_lines
+    from multihead.scoring.evaluation import classes_table, read_both, read_train_labels, score_lines
 
     if classes:
         _refuse_overwriting(classes, submission, truth, *([train] if train else []))
@@ -320,14 +320,14 @@ def _task_named(name: str) -> Task:
 
 def report(run: Path) -> None:
     """Draw what a training left in a folder: pictures and one page, in its folder report."""
-    from multihead.report import write_report
+    from multihead.report.page import write_report
 
     print(f"report: {write_report(run)}")
 
 
 def inspect(settings: Settings, picture: Path) -> None:
     """Print what the train files hold and what is wrong with them; write a sheet of samples."""
-    from multihead.inspection import inspect as lines_of
+    from multihead.report.inspection import inspect as lines_of
 
     task = settings.task
     data = find_input("competition", task.files_to_train, settings.run.data, task.slug)

@@ -1,0 +1,1 @@
+"""The way of an image from its file to a batch."""

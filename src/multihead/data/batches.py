@@ -1,0 +1,74 @@
+"""Crops and labels to the batches of an epoch: shuffled, augmented, mixed."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multihead.config.settings import RunSettings
+from multihead.data.augment import augmentation
+from multihead.data.draws import Draw, random_for
+from multihead.data.mix import Images, OneHot, cutmix, mixup
+
+
+class TrainBatches:
+    """The shuffled, augmented batches of one epoch over the shards that are in memory.
+
+    Item i is (images uint8 (b, H, W, c), {head: float32 (b, classes)}). Every batch has batch_size images, so that
+    the network is compiled for one shape only: the last is filled up with the first images of the epoch.
+
+    images: one array uint8 (n, H, W, c) per shard. rows: (shard, row) pairs, int64 (m, 2), of what to
+    draw from. labels: for each head, int64 (m,), in the order of `rows`. classes: their number per head.
+    epoch, shard: where in the training this is, for the random draws.
+    """
+
+    def __init__(
+        self,
+        images: list[Images],
+        rows: NDArray[np.int64],
+        labels: Mapping[str, NDArray[np.int64]],
+        classes: Mapping[str, int],
+        settings: RunSettings,
+        *,
+        dark_ink: bool,
+        epoch: int,
+        shard: int,
+    ) -> None:
+        self._images = [np.asarray(of) for of in images]  # a memory map indexes slowly, an array on it does not
+        self._rows, self._labels = rows, labels
+        self._classes, self._settings = classes, settings
+        self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
+        self._epoch, self._shard = epoch, shard
+        self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
+
+    def images_until(self, batch: int) -> int:
+        """The number of this epoch's images in all batches before one; what fills up the last does not count."""
+        return min(batch * self._settings.batch_size, len(self._rows))
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._rows) / self._settings.batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[Images, OneHot]:
+        settings = self._settings
+        places = np.arange(batch * settings.batch_size, (batch + 1) * settings.batch_size)
+        chosen = self._order[places % len(self._order)]
+        images = np.empty((len(chosen), *self._images[0].shape[1:]), np.uint8)
+        for image, (shard, row) in zip(images, self._rows[chosen].tolist(), strict=True):
+            image[...] = self._images[shard][row]
+        labels = one_hot({head: of[chosen] for head, of in self._labels.items()}, self._classes)
+        rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
+        images = self._augment(images, rng)
+        if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):
+            return images, labels
+        which = rng.random()
+        if which < settings.mixup_share:
+            return mixup(images, labels, rng, settings.mixup_alpha)
+        if which < settings.mixup_share + settings.cutmix_share:
+            return cutmix(images, labels, rng, settings.cutmix_alpha)
+        return images, labels
+
+
+def one_hot(labels: Mapping[str, NDArray[np.int64]], classes: Mapping[str, int]) -> OneHot:
+    """Return float32 (n, classes) for each head's int64 (n,) class indices."""
+    return {head: np.eye(classes[head], dtype=np.float32)[of] for head, of in labels.items()}

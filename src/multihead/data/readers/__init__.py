@@ -1,0 +1,1 @@
+"""A reader for each form of file that images come in."""

@@ -1,0 +1,63 @@
+"""Which train images are held out to validate with."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from multihead.config.settings import RunSettings
+from multihead.data.draws import Draw, random_for
+from multihead.runtime.errors import UserError
+
+
+def choose_validation(labels: pd.DataFrame, run: RunSettings) -> "pd.Series[bool]":
+    """Return True, by image id, for the share of the images that is held out.
+
+    labels: a column of class indices per head, index image id. With validation = "unseen", at most half of the share
+    are whole label combinations that the network is never trained on, and the rest is drawn as without. The draw
+    depends on ids and seed only, not on how the images are split into files. Raises UserError where none is left to
+    train on or to validate with.
+    """
+    ordered = labels.sort_index()
+    held_out = pd.Series(False, ordered.index)
+    wanted = run.validation_share * len(ordered)
+    if run.validation == "unseen":
+        held_out[:] = _whole_combinations(ordered, wanted / 2, run.seed)
+    rest = ~held_out.to_numpy()
+    share = (wanted - int(held_out.sum())) / max(1, int(rest.sum()))
+    held_out[rest] = _even_share(ordered[rest], share, run.seed)
+    if not held_out.any() or held_out.all():
+        raise UserError(
+            f"validation_share = {run.validation_share}: {int(held_out.sum())} of {len(labels)} images would be "
+            "held out; at least one must be, and at least one not"
+        )
+    return held_out
+
+
+def _even_share(ordered: pd.DataFrame, share: float, seed: int) -> NDArray[np.bool_]:
+    """Mark a share of the rows, drawn evenly over the label combinations.
+
+    In an order sorted by the labels, shuffled within each combination, every (1 / share)-th row from a random start.
+    """
+    shuffled = random_for(seed, Draw.SPLIT).permutation(len(ordered))
+    order = np.lexsort([shuffled, *(ordered[head].to_numpy() for head in reversed(ordered.columns))])
+    start = random_for(seed, Draw.SPLIT, 1).random()
+    marks = np.floor(np.arange(len(order) + 1) * share + start)
+    held_out = np.zeros(len(order), np.bool_)
+    held_out[order] = np.diff(marks) > 0
+    return held_out
+
+
+def _whole_combinations(ordered: pd.DataFrame, most: float, seed: int) -> NDArray[np.bool_]:
+    """Mark all rows of randomly drawn label combinations, at most so many; every class keeps some of its."""
+    rows_of = [np.asarray(rows) for rows in ordered.groupby(list(ordered.columns)).indices.values()]
+    combinations = ordered.to_numpy()[[rows[0] for rows in rows_of]]
+    is_repeated = np.array([len(rows) > 1 for rows in rows_of])  # of two rows or more, an even share leaves one
+    left = [np.bincount(of[is_repeated], minlength=of.max() + 1) for of in combinations.T]
+    held_out = np.zeros(len(ordered), np.bool_)
+    for number in random_for(seed, Draw.SPLIT, 2).permutation(len(rows_of)).tolist():
+        remaining = [of[c] - is_repeated[number] for of, c in zip(left, combinations[number], strict=True)]
+        if held_out.sum() + len(rows_of[number]) <= most and min(remaining) >= 1:
+            held_out[rows_of[number]] = True
+            for of, c, kept in zip(left, combinations[number], remaining, strict=True):
+                of[c] = kept
+    return held_out

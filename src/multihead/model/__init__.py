@@ -1,0 +1,1 @@
+"""The network: backbones, heads, devices, weights."""

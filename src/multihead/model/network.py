@@ -1,0 +1,52 @@
+"""The network: input scaling, backbone, one softmax head per label."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from multihead.config.backbones import STACK
+from multihead.config.settings import ModelSettings
+from multihead.config.task import Task
+from multihead.model.backbones import build_backbone, scaled
+from multihead.runtime.errors import UserError, first_line
+
+
+def build_model(settings: ModelSettings, task: Task) -> Any:
+    """Return an untrained Keras model from uint8 (n, height, width, c) to {head: float32 (n, classes)}.
+
+    Scaling is its first layer, so it travels with the weights. Gray becomes three equal channels, but for a stack.
+    Heads are float32 under mixed precision.
+    """
+    channels = task.image_shape[2]
+    images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")
+    pixels = images
+    if channels == 1 and settings.backbone != STACK:
+        pixels = keras.layers.Concatenate(name="gray_to_colour")([images] * 3)
+    features = build_backbone(settings, pixels.shape[-1])(scaled(pixels, settings.backbone))
+    if settings.dropout:
+        features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
+    heads = {
+        head: keras.layers.Dense(len(classes), activation="softmax", dtype="float32", name=head)(features)
+        for head, classes in task.heads.items()
+    }
+    return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
+
+
+def load_pretrained(network: Any, settings: ModelSettings, path: Path) -> None:
+    """Put a published file's weights (without a top) into the network's backbone; UserError where they do not fit."""
+    try:
+        network.get_layer(settings.backbone).load_weights(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"pretrained: {path} does not fit {settings.backbone} ({first_line(error)})") from error
+
+
+def freeze_up_to(network: Any, settings: ModelSettings, name: str) -> None:
+    """Train none of the backbone's layers up to the one of that name; their statistics stay as they are, too."""
+    layers = network.get_layer(settings.backbone).layers
+    names = [layer.name for layer in layers]
+    if name not in names:
+        known = [layer.name for layer in layers if layer.weights]
+        raise UserError(f"frozen_up_to = {name!r}; {settings.backbone} has {', '.join(known)}")
+    for layer in layers[: names.index(name) + 1]:
+        layer.trainable = False

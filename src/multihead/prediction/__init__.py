@@ -1,0 +1,1 @@
+"""From test files to answers and the submission file."""

@@ -1,0 +1,54 @@
+"""From probabilities to classes where every class counts the same: the train counts' prior is divided out.
+
+A network learns how often a class is; macro-averaged recall asks for each as if all were as often. Dividing each
+probability by its class's train count to the power e, before argmax, takes the frequency back out.
+
+A. K. Menon et al., Long-tail Learning via Logit Adjustment, 2021 (post-hoc).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multihead.scoring.metrics import present_macro_recall
+
+Probabilities = Mapping[str, NDArray[np.float32]]
+EXPONENTS = tuple(round(0.1 * step, 1) for step in range(13))  # 0 to 1.2
+
+
+def adjusted(probabilities: NDArray[np.float32], counts: Sequence[int], exponent: float) -> NDArray[np.float32]:
+    """Return float32 (n, classes) probabilities / counts**exponent, each row summing up to 1 again.
+
+    A class without train images keeps no probability, unless the exponent is 0: nothing was learned of it.
+    """
+    divisors = np.asarray(counts, np.float64) ** exponent
+    factors = np.divide(1, divisors, out=np.zeros_like(divisors), where=divisors > 0)
+    weighted = probabilities * (factors / factors.max()).astype(np.float32)
+    return np.asarray(weighted / np.maximum(weighted.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny))
+
+
+def adjusted_heads(
+    probabilities: Probabilities, counts: Mapping[str, Sequence[int]], exponents: Mapping[str, float]
+) -> dict[str, NDArray[np.float32]]:
+    """Return what `adjusted` does of each head."""
+    return {head: adjusted(of, counts[head], exponents[head]) for head, of in probabilities.items()}
+
+
+def choose_exponents(
+    probabilities: Probabilities,
+    truth: Mapping[str, NDArray[np.int64]],
+    counts: Mapping[str, Sequence[int]],
+) -> dict[str, float]:
+    """Return for each head the exponent with the best macro recall on images that the network was not trained on.
+
+    truth: int64 (n,) class indices. The recall is over the classes that these images show. An exponent's is averaged
+    with that of the neighbouring ones, which few images cannot tell apart; of equal ones the smallest is taken.
+    """
+    chosen = {}
+    for head, of in probabilities.items():
+        answers = [adjusted(of, counts[head], e).argmax(axis=1) for e in EXPONENTS]
+        scores = [present_macro_recall(truth[head], told, of.shape[1]) for told in answers]
+        padded = np.pad(scores, 1, mode="edge")
+        chosen[head] = EXPONENTS[int(np.argmax(np.round((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 9)))]
+    return chosen

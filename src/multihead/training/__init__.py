@@ -1,0 +1,1 @@
+"""Shard by shard: fit, validate, save, go on."""

@@ -1,0 +1,254 @@
+"""What a training keeps of itself for its report: counts, and the few dozens of images that are shown.
+
+It is written with the weights that it tells of, because the crops are gone after a training. It stays a few MB however
+large the data is.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from multihead.config.settings import ModelSettings
+from multihead.config.task import Task
+from multihead.data.batches import TrainBatches
+from multihead.data.crop import ink_box
+from multihead.data.shards import Shard
+from multihead.data.thumbnails import Image, in_colour, thumbnail
+from multihead.runtime.errors import UserError
+from multihead.runtime.log import say
+from multihead.runtime.whole_files import whole_file
+
+REPORT_FOLDER, RECORD_FILE = "report", "record.npz"
+FORMAT = 1
+LONGEST, LONGEST_FULL = 96, 192  # sides of what is kept of a crop and of a full image
+PAIRS, EXAMPLES, MISTAKES = 6, 3, 12  # shown for each head
+BATCHES, IMAGES_OF_BATCH = 6, 5
+BOX_COLOUR = (220, 30, 30)
+
+
+class HeldOut(NamedTuple):
+    """What the network says of the held-out images.
+
+    ids: of n images. truth: for each head, int64 (n,) class indices. probabilities: for each head, float32
+    (n, classes), as the score takes them. crop: returns one image's crop, uint8 (h, w, c), by its number.
+    """
+
+    ids: Sequence[str]
+    truth: Mapping[str, NDArray[np.int64]]
+    probabilities: Mapping[str, NDArray[np.float32]]
+    crop: Callable[[int], Image]
+
+
+class Confusion(NamedTuple):
+    """How many held-out images of one class were taken for another.
+
+    mistaken, others: numbers in Record.images of some of them, and of some images of that other class.
+    """
+
+    truth: int
+    answer: int
+    images: int
+    mistaken: Sequence[int]
+    others: Sequence[int]
+
+
+class Mistake(NamedTuple):
+    """A held-out image, by its number in Record.images, whose wrong class got so much probability, its own so much."""
+
+    image: int
+    id: str
+    truth: int
+    answer: int
+    probability: float
+    of_truth: float
+
+
+class Samples(NamedTuple):
+    """Some images on their way to the network.
+
+    epoch: the one that the batches are of, from 1. ids, full, crops: of k images of a shard, the full image in colour
+    with the box that was cut, uint8 (k, h, w, 3), and the crop, uint8 (k, h, w, c). batches: some images of some
+    batches, uint8 (b, i, h, w, c). labels: for each of them, the (class index, share) pairs of the first head.
+    """
+
+    epoch: int
+    ids: Sequence[str]
+    full: Image
+    crops: Image
+    batches: Image
+    labels: Sequence[Sequence[Sequence[tuple[int, float]]]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that is kept.
+
+    sha256: of the weights that it tells of. run: the settings of the run. counts: for each head, int64 (k, 3): class,
+    answer, and the held-out images with both; without held-out images there are no heads in it. images: uint8
+    (m, h, w, c). samples: None where no batch was made.
+    """
+
+    sha256: str
+    run: Mapping[str, Any]
+    counts: Mapping[str, NDArray[np.int64]]
+    confusions: Mapping[str, Sequence[Confusion]]
+    mistakes: Mapping[str, Sequence[Mistake]]
+    images: Image
+    samples: Samples | None
+
+
+@contextmanager
+def no_harm(what: str) -> Iterator[None]:
+    """Make of any failure one line of warning: a report is not worth a training."""
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        told = str(error).partition("\n")[0]
+        say(f"warning: no {what} ({kind}{told})")
+
+
+def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSettings, epoch: int) -> Samples:
+    """Return samples of an epoch's batches, and of a stored shard with its first full images."""
+    full = [_with_box(image, task, model) for image in (() if shard.shown is None else shard.shown)]
+    crops = [thumbnail(np.asarray(image), LONGEST) for image in shard.images[: len(full)]]
+    head = next(iter(task.heads))
+    images, labels = [], []
+    for number in range(min(BATCHES, len(batches))):
+        batch, one_hot = batches[number]
+        images.append(_stack([thumbnail(image, LONGEST) for image in batch[:IMAGES_OF_BATCH]]))
+        shares = one_hot[head][:IMAGES_OF_BATCH]
+        labels.append(
+            [[(i, round(float(of[i]), 2)) for i in np.argsort(-of)[:2].tolist() if of[i] >= 0.005] for of in shares]
+        )
+    return Samples(epoch, list(shard.ids[: len(full)]), _stack(full), _stack(crops), _stack(images), labels)
+
+
+def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, samples: Samples | None) -> Record:
+    """Return the record of weights, with the images chosen that a report shows."""
+    if held_out is None:
+        return Record(sha256, run, {}, {}, {}, _stack([]), samples)
+    counts, confusions, mistakes = {}, {}, {}
+    numbers: dict[int, int] = {}  # of a held-out image: its number among those that are kept
+
+    def keep(rows: Any) -> list[int]:
+        return [numbers.setdefault(row, len(numbers)) for row in rows.tolist()]
+
+    for head, of in held_out.probabilities.items():
+        truth, answer = held_out.truth[head], of.argmax(axis=1)
+        counts[head] = _count_pairs(truth, answer)
+        sure = np.argsort(-of[np.arange(len(of)), answer], kind="stable")
+        wrong = sure[truth[sure] != answer[sure]]
+        right = sure[truth[sure] == answer[sure]]
+        confusions[head] = [
+            Confusion(
+                *pair,
+                keep(wrong[(truth[wrong] == pair[0]) & (answer[wrong] == pair[1])][:EXAMPLES]),
+                keep(np.concatenate([rows[truth[rows] == pair[1]] for rows in (right, wrong)])[:EXAMPLES]),
+            )
+            for pair in most_confused(counts[head])[:PAIRS]
+        ]
+        mistakes[head] = [
+            Mistake(
+                number,
+                held_out.ids[row],
+                int(truth[row]),
+                int(answer[row]),
+                round(float(of[row, answer[row]]), 4),
+                round(float(of[row, truth[row]]), 4),
+            )
+            for number, row in zip(keep(wrong[:MISTAKES]), wrong[:MISTAKES].tolist(), strict=True)
+        ]
+    images = [thumbnail(held_out.crop(row), LONGEST) for row in numbers]
+    return Record(sha256, run, counts, confusions, mistakes, _stack(images), samples)
+
+
+def most_confused(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Return of Record.counts the rows of wrong answers, as plain numbers, those of the most images first."""
+    wrong = counts[counts[:, 0] != counts[:, 1]]
+    return [tuple(row) for row in wrong[np.lexsort([wrong[:, 1], wrong[:, 0], -wrong[:, 2]])].tolist()]
+
+
+def save_record(folder: Path, record: Record) -> None:
+    """Write the record into the report's folder of a working folder, whole or not at all."""
+    (folder / REPORT_FOLDER).mkdir(exist_ok=True)
+    samples = record.samples
+    told = {
+        "format": FORMAT,
+        "sha256": record.sha256,
+        "run": record.run,
+        "heads": list(record.counts),
+        "confusions": record.confusions,
+        "mistakes": record.mistakes,
+        "samples": samples and {"epoch": samples.epoch, "ids": samples.ids, "labels": samples.labels},
+    }
+    arrays: dict[str, Any] = {f"counts_{number}": of for number, of in enumerate(record.counts.values())}
+    arrays["images"] = record.images
+    arrays |= {"full": samples.full, "crops": samples.crops, "batches": samples.batches} if samples else {}
+    with whole_file(folder / REPORT_FOLDER / RECORD_FILE) as new, new.open("wb") as file:
+        np.savez_compressed(file, told=np.array(json.dumps(told)), **arrays)
+
+
+def copy_record(source: Path, folder: Path) -> None:
+    """Copy a record, if there is one, from one working folder into another."""
+    if (source / REPORT_FOLDER / RECORD_FILE).is_file():
+        (folder / REPORT_FOLDER).mkdir(exist_ok=True)
+        with whole_file(folder / REPORT_FOLDER / RECORD_FILE) as new:
+            shutil.copyfile(source / REPORT_FOLDER / RECORD_FILE, new)
+
+
+def read_record(folder: Path) -> Record:
+    """Return the record in a working folder; UserError where there is none, or a damaged one."""
+    path = folder / REPORT_FOLDER / RECORD_FILE
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            told = json.loads(str(stored["told"]))
+            if told["format"] != FORMAT:
+                raise ValueError(f"format {told['format']}; this version reads format {FORMAT}")
+            samples = told["samples"] and Samples(
+                full=stored["full"], crops=stored["crops"], batches=stored["batches"], **told["samples"]
+            )
+            return Record(
+                told["sha256"],
+                told["run"],
+                {head: stored[f"counts_{number}"] for number, head in enumerate(told["heads"])},
+                {head: [Confusion(*of) for of in some] for head, some in told["confusions"].items()},
+                {head: [Mistake(*of) for of in some] for head, some in told["mistakes"].items()},
+                stored["images"],
+                samples,
+            )
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: not there; a training leaves it with its weights") from error
+    except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise many kinds
+        raise UserError(f"{path}: not a readable record ({error})") from error
+
+
+def _count_pairs(truth: NDArray[np.int64], answer: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 (k, 3): each pair of class and answer that occurs, and how often."""
+    pairs, images = np.unique(np.stack([truth, answer], 1), axis=0, return_counts=True)
+    return np.asarray(np.concatenate([pairs, images[:, None]], 1), np.int64)
+
+
+def _with_box(image: Image, task: Task, model: ModelSettings) -> Image:
+    """Return a full image, small and in colour, with the box of its ink where that is what is cut."""
+    small = thumbnail(image, LONGEST_FULL)
+    shown = np.ascontiguousarray(in_colour(small))
+    if model.crop_of(task) != "none":
+        rows, columns = ink_box(image[:, :, 0], task.dark_ink)
+        (top, bottom, _), (left, right, _) = rows.indices(image.shape[0]), columns.indices(image.shape[1])
+        scale = len(small) / len(image)
+        first, last = [(round(x * scale), round(y * scale)) for x, y in ((left, top), (right - 1, bottom - 1))]
+        cv2.rectangle(shown, first, last, BOX_COLOUR)
+    return shown
+
+
+def _stack(images: Sequence[Image]) -> Image:
+    return np.stack(images) if len(images) else np.zeros((0, 1, 1, 1), np.uint8)

@@ -1,0 +1,114 @@
+"""Which checkpoint a training goes on from, if any: a training that was meant to go on never begins anew in silence."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.task import Task, what_answers_depend_on
+from multihead.data.locate import find_everywhere
+from multihead.runtime.errors import UserError
+from multihead.runtime.log import say
+from multihead.training.checkpoint import CHECKPOINT_FILE, Checkpoint, ForeignFileError, read_checkpoint
+
+# Settings of a run that decide nothing of what the training becomes
+WITHOUT_EFFECT = {
+    *("data", "weights", "working", "resume", "require_gpu"),
+    *("time_budget_minutes", "ensemble", "test_time_copies"),
+}
+# A checkpoint that differs in one of these is another training's, to be passed over.
+ANOTHER_TRAINING = {"task", *(field.name for field in fields(ModelSettings)), "seed"}
+# One that differs in one of these is this training's, which would begin anew: an error. All else may change from one
+# session to the next.
+FIXED = {
+    *("files", "images", "validation", "validation_share", "pretrained", "frozen_up_to"),
+    *("optimizer", "learning_rate", "ema_decay", "mixed_precision"),
+}
+LONGEST_VALUE = 40  # characters, of a value that a message shows
+
+
+def identity_of(
+    task: Task, model: ModelSettings, run: RunSettings, files: Sequence[str], images: int
+) -> dict[str, Any]:
+    """Return what decides what a training becomes, as plain values of JSON."""
+    of_run = {key: value for key, value in settings_dict(run).items() if key not in WITHOUT_EFFECT}
+    identity = {
+        "task": what_answers_depend_on(task),
+        "model": settings_dict(model),
+        "files": files,
+        "images": images,
+    } | of_run
+    return dict(json.loads(json.dumps(identity)))
+
+
+def differing(stored: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the keys in which two identities differ, each with both values.
+
+    The keys of the model stand for themselves. A key that `stored` lacks has its default there: it was added since.
+    """
+    there, here = (_flat(identity) for identity in (stored, own))
+    return {key: (there.get(key), value) for key, value in here.items() if there.get(key, value) != value}
+
+
+def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working: Path) -> list[Checkpoint]:
+    """Return the checkpoints of this training in the working folder and all inputs, the furthest first.
+
+    resume: as in RunSettings. What is not used is named. Raises UserError where there are none, but one is damaged, or
+    differs in what would make this training begin anew, or resume requires one.
+    """
+    if resume == "off":
+        return []
+    ours: list[Checkpoint] = []
+    changed: list[str] = []
+    damaged: list[str] = []
+    paths = find_everywhere(CHECKPOINT_FILE, working)
+    for path in paths:
+        try:
+            checkpoint = read_checkpoint(path)
+        except ForeignFileError as error:
+            say(f"not used: {error}")
+            continue
+        except UserError as error:
+            damaged.append(str(error))
+            continue
+        differences = differing(checkpoint.identity, identity)
+        if others := [key for key in differences if key in ANOTHER_TRAINING]:
+            fate = "; this training takes its place" if path.parent == working else ""
+            say(f"{path}: not used, it is of a training with another {', '.join(others)}{fate}")
+        elif fixed := {key: values for key, values in differences.items() if key in FIXED}:
+            changed.append(f"{path}: of this training with another {in_words(fixed)}")
+        else:
+            ours.append(checkpoint)
+    for problem in [*changed, *damaged] if ours else []:
+        say(f"warning: not used: {problem}")
+    if changed and not ours:
+        raise UserError(f'{changed[0]}; set that back to go on, or resume = "off" to begin anew')
+    if damaged and not ours:
+        raise UserError(damaged[0])
+    if resume == "required" and not ours:
+        of_another = f"; of another one: {', '.join(map(str, paths))}" if paths else ""
+        where = f"in {working} or any input{of_another}"
+        raise UserError(f'resume = "required", but no {CHECKPOINT_FILE} of this training {where}')
+    return sorted(ours, key=lambda checkpoint: checkpoint.progress, reverse=True)
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with the keys of the model among its own, and defaults for what it lacks."""
+    task = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
+    task |= {field.name: field.default_factory() for field in fields(Task) if field.default_factory is not MISSING}
+    defaults = settings_dict(RunSettings()) | settings_dict(ModelSettings())
+    defaults = {key: value for key, value in defaults.items() if key not in WITHOUT_EFFECT}
+    flat = defaults | {key: value for key, value in identity.items() if key != "model"} | identity["model"]
+    return dict(json.loads(json.dumps(flat | {"task": what_answers_depend_on(task | identity["task"])})))
+
+
+def in_words(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the keys, with the values there and here where these are short."""
+    texts = []
+    for key, values in differences.items():
+        there, here = map(json.dumps, values)
+        is_short = max(len(there), len(here)) <= LONGEST_VALUE
+        texts.append(f"{key} ({there}, here {here})" if is_short else key)
+    return ", ".join(texts)

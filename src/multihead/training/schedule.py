@@ -1,0 +1,131 @@
+"""Where a training is, and what follows from its scores: learning rate, which epoch is saved, when to stop."""
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from multihead.config.settings import RunSettings
+from multihead.runtime.whole_files import whole_file
+from multihead.scoring.metrics import Score
+
+HISTORY_FILE = "history.csv"
+TOLERANCE = 1.96 * math.sqrt(2)  # standard errors; two scores of other images differ by more in one case of 20
+
+
+def cosine_rate(run: RunSettings, epochs: float) -> float:
+    """Return the learning rate so many epochs after the start: a linear warm-up, then half a cosine down to the floor.
+
+    I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, with no restart.
+    """
+    warmup, floor = _warmup_and_floor(run)
+    if epochs < warmup:
+        return run.learning_rate * epochs / warmup
+    done = (epochs - warmup) / (run.epochs - warmup)
+    return floor + (run.learning_rate - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def plateau_rate(run: RunSettings, epochs: float, factor: float) -> float:
+    """Return the learning rate so many epochs after the start: a linear warm-up to `factor` times the first rate."""
+    warmup, floor = _warmup_and_floor(run)
+    if epochs < warmup:
+        return run.learning_rate * factor * epochs / warmup
+    return max(run.learning_rate * factor, floor)
+
+
+def _warmup_and_floor(run: RunSettings) -> tuple[float, float]:
+    return min(run.warmup_epochs, run.epochs / 2), min(run.min_learning_rate, run.learning_rate)
+
+
+@dataclass
+class TrainingState:
+    """The counters of a training, plain values that a checkpoint keeps.
+
+    A score is that over the classes present (Score.present_total).
+    epoch: epochs finished. shards_done, images, loss, head_losses: as many shards and images as the next epoch has been
+    through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_score: the
+    highest in validation. saved_*: of the epoch whose weights are kept; the SHA-256 is their file's. epochs_since_best,
+    epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what it has made of the learning rate.
+    history: a row per finished epoch.
+    """
+
+    plateau_factor: float = 1.0
+    epoch: int = 0
+    shards_done: int = 0
+    images: int = 0
+    loss: float = 0.0
+    head_losses: dict[str, float] = field(default_factory=dict)
+    best_score: float = -1.0
+    saved_score: float = -1.0
+    saved_epoch: int = 0
+    saved_sha256: str = ""
+    epochs_since_best: int = 0
+    epochs_at_rate: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_images(self, images: int, mean_loss: float, mean_head_losses: Mapping[str, float]) -> None:
+        """Take in what was fitted."""
+        self.images += images
+        self.loss += mean_loss * images
+        for head, loss in mean_head_losses.items():
+            self.head_losses[head] = self.head_losses.get(head, 0.0) + loss * images
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / max(1, self.images)
+
+    @property
+    def mean_head_losses(self) -> dict[str, float]:
+        return {head: loss / max(1, self.images) for head, loss in self.head_losses.items()}
+
+    def learning_rate(self, run: RunSettings, epochs: float) -> float:
+        """Return the learning rate of the batch that is so many epochs after the start.
+
+        Only a plateau's depends on the scores so far.
+        """
+        return cosine_rate(run, epochs) if run.schedule == "cosine" else plateau_rate(run, epochs, self.plateau_factor)
+
+    def is_over(self, run: RunSettings) -> bool:
+        """Tell whether the score has stayed for as long as ends a training with a plateau."""
+        return run.schedule == "plateau" and self.epochs_since_best >= run.stop_patience
+
+    def is_to_save(self, score: Score, run: RunSettings) -> bool:
+        """Tell whether an epoch's weights take the place of those that are kept.
+
+        Under a cosine the later epoch has learned longer, at a lower rate, and the best of many noisy scores is luck:
+        it does unless its score is TOLERANCE standard errors worse. Under a plateau it does unless its score is lower.
+        """
+        tolerance = TOLERANCE * score.standard_error if run.schedule == "cosine" else 0.0
+        return score.present_total >= self.best_score - tolerance
+
+    def forget_saved(self) -> None:
+        """Have no epoch's weights kept, and no score to be compared with."""
+        self.best_score, self.saved_score, self.saved_epoch, self.saved_sha256 = -1.0, -1.0, 0, ""
+
+    def end_epoch(self, score: Score, run: RunSettings, *, is_saved: bool) -> None:
+        """Take in one epoch's validation score, one plateau for all heads, and whether its weights were saved."""
+        is_better = score.present_total > self.best_score
+        if is_saved:
+            self.saved_score, self.saved_epoch = score.present_total, self.epoch + 1
+        self.best_score = max(self.best_score, score.present_total)
+        self.epoch += 1
+        self.shards_done, self.images, self.loss, self.head_losses = 0, 0, 0.0, {}
+        if is_better:
+            self.epochs_since_best = self.epochs_at_rate = 0
+            return
+        self.epochs_since_best += 1
+        if run.schedule == "plateau":
+            self.epochs_at_rate += 1
+        if self.epochs_at_rate >= run.plateau_patience:
+            self.plateau_factor *= run.plateau_factor
+            self.epochs_at_rate = 0
+
+    def write_history(self, folder: Path) -> None:
+        """Write one line of CSV per finished epoch."""
+        with whole_file(folder / HISTORY_FILE) as new, new.open("w", encoding="utf-8", newline="") as file:
+            columns = dict.fromkeys(key for row in self.history for key in row)  # a session before may have had fewer
+            writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)
