@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu_kit_run import CROP_SIZE, CROPS_PER_SHEET
 from benchmarks.material import TOOL
+from multihead.config.files import TRUTH_FILE
 from multihead.config.settings import ModelSettings
 from multihead.config.task import BENGALI
 from multihead.data.answers import read_answers
@@ -29,7 +30,6 @@ from multihead.data.crop_store import crops_ahead
 from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.labels import label_indices
 from multihead.data.shards import Part
-from multihead.scoring.evaluation import TRUTH_FILE
 
 HOUSE = Path(__file__).resolve().parent.parent
 MAX_BYTES = 50 * 1024 * 1024

@@ -29,18 +29,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.paired import Truth, gain_in_words, total
+from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
+from multihead.config.manifest import read_manifest
 from multihead.config.settings import Settings, read_settings, settings_dict
 from multihead.config.task import BENGALI, Task
 from multihead.data.augment import copy_jitter
 from multihead.data.crop_store import crops_ahead
 from multihead.data.datasets import images_to_train
 from multihead.data.split import choose_validation
-from multihead.model.weights import load_model, read_manifest
+from multihead.model.weights import load_model
 from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.prediction.predictor import jitter, predict_probabilities
 from multihead.runtime.errors import UserError
-from multihead.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from multihead.training.schedule import HISTORY_FILE
+from multihead.training.checkpoint import read_checkpoint
 
 HOUSE = Path(__file__).resolve().parent.parent
 COPIES = 4

@@ -51,7 +51,7 @@ def pairs(project: Project) -> Iterator[Finding]:
     files = [file.name for file in project.files()]
     ends = (MANIFEST_FILE, WEIGHTS_FILE)
     names = {file.removesuffix(end) for end in ends for file in files if file == end or file.endswith(f".{end}")}
-    readable = manifest_format(project.package / "model" / "weights.py")
+    readable = manifest_format(project.package / "config" / "manifest.py")
     for name in sorted(names):
         manifest, weights = f"{name}{MANIFEST_FILE}", f"{name}{WEIGHTS_FILE}"
         missing = [file for file in (manifest, weights) if file not in files]
@@ -86,7 +86,7 @@ def _pair(project: Project, manifest: str, weights: str, readable: int) -> Itera
 
 
 def manifest_format(weights: Path) -> int:
-    """Return the manifests' format that the package's weights.py reads, itself read as text."""
+    """Return the manifests' format that the package's manifest.py reads, itself read as text."""
     found = re.search(r"^FORMAT = (\d+)$", text_of(weights), re.MULTILINE)
     if not found:
         raise BundlerError(f"{weights}: expected a line FORMAT = NUMBER")

@@ -95,13 +95,10 @@ class TaskFacts(NamedTuple):
 
 
 def built_in_tasks(package: Path) -> dict[str, TaskFacts]:
-    """Return the tasks by name that the package's tasks.py builds in."""
-    tree = ast.parse(text_of(package / "config" / "task.py"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    tasks = [{str(k.arg): _plain(k.value) for k in call.keywords} for call in calls]
-    return {
-        of["name"]: _facts(of, package / "config" / "task.py") for of in tasks if {"name", "train_files"} <= of.keys()
-    }
+    """Return the tasks by name that the package builds in, in its order."""
+    found = re.search(r"^BUILT_IN = (.*)$", text_of(package / "config" / "task.py"), re.MULTILINE)
+    paths = [package / "config" / "tasks" / f"{name}.toml" for name in ast.literal_eval(found[1] if found else "()")]
+    return {path.stem: _facts(read_toml(path), path) for path in paths}
 
 
 def own_task(folder: Path) -> TaskFacts | None:
@@ -194,12 +191,3 @@ def _facts(values: Any, source: Path) -> TaskFacts:
     has_hidden_test = bool(values.get("hidden_images")) or of_a_code_competition
     tuples = {key: tuple(values[key]) for key in ("heads", "image_shape")}
     return TaskFacts(**{"has_hidden_test": has_hidden_test} | known | tuples)
-
-
-def _plain(node: ast.expr) -> Any:
-    """Return what a source's constant or tuple is, and of a dictionary the keys; of all else None."""
-    if isinstance(node, ast.Dict):
-        return {_plain(key): None for key in node.keys if key}
-    if isinstance(node, ast.Tuple):
-        return tuple(map(_plain, node.elts))
-    return node.value if isinstance(node, ast.Constant) else None

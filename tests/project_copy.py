@@ -16,7 +16,7 @@ from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_di
 from multihead.runtime.errors import UserError
 
 HOUSE = Path(__file__).resolve().parent.parent
-FORMAT = manifest_format(HOUSE / "src" / "multihead" / "model" / "weights.py")
+FORMAT = manifest_format(HOUSE / "src" / "multihead" / "config" / "manifest.py")
 ABSENT = object()
 SETTINGS = {name: f"kernel/{name}/settings.toml" for name in ("train", "predict")}
 DATASET = "OWNER/multihead-weights"

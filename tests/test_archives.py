@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multihead.data.archives import files_in_archives, read_file, read_table_bytes, table_path
+from multihead.config.data_files import files_in_archives, read_file, read_table_bytes, table_path
 from multihead.runtime.errors import UserError
 
 

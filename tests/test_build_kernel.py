@@ -22,12 +22,9 @@ from bundler.errors import BundlerError, RehearsalError
 from bundler.inputs import Inputs
 from bundler.rehearsal import Rehearsed
 from bundler.watched_run import Ended
+from multihead.config import files
+from multihead.config.files import SUBMISSION_FILE as SUBMISSION
 from multihead.config.task import BENGALI, task_dict
-from multihead.model import weights
-from multihead.prediction import submission
-from multihead.prediction.submission import SUBMISSION_FILE as SUBMISSION
-from multihead.report import page as report
-from multihead.training import checkpoint, record, schedule
 from tests.conftest import HOUSE, clone
 from tests.test_text_files import FORMS
 
@@ -504,10 +501,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
 
 
 def test_the_files_that_a_kernel_may_leave_are_those_that_the_package_writes() -> None:
-    written = (weights.WEIGHTS_FILE, weights.MANIFEST_FILE, schedule.HISTORY_FILE, checkpoint.CHECKPOINT_FILE)
-    assert OUTPUTS["train"] == (*written, record.REPORT_FOLDER)
-    assert report.MANIFEST_FILE == weights.MANIFEST_FILE
-    assert OUTPUTS["predict"] == (submission.SUBMISSION_FILE, submission.PREDICTIONS_FILE)
+    written = (files.WEIGHTS_FILE, files.MANIFEST_FILE, files.HISTORY_FILE, files.CHECKPOINT_FILE)
+    assert OUTPUTS["train"] == (*written, files.REPORT_FOLDER)
+    assert OUTPUTS["predict"] == (files.SUBMISSION_FILE, files.PREDICTIONS_FILE)
 
 
 class Kernel:

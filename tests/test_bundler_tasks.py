@@ -20,7 +20,7 @@ from bundler.tasks import (
     task_named,
     trained_task,
 )
-from multihead.config import task as tasks
+from multihead.config import patterns
 from multihead.config.task import TASKS, read_task, task_dict
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
@@ -53,7 +53,7 @@ def test_a_task_of_one_s_own_is_what_the_package_makes_of_it(settings: Path) -> 
     for key, value in found._asdict().items():
         assert value == (tuple(task.heads) if key == "heads" else getattr(task, key))
     assert own_task(HOUSE) is None
-    assert LEADS_OUT == tasks.LEADS_OUT
+    assert LEADS_OUT == patterns.LEADS_OUT
 
 
 @pytest.mark.parametrize(

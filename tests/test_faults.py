@@ -26,17 +26,18 @@ from bundler.bundle import build_script
 from bundler.projection import read_stages
 from multihead.app import main
 from multihead.config import task as tasks
+from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
+from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings
 from multihead.config.task import BENGALI
 from multihead.data import shards
 from multihead.data.locate import is_rerun
 from multihead.data.shards import Part
 from multihead.model import weights
-from multihead.model.weights import MANIFEST_FILE, WEIGHTS_FILE, read_manifest, save_weights
+from multihead.model.weights import save_weights
 from multihead.runtime.log import elapsed
 from multihead.training import trainer as training
-from multihead.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from multihead.training.record import REPORT_FOLDER
+from multihead.training.checkpoint import read_checkpoint
 from multihead.training.trainer import Trainer
 from tests.conftest import HOUSE
 from tests.test_projection import HIDDEN

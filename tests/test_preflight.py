@@ -20,8 +20,8 @@ from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_F
 from bundler.metadata_keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
 from bundler.preflight import PUSHES, RULES, key_findings, manifest_format, require_preflight
 from bundler.tasks import TaskFacts, built_in_tasks
+from multihead.config.manifest import FORMAT
 from multihead.config.task import TASKS
-from multihead.model.weights import FORMAT
 from tests.conftest import HOUSE
 from tests.project_copy import ABSENT, DATASET, SETTINGS, change, lines, stage
 from tests.test_text_files import FORMS
@@ -680,7 +680,7 @@ def test_a_task_whose_files_come_from_a_dataset_asks_both_kernels_for_it(house: 
 
 
 def test_the_format_of_manifests_is_read_off_the_package() -> None:
-    assert manifest_format(HOUSE / "src" / "multihead" / "model" / "weights.py") == FORMAT
+    assert manifest_format(HOUSE / "src" / "multihead" / "config" / "manifest.py") == FORMAT
 
 
 def test_the_messages_in_the_documentation_are_those_of_the_check() -> None:

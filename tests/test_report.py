@@ -15,19 +15,18 @@ import numpy as np
 import pytest
 
 from multihead.app import main
+from multihead.config.files import MANIFEST_FILE, PAGE_FILE, RECORD_FILE, REPORT_FOLDER
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import BENGALI, Task
 from multihead.data.batches import TrainBatches
 from multihead.data.shards import Shard
 from multihead.data.thumbnails import thumbnail
-from multihead.report.page import MANIFEST_FILE, PAGE_FILE, _recalls, write_report
+from multihead.report.page import _recalls, write_report
 from multihead.report.pictures import Row, sheet
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import recall_per_class
 from multihead.training.record import (
     LONGEST,
-    RECORD_FILE,
-    REPORT_FOLDER,
     HeldOut,
     Record,
     Samples,

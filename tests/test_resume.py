@@ -17,13 +17,11 @@ import keras
 import numpy as np
 import pytest
 
+from multihead.config.files import CHECKPOINT_FILE, PAGE_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import BENGALI
-from multihead.model.weights import WEIGHTS_FILE
-from multihead.report.page import PAGE_FILE
 from multihead.runtime.errors import UserError
-from multihead.training.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore, save_checkpoint
-from multihead.training.record import REPORT_FOLDER
+from multihead.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from multihead.training.resume import checkpoints_to_go_on_from, differing, identity_of
 from multihead.training.schedule import TrainingState
 from tests.conftest import HOUSE

@@ -7,12 +7,12 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.staging import MANIFEST_FILE, OF_THE_SUBMISSION, WEIGHTS_FILE, stage
 from bundler.tasks import TaskFacts
+from multihead.config import files
 from multihead.config import task as tasks
-from multihead.model import weights
 
 
 def test_the_files_are_those_that_the_package_writes() -> None:
-    assert (WEIGHTS_FILE, MANIFEST_FILE) == (weights.WEIGHTS_FILE, weights.MANIFEST_FILE)
+    assert (WEIGHTS_FILE, MANIFEST_FILE) == (files.WEIGHTS_FILE, files.MANIFEST_FILE)
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_weights_of_an_ensemble_are_staged_under_their_name(trained: Path, tmp_p
         [
             MANIFEST_FILE,
             WEIGHTS_FILE,
-            weights.named(MANIFEST_FILE, "b1-fold0"),
-            weights.named(WEIGHTS_FILE, "b1-fold0"),
+            files.named(MANIFEST_FILE, "b1-fold0"),
+            files.named(WEIGHTS_FILE, "b1-fold0"),
         ]
     )
     with pytest.raises(BundlerError, match="--name a/b: expected letters"):

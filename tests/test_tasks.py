@@ -16,6 +16,8 @@ import pytest
 from sample_images import DRAWN
 
 from multihead import app
+from multihead.config.files import IMAGE_SUFFIXES
+from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings, read_settings
 from multihead.config.task import (
     ANIMALS,
@@ -29,10 +31,8 @@ from multihead.config.task import (
     task_from,
     what_answers_depend_on,
 )
-from multihead.data.file_names import IMAGE_SUFFIXES
 from multihead.data.labels import read_label_table
 from multihead.data.readers.image_files import IMAGES_PER_SHARD, fold_of, in_shards, names_in_paths
-from multihead.model.weights import read_manifest
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both, score
 from multihead.training.trainer import Trainer

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -11,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multihead.config.files import MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
+from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import BENGALI, Task
 from multihead.data.split import choose_validation
 from multihead.model.backbones import build_backbone
 from multihead.model.devices import device_name, prepare_devices
-from multihead.model.weights import MANIFEST_FILE, WEIGHTS_FILE, load_model, read_manifest
+from multihead.model.weights import load_model
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import Score, is_seen
-from multihead.training.record import REPORT_FOLDER
 from multihead.training.schedule import TrainingState
 from multihead.training.trainer import Trainer
 from tests.conftest import HOUSE
@@ -85,7 +87,9 @@ def test_the_learning_rate_falls_on_a_plateau_down_to_its_floor() -> None:
 
 
 @pytest.mark.parametrize(("schedule", "saved"), [("plateau", (3, 0.7)), ("cosine", (5, 0.6))])
-def test_the_last_epoch_that_is_not_clearly_below_the_best_is_saved(schedule: str, saved: tuple[int, float]) -> None:
+def test_the_last_epoch_that_is_not_clearly_below_the_best_is_saved(
+    schedule: Literal["plateau", "cosine"], saved: tuple[int, float]
+) -> None:
     run = RunSettings(schedule=schedule, plateau_patience=10)
     state = TrainingState()
     for score in [0.5, 0.7, 0.7, 0.55, 0.6, 0.55]:

@@ -8,19 +8,12 @@ import keras
 import numpy as np
 import pytest
 
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
+from multihead.config.manifest import PROBE_IMAGES, read_manifest
 from multihead.config.settings import ModelSettings
 from multihead.config.task import BENGALI, task_dict
 from multihead.model.network import build_model
-from multihead.model.weights import (
-    MANIFEST_FILE,
-    PROBE_IMAGES,
-    WEIGHTS_FILE,
-    answer_probe,
-    load_model,
-    probe_images,
-    read_manifest,
-    save_weights,
-)
+from multihead.model.weights import answer_probe, load_model, probe_images, save_weights
 from multihead.prediction.predictor import predict_probabilities
 from multihead.runtime.errors import UserError
 

@@ -23,7 +23,7 @@ from multihead.runtime.log import say
 if TYPE_CHECKING:  # pandas takes a second to import, and a mistake should not wait for it
     import pandas as pd
 
-    from multihead.model.weights import Manifest
+    from multihead.config.manifest import Manifest
     from multihead.prediction.predictor import Member, Predictor, Probabilities
     from multihead.prediction.submission import Submission
 
@@ -103,7 +103,7 @@ def train(settings: Settings) -> None:
     say(f"train: {data}")
     prepare_devices(run, model.backbone)
     _check_sample(data, task, model.fold)
-    from multihead.model.weights import read_manifest
+    from multihead.config.manifest import read_manifest
     from multihead.training.trainer import Trainer
 
     Trainer(task, model, run, data, working).train()
@@ -122,8 +122,8 @@ def _check_sample(data: Path, task: Task, fold: int) -> None:
 
     Raises UserError where it cannot be answered, or most of its images are not there.
     """
+    from multihead.config.data_files import matching
     from multihead.data.datasets import images_to_predict
-    from multihead.data.locate import matching
 
     if not task.sample_submission or not all(any(True for _ in matching(data, n)) for n in task.files_to_predict):
         return
@@ -149,11 +149,12 @@ def predict(settings: Settings) -> None:
     run = settings.run
     working = working_folder(run.working)
     prepare_devices(run)
+    from multihead.config.files import MANIFEST_FILE, PREDICTIONS_FILE, SUBMISSION_FILE, WEIGHTS_FILE, named
+    from multihead.config.manifest import read_manifest
     from multihead.data.answers import form_of_images
     from multihead.data.datasets import images_to_predict
-    from multihead.model.weights import MANIFEST_FILE, WEIGHTS_FILE, named, read_manifest
     from multihead.prediction.predictor import Predictor
-    from multihead.prediction.submission import PREDICTIONS_FILE, SUBMISSION_FILE, Submission
+    from multihead.prediction.submission import Submission
 
     weights = [
         (find_input(_weights_of(name), [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)], run.weights), name)

@@ -1,1 +1,9 @@
-"""What the model is and how a run goes: tasks, settings, names. Needs no array and no network."""
+"""Tasks, settings, the manifest and the names of files: all that is known before an image or a network is.
+
+What is imported here stands for the rooms below: nothing outside of the package needs more of it than config.
+"""
+
+from multihead.runtime.errors import UserError, listed, shortened
+from multihead.runtime.text_files import decoded, read_text, read_toml
+
+__all__ = ["UserError", "decoded", "listed", "read_text", "read_toml", "shortened"]

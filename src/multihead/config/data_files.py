@@ -1,4 +1,4 @@
-"""Files that lie in a zip which nobody unpacked, or packed one by one: read in place, by the names they would have."""
+"""What lies in a folder of data, by a glob: files, and by the names they would have those in a zip or packed alone."""
 
 import gzip
 import io
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from multihead.data.file_names import is_left_by_system, without_suffix
+from multihead.config.files import IMAGE_SUFFIXES, is_left_by_system, without_suffix
 from multihead.runtime.errors import UserError, first_line, listed
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
@@ -23,6 +23,28 @@ DAMAGES = (
     NotImplementedError,
     RuntimeError,
 )  # RuntimeError: a password
+
+
+def matching(folder: Path, pattern: str) -> Iterator[str]:
+    """Yield the files in a folder that match a glob pattern, as paths below it, those that the system left there apart.
+
+    The case of an image's suffix does not count. Where there is no file, those in a zip that lies in its place count,
+    and a table that is packed.
+    """
+    suffix = Path(pattern).suffix
+    either = pattern
+    if suffix.lower() in IMAGE_SUFFIXES:
+        either = pattern.removesuffix(suffix) + "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
+    is_any = False
+    for path in folder.glob(either):
+        name = path.relative_to(folder)
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES  # not asked after: there may be 100,000, on a slow disk
+        if not any(map(is_left_by_system, name.parts)) and (is_image or path.is_file()):
+            is_any = True
+            yield name.as_posix()
+    if not is_any:
+        yield from files_in_archives(folder, pattern)
+        yield from packed_tables(folder, pattern)
 
 
 def files_in_archives(folder: Path, pattern: str) -> list[str]:

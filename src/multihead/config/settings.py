@@ -5,83 +5,144 @@ defaults below. Every mistake in one is a UserError that names the key, what was
 allowed.
 """
 
-import difflib
 import json
 import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
-from multihead.config.task import CROPS, FOLDS, TASK_FILE, Task, read_task, task_by_name
+from multihead.config.checking import FROM_LIST, STRICT, Expected, check_keys, mistake, plain, validated
+from multihead.config.files import TASK_FILE
+from multihead.config.task import FOLDS, Crop, Task, read_task, task_by_name
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml
 
-MANY = 8  # choices; of more, a mistake is told the nearest
-Step = Mapping[str, Any]  # one of the augmentation: its name, and its arguments beside it
+Step = Mapping[str, Any]  # its name, and its arguments beside it
 
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
 
-def _setting(
-    default: Any,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    one_of: Iterable[str] = (),
-    is_file_name: bool = False,
-) -> Any:
-    """Declare a setting: its default, and its least and greatest value, its choices, or that it names files."""
-    rule = {"low": low, "high": high, "one_of": tuple(one_of), "is_file_name": is_file_name}
-    return field(default=default, metadata=rule)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class AffineStep:
-    """The greatest rotation either way, and the greatest zoom and shift as shares of the size."""
+    """A random turn, zoom and shift."""
 
-    rotation_degrees: float = _setting(0.0, low=0, high=180)
-    zoom: float = _setting(0.0, low=0, high=0.9)
-    shift: float = _setting(0.0, low=0, high=0.9)
+    rotation_degrees: Annotated[float, Field(ge=0, le=180, description="greatest rotation either way")] = 0.0
+    zoom: Annotated[float, Field(ge=0, le=0.9, description="greatest zoom, as a share of the size")] = 0.0
+    shift: Annotated[float, Field(ge=0, le=0.9, description="greatest shift, as a share of the size")] = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class FlipStep:
-    """The share of the images that are mirrored left to right."""
+    """A mirror image, left to right."""
 
-    share: float = _setting(0.5, low=0, high=1)
+    share: Annotated[float, Field(ge=0, le=1, description="share of the images that are mirrored")] = 0.5
 
 
 BUILT_IN_STEPS: Mapping[str, type[AffineStep | FlipStep]] = {"affine": AffineStep, "flip": FlipStep}
 
 
-@dataclass(frozen=True)
-class ModelSettings:
-    """What the weights belong to; predicting takes these from the manifest.
+def _whole_steps(value: Any) -> tuple[Step, ...]:
+    """Return the steps of a list, those built in with all their arguments; ValueError, as one line, for what is none.
 
-    task: one of tasks.py, or that of the task.toml beside the settings file, the default where there is one.
-    fold: of a task without test files, the fifth of its images, 0 to 4, that is not trained on but predicted.
-    image_size: (height, width) in pixels of what the network sees.
-    crop: "ink" cuts the box of the ink out and stretches it to image_size; "padded" does so without changing its
-        proportions, with paper beside it; "none" stretches the whole image; "task" does what the task says.
-    dropout: share of the features dropped before the heads.
-    stack_layers: what backbone "stack" is made of, in this order: "conv 32" (so many 3 x 3 filters and ReLU, padded;
-        "conv 32 valid" is not), "pool 2" (the greatest of 2 x 2; "pool 2 same" pads what is left over at the edge),
-        "norm" (batch normalisation), "dropout 0.25", and "dense 128" (with ReLU; before the first, all is flattened).
+    Whether albumentations has a transform of that name is seen only where it is imported.
     """
+    if not isinstance(value, list | tuple):
+        raise PydanticCustomError("refused", "a list of tables")
+    return tuple(_whole(step, f"augmentation {number}") for number, step in enumerate(value, 1))
 
-    task: str = _setting("bengali")
-    fold: int = _setting(0, low=0, high=FOLDS - 1)
-    backbone: str = _setting("efficientnet-b0", one_of=BACKBONES)
-    image_size: tuple[int, int] = _setting((64, 64), low=LEAST_SIZE, high=1024)
-    crop: str = _setting("task", one_of=("task", *CROPS))
-    dropout: float = _setting(0.0, low=0, high=0.9)
-    stack_layers: tuple[str, ...] = _setting(())
 
-    def crop_of(self, task: Task) -> str:
+def _whole(step: Any, place: str) -> Step:
+    if not isinstance(step, dict) or not isinstance(step.get("name"), str):
+        raise ValueError(f"{place} = {step!r}; expected a table with a text as its name")
+    name, arguments = step["name"], {key: value for key, value in step.items() if key != "name"}
+    if name in BUILT_IN_STEPS:
+        try:
+            return {"name": name} | asdict(BUILT_IN_STEPS[name](**arguments))
+        except ValidationError as error:
+            raise ValueError(f"{place} ({name}): {mistake(BUILT_IN_STEPS[name], arguments, error)}") from error
+    for key, argument in arguments.items():
+        try:
+            json.dumps(argument, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            allowed = "finite numbers, texts, true, false, and lists or tables of them"
+            raise ValueError(f"{place} ({name}): {key} = {argument!r}; expected {allowed}") from error
+    return step
+
+
+def _plain_name(name: str) -> str:
+    if name in (".", "..") or re.search(r"[/\\*?[]", name):
+        raise PydanticCustomError("refused", "a plain name, without folders and wildcards")
+    return name
+
+
+Backbone = Literal[BACKBONES]  # type: ignore[valid-type]
+Steps = Annotated[tuple[Step, ...], BeforeValidator(_whole_steps)]
+Side = Annotated[int, Field(ge=LEAST_SIZE, le=1024)]
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+TEXTS = Expected("a list of texts", of_type=True)
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelSettings:
+    """What the weights belong to; predicting takes these from the manifest."""
+
+    task: Annotated[
+        str,
+        Field(
+            description="a task that is built in, or that of the task.toml beside the settings file, the default where "
+            "there is one"
+        ),
+    ] = "bengali"
+    fold: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=FOLDS - 1,
+            description="of a task without test files, the fifth of its images that is not trained on but predicted",
+        ),
+    ] = 0
+    backbone: Annotated[Backbone, Field(description="the network below the heads")] = "efficientnet-b0"
+    image_size: Annotated[
+        tuple[Side, Side],
+        FROM_LIST,
+        Expected("2 whole numbers", of_type=True),
+        Field(description="height and width in pixels of what the network sees"),
+    ] = (64, 64)
+    crop: Annotated[
+        Literal["task", Crop],
+        Field(
+            description='"ink" cuts the box of the ink out and stretches it to image_size; "padded" does so without '
+            'changing its proportions, with paper beside it; "none" stretches the whole image; "task" does what the '
+            "task says"
+        ),
+    ] = "task"
+    dropout: Annotated[float, Field(ge=0, le=0.9, description="share of the features dropped before the heads")] = 0.0
+    stack_layers: Annotated[
+        tuple[str, ...],
+        FROM_LIST,
+        TEXTS,
+        Field(
+            description='what backbone "stack" is made of, in this order: "conv 32" (so many 3 x 3 filters and ReLU, '
+            'padded; "conv 32 valid" is not), "pool 2" (the greatest of 2 x 2; "pool 2 same" pads what is left over at '
+            'the edge), "norm" (batch normalisation), "dropout 0.25", and "dense 128" (with ReLU; before the first, '
+            "all is flattened)"
+        ),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        check_architecture(self.backbone, self.image_size, self.stack_layers)
+        return self
+
+    def crop_of(self, task: Task) -> Crop:
         """Return how the images of a task are cropped, one of CROPS."""
         return task.crop if self.crop == "task" else self.crop
 
@@ -96,78 +157,129 @@ class ModelSettings:
         return replace(task, image_shape=(*self.image_size, task.image_shape[2]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RunSettings:
-    """How one run goes. Folders left empty are looked for where Kaggle mounts them.
+    """How one run goes. Folders left empty are looked for where Kaggle mounts them."""
 
-    pretrained: a file of weights that a training starts from, by its name in any input; frozen_up_to: the backbone's
-        layer up to which none is trained.
-    validation_share: share of the train images held out: "stratified" draws them evenly over the label combinations,
-        "unseen" takes up to half of them as whole combinations, which the network is then never trained on.
-    time_budget_minutes: counted from the start of the process; 0 is none.
-    schedule: "cosine" lowers the learning rate from learning_rate to min_learning_rate over all epochs; "plateau"
-        multiplies it by plateau_factor after `plateau_patience` epochs without a better validation score, and ends the
-        training after `stop_patience` of them. In the first warmup_epochs, at most half of all, it rises from 0.
-    weight_decay: of AdamW, on kernels only. ema_decay: of the moving average of the weights that is validated and
-        saved, per step; 0 validates and saves the weights themselves.
-    label_smoothing: the share of each target that is spread over all classes. loss_weights: the heads' losses count
-        as their recalls do in the "score", or are "equal".
-    resume: "auto" goes on from the furthest checkpoint of the same training in the working folder or any input, and
-        begins where there is none; "required" fails then; "off" begins, whatever lies there.
-    augmentation: steps that each image of a training batch goes through, in order: tables with the name of a step
-        built in (BUILT_IN_STEPS) or of one of albumentations' transforms, and its arguments.
-    mixup_share, cutmix_share: shares of the batches that are mixed so; *_alpha: their Beta(alpha, alpha).
-        clean_epochs: the last epochs, at most half of all, which are not mixed.
-    ensemble: names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name NAME` put
-        them into the dataset; none: the one without a name. Where time is short, the last are left out of a file first.
-    test_time_copies: predicting averages over each image and so many copies (test-time augmentation), changed by the
-        affine and flip steps that the weights were trained with, where all of them were; as many as the time budget
-        allows.
-    """
+    data: Annotated[str, Field(description="folder of the competition's files")] = ""
+    weights: Annotated[str, Field(description="folder of the weights to predict with")] = ""
+    working: Annotated[str, Field(description="folder for what a run leaves behind")] = ""
 
-    data: str = _setting("")
-    weights: str = _setting("")
-    working: str = _setting("")
+    pretrained: Annotated[
+        PlainName, Field(description="file of weights that a training starts from, by its name in any input")
+    ] = ""
+    frozen_up_to: Annotated[str, Field(description="the backbone's layer up to which none is trained")] = ""
 
-    pretrained: str = _setting("", is_file_name=True)
-    frozen_up_to: str = _setting("")
-
-    seed: int = _setting(0, low=0, high=2**32 - 1)
-    epochs: int = _setting(30, low=1)
-    batch_size: int = _setting(128, low=1)
-    validation: str = _setting("stratified", one_of=("stratified", "unseen"))
-    validation_share: float = _setting(0.08, low=0.001, high=0.5)
-    time_budget_minutes: float = _setting(0.0, low=0)
-    resume: str = _setting("auto", one_of=("auto", "required", "off"))
-
-    optimizer: str = _setting("adamw", one_of=("adamw", "rmsprop"))
-    learning_rate: float = _setting(1e-3, low=1e-8, high=10)
-    min_learning_rate: float = _setting(1e-5, low=0, high=10)
-    schedule: str = _setting("cosine", one_of=("cosine", "plateau"))
-    warmup_epochs: float = _setting(1.0, low=0)
-    plateau_patience: int = _setting(3, low=1)
-    plateau_factor: float = _setting(0.5, low=0.01, high=0.99)
-    stop_patience: int = _setting(10, low=1)
-    weight_decay: float = _setting(0.01, low=0, high=1)
-    ema_decay: float = _setting(0.999, low=0, high=0.99999)
-    label_smoothing: float = _setting(0.0, low=0, high=0.5)
-    loss_weights: str = _setting("score", one_of=("score", "equal"))
-
-    augmentation: tuple[Step, ...] = _setting(
-        ({"name": "affine", "rotation_degrees": 16.0, "zoom": 0.15, "shift": 0.15},)
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of every random draw")] = 0
+    epochs: Annotated[int, Field(ge=1, description="passes over all train images")] = 30
+    batch_size: Annotated[int, Field(ge=1, description="images per step of a training, and per call of predicting")] = (
+        128
     )
-    mixup_share: float = _setting(0.25, low=0, high=1)
-    mixup_alpha: float = _setting(0.4, low=0.01)
-    cutmix_share: float = _setting(0.25, low=0, high=1)
-    cutmix_alpha: float = _setting(0.4, low=0.01)
-    clean_epochs: int = _setting(0, low=0)
+    validation: Annotated[
+        Literal["stratified", "unseen"],
+        Field(
+            description='which train images are held out: "stratified" draws them evenly over the label combinations, '
+            '"unseen" takes up to half of them as whole combinations, which the network is then never trained on'
+        ),
+    ] = "stratified"
+    validation_share: Annotated[
+        float, Field(ge=0.001, le=0.5, description="share of the train images that are held out")
+    ] = 0.08
+    time_budget_minutes: Annotated[
+        float, Field(ge=0, description="counted from the start of the process; 0 is none")
+    ] = 0.0
+    resume: Annotated[
+        Literal["auto", "required", "off"],
+        Field(
+            description='"auto" goes on from the furthest checkpoint of the same training in the working folder or any '
+            'input, and begins where there is none; "required" fails then; "off" begins, whatever lies there'
+        ),
+    ] = "auto"
 
-    ensemble: tuple[str, ...] = _setting((), is_file_name=True)
-    test_time_copies: int = _setting(0, low=0, high=32)
+    optimizer: Annotated[Literal["adamw", "rmsprop"], Field(description="what changes the weights")] = "adamw"
+    learning_rate: Annotated[float, Field(ge=1e-8, le=10, description="the greatest of the schedule")] = 1e-3
+    min_learning_rate: Annotated[float, Field(ge=0, le=10, description="the last of a cosine")] = 1e-5
+    schedule: Annotated[
+        Literal["cosine", "plateau"],
+        Field(
+            description='"cosine" lowers the learning rate from learning_rate to min_learning_rate over all epochs; '
+            '"plateau" multiplies it by plateau_factor after plateau_patience epochs without a better validation '
+            "score, and ends the training after stop_patience of them"
+        ),
+    ] = "cosine"
+    warmup_epochs: Annotated[
+        float, Field(ge=0, description="the first epochs, at most half of all, in which the learning rate rises from 0")
+    ] = 1.0
+    plateau_patience: Annotated[int, Field(ge=1, description="see schedule")] = 3
+    plateau_factor: Annotated[float, Field(ge=0.01, le=0.99, description="see schedule")] = 0.5
+    stop_patience: Annotated[int, Field(ge=1, description="see schedule")] = 10
+    weight_decay: Annotated[float, Field(ge=0, le=1, description="of AdamW, on kernels only")] = 0.01
+    ema_decay: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=0.99999,
+            description="of the moving average of the weights that is validated and saved, per step; 0 validates and "
+            "saves the weights themselves",
+        ),
+    ] = 0.999
+    label_smoothing: Annotated[
+        float, Field(ge=0, le=0.5, description="share of each target that is spread over all classes")
+    ] = 0.0
+    loss_weights: Annotated[
+        Literal["score", "equal"],
+        Field(description='the heads\' losses count as their recalls do in the "score", or are "equal"'),
+    ] = "score"
 
-    require_gpu: bool = _setting(False)
-    mixed_precision: bool = _setting(False)
-    deterministic: bool = _setting(False)
+    augmentation: Annotated[
+        Steps,
+        Field(
+            description="steps that each image of a training batch goes through, in order: tables with the name of a "
+            "step built in, affine or flip, or of one of albumentations' transforms, and its arguments"
+        ),
+    ] = ({"name": "affine", "rotation_degrees": 16.0, "zoom": 0.15, "shift": 0.15},)
+    mixup_share: Annotated[float, Field(ge=0, le=1, description="share of the batches that are mixed by mixup")] = 0.25
+    mixup_alpha: Annotated[float, Field(ge=0.01, description="of mixup's Beta(alpha, alpha)")] = 0.4
+    cutmix_share: Annotated[float, Field(ge=0, le=1, description="share of the batches that are mixed by cutmix")] = (
+        0.25
+    )
+    cutmix_alpha: Annotated[float, Field(ge=0.01, description="of cutmix's Beta(alpha, alpha)")] = 0.4
+    clean_epochs: Annotated[
+        int, Field(ge=0, description="the last epochs, at most half of all, which are not mixed")
+    ] = 0
+
+    ensemble: Annotated[
+        tuple[PlainName, ...],
+        FROM_LIST,
+        TEXTS,
+        Field(
+            description="names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name "
+            "NAME` put them into the dataset; none: the one without a name. Where time is short, the last are left out "
+            "of a file first"
+        ),
+    ] = ()
+    test_time_copies: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=32,
+            description="predicting averages over each image and so many copies (test-time augmentation), changed by "
+            "the affine and flip steps that the weights were trained with, where all of them were; as many as the time "
+            "budget allows",
+        ),
+    ] = 0
+
+    require_gpu: Annotated[bool, Field(description="no visible GPU is an error")] = False
+    mixed_precision: Annotated[bool, Field(description="compute in 16 bits where the device can")] = False
+    deterministic: Annotated[bool, Field(description="the same weights from the same seed, slower")] = False
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.mixup_share + self.cutmix_share > 1:
+            raise ValueError("mixup_share + cutmix_share is over 1; they are shares of the same batches")
+        if self.frozen_up_to and not self.pretrained:
+            raise ValueError("frozen_up_to without pretrained would freeze weights that know nothing")
+        return self
 
     def deadline(self) -> float:
         """Return the seconds since the process started after which no batch is begun, to leave time for the end."""
@@ -184,7 +296,7 @@ class Settings(NamedTuple):
     task: Task
 
 
-T = TypeVar("T", ModelSettings, RunSettings)
+settings_from, settings_dict = validated, plain  # the way from plain values, of TOML or JSON, and back
 
 
 def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
@@ -200,10 +312,8 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     model_keys = {f.name for f in fields(ModelSettings)}
     for override in overrides:
         key, value = _parse_override(override)
-        if key in model_keys:
-            model |= _checked_values(ModelSettings, {key: value}, f"--set {override}")
-        else:
-            run |= _checked_values(RunSettings, {key: value}, f"--set {override}")
+        check_keys(ModelSettings if key in model_keys else RunSettings, {key: value}, f"--set {override}")
+        (model if key in model_keys else run)[key] = value
     settings = settings_from(ModelSettings, model, source)
     own = path.with_name(TASK_FILE) if path else None
     task = read_task(own) if own and own.is_file() else None
@@ -223,64 +333,9 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
 
 
-def settings_from(kind: type[T], values: Mapping[str, Any], source: str) -> T:
-    """Return a settings object from plain values (of TOML or JSON); the inverse of settings_dict."""
-    settings = kind(**_checked_values(kind, values, source))
-    if isinstance(settings, ModelSettings):
-        try:
-            check_architecture(settings.backbone, settings.image_size, settings.stack_layers)
-        except ValueError as error:
-            raise UserError(f"{source}: {error}") from error
-    if isinstance(settings, RunSettings) and settings.mixup_share + settings.cutmix_share > 1:
-        raise UserError(f"{source}: mixup_share + cutmix_share is over 1; they are shares of the same batches")
-    if isinstance(settings, RunSettings) and settings.frozen_up_to and not settings.pretrained:
-        raise UserError(f"{source}: frozen_up_to without pretrained would freeze weights that know nothing")
-    return settings
-
-
 def checked_steps(value: Any, source: str) -> tuple[Step, ...]:
     """Return the steps of an augmentation, those built in with all their arguments; UserError for what can be none."""
-    if not isinstance(value, list | tuple):
-        raise UserError(f"{source}: augmentation = {value!r}; expected a list of tables")
-    return tuple(_checked_step(step, f"{source}: augmentation {number}") for number, step in enumerate(value, 1))
-
-
-def _checked_step(step: Any, source: str) -> Step:
-    if not isinstance(step, dict) or not isinstance(step.get("name"), str):
-        raise UserError(f"{source} = {step!r}; expected a table with a text as its name")
-    name = step["name"]
-    arguments = {key: value for key, value in step.items() if key != "name"}
-    if name in BUILT_IN_STEPS:
-        kind = BUILT_IN_STEPS[name]
-        return {"name": name} | asdict(kind(**_checked_values(kind, arguments, f"{source} ({name})")))
-    for key, value in arguments.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            allowed = "finite numbers, texts, true, false, and lists or tables of them"
-            raise UserError(f"{source} ({name}): {key} = {value!r}; expected {allowed}") from error
-    return step
-
-
-def _checked_values(
-    kind: type[ModelSettings | RunSettings | AffineStep | FlipStep], values: Mapping[str, Any], source: str
-) -> dict[str, Any]:
-    """Return the values in their settings' types; UserError for the first that is not known or not possible."""
-    known = {f.name: f for f in fields(kind)}
-    checked = {}
-    for key, value in values.items():
-        if key not in known:
-            raise UserError(f"{source}: {key} is not known; one of {', '.join(known)}")
-        if key == "augmentation":
-            checked[key] = checked_steps(value, source)
-        else:
-            checked[key] = _checked(known[key].default, dict(known[key].metadata), key, value, source)
-    return checked
-
-
-def settings_dict(settings: ModelSettings | RunSettings) -> dict[str, Any]:
-    """Return the settings as plain values for JSON."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
+    return validated(RunSettings, {"augmentation": value}, source).augmentation
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
@@ -295,49 +350,3 @@ def _parse_override(text: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"value = {value}")["value"]
     except ValueError:  # no TOML, or a number of thousands of digits
         return key, value
-
-
-def _checked(default: Any, rule: dict[str, Any], key: str, value: Any, source: str) -> Any:
-    """Return the value in the default's type, or raise UserError with what is allowed."""
-    if default == () and isinstance(value, list | tuple) and all(type(of) is str for of in value):
-        return tuple(_checked("", rule, key, of, source) for of in value)
-    parts = value if isinstance(default, tuple) and isinstance(value, list | tuple) else None
-    if parts is not None and len(parts) == len(default):
-        return tuple(_checked(d, rule, key, v, source) for d, v in zip(default, parts, strict=True))
-    if type(default) is float and type(value) is int:
-        value = _as_float(value)
-    low, high = rule["low"], rule["high"]
-    if type(value) is not type(default):
-        allowed = _TYPE_NAMES.get(type(default)) or (f"{len(default)} whole numbers" if default else "a list of texts")
-    elif rule["one_of"] and value not in rule["one_of"]:
-        allowed = f"one of {_shown(rule['one_of'], value)}"
-    elif rule["is_file_name"] and (value in (".", "..") or re.search(r"[/\\*?[]", value)):
-        allowed = "a plain name, without folders and wildcards"
-    elif isinstance(value, float) and not math.isfinite(value):
-        allowed = "a finite number"
-    elif low is not None and not value >= low:
-        allowed = f"at least {low}"
-    elif high is not None and not value <= high:
-        allowed = f"at most {high}"
-    else:
-        return value
-    raise UserError(f"{source}: {key} = {value!r}; expected {allowed}")
-
-
-def _as_float(number: int) -> float:
-    """Return a whole number as a float, one that none can hold as infinity."""
-    try:
-        return float(number)
-    except OverflowError:
-        return math.inf if number > 0 else -math.inf
-
-
-def _shown(choices: tuple[str, ...], given: str) -> str:
-    """Return all choices, or of many those that are spelt most like what was given."""
-    if len(choices) <= MANY:
-        return ", ".join(choices)
-    nearest = difflib.get_close_matches(given, choices, MANY, cutoff=0)
-    return f"{', '.join(nearest)}, or {len(choices) - MANY} more that the README lists"
-
-
-_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.task import Task, glob_of, path_names
+from multihead.config.data_files import matching
+from multihead.config.patterns import glob_of, path_names
+from multihead.config.task import Task
 from multihead.data.answers import Form, read_form
 from multihead.data.identity import SEVERAL, match
 from multihead.data.labels import read_label_table, refuse_repeated
-from multihead.data.locate import matching
 from multihead.data.readers import image_files
 from multihead.data.readers.pixel_csv import PixelCsv
 from multihead.data.readers.wide_parquet import WideParquet

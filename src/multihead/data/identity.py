@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.data.file_names import without_suffix
+from multihead.config.files import without_suffix
 
 NONE, SEVERAL = -1, -2  # in place of a position, both below 0
 

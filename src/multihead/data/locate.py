@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from multihead.data.archives import files_in_archives, packed_tables
-from multihead.data.file_names import IMAGE_SUFFIXES, is_left_by_system
+from multihead.config.data_files import matching, packed_tables
+from multihead.config.files import IMAGE_SUFFIXES, is_left_by_system
 from multihead.runtime.errors import UserError, listed
 
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
@@ -70,28 +70,6 @@ def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") ->
     shown = ", ".join(map(str, looked_in[:12])) + (", ..." if len(looked_in) > 12 else "")
     shown = shown or f"{top}, which is not there"
     raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown}{_zips_in(looked_in, files)}")
-
-
-def matching(folder: Path, pattern: str) -> Iterator[str]:
-    """Yield the files in a folder that match a glob pattern, as paths below it, those that the system left there apart.
-
-    The case of an image's suffix does not count. Where there is no file, those in a zip that lies in its place count,
-    and a table that is packed (archives.py).
-    """
-    suffix = Path(pattern).suffix
-    either = pattern
-    if suffix.lower() in IMAGE_SUFFIXES:
-        either = pattern.removesuffix(suffix) + "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
-    is_any = False
-    for path in folder.glob(either):
-        name = path.relative_to(folder)
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES  # not asked after: there may be 100,000, on a slow disk
-        if not any(map(is_left_by_system, name.parts)) and (is_image or path.is_file()):
-            is_any = True
-            yield name.as_posix()
-    if not is_any:
-        yield from files_in_archives(folder, pattern)
-        yield from packed_tables(folder, pattern)
 
 
 def find_everywhere(file: str, working: Path) -> list[Path]:

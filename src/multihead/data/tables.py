@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from multihead.data.archives import read_table_bytes
+from multihead.config.data_files import read_table_bytes
 from multihead.data.identity import Spellings
 from multihead.data.readers.pixel_columns import READ_ERRORS
 from multihead.runtime.errors import UserError, first_line, listed

@@ -5,13 +5,10 @@ fixed images, its probe: a network that says something else is not the one that 
 computed in float32 on the CPU, so that no device and no precision makes a difference.
 """
 
-import hashlib
-import json
 import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.backbones import EFFICIENTNETS
-from multihead.config.settings import ModelSettings, Step, checked_steps, settings_dict, settings_from
-from multihead.config.task import TASKS, Label, Task, task_dict, task_from, what_answers_depend_on
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.config.manifest import PROBE_IMAGES, Manifest, manifest_text, sha256_of
+from multihead.config.settings import ModelSettings, Step
+from multihead.config.task import Task
 from multihead.model.devices import device_name
 from multihead.model.network import build_model
 from multihead.runtime.errors import UserError
-from multihead.runtime.text_files import read_text
 from multihead.runtime.whole_files import whole_file
 
-WEIGHTS_FILE = "model.weights.h5"
-MANIFEST_FILE = "manifest.json"  # those of an ensemble have their name before it: NAME.model.weights.h5
-FORMAT = 4
-PROBE_IMAGES = 2
 PROBE_TOLERANCE = 1e-3  # of a probability: CPUs and versions of the backend round differently, and by far less
 PROBE_DECIMALS = 5
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What the weights are.
-
-    task: whose images and class labels. train_counts: for each head, the images of each class in the train part.
-    prior_exponents: for each head, the power of these counts that its probabilities are divided by
-    (logit_adjustment.py). score: of the validation part, or None. sha256: of the weights file. versions: of Python and
-    of the packages that the network was trained with. probe: for each head, PROBE_IMAGES rows of a probability per
-    class. device, images_per_second: what it was trained on, and how many images it answered there; None where no image
-    was held out to measure it with. augmentation: the steps that it was trained with.
-    """
-
-    model: ModelSettings
-    task: Task
-    train_counts: Mapping[str, tuple[int, ...]]
-    prior_exponents: Mapping[str, float]
-    score: Mapping[str, Any] | None
-    epoch: int
-    sha256: str
-    versions: Mapping[str, str]
-    probe: Mapping[str, NDArray[np.float64]]
-    device: str
-    images_per_second: float | None
-    augmentation: tuple[Step, ...]
-
-    @property
-    def prior(self) -> dict[str, Label]:
-        """Each head's most frequent class label in the train part."""
-        return {head: classes[int(np.argmax(self.train_counts[head]))] for head, classes in self.task.heads.items()}
 
 
 def save_weights(
@@ -90,23 +53,22 @@ def save_weights(
         # as a model of its own, without the optimizer
         keras.Model(network.input, network.output).save_weights(new)
         probe = answer_probe(network, model, task)
-        manifest = {
-            "format": FORMAT,
-            "model": settings_dict(model),
-            "task": task_dict(task),
-            "train_counts": {head: list(counts) for head, counts in train_counts.items()},
-            "prior_exponents": dict(prior_exponents or dict.fromkeys(train_counts, 0.0)),
-            "score": score,
-            "epoch": epoch,
-            "device": device,
-            "images_per_second": images_per_second,
-            "augmentation": list(augmentation),
-            "versions": _versions(model),
-            "probe": {head: of.round(PROBE_DECIMALS).tolist() for head, of in probe.items()},
-            "sha256": _sha256(new),
-        }
-        new_manifest.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return str(manifest["sha256"])
+        manifest = Manifest(
+            model=model,
+            task=task,
+            train_counts=train_counts,
+            prior_exponents=prior_exponents or dict.fromkeys(train_counts, 0.0),
+            score=score,
+            epoch=epoch,
+            device=device,
+            images_per_second=images_per_second,
+            augmentation=tuple(augmentation),
+            versions=_versions(model),
+            probe={head: answers.round(PROBE_DECIMALS).tolist() for head, answers in probe.items()},
+            sha256=sha256_of(new),
+        )
+        new_manifest.write_text(manifest_text(manifest), encoding="utf-8")
+    return manifest.sha256
 
 
 def copy_weights(source: Path, folder: Path) -> None:
@@ -118,62 +80,6 @@ def copy_weights(source: Path, folder: Path) -> None:
         shutil.copyfile(source / MANIFEST_FILE, new_manifest)
 
 
-def named(file: str, name: str) -> str:
-    """Return how one of the two files is called where weights have a name."""
-    return f"{name}.{file}" if name else file
-
-
-def read_manifest(folder: Path, name: str = "") -> Manifest:
-    """Return the manifest of a weights folder once the weights file beside it has proved to be the one it tells of.
-
-    name: of one of several weights in the folder.
-    Raises UserError where a file is missing or damaged, or where the task that is built in has changed.
-    """
-    path, weights = folder / named(MANIFEST_FILE, name), folder / named(WEIGHTS_FILE, name)
-    try:
-        raw = json.loads(read_text(path))
-        if raw["format"] != FORMAT:
-            raise UserError(f"{path}: format {raw['format']}; this version reads format {FORMAT}")
-        manifest = Manifest(
-            settings_from(ModelSettings, raw["model"], path.name),
-            task_from(raw["task"], path.name),
-            {head: tuple(counts) for head, counts in raw["train_counts"].items()},
-            {head: float(exponent) for head, exponent in raw["prior_exponents"].items()},
-            raw.get("score"),
-            raw["epoch"],
-            raw["sha256"],
-            raw["versions"],
-            {head: np.array(rows, np.float64) for head, rows in raw["probe"].items()},
-            raw.get("device", ""),
-            raw.get("images_per_second"),
-            checked_steps(raw["augmentation"], path.name),
-        )
-        found = _sha256(weights)
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
-    except KeyError as error:
-        raise UserError(f"{path}: not a manifest of weights: no {error.args[0]}") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a manifest of weights ({error!r})") from error
-    if found != manifest.sha256:
-        raise UserError(f"{weights}: SHA-256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...")
-    built_in = TASKS.get(manifest.task.name)
-    if built_in:
-        built_in = replace(built_in, bits=manifest.task.bits)  # which the train images decide
-        if what_answers_depend_on(manifest.task) != what_answers_depend_on(built_in):
-            raise UserError(f"{path}: its task {manifest.task.name} is not what this version calls so")
-        manifest = replace(manifest, task=built_in)
-    if manifest.model.task != manifest.task.name:
-        raise UserError(f"{path}: its model is of {manifest.model.task}, its task {manifest.task.name}")
-    heads = manifest.task.heads
-    if not manifest.train_counts.keys() == manifest.prior_exponents.keys() == heads.keys():
-        raise UserError(f"{path}: its train_counts or prior_exponents are not of each of its heads")
-    answers = {head: (PROBE_IMAGES, len(classes)) for head, classes in heads.items()}
-    if {head: rows.shape for head, rows in manifest.probe.items()} != answers:
-        raise UserError(f"{path}: its probe is not {PROBE_IMAGES} rows of a number per class for each of its heads")
-    return manifest
-
-
 def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
     """Return the Keras model of a manifest from read_manifest, with its weights.
 
@@ -183,7 +89,7 @@ def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
     network = build_model(manifest.model, manifest.task)
     network.load_weights(path)
     for head, found in answer_probe(network, manifest.model, manifest.task).items():
-        expected = manifest.probe[head]
+        expected = np.array(manifest.probe[head])
         off = np.abs(found - expected)
         place = image, label = np.unravel_index(off.argmax(), off.shape)  # the first that is no number, if there is one
         if not off[place] <= PROBE_TOLERANCE:
@@ -227,8 +133,3 @@ def _versions(model: ModelSettings) -> dict[str, str]:
     versions = {"python": platform.python_version(), "keras": keras.__version__}
     versions[backend] = sys.modules[backend].__version__
     return versions | ({"efficientnet": efficientnet.__version__} if model.backbone in EFFICIENTNETS else {})
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

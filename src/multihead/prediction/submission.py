@@ -11,8 +11,6 @@ from multihead.data.answers import Form
 from multihead.runtime.errors import shortened
 from multihead.runtime.whole_files import whole_file
 
-SUBMISSION_FILE, PREDICTIONS_FILE = "submission.csv", "predictions.csv"
-
 
 class Submission:
     """The rows to answer, each head's prior class until its prediction comes.

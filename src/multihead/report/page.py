@@ -17,25 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.config.files import HISTORY_FILE, MANIFEST_FILE, PAGE_FILE, REPORT_FOLDER
 from multihead.report.pictures import WIDTH, Row, drawing, png, sheet, shortened
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import recall_per_class
-from multihead.training.record import (
-    EXAMPLES,
-    REPORT_FOLDER,
-    Confusion,
-    Mistake,
-    Record,
-    Samples,
-    most_confused,
-    read_record,
-)
-from multihead.training.schedule import HISTORY_FILE
+from multihead.training.record import EXAMPLES, Confusion, Mistake, Record, Samples, most_confused, read_record
 
-PAGE_FILE = "index.html"
-MANIFEST_FILE = "manifest.json"  # as weights.py writes it, whose keras takes seconds to import
 OF_EACH_MANIFEST = ("model", "task", "train_counts", "prior_exponents", "epoch", "versions", "sha256")
 WORST = 12  # classes that are named
 FEW = 24  # classes, up to which all of them are named in the picture

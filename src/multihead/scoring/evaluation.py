@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from multihead.config.files import TRUTH_FILE
 from multihead.config.task import FOLDS, Task
 from multihead.data.answers import read_answers
 from multihead.data.datasets import labels_to_predict
@@ -16,7 +17,6 @@ from multihead.runtime.errors import UserError, listed
 from multihead.scoring.metrics import Score, is_seen, recall_per_class, task_score
 
 WORST = 10
-TRUTH_FILE = "truth.csv"
 
 
 def read_both(submission: Path, truth: Path, task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:

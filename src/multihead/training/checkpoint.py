@@ -17,12 +17,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.config.files import CHECKPOINT_FILE
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 from multihead.training.moving_average import MovingAverage
 from multihead.training.schedule import TrainingState
 
-CHECKPOINT_FILE = "checkpoint.npz"
 FORMAT = 5
 FORMAT_WITHOUT_NAMES = 4  # read by the order of the variables
 HEADERS = ("header", "told")  # what the formats call it

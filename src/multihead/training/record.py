@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.config.files import RECORD_FILE, REPORT_FOLDER
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
@@ -26,7 +27,6 @@ from multihead.runtime.errors import UserError
 from multihead.runtime.log import say
 from multihead.runtime.whole_files import whole_file
 
-REPORT_FOLDER, RECORD_FILE = "report", "record.npz"
 FORMAT = 1
 LONGEST, LONGEST_FULL = 96, 192  # sides of what is kept of a crop and of a full image
 PAIRS, EXAMPLES, MISTAKES = 6, 3, 12  # shown for each head

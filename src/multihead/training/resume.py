@@ -6,12 +6,13 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from multihead.config.files import CHECKPOINT_FILE
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_everywhere
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import say
-from multihead.training.checkpoint import CHECKPOINT_FILE, Checkpoint, ForeignFileError, read_checkpoint
+from multihead.training.checkpoint import Checkpoint, ForeignFileError, read_checkpoint
 
 # Settings of a run that decide nothing of what the training becomes
 WITHOUT_EFFECT = {

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from multihead.config.files import HISTORY_FILE
 from multihead.config.settings import RunSettings
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import Score
 
-HISTORY_FILE = "history.csv"
 TOLERANCE = 1.96 * math.sqrt(2)  # standard errors; two scores of other images differ by more in one case of 20
 
 

@@ -20,6 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from multihead.config.manifest import Manifest, read_manifest
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.batches import TrainBatches
@@ -31,13 +33,13 @@ from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
 from multihead.model.devices import device_name
 from multihead.model.network import build_model, freeze_up_to, load_pretrained
-from multihead.model.weights import MANIFEST_FILE, WEIGHTS_FILE, Manifest, copy_weights, read_manifest, save_weights
+from multihead.model.weights import copy_weights, save_weights
 from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.prediction.predictor import images_per_second, predict_probabilities
 from multihead.runtime.errors import OutOfTimeError, UserError, listed
 from multihead.runtime.log import Pace, elapsed, memory_gb, say
 from multihead.scoring.metrics import Score, is_seen, task_score
-from multihead.training.checkpoint import CHECKPOINT_FILE, Checkpoint, restore, save_checkpoint, versions
+from multihead.training.checkpoint import Checkpoint, restore, save_checkpoint, versions
 from multihead.training.moving_average import MovingAverage
 from multihead.training.record import HeldOut, Samples, copy_record, make_record, no_harm, save_record, take_samples
 from multihead.training.resume import checkpoints_to_go_on_from, differing, identity_of, in_words

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.task import FOLDS, Task, glob_of, path_names
-from multihead.data.archives import read_file
+from multihead.config.data_files import matching, read_file
+from multihead.config.files import IMAGE_SUFFIXES, without_suffix
+from multihead.config.patterns import glob_of, path_names
+from multihead.config.task import FOLDS, Task
 from multihead.data.decoding import Decoded, bits_in_use, decode
-from multihead.data.file_names import IMAGE_SUFFIXES, without_suffix
 from multihead.data.labels import MAX_UNUSABLE_SHARE, label_indices, one_form
-from multihead.data.locate import matching
 from multihead.data.shards import Part, PixelMemory, Shard
 from multihead.runtime.errors import UserError, listed
 from multihead.runtime.log import say, say_once
