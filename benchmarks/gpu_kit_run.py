@@ -484,7 +484,7 @@ def measure_recipe(figures: Figures, out: Path, limit: float, step_seconds: floa
     run = replace(
         settings.run, **paths, epochs=epochs, resume="off", time_budget_minutes=budget / 60, require_gpu=not is_tiny
     )
-    settings = settings._replace(model=replace(settings.model, task=task.name), run=run, task=task)
+    settings = settings._replace(model=replace(settings.model, task=task.name), run=run, known_task=task)
     figures.add("recipe", epochs=epochs, budget_seconds=round(budget), batch_size=run.batch_size)
     app.train(settings)
     history = (working / "history.csv").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from multihead.runtime.errors import UserError
 from tests.reading import read_shard, shards_to_predict
 
 BATCH = 4
-MODEL = ModelSettings(image_size=(8, 8))
+MODEL = ModelSettings(backbone="resnet10", image_size=(8, 8))
 
 
 class Network:

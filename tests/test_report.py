@@ -40,7 +40,7 @@ from multihead.training.record import (
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 NAMES = ("cat & <dog>", "$x$ ক", "plain")
-HEADS: dict[str, Any] = {"animal": NAMES, "digit/1": tuple(range(40))}
+HEADS: dict[str, Any] = {"animal": NAMES, "digit_1": tuple(range(40))}
 TASK = dataclasses.replace(BENGALI, heads=HEADS, image_shape=(60, 90, 1))
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 32, 40, 1), np.uint8)
@@ -77,7 +77,7 @@ def write_run(folder: Path, record: Record, **manifest: Any) -> None:
         "model": settings_dict(ModelSettings(backbone="narrow", image_size=(32, 40), crop="ink")),
         "task": {"heads": {head: list(of) for head, of in HEADS.items()}},
         "train_counts": counts,
-        "prior_exponents": {"animal": 0.5, "digit/1": 0.0},
+        "prior_exponents": {"animal": 0.5, "digit_1": 0.0},
         "score": {"total": 0.4321},
         "epoch": 2,
         "device": "CPU",
@@ -218,7 +218,7 @@ def test_the_record_counts_every_held_out_image_and_its_recall_is_that_of_the_me
 
 
 def test_the_most_confused_pairs_are_shown_with_images_of_both_classes() -> None:
-    truth = {"animal": np.repeat([0, 1, 2], [60, 60, 80]), "digit/1": np.zeros(200, np.int64)}
+    truth = {"animal": np.repeat([0, 1, 2], [60, 60, 80]), "digit_1": np.zeros(200, np.int64)}
     told = {head: of.copy() for head, of in truth.items()}
     told["animal"][:7], told["animal"][60:65] = 2, 0
     record = make_record("", {}, held_out_of(TASK, truth, told), None)
@@ -227,7 +227,7 @@ def test_the_most_confused_pairs_are_shown_with_images_of_both_classes() -> None
     assert (first.truth, first.answer, first.images) == (0, 2, 7)
     assert np.array_equal(record.images[list(first.mistaken)], IMAGES[:3])  # the surest ones
     assert np.array_equal(record.images[list(first.others)], IMAGES[120:123])
-    assert record.confusions["digit/1"] == []
+    assert record.confusions["digit_1"] == []
 
 
 def test_the_worst_mistakes_are_the_surest_wrong_answers_first() -> None:

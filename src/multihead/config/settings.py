@@ -20,8 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
 from multihead.config.checking import FROM_LIST, STRICT, Expected, check_keys, mistake, plain, validated
-from multihead.config.files import TASK_FILE
-from multihead.config.task import FOLDS, Crop, Task, read_task, task_by_name
+from multihead.config.task import FOLDS, TASKS, Crop, Task, task_beside, task_by_name
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml
 
@@ -288,12 +287,20 @@ class RunSettings:
 
 
 class Settings(NamedTuple):
-    """Both halves, the names of the model settings that were given rather than defaulted, and the task."""
+    """Both halves, the names of the model settings that were given rather than defaulted, and the task.
+
+    known_task: None in a script without any, which predicts: the manifest of its weights has theirs.
+    """
 
     model: ModelSettings
     run: RunSettings
     given_model_keys: frozenset[str]
-    task: Task
+    known_task: Task | None
+
+    @property
+    def task(self) -> Task:
+        """The task; UserError where none is known."""
+        return self.known_task or task_by_name(self.model.task)
 
 
 settings_from, settings_dict = validated, plain  # the way from plain values, of TOML or JSON, and back
@@ -314,23 +321,26 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
         key, value = _parse_override(override)
         check_keys(ModelSettings if key in model_keys else RunSettings, {key: value}, f"--set {override}")
         (model if key in model_keys else run)[key] = value
-    settings = settings_from(ModelSettings, model, source)
-    own = path.with_name(TASK_FILE) if path else None
-    task = read_task(own) if own and own.is_file() else None
+    settings, task = settings_from(ModelSettings, model, source), task_beside(path)
     if task and "task" not in model:
         settings = replace(settings, task=task.name)
-    if not task or settings.task != task.name:
-        task = task_by_name(settings.task)
-    if settings.crop == "task":
-        model.pop("crop", None)  # says no more than the default, which of weights is what their manifest says
-    settings = replace(settings, crop=settings.crop_of(task))
+    if task or TASKS:
+        task = task_by_name(settings.task, task)
+        settings = replace(settings, crop=settings.crop_of(task))
+        _refuse_contradictions(settings, task, source)
+    if model.get("crop") == "task":
+        del model["crop"]  # says no more than the default, which of weights is what their manifest says
+    return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
+
+
+def _refuse_contradictions(settings: ModelSettings, task: Task, source: str) -> None:
+    """Raise UserError where a task does not go with its settings, whose crop is one of CROPS."""
     if settings.fold and task.test_files:
         raise UserError(
             f"{source}: fold = {settings.fold}, but {task.name} has test files, so that nothing is left out"
         )
     if settings.crop != "none" and task.image_shape[2] != 1:
         raise UserError(f"{source}: crop = {settings.crop!r} is for gray images, {task.name} has colour")
-    return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
 
 
 def checked_steps(value: Any, source: str) -> tuple[Step, ...]:

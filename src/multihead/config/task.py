@@ -16,10 +16,10 @@ from pydantic.dataclasses import dataclass
 
 from multihead.config.backbones import BACKBONES
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
-from multihead.config.files import TASK_FILE
+from multihead.config.files import SETTINGS_FILE, TASK_FILE
 from multihead.config.patterns import LEADS_OUT, glob_of, heads_in, path_names
 from multihead.runtime.errors import UserError, listed, shortened
-from multihead.runtime.text_files import read_toml
+from multihead.runtime.text_files import read_text, read_toml
 
 Label = int | str
 Reader = Literal["wide parquet", "pixel csv", "image files"]
@@ -229,19 +229,44 @@ class Task:
 task_dict = plain  # a task as plain values for JSON; task_from is the way back
 
 
-def task_by_name(name: str) -> Task:
-    """Return the task of that name; UserError lists the known ones."""
-    if name not in TASKS:
+def task_by_name(name: str, own: Task | None = None) -> Task:
+    """Return the task of that name, its own one or one that is built in; UserError lists the known ones."""
+    if own and own.name == name:
+        return own
+    if name in TASKS:
+        return TASKS[name]
+    if TASKS:
         raise UserError(f"task: {name!r} is not known; one of {', '.join(TASKS)}, or that of a {TASK_FILE}")
-    return TASKS[name]
+    carried = f"only {own.name}" if own else "none"
+    raise UserError(
+        f"task: {name!r} is not in this script, which carries {carried}; set it in kernel/train/{SETTINGS_FILE} and "
+        "build again"
+    )
 
 
 def read_task(path: Path) -> Task:
-    """Return a task of one's own from a TOML file; UserError for the first key that is not known or not possible."""
+    """Return a task of one's own from a TOML file; UserError for the first key that is not known or not possible.
+
+    It may be one that is built in, word for word: a script carries its task so.
+    """
     task = task_from(read_toml(path), path.name)
     if task != TASKS.get(task.name, task):
         raise UserError(f"{path.name}: name = {task.name!r} is a task that is built in; choose another")
     return task
+
+
+def task_beside(settings: Path | None) -> Task | None:
+    """Return the task of the task.toml beside a settings file; None where there is none."""
+    path = settings.with_name(TASK_FILE) if settings else None
+    return read_task(path) if path and path.is_file() else None
+
+
+def task_text(name: str, settings: Path | None = None) -> str:
+    """Return the TOML of a task: of the one beside a settings file, if that is its name, or of one built in."""
+    own = task_beside(settings)
+    if settings and own and own.name == name:
+        return read_text(settings.with_name(TASK_FILE))
+    return read_text(TASKS_FOLDER / f"{task_by_name(name).name}.toml")
 
 
 def task_from(values: Mapping[str, Any], source: str) -> Task:

@@ -1,0 +1,44 @@
+"""JSON schemas of settings.toml and task.toml, by which an editor completes and checks them."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from multihead.config.files import SETTINGS_FILE, TASK_FILE
+from multihead.config.settings import BUILT_IN_STEPS, ModelSettings, RunSettings
+from multihead.config.task import Task
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def settings_schema() -> dict[str, Any]:
+    """Return the schema of a settings file."""
+    model, run = _schema(ModelSettings), _schema(RunSettings)
+    built_in = [_step(name) for name in BUILT_IN_STEPS]
+    other = {"properties": {"name": {"type": "string", "not": {"enum": [*BUILT_IN_STEPS]}}}, "required": ["name"]}
+    run["properties"]["augmentation"]["items"] = {"type": "object", "anyOf": [*built_in, other]}
+    return _file(SETTINGS_FILE, {"type": "object", "properties": {"model": model, "run": run}})
+
+
+def task_schema() -> dict[str, Any]:
+    """Return the schema of a task's file, in which a head may be a table of its column and its classes."""
+    schema = _schema(Task)
+    heads = schema["properties"]["heads"]
+    ((name, classes),) = heads["patternProperties"].items()
+    properties = {"column": {"type": "string"}, "classes": classes}
+    table = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    heads |= {"patternProperties": {name: {"anyOf": [classes, table]}}, "additionalProperties": False}
+    return _file(TASK_FILE, schema)
+
+
+def _schema(kind: type[Any]) -> dict[str, Any]:
+    return TypeAdapter(kind).json_schema()
+
+
+def _step(name: str) -> dict[str, Any]:
+    schema = _schema(BUILT_IN_STEPS[name])
+    return schema | {"properties": {"name": {"const": name}} | schema["properties"], "required": ["name"]}
+
+
+def _file(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": DIALECT, **schema, "title": name, "additionalProperties": False}
