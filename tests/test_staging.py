@@ -66,7 +66,7 @@ def test_the_limits_of_the_task_as_it_is_now_go_into_the_manifest(trained: Path,
     }
     stage(trained, dataset, task=task._replace(name="others"))
     assert (dataset / MANIFEST_FILE).read_bytes() == (trained / MANIFEST_FILE).read_bytes()
-    assert set(OF_THE_SUBMISSION) == tasks._OF_THE_SUBMISSION
+    assert set(OF_THE_SUBMISSION) == tasks.OF_THE_SUBMISSION
 
 
 def test_weights_that_no_image_was_held_out_for_have_no_score(trained: Path, dataset: Path) -> None:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
@@ -82,7 +82,10 @@ def _plain_name(name: str) -> str:
     return name
 
 
-Backbone = Literal[BACKBONES]  # type: ignore[valid-type]
+if TYPE_CHECKING:
+    Backbone = str
+else:
+    Backbone = Literal[BACKBONES]  # which a type checker cannot read
 Steps = Annotated[tuple[Step, ...], BeforeValidator(_whole_steps)]
 Side = Annotated[int, Field(ge=LEAST_SIZE, le=1024)]
 PlainName = Annotated[str, AfterValidator(_plain_name)]

@@ -31,7 +31,7 @@ BUILT_IN = ("bengali", "digit-recognizer", "fashion-mnist", "sign-mnist", "anima
 TASKS_FOLDER = Path(__file__).with_name("tasks")
 READERS, SCORES, CROPS = get_args(Reader), get_args(Score), get_args(Crop)
 FOLDS = 5  # of a task without test files
-_OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
+OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
 _TAKEN = {
     *("images", "input_scaling", "gray_to_colour", "flip", "dropout", "id", "epoch", "loss", "learning_rate"),
@@ -284,7 +284,7 @@ def what_answers_depend_on(task: Task | Mapping[str, Any]) -> dict[str, Any]:
     task: or its plain values, as a manifest or a checkpoint holds them, an older version's too.
     """
     values = task_dict(task) if isinstance(task, Task) else task
-    return {key: value for key, value in values.items() if key not in _OF_THE_SUBMISSION}
+    return {key: value for key, value in values.items() if key not in OF_THE_SUBMISSION}
 
 
 def _with_columns(values: Mapping[str, Any]) -> Mapping[str, Any]:
