@@ -32,7 +32,7 @@ WAY = [
     "status submission --wait",
 ]
 MANIFEST = {
-    "format": manifest_format(HOUSE / "src" / "multihead" / "model" / "weights.py"),
+    "format": manifest_format(HOUSE / "src" / "multihead" / "config" / "manifest.py"),
     "images_per_second": 1234.5,
     "device": "Tesla T4",
     "model": {"backbone": "narrow"},
