@@ -19,7 +19,7 @@ from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore, crops_ahead
 from multihead.data.datasets import images_to_train
 from multihead.data.draws import Draw, random_for
-from multihead.data.shards import Shard
+from multihead.data.shards import Part, Shard
 from multihead.data.split import choose_validation
 from multihead.runtime.errors import UserError, listed
 from multihead.runtime.log import say
@@ -71,7 +71,7 @@ class TrainingImages:
         """
         crops = crops_ahead(self.parts, self.task, [self._model], self.labels, deadline=self._run.deadline())
         for number, ((shard,), _) in enumerate(crops):
-            _refuse_blank(shard, self.parts[number].name, self.task)
+            _refuse_blank(shard, self.parts[number])
             store.save(number, shard)
             self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number
@@ -112,14 +112,11 @@ class TrainingImages:
         )
 
 
-def _refuse_blank(shard: Shard, name: str, task: Task) -> None:
+def _refuse_blank(shard: Shard, part: Part) -> None:
     """Raise UserError where most of a shard's images have one value all over: there is nothing to learn from them."""
     if not shard.blank:
         return
-    problem = f"{name}: {len(shard.blank)} of {len(shard.ids)} images are blank: {listed(shard.blank)}"
+    problem = f"{part.name}: {len(shard.blank)} of {len(shard.ids)} images are blank: {listed(shard.blank)}"
     if 2 * len(shard.blank) > len(shard.ids):
-        if task.reader == "image files":
-            ground = "white" if task.background_value else "black"
-            problem += f"; if they are transparent, they were laid on {ground}: background in the task says on what"
-        raise UserError(problem)
+        raise UserError(problem + part.why_blank)
     say(f"warning: {problem}")

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from multihead.config.task import Task
 from multihead.data.labels import ids_in, label_columns_there, labels_in
 from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, pixel_columns
-from multihead.data.shards import PixelMemory, Shard, TablePart
+from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.shards import PixelMemory, Shard
 from multihead.data.tables import Table
 from multihead.runtime.errors import UserError, listed, shortened
 
@@ -77,6 +79,18 @@ class PixelCsv(TablePart):
         if ids.name is None and not self.is_alone:
             raise UserError(f"{self.path}: no column of ids; without one there may be one file")
         return ids
+
+
+class PixelCsvReader(TableReader):
+    """Reads CSV files of pixels, which may hold the labels too."""
+
+    def part(
+        self, path: Path, likely: Sequence[str] = (), there: Sequence[str] | None = None, *, is_alone: bool = True
+    ) -> PixelCsv:
+        return PixelCsv(None, path, self.task, likely, there, is_alone)
+
+    def labels_in(self, path: Path, there: Sequence[str] | None = None) -> pd.DataFrame:
+        return self.part(path, (), there).labels()
 
 
 def _pixels_in(table: Table, image_shape: tuple[int, int, int]) -> list[str]:

@@ -18,15 +18,11 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.data.readers.pixel_columns import (
-    READ_ERRORS,
-    PixelError,
-    columns_as_uint8,
-    numbered_columns,
-    pixel_columns,
-)
-from multihead.data.shards import PixelMemory, Shard, TablePart
-from multihead.data.tables import id_column
+from multihead.data.id_column import id_column
+from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, numbered_columns, pixel_columns
+from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.shards import PixelMemory, Shard
+from multihead.data.tables import READ_ERRORS
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import UserError, first_line, listed
 
@@ -36,7 +32,7 @@ COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each 
 
 @dataclass(frozen=True)
 class WideParquet(TablePart):
-    """One file. id_column, likely_ids, there: what tells its column of ids, as tables.id_column takes them."""
+    """One file. id_column, likely_ids, there: what tells its column of ids, as id_column takes them."""
 
     id_column: str = ""
     likely_ids: Sequence[str] = ()
@@ -101,6 +97,16 @@ class WideParquet(TablePart):
         if values.dtype in (pl.String, pl.Categorical):
             return [value or "" for value in values.to_list()]
         return [_as_written(value) for value in values.to_list()]
+
+
+class WideParquetReader(TableReader):
+    """Reads wide parquet files, whose labels are in a table of their own."""
+
+    def part(
+        self, path: Path, likely: Sequence[str] = (), there: Sequence[str] | None = None, *, is_alone: bool = True
+    ) -> WideParquet:
+        del is_alone  # a file without ids is an error in any case
+        return WideParquet(None, path, self.task.id_column, likely, there)
 
 
 def _as_written(value: Any) -> str:
