@@ -18,7 +18,7 @@ def part_of(path: Path, task: Task) -> TablePart:
     """Return one table of pixels as a part of which every row is chosen."""
     reader = reader_of(task)
     assert isinstance(reader, TableReader)
-    return reader.part(path)
+    return reader.part_type(path, task)
 
 
 def shards_to_train(folder: Path, task: Task, fold: int = 0) -> Sequence[Part]:

@@ -23,9 +23,9 @@ READERS: Mapping[str, type[Reader]] = {
 }
 
 
-def reader_of(task: Task) -> Reader:
+def reader_of(task: Task, fold: int = 0) -> Reader:
     """Return the reader for the form of file that a task's images are in."""
-    return READERS[task.reader](task)
+    return READERS[task.reader](task, fold)
 
 
 def images_to_train(folder: Path, task: Task, fold: int = 0) -> ImagesToTrain:
@@ -34,7 +34,7 @@ def images_to_train(folder: Path, task: Task, fold: int = 0) -> ImagesToTrain:
     fold: of a task without test files, the fifth that is left out. Raises UserError for a missing column, an id that
     comes twice, a label outside Task.heads, or where there is nothing.
     """
-    return reader_of(task).images_to_train(folder, fold)
+    return reader_of(task, fold).images_to_train(folder)
 
 
 def images_to_predict(folder: Path, task: Task, fold: int = 0) -> ImagesToPredict:
@@ -42,7 +42,7 @@ def images_to_predict(folder: Path, task: Task, fold: int = 0) -> ImagesToPredic
 
     Raises UserError where there is nothing, or the sample is of a form that cannot be answered.
     """
-    return reader_of(task).images_to_predict(folder, fold)
+    return reader_of(task, fold).images_to_predict(folder)
 
 
 def labels_to_predict(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
@@ -53,4 +53,4 @@ def labels_to_predict(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
     """
     if task.test_files and task.labels_file:
         raise UserError(f"{task.labels_file} is of the train images")
-    return reader_of(task).labels_to_predict(folder, fold)
+    return reader_of(task, fold).labels_to_predict(folder)

@@ -38,7 +38,7 @@ class ImageReader(Reader):
 
     is_table = False
 
-    def images_to_train(self, folder: Path, fold: int) -> ImagesToTrain:
+    def images_to_train(self, folder: Path) -> ImagesToTrain:
         found = self._labelled(folder)
         paths, labels = found.paths, found.labels
         bits = self.task.bits or bits_of(folder, paths)
@@ -46,22 +46,22 @@ class ImageReader(Reader):
             say_once(f"16-bit images: {bits} bits are in use, so their values are divided by {2 ** (bits - 8)}")
         task = replace(self.task, bits=bits)
         if not task.test_files:
-            is_kept = ~self._is_in_fold(found, fold)
+            is_kept = ~self._is_in_fold(found)
             paths, labels = _some(paths, is_kept), labels[is_kept]
-        self._refuse_none(paths, folder, fold)
+        self._refuse_none(paths, folder)
         parts = in_shards(folder, paths, labels.index, task)
         return ImagesToTrain(task, parts, labels, found.without_label, found.without_image)
 
-    def images_to_predict(self, folder: Path, fold: int) -> ImagesToPredict:
+    def images_to_predict(self, folder: Path) -> ImagesToPredict:
         task = self.task
         if task.test_files:
             paths = find_images(folder, task.test_files)
             ids = pd.Index(own_ids(paths, task), dtype=str)
         else:
             found = self._labelled(folder)
-            is_left_out = self._is_in_fold(found, fold)
+            is_left_out = self._is_in_fold(found)
             paths, ids = _some(found.paths, is_left_out), found.labels.index[is_left_out]
-        self._refuse_none(paths, folder, fold)
+        self._refuse_none(paths, folder)
         form = self.sample(folder, paths)
         without_image: Sequence[str] = ()
         without_row: Sequence[str] = ()
@@ -79,11 +79,11 @@ class ImageReader(Reader):
             say_once(f"warning: {problem}")
         return ImagesToPredict(in_shards(folder, paths, ids, task), form, without_image, without_row)
 
-    def labels_to_predict(self, folder: Path, fold: int) -> pd.DataFrame:
+    def labels_to_predict(self, folder: Path) -> pd.DataFrame:
         task = self.task
         if not task.test_files:
             found = self._labelled(folder)
-            return pd.DataFrame(found.labels[self._is_in_fold(found, fold)])
+            return pd.DataFrame(found.labels[self._is_in_fold(found)])
         if len(path_names(task.test_files, dict.fromkeys(task.heads, ())).groupindex) < len(task.heads):
             raise UserError(f"the paths {task.test_files} name no classes")
         return self._labelled_by_path(folder, task.test_files).labels
@@ -110,17 +110,18 @@ class ImageReader(Reader):
         labels = labels_by_path(paths, pattern, self.task, folder)
         return Labelled(paths, labels.set_index(pd.Index(own_ids(paths, self.task), dtype=str)))
 
-    def _is_in_fold(self, found: Labelled, fold: int) -> NDArray[np.bool_]:
-        """Tell of each image whether it is in a fold, drawn evenly over the labels in a table or what paths name."""
+    def _is_in_fold(self, found: Labelled) -> NDArray[np.bool_]:
+        """Tell of each image whether it is in the fold, drawn evenly over the labels in a table or what paths name."""
         if self.task.labels_file:
-            return np.asarray(fold_of(groups_by_labels(found.labels)) == fold)
-        names = names_in_paths(found.paths, self.task.train_files, self.task)
-        groups = pd.Index(["/".join(map(str, row)) for row in names.itertuples(index=False)])
-        return np.asarray(fold_of(groups) == fold)
+            groups = groups_by_labels(found.labels)
+        else:
+            names = names_in_paths(found.paths, self.task.train_files, self.task)
+            groups = pd.Index(["/".join(map(str, row)) for row in names.itertuples(index=False)])
+        return np.asarray(fold_of(groups) == self.fold)
 
-    def _refuse_none(self, paths: Sequence[str], folder: Path, fold: int) -> None:
+    def _refuse_none(self, paths: Sequence[str], folder: Path) -> None:
         if not paths:
-            raise UserError(f"too few images {glob_of(self.task.train_files)} in {folder} for fold {fold}")
+            raise UserError(f"too few images {glob_of(self.task.train_files)} in {folder} for fold {self.fold}")
 
 
 class _Matched:

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.config.task import Task
 from multihead.data.labels import ids_in, label_columns_there, labels_in
 from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, pixel_columns
 from multihead.data.readers.table_reader import TablePart, TableReader
@@ -24,18 +22,8 @@ NUMBERS = re.compile(r"[\d.,;\s\[\](){}]+")  # of a cell that holds all pixels o
 BETWEEN_NUMBERS = str.maketrans(dict.fromkeys("[](){},;", " "))
 
 
-@dataclass(frozen=True)
 class PixelCsv(TablePart):
-    """One file.
-
-    likely_ids, there: what tells its column of ids, as labels.ids_in takes them. is_alone: whether it is the only one
-    of its kind, so that its rows may be numbered.
-    """
-
-    task: Task
-    likely_ids: Sequence[str] = ()
-    there: Sequence[str] | None = None
-    is_alone: bool = True
+    """One file."""
 
     def ids(self) -> pd.Index:
         """Return the ids in the file, numbers where no column could hold any; UserError where it is damaged."""
@@ -84,13 +72,10 @@ class PixelCsv(TablePart):
 class PixelCsvReader(TableReader):
     """Reads CSV files of pixels, which may hold the labels too."""
 
-    def part(
-        self, path: Path, likely: Sequence[str] = (), there: Sequence[str] | None = None, *, is_alone: bool = True
-    ) -> PixelCsv:
-        return PixelCsv(None, path, self.task, likely, there, is_alone)
+    part_type = PixelCsv
 
     def labels_in(self, path: Path, there: Sequence[str] | None = None) -> pd.DataFrame:
-        return self.part(path, (), there).labels()
+        return PixelCsv(path, self.task, (), there).labels()
 
 
 def _pixels_in(table: Table, image_shape: tuple[int, int, int]) -> list[str]:

@@ -57,32 +57,32 @@ class ImagesToPredict:
 class Reader(ABC):
     """One form of file, of which a task's images are.
 
-    is_table: whether the files are tables, where ids and labels stand in columns; else paths hold them.
+    is_table: whether the files are tables, where ids and labels stand in columns; else paths hold them. fold: of a task
+    without test files, the fifth that is left out.
     """
 
     is_table: ClassVar[bool]
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, fold: int) -> None:
+        self.task, self.fold = task, fold
 
     @abstractmethod
-    def images_to_train(self, folder: Path, fold: int) -> ImagesToTrain:
+    def images_to_train(self, folder: Path) -> ImagesToTrain:
         """Return what there is to train on in a data folder, as datasets.images_to_train does."""
 
     @abstractmethod
-    def images_to_predict(self, folder: Path, fold: int) -> ImagesToPredict:
+    def images_to_predict(self, folder: Path) -> ImagesToPredict:
         """Return what there is to predict in a data folder, as datasets.images_to_predict does."""
 
     @abstractmethod
-    def labels_to_predict(self, folder: Path, fold: int) -> pd.DataFrame:
+    def labels_to_predict(self, folder: Path) -> pd.DataFrame:
         """Return the class indices that the images to predict bear themselves: index image id, a column per head."""
 
-    def labels_in(self, path: Path, there: Sequence[str] | None = None) -> pd.DataFrame | None:
+    def labels_in(self, path: Path, there: Sequence[str] | None = None) -> pd.DataFrame | None:  # noqa: ARG002
         """Return the class indices of the images in a file as it holds them; None where the form has no place for them.
 
         there: the images that are known to be in it.
         """
-        del path, there
         return None
 
     def sample(self, folder: Path, there: Sequence[str] | None = None) -> Form | None:

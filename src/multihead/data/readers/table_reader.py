@@ -1,16 +1,17 @@
 """Tables of pixels, with a row per image: what their forms have in common."""
 
 import re
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.config.task import Task
 from multihead.data.identity import match
 from multihead.data.labels import read_label_table, refuse_repeated
 from multihead.data.locate import matching
@@ -23,12 +24,17 @@ from multihead.runtime.errors import UserError, listed
 class TablePart(Part):
     """A part whose file, at `path`, is a table of pixels with a row per image.
 
-    chosen: the ids of the images to read, as a table of labels or a sample spells them, by its own spelling; None for
-    all there are, as they are.
+    likely_ids, there: what tells its column of ids, as id_column takes them. is_alone: whether it is the only one, so
+    that its rows may be numbered. chosen: the ids of the images to read, as a table of labels or a sample
+    spells them, by its own spelling; None for all there are, as they are.
     """
 
-    chosen: Mapping[str, str] | None
     path: Path
+    task: Task
+    likely_ids: Sequence[str] = ()
+    there: Sequence[str] | None = None
+    is_alone: bool = True
+    chosen: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -53,21 +59,12 @@ class TablePart(Part):
 
 
 class TableReader(Reader):
-    """Reads tables of pixels, each as one part."""
+    """Reads tables of pixels, each as one part. Their tasks have test files, so no fold is left out."""
 
     is_table = True
+    part_type: ClassVar[type[TablePart]]
 
-    @abstractmethod
-    def part(
-        self, path: Path, likely: Sequence[str] = (), there: Sequence[str] | None = None, *, is_alone: bool = True
-    ) -> TablePart:
-        """Return one table, all of its rows chosen.
-
-        likely, there: what tells its column of ids, as id_column takes them. is_alone: whether it is the only table.
-        """
-
-    def images_to_train(self, folder: Path, fold: int) -> ImagesToTrain:
-        del fold  # a task of tables has test files
+    def images_to_train(self, folder: Path) -> ImagesToTrain:
         task = self.task
         likely, guess = name_of_ids(self.sample(folder)), None
         if not task.labels_file:
@@ -92,8 +89,7 @@ class TableReader(Reader):
         without_image = labels.index[~has_image].tolist()
         return ImagesToTrain(task, _choosing(parts, chosen), labels[has_image], without_label, without_image)
 
-    def images_to_predict(self, folder: Path, fold: int) -> ImagesToPredict:
-        del fold
+    def images_to_predict(self, folder: Path) -> ImagesToPredict:
         form = self.sample(folder)
         if not form:
             return ImagesToPredict(self._parts(folder, self.task.test_files), None)
@@ -103,8 +99,7 @@ class TableReader(Reader):
         without_image = wanted[~wanted.isin(list(chosen.values()))].tolist()
         return ImagesToPredict(_choosing(parts, chosen), form, without_image)
 
-    def labels_to_predict(self, folder: Path, fold: int) -> pd.DataFrame:
-        del fold
+    def labels_to_predict(self, folder: Path) -> pd.DataFrame:
         return pd.concat([part.labels() for part in self._parts(folder, self.task.test_files)])
 
     def _parts(
@@ -114,7 +109,7 @@ class TableReader(Reader):
         names = sorted(matching(folder, pattern), key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
         if not names:
             raise UserError(f"no {pattern} in {folder}")
-        return [self.part(folder / name, likely, there, is_alone=len(names) == 1) for name in names]
+        return [self.part_type(folder / name, self.task, likely, there, len(names) == 1) for name in names]
 
 
 def _choosing(parts: Sequence[TablePart], chosen: Mapping[str, str]) -> list[TablePart]:
