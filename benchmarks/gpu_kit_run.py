@@ -289,7 +289,7 @@ class NetworkBench:
 
     def fit_with_callbacks(self) -> None:
         """Fit the constant batch with none of the project's callbacks, then with one more each time."""
-        from multihead.training.trainer import KerasBatches
+        from multihead.training.keras_io import KerasBatches
 
         def fit(callbacks: Sequence[Any]) -> None:
             source = KerasBatches(self.constant, range(self._network.steps))
@@ -309,7 +309,7 @@ class NetworkBench:
         """Fit with the learning rate's schedule and the moving average inside the jitted step, and no callback."""
         import keras
 
-        from multihead.training.trainer import KerasBatches
+        from multihead.training.keras_io import KerasBatches
 
         steps = self._network.steps
         optimizer = keras.optimizers.AdamW(

@@ -139,7 +139,7 @@ def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
     import tensorflow as tf
 
     from benchmarks.baseline import one_convolution
-    from multihead.training.trainer import KerasBatches
+    from multihead.training.keras_io import KerasBatches
 
     keep = max(1, THREADS - 1)
     tf.config.threading.set_intra_op_parallelism_threads(keep)

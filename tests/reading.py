@@ -8,18 +8,17 @@ import pandas as pd
 from multihead.config.task import Label, Task
 from multihead.data import shards
 from multihead.data.answers import form_of_images, read_form
-from multihead.data.datasets import images_to_predict, images_to_train
-from multihead.data.readers.pixel_csv import PixelCsv
-from multihead.data.readers.wide_parquet import WideParquet
-from multihead.data.shards import Part, PixelMemory, Shard, TablePart
+from multihead.data.datasets import images_to_predict, images_to_train, reader_of
+from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.shards import Part, PixelMemory, Shard
 from multihead.prediction.submission import Submission
 
 
 def part_of(path: Path, task: Task) -> TablePart:
     """Return one table of pixels as a part of which every row is chosen."""
-    if task.reader == "pixel csv":
-        return PixelCsv(None, path, task)
-    return WideParquet(None, path, task.id_column)
+    reader = reader_of(task)
+    assert isinstance(reader, TableReader)
+    return reader.part_type(path, task)
 
 
 def shards_to_train(folder: Path, task: Task, fold: int = 0) -> Sequence[Part]:

@@ -127,7 +127,7 @@ is_hanging = threading.Event()
 {patch} = hang
 model, soon = settings.ModelSettings(), log.elapsed() + 0.5
 try:
-    next(crop_store.crops_ahead([WideParquet(None, Path(sys.argv[1]))], task.BENGALI, [model], deadline=soon))
+    next(crop_store.crops_ahead([WideParquet(Path(sys.argv[1]), task.BENGALI)], task.BENGALI, [model], deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
 is_hanging.wait()  # Python must not end while the thread is inside of polars

@@ -36,7 +36,7 @@ from multihead.data.shards import Part
 from multihead.model import weights
 from multihead.model.weights import save_weights
 from multihead.runtime.log import elapsed
-from multihead.training import trainer as training
+from multihead.training import build
 from multihead.training.checkpoint import read_checkpoint
 from multihead.training.trainer import Trainer
 from tests.conftest import HOUSE
@@ -143,7 +143,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     monkeypatch.setitem(tasks.TASKS, "bengali", TINY)
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
     monkeypatch.setattr(weights, "load_model", lambda *_: StandIn())
-    for module in (training, weights):
+    for module in (build, weights):
         monkeypatch.setattr(module, "build_model", tiny_network)
     monkeypatch.setattr(os, "_exit", sys.exit)  # a reader that is left behind ends the process so
     made = Kaggle(tmp_path)
@@ -333,7 +333,7 @@ def spoil_weights(_: pytest.MonkeyPatch, trainer: Trainer) -> None:
 
 
 def spend_time(patch: pytest.MonkeyPatch, _: Trainer) -> None:
-    patch.setattr("multihead.training.trainer.elapsed", itertools.count(10**9).__next__)
+    patch.setattr("multihead.training.keras_io.elapsed", itertools.count(10**9).__next__)
 
 
 def interrupt(*_: object) -> None:

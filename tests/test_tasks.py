@@ -32,7 +32,9 @@ from multihead.config.task import (
     what_answers_depend_on,
 )
 from multihead.data.labels import read_label_table
-from multihead.data.readers.image_files import IMAGES_PER_SHARD, fold_of, in_shards, names_in_paths
+from multihead.data.readers.image_files import IMAGES_PER_SHARD, in_shards
+from multihead.data.readers.image_paths import names_in_paths
+from multihead.data.split import fold_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both, score
 from multihead.training.trainer import Trainer
@@ -272,7 +274,7 @@ def test_the_case_of_a_suffix_does_not_count_and_its_labels_need_an_image(
     (tmp_path / "photos" / "photos2.png").unlink()
     model = ModelSettings(task.name, backbone="stack", image_size=(8, 8), crop="none", stack_layers=("conv 2",))
     trainer = Trainer(task, model, RunSettings(validation_share=0.2), tmp_path, tmp_path)
-    assert len(trainer.labels) == 11
+    assert len(trainer.images.labels) == 11
     assert "warning: 1 of 12 labels have no image: photos2.png\n" in capsys.readouterr().out
 
 
@@ -435,7 +437,7 @@ def test_a_training_does_not_count_files_that_are_no_images(tmp_path: Path) -> N
     (tmp_path / "working").mkdir()
     trainer = Trainer(task, model, RunSettings(epochs=1, validation_share=0.2), tmp_path, tmp_path / "working")
     trainer.train()
-    held_out = trainer.held_out.drop("photos2.png")
+    held_out = trainer.images.held_out.drop("photos2.png")
     assert sum(read_manifest(tmp_path / "working").train_counts["species"]) == (~held_out).sum()
 
 

@@ -136,7 +136,7 @@ def _transform(number: int, step: Step) -> Any:
         try:
             return kind(**arguments)
         except Exception as error:
-            raise UserError(f"{_place(number, step)}: {_told(error, arguments)}") from error
+            raise UserError(f"{_place(number, step)}: {_in_words(error, arguments)}") from error
 
 
 def _apply(transform: Any, images: Images, rng: np.random.Generator, *, always: bool = False) -> Images:
@@ -160,16 +160,16 @@ def _place(number: int, step: Step) -> str:
     return f"augmentation {number} ({step['name']})"
 
 
-def _told(error: Exception, arguments: Mapping[str, Any]) -> str:
+def _in_words(error: Exception, arguments: Mapping[str, Any]) -> str:
     """Return what is wrong with the arguments in one line: of pydantic's, which validates them, the first of them."""
     found: list[Any] = getattr(error.__cause__, "errors", list)()
     if not found:
         return _one_line(error)
     key = str(next(iter(found[0]["loc"]), ""))
-    rules = " or ".join(dict.fromkeys(of["msg"] for of in found if of["loc"][:1] == found[0]["loc"][:1]))
-    given = f"{key} = {arguments[key]!r}; " if key in arguments else f"{key}: " if key else ""
-    return _one_line(given + rules)
+    rules = " or ".join(dict.fromkeys(one["msg"] for one in found if one["loc"][:1] == found[0]["loc"][:1]))
+    value = f"{key} = {arguments[key]!r}; " if key in arguments else f"{key}: " if key else ""
+    return _one_line(value + rules)
 
 
-def _one_line(told: object) -> str:
-    return " ".join(str(told).split()) or type(told).__name__
+def _one_line(problem: object) -> str:
+    return " ".join(str(problem).split()) or type(problem).__name__

@@ -35,7 +35,9 @@ class TrainBatches:
         epoch: int,
         shard: int,
     ) -> None:
-        self._images = [np.asarray(of) for of in images]  # a memory map indexes slowly, an array on it does not
+        self._images = [
+            np.asarray(shard_images) for shard_images in images
+        ]  # a memory map indexes slowly, an array on it does not
         self._rows, self._labels = rows, labels
         self._classes, self._settings = classes, settings
         self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
@@ -56,7 +58,7 @@ class TrainBatches:
         images = np.empty((len(chosen), *self._images[0].shape[1:]), np.uint8)
         for image, (shard, row) in zip(images, self._rows[chosen].tolist(), strict=True):
             image[...] = self._images[shard][row]
-        labels = one_hot({head: of[chosen] for head, of in self._labels.items()}, self._classes)
+        labels = one_hot({head: indices[chosen] for head, indices in self._labels.items()}, self._classes)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
         images = self._augment(images, rng)
         if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):
@@ -71,4 +73,4 @@ class TrainBatches:
 
 def one_hot(labels: Mapping[str, NDArray[np.int64]], classes: Mapping[str, int]) -> OneHot:
     """Return float32 (n, classes) for each head's int64 (n,) class indices."""
-    return {head: np.eye(classes[head], dtype=np.float32)[of] for head, of in labels.items()}
+    return {head: np.eye(classes[head], dtype=np.float32)[indices] for head, indices in labels.items()}

@@ -44,10 +44,10 @@ def crop_resize(images: Images, size: tuple[int, int], crop: str, dark_ink: bool
 
 def _within(size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Return rows and columns of the largest box of the proportions of `shape` in the middle of (height, width)."""
-    scale = min(length / of for length, of in zip(size, shape, strict=True))
+    scale = min(length / side for length, side in zip(size, shape, strict=True))
     box = []
-    for length, of in zip(size, shape, strict=True):
-        taken = max(1, min(length, round(of * scale)))
+    for length, side in zip(size, shape, strict=True):
+        taken = max(1, min(length, round(side * scale)))
         box.append(slice((length - taken) // 2, (length - taken) // 2 + taken))
     return box[0], box[1]
 

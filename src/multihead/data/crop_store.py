@@ -63,14 +63,14 @@ def _blank_ids(full: Shard, crops: NDArray[np.uint8]) -> list[str]:
 
 def _of_the_same_images(shards: list[Shard]) -> list[Shard]:
     """Leave out what could not be read every time."""
-    if all(list(of.ids) == list(shards[0].ids) for of in shards):
+    if all(list(shard.ids) == list(shards[0].ids) for shard in shards):
         return shards
-    kept = set(shards[0].ids).intersection(*(of.ids for of in shards))
-    lost = sorted(set().union(*(of.ids for of in shards), *(of.unreadable for of in shards)) - kept)
-    rows = [[row for row, of in enumerate(shard.ids) if of in kept] for shard in shards]
+    kept = set(shards[0].ids).intersection(*(shard.ids for shard in shards))
+    lost = sorted(set().union(*(shard.ids for shard in shards), *(shard.unreadable for shard in shards)) - kept)
+    rows = [[row for row, name in enumerate(shard.ids) if name in kept] for shard in shards]
     return [
-        replace(shard, ids=[shard.ids[row] for row in of], images=shard.images[of], unreadable=lost)
-        for shard, of in zip(shards, rows, strict=True)
+        replace(shard, ids=[shard.ids[row] for row in chosen], images=shard.images[chosen], unreadable=lost)
+        for shard, chosen in zip(shards, rows, strict=True)
     ]
 
 

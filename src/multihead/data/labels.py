@@ -24,7 +24,7 @@ def read_label_table(
 ) -> pd.DataFrame:
     """Return the class indices in a table of labels: index image id (str), one int64 column per head.
 
-    The ids are in Task.id_column, or the column that tables.id_column finds; where no column could hold any, the rows
+    The ids are in Task.id_column, or the column that id_column finds; where no column could hold any, the rows
     are numbered from 1. likely_ids, there: names and values that it goes by. A row without a label is left out.
     Raises UserError for a missing column, a repeated id, more than MAX_UNUSABLE_SHARE of rows without a label, or a
     label outside Task.heads, with its row.
@@ -83,7 +83,7 @@ def ids_in(
     likely: Sequence[str] = (),
     there: Sequence[str] | None = None,
 ) -> pd.Index:
-    """Return the ids of a table's rows, str, an index named as the column that holds them (tables.id_column).
+    """Return the ids of a table's rows, str, an index named as the column that holds them (id_column).
 
     Where no column could hold any it has no name, and the rows are numbered from 1, or as `there` are. others: columns
     that hold none. Raises UserError for an id that is empty, with its row, or rows that cannot be numbered.

@@ -48,4 +48,4 @@ def cutmix_box(shape: tuple[int, ...], kept: float, rng: np.random.Generator) ->
 
 
 def _mix_labels(labels: OneHot, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> OneHot:
-    return {head: of * kept + of[partner] * (1 - kept) for head, of in labels.items()}
+    return {head: shares * kept + shares[partner] * (1 - kept) for head, shares in labels.items()}

@@ -7,7 +7,6 @@ import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -74,6 +73,11 @@ class Part(ABC):
         """Its size on disk in bytes, 0 where that says nothing of how long it takes to read."""
         return 0
 
+    @property
+    def why_blank(self) -> str:
+        """What may be the reason where most of its images are blank, to follow after an error."""
+        return ""
+
     @abstractmethod
     def ids(self) -> pd.Index:
         """Return the ids of its images as it spells them, those that are not chosen too, in the order of their reading.
@@ -93,35 +97,6 @@ class Part(ABC):
     def whole_images(self, channels: int, count: int) -> NDArray[np.uint8]:
         """Return its first images as they are, for a report: where `read` is asked for another shape than theirs."""
         raise NotImplementedError(f"{type(self).__name__} reads its images as they are")
-
-
-@dataclass(frozen=True)
-class TablePart(Part):
-    """A part whose file, at `path`, is a table of pixels with a row per image.
-
-    chosen: the ids of the images to read, as a table of labels or a sample spells them, by its own spelling; None for
-    all there are, as they are.
-    """
-
-    chosen: Mapping[str, str] | None
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.is_file() else 0
-
-    def chosen_rows(self, ids: pd.Index) -> tuple[NDArray[np.int64], list[str], list[str]]:
-        """Return the rows that are chosen, int64, their ids as `chosen` has them, and the ids of the others."""
-        if self.chosen is None:
-            return np.arange(len(ids)), ids.tolist(), []
-        names = [self.chosen.get(name) for name in ids.tolist()]
-        rows = [row for row, name in enumerate(names) if name is not None]
-        others = [name for name, chosen in zip(ids.tolist(), names, strict=True) if chosen is None]
-        return np.array(rows, np.int64), [name for name in names if name is not None], others
 
 
 def read_shard(

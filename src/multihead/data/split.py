@@ -1,10 +1,11 @@
-"""Which train images are held out to validate with."""
+"""Which train images are held out to validate with, and which are a fold of a task without test files."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.settings import RunSettings
+from multihead.config.task import FOLDS
 from multihead.data.draws import Draw, random_for
 from multihead.runtime.errors import UserError
 
@@ -33,6 +34,25 @@ def choose_validation(labels: pd.DataFrame, run: RunSettings) -> "pd.Series[bool
     return held_out
 
 
+def fold_of(groups: pd.Index) -> NDArray[np.int64]:
+    """Return which of FOLDS folds each image is in, int64 (n,), drawn evenly over its groups; always the same."""
+    folds = np.empty(len(groups), np.int64)
+    for number, rows in enumerate(pd.Series(range(len(groups))).groupby(groups, sort=True).indices.values()):
+        shuffled = np.random.default_rng([0, number]).permutation(rows)
+        folds[shuffled] = (np.arange(len(rows)) + number) % FOLDS
+    return folds
+
+
+def groups_by_labels(labels: pd.DataFrame) -> pd.Index:
+    """Return a number for the labels of each image, all heads together.
+
+    labels: class indices, a row per image. The numbers are in no order: in that of the classes, of combinations with
+    one image each every fifth may be of the same class, and would be in the same fold.
+    """
+    numbers = labels.groupby(list(labels.columns), dropna=False).ngroup().to_numpy()
+    return pd.Index(np.random.default_rng(0).permutation(numbers.max() + 1)[numbers])
+
+
 def _even_share(ordered: pd.DataFrame, share: float, seed: int) -> NDArray[np.bool_]:
     """Mark a share of the rows, drawn evenly over the label combinations.
 
@@ -52,12 +72,12 @@ def _whole_combinations(ordered: pd.DataFrame, most: float, seed: int) -> NDArra
     rows_of = [np.asarray(rows) for rows in ordered.groupby(list(ordered.columns)).indices.values()]
     combinations = ordered.to_numpy()[[rows[0] for rows in rows_of]]
     is_repeated = np.array([len(rows) > 1 for rows in rows_of])  # of two rows or more, an even share leaves one
-    left = [np.bincount(of[is_repeated], minlength=of.max() + 1) for of in combinations.T]
+    left = [np.bincount(classes[is_repeated], minlength=classes.max() + 1) for classes in combinations.T]
     held_out = np.zeros(len(ordered), np.bool_)
     for number in random_for(seed, Draw.SPLIT, 2).permutation(len(rows_of)).tolist():
-        remaining = [of[c] - is_repeated[number] for of, c in zip(left, combinations[number], strict=True)]
+        remaining = [images[c] - is_repeated[number] for images, c in zip(left, combinations[number], strict=True)]
         if held_out.sum() + len(rows_of[number]) <= most and min(remaining) >= 1:
             held_out[rows_of[number]] = True
-            for of, c, kept in zip(left, combinations[number], remaining, strict=True):
-                of[c] = kept
+            for images, c, kept in zip(left, combinations[number], remaining, strict=True):
+                images[c] = kept
     return held_out

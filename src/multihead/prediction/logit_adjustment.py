@@ -32,7 +32,7 @@ def adjusted_heads(
     probabilities: Probabilities, counts: Mapping[str, Sequence[int]], exponents: Mapping[str, float]
 ) -> dict[str, NDArray[np.float32]]:
     """Return what `adjusted` does of each head."""
-    return {head: adjusted(of, counts[head], exponents[head]) for head, of in probabilities.items()}
+    return {head: adjusted(rows, counts[head], exponents[head]) for head, rows in probabilities.items()}
 
 
 def choose_exponents(
@@ -46,9 +46,9 @@ def choose_exponents(
     with that of the neighbouring ones, which few images cannot tell apart; of equal ones the smallest is taken.
     """
     chosen = {}
-    for head, of in probabilities.items():
-        answers = [adjusted(of, counts[head], e).argmax(axis=1) for e in EXPONENTS]
-        scores = [present_macro_recall(truth[head], told, of.shape[1]) for told in answers]
+    for head, rows in probabilities.items():
+        answers = [adjusted(rows, counts[head], e).argmax(axis=1) for e in EXPONENTS]
+        scores = [present_macro_recall(truth[head], answer, rows.shape[1]) for answer in answers]
         padded = np.pad(scores, 1, mode="edge")
         chosen[head] = EXPONENTS[int(np.argmax(np.round((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 9)))]
     return chosen

@@ -204,7 +204,7 @@ class Predictor:
         is_blank = np.isin(shard.ids, shard.blank)
         self._leave_out("blank images", shard.ids, is_blank)
         kept = slice(None) if not is_blank.any() else ~is_blank  # the mask copies them
-        crops = {of: cropped.images[kept] for of, cropped in zip(self._models, shards, strict=True)}
+        crops = {kind: cropped.images[kept] for kind, cropped in zip(self._models, shards, strict=True)}
         ids = np.asarray(shard.ids, dtype=object)[~is_blank]
         started = elapsed()
         self._images_left -= len(shard.ids) + len(shard.unreadable)
@@ -217,13 +217,13 @@ class Predictor:
             self._images_attempted -= len(ids) - done
         whole = done and has_one_member and not self.is_late
         added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
-        told = f" {1 + added} times" if added else ""
-        say(f"{done} of {len(shard.ids)} images predicted{told} in {elapsed() - started:.1f} s")
+        times = f" {1 + added} times" if added else ""
+        say(f"{done} of {len(shard.ids)} images predicted{times} in {elapsed() - started:.1f} s")
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
         labels = {
-            head: np.asarray(self._task.heads[head], object)[of.argmax(axis=1)[is_answered]]
-            for head, of in probabilities.items()
+            head: np.asarray(self._task.heads[head], object)[rows.argmax(axis=1)[is_answered]]
+            for head, rows in probabilities.items()
         }
         return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
 
@@ -232,7 +232,7 @@ class Predictor:
         parts: list[Probabilities] = []
         done = 0
         for number, member in enumerate(self._members):
-            answer = self._answer(member, {of: images[done:] for of, images in crops.items()}, self._deadline)
+            answer = self._answer(member, {kind: images[done:] for kind, images in crops.items()}, self._deadline)
             parts.append(answer.probabilities)
             done += answer.images
             if not answer.has_failed:
@@ -291,8 +291,8 @@ class Predictor:
                 self._last_pass[member] = elapsed() - started, answer.images
             self._more_passes.add(answer.images, elapsed() - started)
             had_none = ~_is_finite(probabilities)[: answer.images]
-            for head, of in probabilities.items():
-                done = of[: answer.images]
+            for head, rows in probabilities.items():
+                done = rows[: answer.images]
                 done[had_none] = 0
                 done[is_finite] += answer.probabilities[head][is_finite]
                 done[had_none & ~is_finite] = np.nan
@@ -308,4 +308,4 @@ class Predictor:
 
 def _is_finite(probabilities: Probabilities) -> NDArray[np.bool_]:
     """Tell of each row whether all heads' probabilities are finite."""
-    return np.asarray(np.all([np.isfinite(of).all(axis=1) for of in probabilities.values()], axis=0))
+    return np.asarray(np.all([np.isfinite(rows).all(axis=1) for rows in probabilities.values()], axis=0))

@@ -19,9 +19,10 @@ from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE
 from multihead.config.task import Task
 from multihead.data.answers import form_of_images
 from multihead.data.crop import ink_mask
-from multihead.data.datasets import ImagesToPredict, ImagesToTrain, images_to_predict, images_to_train
+from multihead.data.datasets import images_to_predict, images_to_train, reader_of
 from multihead.data.identity import match
 from multihead.data.labels import label_columns
+from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain
 from multihead.data.shards import PixelMemory, Shard, read_shard
 from multihead.data.tables import Table
 from multihead.data.thumbnails import Image, thumbnail
@@ -34,12 +35,8 @@ SHOWN_ROWS = 3  # of a submission
 SAMPLES, MOST_CLASSES = 8, 100  # in the sheet: images of each class, and classes of each head
 NAMED = 5  # of what is wrong
 LINE = 118
-_SHARD, _IS_BLANK, _HASH, _ID = (
-    "of shard",
-    "is blank",
-    "of pixels",
-    "of image",
-)  # columns beside the heads: none's names
+# columns beside the heads: none's names
+_SHARD, _IS_BLANK, _HASH, _ID = ("of shard", "is blank", "of pixels", "of image")
 
 
 class Statistics(NamedTuple):
@@ -77,26 +74,15 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
         if not len(shard.ids):
             yield f"{part.name}: no images"
             continue
-        of = measure(shard, task)
         table = labels.loc[list(shard.ids)]
         samples.add(shard, table)
-        statistics.append(of)
-        pixels = shard.images.reshape(len(shard.ids), -1)
-        is_blank = pixels.max(axis=1) == pixels.min(axis=1)
-        hashes = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in shard.images]
-        found = {_SHARD: part.name, _IS_BLANK: is_blank, _HASH: hashes, _ID: shard.ids}
-        tables.append(table.assign(**found))
-        yield f"{part.name}: {len(shard.ids):,} images, {of}"
+        statistics.append(measure(shard, task))
+        tables.append(_with_findings(table, shard, part.name))
+        yield f"{part.name}: {len(shard.ids):,} images, {statistics[-1]}"
     if not tables:
         return
     table = pd.concat(tables, ignore_index=True)
-    every = Statistics(*(np.concatenate(of) for of in zip(*statistics, strict=True)))
-    shape = " x ".join(map(str, task.image_shape))
-    yield f"all: {len(table):,} images of {shape}, {every}"
-    if not np.isnan(every.ink).any():
-        yield f"ink of an image: {every.ink.min():.1%} to {every.ink.max():.1%}"
-    for head in task.heads:
-        yield from _class_lines(table, head, task)
+    yield from _lines_of_all(table, Statistics(*map(np.concatenate, zip(*statistics, strict=True))), task)
     if unreadable:
         yield _listed("image files that cannot be read", unreadable)
     yield from _problems(table, task)
@@ -106,12 +92,30 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
     yield f"samples of each class: {picture}"
 
 
+def _with_findings(labels: pd.DataFrame, shard: Shard, name: str) -> pd.DataFrame:
+    """Return the labels of a shard's images with columns for what is found of each beside."""
+    pixels = shard.images.reshape(len(shard.ids), -1)
+    hashes = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in shard.images]
+    is_blank = pixels.max(axis=1) == pixels.min(axis=1)
+    return labels.assign(**{_SHARD: name, _IS_BLANK: is_blank, _HASH: hashes, _ID: shard.ids})
+
+
+def _lines_of_all(table: pd.DataFrame, statistics: Statistics, task: Task) -> Iterator[str]:
+    """Yield what is found of all images together, and of each class."""
+    shape = " x ".join(map(str, task.image_shape))
+    yield f"all: {len(table):,} images of {shape}, {statistics}"
+    if not np.isnan(statistics.ink).any():
+        yield f"ink of an image: {statistics.ink.min():.1%} to {statistics.ink.max():.1%}"
+    for head in task.heads:
+        yield from _class_lines(table, head, task)
+
+
 def train_lines(data: Path, train: ImagesToTrain) -> Iterator[str]:
     """Yield what was understood of the train images: which they are, and where their ids and labels stand."""
     task, labels = train.task, train.labels
     height, width, channels = task.image_shape
     yield f"task {task.name}: {task.reader}, read as {height} x {width} x {channels}"
-    table = task.labels_file or ("" if task.reader == "image files" else task.train_files)
+    table = task.labels_file or (task.train_files if reader_of(task).is_table else "")
     named = f" that {task.labels_file} names" if task.labels_file else ""
     yield f"train: {len(labels):,} images of {task.train_files}{named}; {_ids_in_words(labels.index, bool(table))}"
     columns = label_columns(Table(data / next(matching(data, table))), task) if table else {}
@@ -133,7 +137,7 @@ def test_lines(test: ImagesToPredict, task: Task, labels: pd.DataFrame) -> Itera
             yield _listed(f"images of {task.sample_submission} that are in no test file", missing)
         yield _listed(f"images that have no row in {task.sample_submission}", _beside(test, held))
     else:
-        yield f"test: {len(held):,} images of {files}; {_ids_in_words(held, is_table=task.reader != 'image files')}"
+        yield f"test: {len(held):,} images of {files}; {_ids_in_words(held, reader_of(task).is_table)}"
     prior = {head: classes[int(labels[head].mode()[0])] for head, classes in task.heads.items()}
     yield f"{SUBMISSION_FILE if test.form else PREDICTIONS_FILE} would begin:"
     yield from (f"  {line}" for line in Submission(Path(), form, prior, "").first_lines(SHOWN_ROWS))
@@ -166,15 +170,16 @@ def measure(shard: Shard, task: Task) -> Statistics:
 def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
     """Yield the images of each class: in all shards, and in each of them in brackets."""
     classes = task.heads[head]
-    shards = [np.bincount(of[of >= 0], minlength=len(classes)) for _, of in table.groupby(_SHARD, sort=False)[head]]
+    indices = [column.to_numpy() for _, column in table.groupby(_SHARD, sort=False)[head]]
+    shards = [np.bincount(column[column >= 0], minlength=len(classes)) for column in indices]
     counts = np.sum(shards, axis=0)
     least, most = counts.min(), counts.max()
     images = f"{least:,} to {most:,}" if least < most else f"{least:,}"
     yield f"{head}: {len(classes)} classes of {images} images; in brackets, those of each shard"
     order = np.argsort(-counts, kind="stable").tolist()
-    told = [f"{classes[i]}: {counts[i]} ({'+'.join(str(of[i]) for of in shards)})" for i in order]
-    lines = textwrap.wrap("  ".join(of.replace(" ", "\0") for of in told), LINE, break_long_words=False)
-    yield from (f"  {line}".replace("\0", " ") for line in lines)
+    entries = [f"{classes[i]}: {counts[i]} ({'+'.join(str(shard[i]) for shard in shards)})" for i in order]
+    text = "  ".join(entry.replace(" ", "\0") for entry in entries)  # no line ends within an entry
+    yield from (f"  {line}".replace("\0", " ") for line in textwrap.wrap(text, LINE, break_long_words=False))
 
 
 def _problems(table: pd.DataFrame, task: Task) -> Iterator[str]:
@@ -182,14 +187,14 @@ def _problems(table: pd.DataFrame, task: Task) -> Iterator[str]:
     heads = list(task.heads)
     for head, classes in task.heads.items():
         present = set(table[head])
-        missing = [str(of) for i, of in enumerate(classes) if i not in present]
+        missing = [str(label) for index, label in enumerate(classes) if index not in present]
         yield _listed(f"classes of {head} without an image", missing)
     yield _listed("blank images", table[_ID][table[_IS_BLANK]].tolist())
     copies = table[table[_HASH].duplicated(keep=False) & ~table[_IS_BLANK]]
-    groups = [of for _, of in copies.groupby(_HASH, sort=False)]
-    is_equal = [not of[heads].ne(of[heads].iloc[0]).to_numpy().any() for of in groups]
+    groups = [group for _, group in copies.groupby(_HASH, sort=False)]
+    is_equal = [not group[heads].ne(group[heads].iloc[0]).to_numpy().any() for group in groups]
     for wanted, name in ((True, "equal"), (False, "different")):
-        some = [" = ".join(of[_ID][:3]) for of, equal in zip(groups, is_equal, strict=True) if equal == wanted]
+        some = [" = ".join(group[_ID][:3]) for group, equal in zip(groups, is_equal, strict=True) if equal == wanted]
         yield _listed(f"groups of images with the same pixels and {name} labels", some)
 
 

@@ -9,10 +9,9 @@ import pandas as pd
 from multihead.config.files import TRUTH_FILE
 from multihead.config.task import FOLDS, Task
 from multihead.data.answers import read_answers
-from multihead.data.datasets import labels_to_predict
+from multihead.data.datasets import labels_to_predict, reader_of
 from multihead.data.identity import match
 from multihead.data.labels import label_indices, read_label_table
-from multihead.data.readers.pixel_csv import PixelCsv
 from multihead.runtime.errors import UserError, listed
 from multihead.scoring.metrics import Score, is_seen, recall_per_class, task_score
 
@@ -25,21 +24,20 @@ def read_both(submission: Path, truth: Path, task: Task) -> tuple[pd.DataFrame, 
     truth: a table in the submission's form, a labelled file of test images, or the data folder that holds either.
     Raises UserError where their images differ, a row belongs to no head, or a label is no class of its head.
     """
-    told = label_indices(read_answers(submission, task), task, submission)
-    for true in _truths(truth, task, told.index.tolist()):
+    answers = label_indices(read_answers(submission, task), task, submission)
+    for true in _truths(truth, task, answers.index.tolist()):
         if not len(true):
             raise UserError(f"{truth}: no rows")
-        rows = match(told.index.tolist(), true.index.tolist())
-        if len(told) == len(true) == len(set(rows[rows >= 0].tolist())):
-            return told.set_axis(true.index[rows]).loc[true.index], true
-    raise UserError(f"{submission}: its {len(told)} images are not the {len(true)} images of {truth}")
+        rows = match(answers.index.tolist(), true.index.tolist())
+        if len(answers) == len(true) == len(set(rows[rows >= 0].tolist())):
+            return answers.set_axis(true.index[rows]).loc[true.index], true
+    raise UserError(f"{submission}: its {len(answers)} images are not the {len(true)} images of {truth}")
 
 
 def read_train_labels(path: Path, task: Task) -> pd.DataFrame:
     """Return the class indices in a table of train labels or a labelled file of pixels: index image id."""
-    if task.reader == "pixel csv" and not task.labels_file:
-        return PixelCsv(None, path, task).labels()
-    return read_label_table(path, task)
+    own = None if task.labels_file else reader_of(task).labels_in(path)
+    return read_label_table(path, task) if own is None else own
 
 
 def _truths(path: Path, task: Task, there: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -56,23 +54,23 @@ def _truths(path: Path, task: Task, there: Sequence[str]) -> Iterator[pd.DataFra
             except UserError as error:
                 missing = f"no {TRUTH_FILE}, and {error}" if task.test_files and task.labels_file else error
                 raise UserError(f"{path}: holds no labels of its test images ({missing})") from error
-    elif task.reader == "pixel csv" and path.match(task.test_files):
-        yield PixelCsv(None, path, task, (), there).labels()
     else:
-        yield label_indices(read_answers(path, task, there), task, path)
+        is_test_file = bool(task.test_files) and path.match(task.test_files)
+        own = reader_of(task).labels_in(path, there) if is_test_file else None
+        yield label_indices(read_answers(path, task, there), task, path) if own is None else own
 
 
-def score(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> Score:
+def score(answers: pd.DataFrame, true: pd.DataFrame, task: Task) -> Score:
     """Return the score of class indices, a column per head, against others with the same rows."""
-    columns = [{head: table[head].to_numpy() for head in task.heads} for table in (true, told)]
+    columns = [{head: table[head].to_numpy() for head in task.heads} for table in (true, answers)]
     return task_score(columns[0], columns[1], task)
 
 
-def classes_table(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> pd.DataFrame:
+def classes_table(answers: pd.DataFrame, true: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Return a row per class that the truth shows: head, class label, images, recall; the worst first."""
     tables = []
     for head, classes in task.heads.items():
-        recall = recall_per_class(true[head].to_numpy(), told[head].to_numpy(), len(classes))
+        recall = recall_per_class(true[head].to_numpy(), answers[head].to_numpy(), len(classes))
         images = np.bincount(true[head], minlength=len(classes))
         tables.append(pd.DataFrame({"head": head, "class": classes, "images": images, "recall": recall}))
     table = pd.concat(tables, ignore_index=True)
@@ -80,14 +78,14 @@ def classes_table(told: pd.DataFrame, true: pd.DataFrame, task: Task) -> pd.Data
 
 
 def score_lines(
-    told: pd.DataFrame, true: pd.DataFrame, task: Task, train: pd.DataFrame | None, classes: pd.DataFrame
+    answers: pd.DataFrame, true: pd.DataFrame, task: Task, train: pd.DataFrame | None, classes: pd.DataFrame
 ) -> Iterator[str]:
     """Yield the lines of what evaluate prints.
 
     train: the train labels as read_train_labels returns them, or None where seen and unseen cannot be told apart.
     classes: of classes_table.
     """
-    whole = score(told, true, task)
+    whole = score(answers, true, task)
     yield f"{whole.name} = {whole.total:.4f}" + (f" ({whole.present_in_words})" if whole.present_in_words else "")
     constant = {head: true[head].mode()[:1].repeat(len(true)).to_numpy() for head in task.heads}
     constants = task_score({head: true[head].to_numpy() for head in task.heads}, constant, task).heads
@@ -99,10 +97,11 @@ def score_lines(
     if train is not None:
         seen = is_seen(true, train)
         for name, rows in (("seen", seen), ("unseen", ~seen)):
-            reached = f", {whole.name} = {score(told[rows], true[rows], task).present_total:.4f}" if rows.any() else ""
-            is_macro = task.score == "macro recall"
-            classes_told = ", over the classes that these show" if reached and is_macro else ""
-            yield f"{name} label combinations: {rows.sum()} images{reached}{classes_told}"
+            reached = ""
+            if rows.any():
+                note = ", over the classes that these show" if task.score == "macro recall" else ""
+                reached = f", {whole.name} = {score(answers[rows], true[rows], task).present_total:.4f}{note}"
+            yield f"{name} label combinations: {rows.sum()} images{reached}"
     yield f"the {min(WORST, len(classes))} classes with the least recall:"
     for row in classes.head(WORST).itertuples(index=False):
         yield f"  {row[0]:<20} {row[1]:>3}: {row[3]:.4f} of {row[2]} images"

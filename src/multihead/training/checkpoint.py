@@ -161,7 +161,7 @@ def _names(network: Any, average: MovingAverage | None) -> list[str]:
         variable.path.replace("/", "_"): name.replace("/", "_")
         for variable, name in zip(network.variables, of_network, strict=True)
     }
-    names = of_network + [_of_optimizer(of.path, renamed) for of in variables[len(of_network) :]]
+    names = of_network + [_of_optimizer(variable.path, renamed) for variable in variables[len(of_network) :]]
     if average:
         name_of = {id(variable): name for variable, name in zip(network.variables, of_network, strict=True)}
         names += ["average/steps", *(f"average/{name_of[id(weight)]}" for weight in network.weights)]

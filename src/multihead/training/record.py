@@ -23,7 +23,7 @@ from multihead.data.batches import TrainBatches
 from multihead.data.crop import ink_box
 from multihead.data.shards import Shard
 from multihead.data.thumbnails import Image, in_colour, thumbnail
-from multihead.runtime.errors import UserError
+from multihead.runtime.errors import UserError, first_line
 from multihead.runtime.log import say
 from multihead.runtime.whole_files import whole_file
 
@@ -112,8 +112,7 @@ def no_harm(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        told = str(error).partition("\n")[0]
-        say(f"warning: no {what} ({kind}{told})")
+        say(f"warning: no {what} ({kind}{first_line(error)})")
 
 
 def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSettings, epoch: int) -> Samples:
@@ -127,7 +126,7 @@ def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSe
         images.append(_stack([thumbnail(image, LONGEST) for image in batch[:IMAGES_OF_BATCH]]))
         shares = one_hot[head][:IMAGES_OF_BATCH]
         labels.append(
-            [[(i, round(float(of[i]), 2)) for i in np.argsort(-of)[:2].tolist() if of[i] >= 0.005] for of in shares]
+            [[(i, round(float(row[i]), 2)) for i in np.argsort(-row)[:2].tolist() if row[i] >= 0.005] for row in shares]
         )
     return Samples(epoch, list(shard.ids[: len(full)]), _stack(full), _stack(crops), _stack(images), labels)
 
@@ -142,10 +141,10 @@ def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, s
     def keep(rows: Any) -> list[int]:
         return [numbers.setdefault(row, len(numbers)) for row in rows.tolist()]
 
-    for head, of in held_out.probabilities.items():
-        truth, answer = held_out.truth[head], of.argmax(axis=1)
+    for head, shares in held_out.probabilities.items():
+        truth, answer = held_out.truth[head], shares.argmax(axis=1)
         counts[head] = _count_pairs(truth, answer)
-        sure = np.argsort(-of[np.arange(len(of)), answer], kind="stable")
+        sure = np.argsort(-shares[np.arange(len(shares)), answer], kind="stable")
         wrong = sure[truth[sure] != answer[sure]]
         right = sure[truth[sure] == answer[sure]]
         confusions[head] = [
@@ -162,8 +161,8 @@ def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, s
                 held_out.ids[row],
                 int(truth[row]),
                 int(answer[row]),
-                round(float(of[row, answer[row]]), 4),
-                round(float(of[row, truth[row]]), 4),
+                round(float(shares[row, answer[row]]), 4),
+                round(float(shares[row, truth[row]]), 4),
             )
             for number, row in zip(keep(wrong[:MISTAKES]), wrong[:MISTAKES].tolist(), strict=True)
         ]
@@ -181,7 +180,7 @@ def save_record(folder: Path, record: Record) -> None:
     """Write the record into the report's folder of a working folder, whole or not at all."""
     (folder / REPORT_FOLDER).mkdir(exist_ok=True)
     samples = record.samples
-    told = {
+    header = {
         "format": FORMAT,
         "sha256": record.sha256,
         "run": record.run,
@@ -190,11 +189,11 @@ def save_record(folder: Path, record: Record) -> None:
         "mistakes": record.mistakes,
         "samples": samples and {"epoch": samples.epoch, "ids": samples.ids, "labels": samples.labels},
     }
-    arrays: dict[str, Any] = {f"counts_{number}": of for number, of in enumerate(record.counts.values())}
+    arrays: dict[str, Any] = {f"counts_{number}": counts for number, counts in enumerate(record.counts.values())}
     arrays["images"] = record.images
     arrays |= {"full": samples.full, "crops": samples.crops, "batches": samples.batches} if samples else {}
     with whole_file(folder / REPORT_FOLDER / RECORD_FILE) as new, new.open("wb") as file:
-        np.savez_compressed(file, told=np.array(json.dumps(told)), **arrays)
+        np.savez_compressed(file, told=np.array(json.dumps(header)), **arrays)
 
 
 def copy_record(source: Path, folder: Path) -> None:
@@ -210,18 +209,18 @@ def read_record(folder: Path) -> Record:
     path = folder / REPORT_FOLDER / RECORD_FILE
     try:
         with path.open("rb") as file, np.load(file) as stored:
-            told = json.loads(str(stored["told"]))
-            if told["format"] != FORMAT:
-                raise ValueError(f"format {told['format']}; this version reads format {FORMAT}")
-            samples = told["samples"] and Samples(
-                full=stored["full"], crops=stored["crops"], batches=stored["batches"], **told["samples"]
+            header = json.loads(str(stored["told"]))
+            if header["format"] != FORMAT:
+                raise ValueError(f"format {header['format']}; this version reads format {FORMAT}")
+            samples = header["samples"] and Samples(
+                full=stored["full"], crops=stored["crops"], batches=stored["batches"], **header["samples"]
             )
             return Record(
-                told["sha256"],
-                told["run"],
-                {head: stored[f"counts_{number}"] for number, head in enumerate(told["heads"])},
-                {head: [Confusion(*of) for of in some] for head, some in told["confusions"].items()},
-                {head: [Mistake(*of) for of in some] for head, some in told["mistakes"].items()},
+                header["sha256"],
+                header["run"],
+                {head: stored[f"counts_{number}"] for number, head in enumerate(header["heads"])},
+                {head: [Confusion(*row) for row in rows] for head, rows in header["confusions"].items()},
+                {head: [Mistake(*row) for row in rows] for head, rows in header["mistakes"].items()},
                 stored["images"],
                 samples,
             )

@@ -12,7 +12,8 @@ from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_everywhere
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import say
-from multihead.training.checkpoint import Checkpoint, ForeignFileError, read_checkpoint
+from multihead.training.checkpoint import Checkpoint, ForeignFileError, read_checkpoint, restore, versions
+from multihead.training.moving_average import MovingAverage
 
 # Settings of a run that decide nothing of what the training becomes
 WITHOUT_EFFECT = {
@@ -93,6 +94,37 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
         where = f"in {working} or any input{of_another}"
         raise UserError(f'resume = "required", but no {CHECKPOINT_FILE} of this training {where}')
     return sorted(ours, key=lambda checkpoint: checkpoint.progress, reverse=True)
+
+
+def restore_furthest(
+    network: Any, average: MovingAverage | None, identity: Mapping[str, Any], resume: str, working: Path
+) -> Checkpoint | None:
+    """Put the furthest checkpoint of this training that fits into network and average, and return it; None for none.
+
+    Raises UserError as checkpoints_to_go_on_from does, and where none of those that there are fits.
+    """
+    checkpoints = checkpoints_to_go_on_from(identity, resume, working)
+    for number, checkpoint in enumerate(checkpoints, 1):
+        try:
+            restore(network, checkpoint, average)
+        except UserError as error:
+            if number == len(checkpoints):
+                raise
+            say(f"warning: not used: {error}")
+            continue
+        return checkpoint
+    return None
+
+
+def say_how_it_goes_on(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
+    """Say where a restored checkpoint left the training, and what is another from here on."""
+    epoch, shards = checkpoint.progress
+    say(f"going on from {checkpoint.path}: {epoch} epochs and {shards} shards of the next are done")
+    own = versions()
+    changed = differing(checkpoint.identity, identity)
+    changed |= {name: (there, own[name]) for name, there in checkpoint.versions.items() if there != own[name]}
+    if changed:
+        say(f"changed from here on: {in_words(changed)}")
 
 
 def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from multihead.config.files import HISTORY_FILE
 from multihead.config.settings import RunSettings
 from multihead.runtime.whole_files import whole_file
@@ -86,6 +88,12 @@ class TrainingState:
         Only a plateau's depends on the scores so far.
         """
         return cosine_rate(run, epochs) if run.schedule == "cosine" else plateau_rate(run, epochs, self.plateau_factor)
+
+    def learning_rates(self, run: RunSettings, batches: int, train_images: int) -> list[float]:
+        """Return the learning rates of this epoch's next batches; train_images: how many images an epoch has."""
+        images = self.images + run.batch_size * np.arange(1, batches + 1)
+        epochs = self.epoch + np.minimum(images / train_images, 1.0)
+        return [self.learning_rate(run, begun) for begun in epochs.tolist()]
 
     def is_over(self, run: RunSettings) -> bool:
         """Tell whether the score has stayed for as long as ends a training with a plateau."""

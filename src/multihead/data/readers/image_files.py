@@ -1,4 +1,4 @@
-"""Image files of any size, JPEG, PNG and others; a table, their folders or their names say of which class each is."""
+"""Image files of any size, JPEG, PNG and others, as shards."""
 
 import math
 import os
@@ -14,17 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.data_files import matching, read_file
-from multihead.config.files import IMAGE_SUFFIXES, without_suffix
-from multihead.config.patterns import glob_of, path_names
-from multihead.config.task import FOLDS, Task
+from multihead.config.data_files import read_file
+from multihead.config.task import Task
 from multihead.data.decoding import Decoded, bits_in_use, decode
-from multihead.data.labels import MAX_UNUSABLE_SHARE, label_indices, one_form
+from multihead.data.labels import MAX_UNUSABLE_SHARE
 from multihead.data.shards import Part, PixelMemory, Shard
 from multihead.runtime.errors import UserError, listed
-from multihead.runtime.log import say, say_once
+from multihead.runtime.log import say
 
-BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".ini"}  # passed over unsaid
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
 SIDE = 192  # of a photograph in a report
 LOOKED_AT = 64  # images, to find out how many bits are in use
@@ -47,6 +44,11 @@ class ImageFiles(Part):
     @property
     def name(self) -> str:
         return self.label
+
+    @property
+    def why_blank(self) -> str:
+        ground = "white" if self.background else "black"
+        return f"; if they are transparent, they were laid on {ground}: background in the task says on what"
 
     def ids(self) -> pd.Index:
         return self.image_ids
@@ -106,29 +108,6 @@ class ImageFiles(Part):
         return decode(_content(self.folder, path), channels, background=self.background, bits=self.bits)
 
 
-def find_images(folder: Path, pattern: str) -> list[str]:
-    """Return the paths below the folder of the images that match, sorted; the case of a suffix does not count.
-
-    Where none does, those in a zip that lies in place of their folder count (archives.py). Says once how many files
-    are passed over for their suffix: those that are not in BESIDE_IMAGES.
-    Raises UserError if there are no images, or for a name that is not UTF-8.
-    """
-    files = sorted(matching(folder, glob_of(pattern)))
-    found = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    others = [name for name in files if Path(name).suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES]
-    if others:
-        say_once(
-            f"warning: {len(others)} files {pattern} in {folder} are passed over, for they do not end in one of "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {listed(others)}"
-        )
-    if not found:
-        raise UserError(f"no images {pattern} in {folder}")
-    for path in found:
-        if any("\ud800" <= letter <= "\udfff" for letter in path):
-            raise UserError(f"{folder}: the name {path!a} is not UTF-8")
-    return found
-
-
 def in_shards(folder: Path, paths: Sequence[str], ids: pd.Index, task: Task) -> list[ImageFiles]:
     """Return the images in shards of equal size, each drawn from all over the folder; always the same ones.
 
@@ -149,59 +128,6 @@ def in_shards(folder: Path, paths: Sequence[str], ids: pd.Index, task: Task) -> 
         )
         for number, part in enumerate(rows)
     ]
-
-
-def fold_of(groups: pd.Index) -> NDArray[np.int64]:
-    """Return which of FOLDS folds each image is in, int64 (n,), drawn evenly over its groups; always the same."""
-    folds = np.empty(len(groups), np.int64)
-    for number, rows in enumerate(pd.Series(range(len(groups))).groupby(groups, sort=True).indices.values()):
-        shuffled = np.random.default_rng([0, number]).permutation(rows)
-        folds[shuffled] = (np.arange(len(rows)) + number) % FOLDS
-    return folds
-
-
-def groups_by_labels(labels: pd.DataFrame) -> pd.Index:
-    """Return a number for the labels of each image, all heads together.
-
-    labels: class indices, a row per image. The numbers are in no order: in that of the classes, of combinations with
-    one image each every fifth may be of the same class, and would be in the same fold.
-    """
-    numbers = labels.groupby(list(labels.columns), dropna=False).ngroup().to_numpy()
-    return pd.Index(np.random.default_rng(0).permutation(numbers.max() + 1)[numbers])
-
-
-def own_ids(paths: Sequence[str], task: Task) -> list[str]:
-    """Return the ids of images that no table names: their files' names where tables hold those, else their paths.
-
-    Where two names are the same, the paths are taken: there is no table that could not tell them apart.
-    """
-    if not task.id_column:
-        return list(paths)
-    names = [Path(path).name if task.id_has_suffix else without_suffix(Path(path).name) for path in paths]
-    return names if len(set(names)) == len(names) else list(paths)
-
-
-def names_in_paths(paths: Sequence[str], pattern: str, task: Task) -> pd.DataFrame:
-    """Return what paths call their images' classes: a row per path, a column per head, "" where they call them nothing.
-
-    A pattern has a head's name in braces where its class stands; in one without, it is the last folder left open.
-    """
-    known = {head: list(map(one_form, (*task.class_folders, *map(str, task.heads[head])))) for head in task.heads}
-    of_known, of_any = (path_names(one_form(pattern), names) for names in (known, dict.fromkeys(known, ())))
-    matched = [of_known.fullmatch(one_form(path)) or of_any.fullmatch(one_form(path)) for path in paths]
-    rows = [found.groupdict() if found else {} for found in matched]
-    names = {head: [row.get(head) or "" for row in rows] for head in task.heads}
-    return pd.DataFrame(names, index=list(paths), dtype=str)
-
-
-def labels_by_path(paths: Sequence[str], pattern: str, task: Task, folder: Path) -> pd.DataFrame:
-    """Return the class indices of images whose paths name their classes, a row per path: index path, a column per head.
-
-    Task.class_folders is what a name stands for, if not the class. UserError for one that is no class.
-    """
-    classes = {one_form(name): label for name, label in task.class_folders.items()}
-    names = names_in_paths(paths, pattern, task)
-    return label_indices(names.apply(lambda column: column.map(lambda name: classes.get(name, name))), task, folder)
 
 
 def bits_of(folder: Path, paths: Sequence[str]) -> int:

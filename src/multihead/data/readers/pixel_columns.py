@@ -9,10 +9,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-# a damaged file can make polars panic, and that is no Exception
-READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-
-
 NUMBERED = re.compile(r"(\D*)(\d+)(?:(\D{1,3})(\d+))?(\D?)")
 
 

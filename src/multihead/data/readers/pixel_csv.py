@@ -3,17 +3,17 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.config.task import Task
 from multihead.data.labels import ids_in, label_columns_there, labels_in
 from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, pixel_columns
-from multihead.data.shards import PixelMemory, Shard, TablePart
+from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.shards import PixelMemory, Shard
 from multihead.data.tables import Table
 from multihead.runtime.errors import UserError, listed, shortened
 
@@ -22,18 +22,8 @@ NUMBERS = re.compile(r"[\d.,;\s\[\](){}]+")  # of a cell that holds all pixels o
 BETWEEN_NUMBERS = str.maketrans(dict.fromkeys("[](){},;", " "))
 
 
-@dataclass(frozen=True)
 class PixelCsv(TablePart):
-    """One file.
-
-    likely_ids, there: what tells its column of ids, as labels.ids_in takes them. is_alone: whether it is the only one
-    of its kind, so that its rows may be numbered.
-    """
-
-    task: Task
-    likely_ids: Sequence[str] = ()
-    there: Sequence[str] | None = None
-    is_alone: bool = True
+    """One file."""
 
     def ids(self) -> pd.Index:
         """Return the ids in the file, numbers where no column could hold any; UserError where it is damaged."""
@@ -77,6 +67,15 @@ class PixelCsv(TablePart):
         if ids.name is None and not self.is_alone:
             raise UserError(f"{self.path}: no column of ids; without one there may be one file")
         return ids
+
+
+class PixelCsvReader(TableReader):
+    """Reads CSV files of pixels, which may hold the labels too."""
+
+    part_type = PixelCsv
+
+    def labels_in(self, path: Path, there: Sequence[str] | None = None) -> pd.DataFrame:
+        return PixelCsv(path, self.task, (), there).labels()
 
 
 def _pixels_in(table: Table, image_shape: tuple[int, int, int]) -> list[str]:

@@ -6,7 +6,6 @@ into its place in one array while the next is decoded.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -18,15 +17,11 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.data.readers.pixel_columns import (
-    READ_ERRORS,
-    PixelError,
-    columns_as_uint8,
-    numbered_columns,
-    pixel_columns,
-)
-from multihead.data.shards import PixelMemory, Shard, TablePart
-from multihead.data.tables import id_column
+from multihead.data.id_column import id_column
+from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, numbered_columns, pixel_columns
+from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.shards import PixelMemory, Shard
+from multihead.data.tables import READ_ERRORS
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import UserError, first_line, listed
 
@@ -34,13 +29,8 @@ BYTES_PER_CHUNK = 40_000_000  # that are decoded at a time: fewer cost time, mor
 COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each page of the images too often
 
 
-@dataclass(frozen=True)
 class WideParquet(TablePart):
-    """One file. id_column, likely_ids, there: what tells its column of ids, as tables.id_column takes them."""
-
-    id_column: str = ""
-    likely_ids: Sequence[str] = ()
-    there: Sequence[str] | None = None
+    """One file."""
 
     def ids(self) -> pd.Index:
         """Return the ids in the file; UserError where it is damaged, has no column of them, or an empty one."""
@@ -76,7 +66,7 @@ class WideParquet(TablePart):
         return Shard(chosen, images[: len(rows)].reshape(-1, *image_shape), passed_over=passed_over)
 
     def _ids_in(self, file: "_File") -> pd.Index:
-        name = self.id_column
+        name = self.task.id_column
         ids = self._texts(file, name) if name in file.schema else []
         if not ids or (self.there is not None and not set(self.there).issuperset(ids)):  # it takes longer to find out
             pixels = set(numbered_columns(file.schema.names()).values())
@@ -86,7 +76,7 @@ class WideParquet(TablePart):
             except UserError as error:
                 raise UserError(f"{self.path.name}: {error}") from error
             if not name:
-                wanted = self.id_column or "of ids"
+                wanted = self.task.id_column or "of ids"
                 raise UserError(f"{self.path}: no column {wanted}; it has {listed(file.schema)}")
             ids = self._texts(file, name)
         if "" in ids:
@@ -101,6 +91,12 @@ class WideParquet(TablePart):
         if values.dtype in (pl.String, pl.Categorical):
             return [value or "" for value in values.to_list()]
         return [_as_written(value) for value in values.to_list()]
+
+
+class WideParquetReader(TableReader):
+    """Reads wide parquet files, whose labels are in a table of their own."""
+
+    part_type = WideParquet
 
 
 def _as_written(value: Any) -> str:

@@ -1,0 +1,160 @@
+"""Image files as a data folder holds them: which are to train on and which to predict, by a table or by their paths."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from multihead.config.patterns import glob_of, path_names
+from multihead.data.identity import SEVERAL, match
+from multihead.data.labels import read_label_table
+from multihead.data.readers.image_files import bits_of, in_shards
+from multihead.data.readers.image_paths import find_images, labels_by_path, names_in_paths, own_ids
+from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader, name_of_ids
+from multihead.data.split import fold_of, groups_by_labels
+from multihead.runtime.errors import UserError, listed, shortened
+from multihead.runtime.log import say_once
+
+
+class Labelled(NamedTuple):
+    """The image files with labels.
+
+    paths: theirs, sorted. labels: class indices, a row per path, index image id. without_label: the paths of others.
+    without_image: the ids of labels that no file is there for.
+    """
+
+    paths: list[str]
+    labels: pd.DataFrame
+    without_label: Sequence[str] = ()
+    without_image: Sequence[str] = ()
+
+
+class ImageReader(Reader):
+    """Reads image files, in shards drawn from all over the folder."""
+
+    is_table = False
+
+    def images_to_train(self, folder: Path) -> ImagesToTrain:
+        found = self._labelled(folder)
+        paths, labels = found.paths, found.labels
+        bits = self.task.bits or bits_of(folder, paths)
+        if bits and not self.task.bits:
+            say_once(f"16-bit images: {bits} bits are in use, so their values are divided by {2 ** (bits - 8)}")
+        task = replace(self.task, bits=bits)
+        if not task.test_files:
+            is_kept = ~self._is_in_fold(found)
+            paths, labels = _some(paths, is_kept), labels[is_kept]
+        self._refuse_none(paths, folder)
+        parts = in_shards(folder, paths, labels.index, task)
+        return ImagesToTrain(task, parts, labels, found.without_label, found.without_image)
+
+    def images_to_predict(self, folder: Path) -> ImagesToPredict:
+        task = self.task
+        if task.test_files:
+            paths = find_images(folder, task.test_files)
+            ids = pd.Index(own_ids(paths, task), dtype=str)
+        else:
+            found = self._labelled(folder)
+            is_left_out = self._is_in_fold(found)
+            paths, ids = _some(found.paths, is_left_out), found.labels.index[is_left_out]
+        self._refuse_none(paths, folder)
+        form = self.sample(folder, paths)
+        without_image: Sequence[str] = ()
+        without_row: Sequence[str] = ()
+        if form:
+            matched = _Matched(form.every_image, paths, task.sample_submission)
+            if matched.ambiguity:
+                say_once(f"warning: {matched.ambiguity}")
+            matched.refuse_none(
+                task.test_files or f"{task.train_files}, of which a fifth is predicted for there are no test_files"
+            )
+            without_image, without_row = matched.without_image, matched.without_id
+            paths, ids = matched.paths, form.every_image[matched.order]
+        if not task.bits and bits_of(folder, paths):
+            problem = "images to predict have 16 bits, which those that were trained on had not: all 16 are taken"
+            say_once(f"warning: {problem}")
+        return ImagesToPredict(in_shards(folder, paths, ids, task), form, without_image, without_row)
+
+    def labels_to_predict(self, folder: Path) -> pd.DataFrame:
+        task = self.task
+        if not task.test_files:
+            found = self._labelled(folder)
+            return pd.DataFrame(found.labels[self._is_in_fold(found)])
+        if len(path_names(task.test_files, dict.fromkeys(task.heads, ())).groupindex) < len(task.heads):
+            raise UserError(f"the paths {task.test_files} name no classes")
+        return self._labelled_by_path(folder, task.test_files).labels
+
+    def _labelled(self, folder: Path) -> Labelled:
+        task = self.task
+        if not task.labels_file:
+            return self._labelled_by_path(folder, task.train_files)
+        paths = find_images(folder, task.train_files)
+        form = self.sample(folder)
+        labels = read_label_table(folder / task.labels_file, task, likely_ids=name_of_ids(form), there=paths)
+        matched = _Matched(labels.index, paths, task.labels_file)
+        if matched.ambiguity:
+            raise UserError(matched.ambiguity)
+        matched.refuse_none(task.train_files)
+        without_label = matched.without_id
+        if form and glob_of(task.train_files) == glob_of(task.test_files):  # one folder for both
+            is_to_predict = set(match(form.every_image.tolist(), without_label).tolist())
+            without_label = [path for row, path in enumerate(without_label) if row not in is_to_predict]
+        return Labelled(matched.paths, labels.iloc[matched.order], without_label, matched.without_image)
+
+    def _labelled_by_path(self, folder: Path, pattern: str) -> Labelled:
+        paths = find_images(folder, pattern)
+        labels = labels_by_path(paths, pattern, self.task, folder)
+        return Labelled(paths, labels.set_index(pd.Index(own_ids(paths, self.task), dtype=str)))
+
+    def _is_in_fold(self, found: Labelled) -> NDArray[np.bool_]:
+        """Tell of each image whether it is in the fold, drawn evenly over the labels in a table or what paths name."""
+        if self.task.labels_file:
+            groups = groups_by_labels(found.labels)
+        else:
+            names = names_in_paths(found.paths, self.task.train_files, self.task)
+            groups = pd.Index(["/".join(map(str, row)) for row in names.itertuples(index=False)])
+        return np.asarray(fold_of(groups) == self.fold)
+
+    def _refuse_none(self, paths: Sequence[str], folder: Path) -> None:
+        if not paths:
+            raise UserError(f"too few images {glob_of(self.task.train_files)} in {folder} for fold {self.fold}")
+
+
+class _Matched:
+    """Which image files the ids of a table mean.
+
+    order: the rows of ids that mean a file, int64, in the order of `paths`, theirs. without_image: the ids that mean
+    none. without_id: the other paths.
+    """
+
+    def __init__(self, ids: pd.Index, paths: Sequence[str], table: str) -> None:
+        self._ids, self._all_paths, self._table = ids, paths, table
+        self._rows = rows = match(ids.tolist(), paths)
+        self.order = np.argsort(rows, kind="stable")[int((rows < 0).sum()) :]
+        self.paths = [paths[row] for row in rows[self.order].tolist()]
+        self.without_image = ids[rows < 0].tolist()
+        named = set(rows.tolist())
+        self.without_id = [path for row, path in enumerate(paths) if row not in named]
+
+    @property
+    def ambiguity(self) -> str:
+        """What is wrong with the first id that could mean two files, "" where none does."""
+        if not (self._rows == SEVERAL).any():
+            return ""
+        name = str(self._ids[int((self._rows == SEVERAL).argmax())])
+        could_be = [path for path in self._all_paths if match([name], [path])[0] == 0]
+        return f"{self._table}: {shortened(name)} could be each of {listed(could_be)}; name their paths in it"
+
+    def refuse_none(self, files: str) -> None:
+        """Raise UserError where no id means a file."""
+        if not self.paths:
+            which = f"is a file of {files} ({listed(self._all_paths, 2)})"
+            raise UserError(f"{self._table}: none of its ids ({listed(self._ids, 2)}) {which}")
+
+
+def _some(paths: Sequence[str], is_wanted: NDArray[np.bool_]) -> list[str]:
+    return [path for path, wanted in zip(paths, is_wanted.tolist(), strict=True) if wanted]

@@ -1,0 +1,122 @@
+"""The images of a training: which are held out, and the crops of the others as the batches of an epoch.
+
+The first epoch reads the files, shard by shard, and fills the crop store; each later one goes through the stored shards
+in a shuffled order, SHARDS_IN_MEMORY at a time, drawing batches across those.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.task import Task
+from multihead.data.batches import TrainBatches
+from multihead.data.crop_store import CropStore, crops_ahead
+from multihead.data.datasets import images_to_train
+from multihead.data.draws import Draw, random_for
+from multihead.data.shards import Part, Shard
+from multihead.data.split import choose_validation
+from multihead.runtime.errors import UserError, listed
+from multihead.runtime.log import say
+
+SHARDS_IN_MEMORY = 2
+
+
+class TrainingImages:
+    """All images that a training has labels for.
+
+    task: with what the images say of themselves. parts: what they are read from, one per shard. count: how many there
+    are; train_count: those that are not held out. labels: their class indices, a column per head, index image id,
+    without those that have turned out unreadable. held_out: True, by image id, for those to validate with.
+    """
+
+    def __init__(self, data: Path, task: Task, model: ModelSettings, run: RunSettings) -> None:
+        """Find them in a data folder; UserError for a damaged table: it shows now, not in an hour."""
+        found = images_to_train(data, model.as_read(task), model.fold)
+        for warning in found.warnings():
+            say(f"warning: {warning}")
+        self.task = replace(task, bits=found.task.bits)
+        self.parts, self.labels, self.count = found.parts, found.labels, len(found.labels)
+        self.held_out = choose_validation(self.labels, run)
+        self.train_count = int((~self.held_out).sum())
+        self._model, self._run = model, run
+
+    def is_held_out(self, ids: Any) -> NDArray[np.bool_]:
+        """Tell of each of n ids whether its image is held out, bool (n,)."""
+        return np.asarray(self.held_out.loc[ids], dtype=np.bool_)
+
+    @property
+    def train_labels(self) -> pd.DataFrame:
+        """The labels of the images that are trained on."""
+        return self.labels[~self.is_held_out(self.labels.index)]
+
+    @property
+    def train_counts(self) -> dict[str, tuple[int, ...]]:
+        """For each head, the images of each class that are trained on."""
+        labels = self.train_labels
+        return {
+            head: tuple(np.bincount(labels[head], minlength=len(classes)).tolist())
+            for head, classes in self.task.heads.items()
+        }
+
+    def fill(self, store: CropStore) -> Iterator[int]:
+        """Read, crop and store each shard, the next one while the caller works; yield its number.
+
+        Raises UserError where one is damaged or blank, OutOfTimeError where the time budget ends before.
+        """
+        crops = crops_ahead(self.parts, self.task, [self._model], self.labels, deadline=self._run.deadline())
+        for number, ((shard,), _) in enumerate(crops):
+            _refuse_blank(shard, self.parts[number])
+            store.save(number, shard)
+            self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
+            yield number
+
+    def fill_if_empty(self, store: CropStore) -> None:
+        """Store all shards where none is stored, as in a session that goes on."""
+        if not store.numbers():
+            for _ in self.fill(store):
+                pass
+
+    def shard_groups(self, store: CropStore, epoch: int) -> Iterator[list[int]]:
+        """Yield the numbers of the shards to draw an epoch's batches from together, storing those that are not yet."""
+        if epoch == 0:
+            yield from ([number] for number in self.fill(store))
+            return
+        self.fill_if_empty(store)
+        order = random_for(self._run.seed, Draw.SHARD_ORDER, epoch).permutation(len(self.parts)).tolist()
+        for start in range(0, len(order), SHARDS_IN_MEMORY):
+            yield order[start : start + SHARDS_IN_MEMORY]
+
+    def batches(self, shards: Sequence[Shard], first: int, epoch: int) -> TrainBatches:
+        """Return an epoch's batches of the shards' train images; `first` is the number of the first of the shards."""
+        kept = [np.flatnonzero(~self.is_held_out(shard.ids)) for shard in shards]
+        rows = np.concatenate([np.stack([np.full_like(k, i), k], 1) for i, k in enumerate(kept)])
+        labels = [shard.labels or {} for shard in shards]
+        return TrainBatches(
+            [shard.images for shard in shards],
+            rows,
+            {
+                head: np.concatenate([indices[head][k] for indices, k in zip(labels, kept, strict=True)])
+                for head in self.task.heads
+            },
+            {head: len(classes) for head, classes in self.task.heads.items()},
+            self._run,
+            dark_ink=self.task.dark_ink,
+            epoch=epoch,
+            shard=first,
+        )
+
+
+def _refuse_blank(shard: Shard, part: Part) -> None:
+    """Raise UserError where most of a shard's images have one value all over: there is nothing to learn from them."""
+    if not shard.blank:
+        return
+    problem = f"{part.name}: {len(shard.blank)} of {len(shard.ids)} images are blank: {listed(shard.blank)}"
+    if 2 * len(shard.blank) > len(shard.ids):
+        raise UserError(problem + part.why_blank)
+    say(f"warning: {problem}")

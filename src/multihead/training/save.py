@@ -1,0 +1,118 @@
+"""What a training leaves in its working folder, and takes over from a session before: weights, record, checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from multihead.config.manifest import Manifest, read_manifest
+from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.task import what_answers_depend_on
+from multihead.data.batches import TrainBatches
+from multihead.data.shards import Shard
+from multihead.model.devices import device_name
+from multihead.model.weights import copy_weights, save_weights
+from multihead.runtime.errors import UserError
+from multihead.runtime.log import say
+from multihead.training.checkpoint import Checkpoint, save_checkpoint
+from multihead.training.images import TrainingImages
+from multihead.training.moving_average import MovingAverage
+from multihead.training.record import Samples, copy_record, make_record, no_harm, save_record, take_samples
+from multihead.training.resume import identity_of
+from multihead.training.schedule import TrainingState
+from multihead.training.validate import Validated
+
+
+class WorkingFolder:
+    """The working folder of one training.
+
+    identity: what decides what the training becomes, which its checkpoints carry. has_weights, has_checkpoint: whether
+    those of this training are there.
+    """
+
+    def __init__(self, folder: Path, images: TrainingImages, model: ModelSettings, run: RunSettings) -> None:
+        self._folder, self._images, self._model, self._run = folder, images, model, run
+        names = [part.name for part in images.parts]
+        self.identity = identity_of(images.task, model, run, names, images.count)
+        self.has_weights = self.has_checkpoint = False
+        self._samples: Samples | None = None  # for the report
+
+    def keep_samples(self, batches: TrainBatches, shard: Shard, epoch: int) -> None:
+        """Keep samples of the first batches that this process makes, for the record."""
+        if not self._samples:
+            with no_harm("samples for the report"):
+                self._samples = take_samples(batches, shard, self._images.task, self._model, epoch)
+
+    def save_weights(self, network: Any, validated: Validated | None, epoch: int, per_second: float | None) -> str:
+        """Save weights, manifest and record, and return the weights' SHA-256.
+
+        per_second: images that the network answers, where it was measured.
+        """
+        sha256 = save_weights(
+            self._folder,
+            network,
+            self._model,
+            self._images.task,
+            train_counts=self._images.train_counts,
+            score=validated.score.as_dict() if validated else None,
+            epoch=epoch,
+            prior_exponents=validated.exponents if validated else None,
+            device=device_name(),
+            images_per_second=per_second and round(per_second, 1),
+            augmentation=self._run.augmentation,
+        )
+        self.has_weights = True
+        with no_harm("record for the report"):
+            held_out = validated.held_out if validated else None
+            save_record(self._folder, make_record(sha256, settings_dict(self._run), held_out, self._samples))
+        return sha256
+
+    def save_checkpoint(self, network: Any, state: TrainingState, average: MovingAverage | None) -> None:
+        """Put a checkpoint in place of the one before."""
+        save_checkpoint(self._folder, network, self.identity, state, average)
+        self.has_checkpoint = True
+
+    def take_over(self, checkpoint: Checkpoint) -> None:
+        """Put what lies beside a checkpoint into this folder, so that a session that comes no further hands it on."""
+        folder = checkpoint.path.parent
+        if folder != self._folder:
+            copy_weights(folder, self._folder)
+            with no_harm("report of the epochs before"):
+                copy_record(folder, self._folder)
+        if checkpoint.state.history:
+            checkpoint.state.write_history(self._folder)
+        self.has_checkpoint = folder == self._folder
+
+    def check_weights(self, state: TrainingState) -> bool:
+        """Find out whether the weights that the counters tell of are there; return whether the counters are as before.
+
+        Where they are not there, the next epoch's are saved, whatever its score.
+        """
+        try:
+            manifest = read_manifest(self._folder)
+            self.has_weights = self._is_saved(manifest, state)
+            problem = f"those in {self._folder} are others, of epoch {manifest.epoch}"
+            is_of_next = manifest.epoch == state.epoch + 1
+        except UserError as error:
+            problem = str(error)
+            is_of_next = all((self._folder / name).is_file() for name in (MANIFEST_FILE, WEIGHTS_FILE))
+        if self.has_weights or not state.saved_epoch:
+            return True
+        say(f"warning: the weights of epoch {state.saved_epoch} are lost ({problem})")
+        if is_of_next:  # a kill came after these were saved, or between the two files: that epoch is done again
+            return True
+        state.forget_saved()
+        return False
+
+    def _is_saved(self, manifest: Manifest, state: TrainingState) -> bool:
+        """Tell whether these are the weights that the counters tell of; older ones tell the epoch only."""
+        if state.saved_sha256:
+            return manifest.sha256 == state.saved_sha256
+        tasks = [what_answers_depend_on(task) for task in (manifest.task, self._images.task)]
+        return manifest.epoch == state.saved_epoch and manifest.model == self._model and tasks[0] == tasks[1]
+
+    def in_words(self) -> str:
+        """Return what a training that is broken off leaves, and how it goes on."""
+        if not self.has_checkpoint:
+            return "no shard was done, so nothing is kept"
+        how = " with --set resume=auto" if self._run.resume == "off" else ""
+        return f"the same command{how} goes on from {self._folder / CHECKPOINT_FILE}"

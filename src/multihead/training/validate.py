@@ -1,0 +1,128 @@
+"""What the held-out images say of a network: its score, and the exponents that divide the prior out."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from multihead.data.crop_store import CropStore
+from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents
+from multihead.prediction.predictor import images_per_second, predict_probabilities
+from multihead.runtime.errors import UserError
+from multihead.runtime.log import say
+from multihead.scoring.metrics import Score, is_seen, task_score
+from multihead.training.images import TrainingImages
+from multihead.training.record import HeldOut
+
+
+class Validated(NamedTuple):
+    """What the held-out images say of the network.
+
+    score: with the prior divided out (logit_adjustment.py) to the power of `exponents`, chosen on the same images.
+    plain: without. unseen: of those whose label combination is in no train image; None where there are none. Few have
+    every class, so it is told over the classes present.
+    held_out: the images, and what it says of each.
+    """
+
+    score: Score
+    plain: Score
+    unseen: Score | None
+    exponents: Mapping[str, float]
+    held_out: HeldOut
+
+    def __str__(self) -> str:
+        unseen = f", {self.unseen.present_total:.4f} unseen" if self.unseen else ""
+        prior = f", {self.plain.total:.4f} with the prior left in" if any(self.exponents.values()) else ""
+        return f"{self.score}{prior}{unseen}"
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The scores as columns of history.csv."""
+        columns = {"score": self.score.total} | dict(self.score.heads) | {"score_with_prior": self.plain.total}
+        if any(self.score.absent.values()):
+            columns["score_present"] = self.score.present_total
+        return columns | ({"score_unseen": self.unseen.present_total} if self.unseen else {})
+
+
+class Validator:
+    """Asks a network for the held-out images.
+
+    answers_per_second: images that the network alone answers on this device; None until it was first asked.
+    """
+
+    def __init__(self, images: TrainingImages, batch_size: int) -> None:
+        self._images, self._batch_size = images, batch_size
+        self.answers_per_second: float | None = None
+
+    def validate(self, network: Any, store: CropStore, epoch: int) -> Validated:
+        """Return what the stored held-out images say of a network in an epoch, from 1.
+
+        Raises FloatingPointError for answers that are not finite, UserError where no held-out image is stored.
+        """
+        task, counts = self._images.task, self._images.train_counts
+        held_out = self._answer(network, store)
+        truth, probabilities = held_out.truth, held_out.probabilities
+        if not all(np.isfinite(rows).all() for rows in probabilities.values()):
+            raise FloatingPointError(f"epoch {epoch}: the network's answers are not finite")
+        exponents = dict.fromkeys(task.heads, 0.0)  # of accuracy the likeliest class is the best answer
+        if task.score == "macro recall":
+            exponents = choose_exponents(probabilities, truth, counts)
+        adjusted = adjusted_heads(probabilities, counts, exponents)
+        plain, predicted = (
+            {head: rows.argmax(axis=1) for head, rows in answers.items()} for answers in (probabilities, adjusted)
+        )
+        is_unseen = ~is_seen(pd.DataFrame(truth), self._images.train_labels)
+        unseen = None
+        if is_unseen.any():
+            unseen_truth, unseen_answers = (
+                {head: indices[is_unseen] for head, indices in heads.items()} for heads in (truth, predicted)
+            )
+            unseen = task_score(unseen_truth, unseen_answers, task)
+        return Validated(
+            task_score(truth, predicted, task),
+            task_score(truth, plain, task),
+            unseen,
+            exponents,
+            held_out._replace(probabilities=adjusted),
+        )
+
+    def validate_so_far(self, network: Any, store: CropStore, epoch: int) -> Validated | None:
+        """Return what validate does; None where no held-out image is stored, or the answers are not finite."""
+        if not any(self._images.is_held_out(store.load(number).ids).any() for number in store.numbers()):
+            return None
+        try:
+            return self.validate(network, store, epoch)
+        except FloatingPointError as error:
+            say(f"warning: {error}")
+            return None
+
+    def _answer(self, network: Any, store: CropStore) -> HeldOut:
+        """Return the held-out images that are stored, and what the network says of them."""
+        heads = list(self._images.task.heads)
+        ids: list[str] = []
+        places: list[tuple[int, int]] = []
+        parts, truth = [], []
+        for number in store.numbers():
+            shard = store.load(number)
+            rows = np.flatnonzero(self._images.is_held_out(shard.ids))
+            ids += [shard.ids[row] for row in rows.tolist()]
+            places += [(number, row) for row in rows.tolist()]
+            parts.append(predict_probabilities(network, shard.images[rows], self._batch_size))
+            truth.append({head: (shard.labels or {})[head][rows] for head in heads})
+            if len(rows) and not self.answers_per_second:
+                self.answers_per_second = images_per_second(network, shard.images[rows], self._batch_size)
+        if not ids:
+            raise UserError("none of the images to validate with is in the train files; are some files missing?")
+
+        def crop(number: int) -> NDArray[np.uint8]:
+            shard, row = places[number]
+            return np.asarray(store.load(shard).images[row])
+
+        return HeldOut(
+            ids,
+            {head: np.concatenate([part[head] for part in truth]) for head in heads},
+            {head: np.concatenate([part[head] for part in parts]) for head in heads},
+            crop,
+        )
