@@ -26,9 +26,7 @@ from bundler.text_files import text_of
 MAX_FILES = 50
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
 OTHER_ARCHIVES = (".rar", ".xz", ".txz", ".tbz", ".tbz2", ".lzma", ".zst", ".lz4")  # not known to be unpacked
-COVER_IMAGES = tuple(f"dataset-cover-image.{suffix}" for suffix in ("png", "jpg", "jpeg", "webp"))
-OF_THE_CLIENT = ("datapackage.json", "kernel-metadata.json", "model-metadata.json", "model-instance-metadata.json",
-                 *COVER_IMAGES)  # fmt: skip
+OF_THE_CLIENT = ("datapackage.json", "kernel-metadata.json", "model-metadata.json", "model-instance-metadata.json")
 
 
 def files_to_upload(project: Project) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from bundler.check_keys import key_findings, read_checked
 from bundler.errors import BundlerError
 from bundler.metadata import METADATA_FILES
 from bundler.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
+from bundler.tasks import TASK_FILE
 
 __all__ = ["PUSHES", "RULES", "Finding", "key_findings", "manifest_format", "preflight", "require_preflight"]
 
@@ -66,9 +67,15 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     if ended.returncode == 0:
         return tomllib.loads(ended.stdout)
     last = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-    file = settings_file(kernel) if last.startswith("error: ") else "src/multihead"  # which does not even start
-    rule = last.removeprefix("error: ").removeprefix(f"{path.name}: ").removeprefix(f"{path.resolve()}: ")
-    findings.append(Finding(file, "", "", rule))
+    if not last.startswith("error: "):  # it does not even start
+        findings.append(Finding("src/multihead", "", "", last))
+        return None
+    message = last.removeprefix("error: ")
+    for source in (path.with_name(TASK_FILE), path):
+        rule = message.removeprefix(f"{source.name}: ").removeprefix(f"{source.resolve()}: ")
+        if rule != message:
+            break
+    findings.append(Finding(source.relative_to(repository).as_posix(), "", "", rule))
     return None
 
 
