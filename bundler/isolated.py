@@ -2,8 +2,8 @@
 
 A program that stands alone, started as `python -I -S isolated.py SPEC COMMAND...`; SPEC is a JSON file with the fields
 of Spec. It ends as the command ends: with its exit code, or by the same signal. It exits with 125 and one line where
-this machine does not allow what SPEC asks for. Everything that the command started ends with it, and with the process
-that started this program, even where that is killed.
+this machine does not allow what SPEC asks for. The command ends with the process that started this program, even where
+that is killed; with a process namespace, all that it started ends as well.
 
 The calls are those of unshare(2), mount(2), prctl(2), user_namespaces(7), pid_namespaces(7).
 """
@@ -110,6 +110,7 @@ def _run_as_first_process(spec: Spec, command: Sequence[str]) -> NoReturn:
         _set_up(spec)
         child = os.fork()
         if not child:
+            os.setsid()  # so that a signal to its group is no signal to what watches over it
             _become(spec, command)
     except OSError as error:
         print(f"isolated: {error}", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ OF_THE_TREE = "all its processes, what they share counted once"
 OF_THE_TREE_RESIDENT = "all its processes, what they share counted in each"
 SHARED = Path("/dev/shm")
 PR_SET_CHILD_SUBREAPER = 36
+TRIES = 2  # more, before a new peak is believed
 ENDED = ("Z", "X")  # the states that proc(5) calls zombie and dead
 OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
 
@@ -51,6 +52,11 @@ class TreeMemory:
     def sample(self) -> int:
         """Return the bytes of memory that the tree has now; 0 where the machine does not tell."""
         found = self._proportional() if self.how == OF_THE_TREE else self._resident()
+        for _ in range(TRIES):
+            if found <= self.peak or self.how != OF_THE_TREE:
+                break
+            # what one process shared with another counts twice where that one ended meanwhile
+            found = min(found, self._proportional())
         self.peak = max(self.peak, found)
         return found
 
@@ -177,7 +183,7 @@ def _proportional_size(pid: int) -> Size:
     """Return a process's memory with its share of what it has in common with others."""
     try:
         fields = _kilobytes(PROC / str(pid) / "smaps_rollup")
-        return Size(fields["Pss_Anon"] * 1024, fields["Pss_Shmem"] * 1024)
+        return Size((fields["Pss_Anon"] + fields.get("SwapPss", 0)) * 1024, fields["Pss_Shmem"] * 1024)
     except (OSError, KeyError):  # another user's, an old kernel, or it has ended
         return _resident_size(pid)
 
@@ -185,7 +191,7 @@ def _proportional_size(pid: int) -> Size:
 def _resident_size(pid: int) -> Size:
     try:
         fields = _kilobytes(PROC / str(pid) / "status")
-        return Size(fields["RssAnon"] * 1024, fields["RssShmem"] * 1024)
+        return Size((fields["RssAnon"] + fields.get("VmSwap", 0)) * 1024, fields["RssShmem"] * 1024)
     except (OSError, KeyError):  # it has ended
         return Size(0, 0)
 
