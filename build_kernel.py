@@ -507,7 +507,7 @@ def _mount(text: str) -> tuple[str, Path]:
 
 def _over_0(text: str) -> float:
     number = float(text)
-    if not number > 0:
+    if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: expected a number over 0")
     return number
 

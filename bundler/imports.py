@@ -36,7 +36,7 @@ ENDING = re.compile(r"(\.py|(\.abi3|\.cpython-\d+-x86_64-linux-gnu)?\.so)$")  # 
 # Modules of the library of another system, or of another Python than Kaggle's
 OF_OTHERS = {
     *("winreg", "msvcrt", "winsound", "nt", "_winapi", "msilib", "_scproxy", "_osx_support"),
-    *("asynchat", "asyncore", "imp", "smtpd", "annotationlib", "compression", "compression.zstd"),
+    *("asynchat", "asyncore", "distutils", "imp", "smtpd", "annotationlib", "compression", "compression.zstd"),
 }
 OF_A_MODULE = {"name", "doc", "loader", "spec", "package", "dict", "class", "builtins", "annotations"}
 

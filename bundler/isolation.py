@@ -36,7 +36,7 @@ def strictest(spec: Spec, file: Path, claims: Sequence[str] = (READ_ONLY,)) -> I
     mounts = "; ".join([OFFLINE, *claims])
     levels = [
         (spec, mounts),
-        (spec._replace(processes=False), mounts),
+        (spec._replace(processes=False), f"{mounts}; processes seen, not their own"),
         (spec._replace(processes=False, mounts=False), f"{OFFLINE}; {COMPARED}"),
         (spec._replace(processes=False, mounts=False, network=False), f"{ONLINE}; {COMPARED}"),
     ]

@@ -233,6 +233,7 @@ def _spec(
         read_only=read_only,
         homes=hidden,
         links=list(links.items()),
+        parent=os.getpid(),
         shm_bytes=int(2 * memory_gb * 1e9),  # so that the limit of memory ends the run, not a full /dev/shm
     )
     return spec, claims

@@ -130,7 +130,7 @@ class Homes:
             return
         for path, is_made in self._paths(event, arguments):
             place = self.holds(path)
-            if place and os.path.lexists(self._seen(os.path.dirname(place) if is_made else place)):  # noqa: PTH120
+            if place and self._is_there(os.path.dirname(place) if is_made else place):  # noqa: PTH120
                 line = f" in {line}" if (line := _line()) else ""
                 _note(f"reached for a path of this machine only ({place}{line}); Kaggle has no such file")
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -149,12 +149,12 @@ class Homes:
                     is_created = event == "open" and bool(arguments[2] & os.O_CREAT)
                     yield os.path.join(folder, path), makes or is_created  # noqa: PTH118
 
-    def _seen(self, path: str) -> str:
-        """Return where a path of a folder that is hidden can be looked at."""
+    def _is_there(self, path: str) -> bool:
+        """Tell whether there is something at a path, hidden or not; where that cannot be looked up, there is."""
         for home, witness in self._witnesses.items():
             if f"{path}/".startswith(f"{home}/"):
-                return witness + path[len(home) :]
-        return path
+                return os.path.lexists(witness + path[len(home) :]) or not os.path.lexists(witness)
+        return os.path.lexists(path)
 
 
 def _folders(paths: Sequence[str]) -> tuple[str, ...]:
@@ -163,16 +163,36 @@ def _folders(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple({"/" + form.strip("/") + "/" for form in forms})
 
 
-def _open_notes() -> int:
-    return os.open(os.environ[REFUSED_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+class Notes:
+    """A file in which is written down what was refused; opened at once, for the script may use up all handles."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._open()
+
+    def _open(self) -> None:
+        self._handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        state = os.fstat(self._handle)
+        self._identity = state.st_dev, state.st_ino
+
+    def write(self, refused: str) -> None:
+        """Add a line."""
+        try:
+            state = os.fstat(self._handle)
+            is_ours = (state.st_dev, state.st_ino) == self._identity
+        except OSError:
+            is_ours = False
+        if not is_ours:  # the script closed it, and may have opened another file in its place
+            self._open()
+        os.write(self._handle, " ".join(refused.splitlines()).encode("utf-8", "backslashreplace") + b"\n")
 
 
-# Now: the script may clear its environment, or use up its file handles
-_notes = _open_notes() if REFUSED_VARIABLE in os.environ else -1
+_notes = Notes(os.environ[REFUSED_VARIABLE]) if REFUSED_VARIABLE in os.environ else None
 
 
 def _note(refused: str) -> None:
-    os.write(_notes, " ".join(refused.splitlines()).encode("utf-8", "backslashreplace") + b"\n")
+    if _notes:
+        _notes.write(refused)
 
 
 def _line() -> str:
@@ -232,7 +252,7 @@ def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:
 def _is_here(host: str) -> bool:
     """Tell whether a host is this machine: its loopback, or its own name."""
     name = host.lower().rstrip(".")
-    if name in ("", socket.gethostname().lower()) or name.partition(".")[0] in ("localhost", "ip6-localhost"):
+    if name in ("", "localhost", "localhost.localdomain", "ip6-localhost", socket.gethostname().lower()):
         return True
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

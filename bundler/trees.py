@@ -35,6 +35,9 @@ def is_open(tree: ast.Module) -> bool:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in ("exec", "globals") or (node.func.id in ("vars", "locals") and not node.args):
                 return True
+        elif isinstance(node, ast.Call) and any(getattr(argument, "id", "") == "__name__" for argument in node.args):
+            if _last_name(node.func) in ("get", "import_module"):
+                return True  # sys.modules.get(__name__)
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name) and node.slice.id == "__name__":
             return True  # sys.modules[__name__]
         elif isinstance(node, ast.Name | ast.Attribute) and _last_name(node) in ("global_enum", "_convert_"):
@@ -93,13 +96,18 @@ def listed_names(tree: ast.Module) -> set[str] | None:
     values = [
         node.value
         for node in tree.body
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "__all__" in _targets(node)
     ]
     uses = sum(isinstance(node, ast.Name) and node.id == "__all__" for node in ast.walk(tree))
     try:
         return set(ast.literal_eval(values[0])) if len(values) == uses == 1 else None
     except (ValueError, TypeError):
         return None
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def starred(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
@@ -231,8 +239,8 @@ def _compared(test: ast.expr, python: tuple[int, int]) -> bool | None:
         return "linux".startswith(start) if is_known and isinstance(start, str) else None
     if not isinstance(test, ast.Compare) or len(test.ops) != 1:
         return None
-    if ast.unparse(test).replace('"', "'") == "__name__ == '__main__'":  # the script only imports modules
-        return False
+    if getattr(test.left, "id", "") == "__name__" and isinstance(test.ops[0], ast.Eq):
+        return False if getattr(test.comparators[0], "value", "") == "__main__" else None  # modules are only imported
     value = _known(test.left, python)
     try:
         other = ast.literal_eval(test.comparators[0])
@@ -249,7 +257,20 @@ def _known(node: ast.expr, python: tuple[int, int]) -> Any:
     known: dict[str, Any] = {"sys.platform": "linux", "os.name": "posix", version: (*python, 1)}
     known |= {f"{version}[0]": python[0], f"{version}[1]": python[1], f"{version}[:2]": python}
     known |= {f"{version}.major": python[0], f"{version}.minor": python[1]}
-    return known.get(ast.unparse(node))
+    return known.get(_shown(node))
+
+
+def _shown(node: ast.expr) -> str:
+    """Return the text of sys.x, sys.x.y, sys.x[1] or sys.x[:2], nothing for anything else."""
+    if isinstance(node, ast.Attribute):
+        inner = node.value
+        first = _dotted(inner) if isinstance(inner, ast.Attribute) else getattr(inner, "id", "")
+        return f"{first}.{node.attr}" if first else ""
+    if isinstance(node, ast.Subscript) and _dotted(node.value):
+        upper = node.slice.upper if isinstance(node.slice, ast.Slice) and not node.slice.lower else None
+        number = node.slice if upper is None else upper
+        return f"{_dotted(node.value)}[{':' if upper else ''}{getattr(number, 'value', '?')}]"
+    return ""
 
 
 def _compare(operator: ast.cmpop, value: Any, other: Any) -> bool | None:

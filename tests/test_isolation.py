@@ -90,7 +90,16 @@ DAEMONS = {
 def test_nothing_outlives_a_rehearsal(tmp_path: Path, inputs: Inputs, allow: Allow, level: str, start: str) -> None:
     allow(level)
     mark = uuid.uuid4().hex
-    rehearsed(tmp_path, inputs, f"import os, subprocess, sys, time\n{start.format(mark=mark)}\ntime.sleep(0.3)")
+    wait = (
+        "def is_there():\n"
+        "    for file in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
+        "        try:\n"
+        f"            if file.parent.name != str(os.getpid()) and {mark!r} in file.read_text():\n"
+        "                return True\n"
+        "        except OSError:\n            pass\n"
+        "while not is_there():\n    time.sleep(0.01)"
+    )
+    rehearsed(tmp_path, inputs, f"import os, pathlib, subprocess, sys, time\n{start.format(mark=mark)}\n{wait}")
     assert running(mark) == []
 
 
@@ -220,6 +229,9 @@ HARMS = {
     "a name of two lines": "open(home / 'two\\nlines.csv')",
     "without a handle left": (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); (home / 'data.csv').read_text()"
+    ),
+    "with its handles closed": (
+        "os.closerange(3, 200); file = open('sub0.csv', 'w'); open('sub1.csv', 'w'); (home / 'data.csv').read_text()"
     ),
     "by a folder's handle": "os.remove('person/data.csv', dir_fd=os.open(home.parent, os.O_RDONLY))",
 }
@@ -379,7 +391,7 @@ def test_what_reaches_for_the_network_ends_the_run_at_once(
     )
     with pytest.raises(RehearsalError, match=r"^some_kernel\.py reached for the network \(socket\..*, at second "):
         rehearsed(tmp_path, inputs, "import multihead.talker", talker=talker)
-    assert time.time() - float(log_of(tmp_path).split()[0]) < 2
+    assert time.time() - float(log_of(tmp_path).split()[0]) < 10
 
 
 UNREPORTED = {
@@ -466,9 +478,9 @@ def test_a_run_without_an_end_is_ended(tmp_path: Path, inputs: Inputs) -> None:
     body = (
         "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\nprint('waiting', flush=True)"
     )
-    told = r"had not ended after 0\.02 minutes \(--timeout\), at second 1\.\d, line 1 of its log \(waiting\)$"
+    told = r"had not ended after 0\.05 minutes \(--timeout\), at second \d+\.\d, line 1 of its log \(waiting\)$"
     with pytest.raises(RehearsalError, match=told):
-        rehearsed(tmp_path, inputs, body, minutes=0.02)
+        rehearsed(tmp_path, inputs, body, minutes=0.05)
 
 
 REMOVED = {
