@@ -47,7 +47,9 @@ def title_and_slug(project: Project) -> Iterator[Finding]:
         if not title or not reference or not re.fullmatch(PLAIN_TITLE, title):
             continue
         if slug_of(title) != reference.split("/")[1].lower():
-            yield Finding(file, "title", shown(title), f"Kaggle makes {slug_of(title)} of it, which is not id's slug")
+            slug = reference.split("/")[1]
+            rule = f"Kaggle makes {slug_of(title)} of it, which is not id's slug, {slug}; change one of them"
+            yield Finding(file, "title", shown(title), rule)
 
 
 def code_file(project: Project) -> Iterator[Finding]:

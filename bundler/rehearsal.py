@@ -157,12 +157,16 @@ def _link(folder: Path, mount: Path) -> None:
 def _refuse_paths_of_home(script: Path) -> None:
     """Raise RehearsalError for a script that names a folder of this machine, as settings or sources may."""
     named = "|".join(re.escape(home) for home in _homes())
+    module, first = "", 0
     for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
+        if begun := re.match(r"MODULES\['(.+)'\] = ", line):
+            module, first = f"src/{begun[1]}", number
+        elif re.match(r"(TEXTS|BYTES|WHEELS) = ", line):
+            module = ""
         found = re.search(rf"(?<![\w.~/-])(?:{named})(?![\w.-])", line) if named else None
         if found:
-            raise RehearsalError(
-                f"{script.name}, line {number}: names {found[0]}, a folder of this machine only ({line.strip()[:100]})"
-            )
+            place = f"{module}, line {number - first + 1}" if module else f"{script.name}, line {number}"
+            raise RehearsalError(f"{place}: names {found[0]}, a folder of this machine only ({line.strip()[:100]})")
 
 
 def _homes() -> list[str]:

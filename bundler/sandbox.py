@@ -63,7 +63,8 @@ def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
     host = _host_of(event, arguments)
     if host is None or _is_here(host):
         return
-    _note(f"reached for the network ({f'{event} {host} {_line()}'.rstrip()}); Kaggle's kernels have none")
+    place = f" in {line}" if (line := _line()) else ""
+    _note(f"reached for the network ({event} {host}{place}); Kaggle's kernels have none")
     raise OSError(f"no network on Kaggle: {event} {host}")
 
 

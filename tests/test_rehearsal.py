@@ -180,7 +180,7 @@ def test_the_peak_is_that_of_all_processes_together(tmp_path: Path, inputs: Inpu
 
 def test_a_path_of_home_that_the_script_names_is_found_before_it_runs(tmp_path: Path, inputs: Inputs) -> None:
     body = f"DATA = {str(Path.home() / 'data')!r}\nprint('ran')"
-    told = rf"some_kernel\.py, line \d+: names {Path.home()}, a folder of this machine only \(DATA = "
+    told = rf"^src/multihead/app\.py, line 2: names {Path.home()}, a folder of this machine only \(DATA = "
     with pytest.raises(RehearsalError, match=told):
         rehearsed(tmp_path, inputs, body)
     assert not (tmp_path / "root").exists()
