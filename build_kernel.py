@@ -39,7 +39,7 @@ from bundler.image import age_in_words, refresh_image
 from bundler.inputs import MOUNTS, Inputs, attached, refuse_to_empty
 from bundler.metadata import check_owner, read_metadata, set_owner, without_version
 from bundler.outputs import check_outputs, check_predictions, check_submission
-from bundler.package_files import left_out
+from bundler.package_files import data_files, left_out
 from bundler.preflight import PUSHES, preflight, require_preflight
 from bundler.pretrained import KINDS, fetch, published
 from bundler.projection import (
@@ -183,9 +183,15 @@ def build(owner: str | None = None) -> None:
         script = build_script(PACKAGE, HOUSE / "kernel" / name / "settings.toml", name)
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
+    _tell_what_travels()
+    print(age_in_words(IMAGE_FILE, date.today()))
+
+
+def _tell_what_travels() -> None:
+    for name, size in data_files(PACKAGE).items():
+        print(f"{name}: {size:,} bytes, travels in the scripts")
     for name in left_out(PACKAGE):
         print(f"{name}: left out of the scripts")
-    print(age_in_words(IMAGE_FILE, date.today()))
 
 
 def check() -> int:
@@ -196,6 +202,7 @@ def check() -> int:
     if findings:
         return 1
     print("no findings")
+    _tell_what_travels()
     for push in PUSHES:
         for finding in preflight(HOUSE, push):
             print(f"  before {push}: {'note: ' if finding.is_note else ''}{finding}")
@@ -364,6 +371,9 @@ def rehearse_predict(given: Given, out: Path, machine: Machine) -> str:
             raise BundlerError(f"--rows: repeats the test files of {REPEATED_TASK}, not those of {task.name}")
         given = given._replace(data=_repeated_competition(given.data, out, machine.rows, task.image_bytes))
     predicted = rehearse_kernel("predict", given, out, machine)
+    submission = predicted.working / (SUBMISSION if task.sample_submission else PREDICTIONS)
+    if not submission.is_file():
+        raise RehearsalError(f"no {submission.name} in the working folder (all of it: {out / 'log.txt'})")
     stages = read_stages(predicted.log, _hidden_test(task))
     budget = _time_budget(given.sets, given.settings or HOUSE / "kernel" / "predict" / "settings.toml")
     growth = growth_per_file(predicted.ended.file_bytes, stages)
@@ -372,10 +382,8 @@ def rehearse_predict(given: Given, out: Path, machine: Machine) -> str:
         told += [growth_in_words(growth, stages.hidden), projection(stages, budget)]
     print("\n".join(told), flush=True)
     if task.sample_submission:
-        submission = predicted.working / SUBMISSION
         rows = check_submission(submission, given.data / task.sample_submission)
     else:
-        submission = predicted.working / PREDICTIONS
         rows = check_predictions(submission)
     if task.has_hidden_test:
         check_time(stages, budget)
@@ -506,8 +514,11 @@ def _mount(text: str) -> tuple[str, Path]:
 
 
 def _over_0(text: str) -> float:
-    number = float(text)
-    if not number > 0:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: expected a number over 0")
     return number
 

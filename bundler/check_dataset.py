@@ -26,9 +26,7 @@ from bundler.text_files import text_of
 MAX_FILES = 50
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
 OTHER_ARCHIVES = (".rar", ".xz", ".txz", ".tbz", ".tbz2", ".lzma", ".zst", ".lz4")  # not known to be unpacked
-COVER_IMAGES = tuple(f"dataset-cover-image.{suffix}" for suffix in ("png", "jpg", "jpeg", "webp"))
-OF_THE_CLIENT = ("datapackage.json", "kernel-metadata.json", "model-metadata.json", "model-instance-metadata.json",
-                 *COVER_IMAGES)  # fmt: skip
+OF_THE_CLIENT = ("datapackage.json", "kernel-metadata.json", "model-metadata.json", "model-instance-metadata.json")
 
 
 def files_to_upload(project: Project) -> Iterator[Finding]:
@@ -71,18 +69,21 @@ def _pair(project: Project, manifest: str, weights: str, readable: int) -> Itera
         yield Finding(found.file, "", "", f"{found.rule}; stage the weights again")
         return
     file = f"{DATASET_FOLDER}/{weights}"
-    with (project.dataset / weights).open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     if "sha256" not in says:
         yield Finding(f"{DATASET_FOLDER}/{manifest}", "sha256", MISSING, "no manifest of weights; stage them again")
     elif not (project.dataset / weights).stat().st_size:
         yield Finding(file, "bytes", "0", "no weights; stage them again")
-    elif sha256 != says["sha256"]:
+    elif (sha256 := _sha256(project.dataset / weights)) != says["sha256"]:
         rule = f"not the file that {manifest} tells of; stage both again"
         yield Finding(file, "SHA-256", f"{sha256[:16]}...", rule)
     elif says.get("format") != readable:
         value = shown(says["format"]) if "format" in says else MISSING
         yield Finding(f"{DATASET_FOLDER}/{manifest}", "format", value, f"this version reads {readable}; train again")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def manifest_format(weights: Path) -> int:
@@ -173,7 +174,8 @@ def weights_not_attached(project: Project) -> Iterator[Finding]:
 
 
 def _staged(project: Project) -> list[str]:
-    return [file.name for file in project.files() if file.name.endswith(WEIGHTS_FILE)]
+    names = [file.name for file in project.files()]
+    return [name for name in names if name == WEIGHTS_FILE or name.endswith(f".{WEIGHTS_FILE}")]
 
 
 def _predicts_from_dataset_only(project: Project) -> bool:

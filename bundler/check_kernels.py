@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bundler.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
 from bundler.metadata_keys import is_tpu
 from bundler.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
+from bundler.text_files import read_toml
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
 SESSION_MINUTES = 12 * 60
@@ -46,7 +47,9 @@ def title_and_slug(project: Project) -> Iterator[Finding]:
         if not title or not reference or not re.fullmatch(PLAIN_TITLE, title):
             continue
         if slug_of(title) != reference.split("/")[1].lower():
-            yield Finding(file, "title", shown(title), f"Kaggle makes {slug_of(title)} of it, which is not id's slug")
+            slug = reference.split("/")[1]
+            rule = f"Kaggle makes {slug_of(title)} of it, which is not id's slug, {slug}; change one of them"
+            yield Finding(file, "title", shown(title), rule)
 
 
 def code_file(project: Project) -> Iterator[Finding]:
@@ -58,16 +61,17 @@ def code_file(project: Project) -> Iterator[Finding]:
 
 
 def competition(project: Project) -> Iterator[Finding]:
-    """Yield a kernel that does not attach the files of the task that is trained."""
+    """Yield a kernel that attaches neither the files of the task that is trained, nor others that could be a copy."""
     task = project.task()
     if task is None:
         return
     key = "competition_sources" if task.competition else "dataset_sources"
     for file in KERNEL_FILES.values():
         sources = project.sources(file, key)
-        if sources is not None and address(task.source) not in map(address, sources):
-            rule = f"expected {task.source} among them, where task {task.name} comes from"
-            yield Finding(file, key, shown(sources), rule)
+        if sources is None or address(task.source) in map(address, sources) or _could_hold_data(project, file):
+            continue
+        rule = f"expected {task.source} among them, where task {task.name} comes from"
+        yield Finding(file, key, shown(sources), rule)
 
 
 def holder_of_weights(project: Project) -> Iterator[Finding]:
@@ -143,7 +147,9 @@ def resumed_from_another(project: Project) -> Iterator[Finding]:
     """Yield the note that the train kernel attaches outputs of its owner's kernels, but not its own."""
     own, sources = project.address(TRAIN_FILE), project.sources(TRAIN_FILE, "kernel_sources") or []
     others = [source for source in sources if _owner(source) == _owner(own)]
-    if own and others and own not in map(address, sources):
+    run = read_toml(project.repository / settings_file("train")).get("run", {})  # a build has read it
+    looks = run.get("resume") != "off" and not run.get("data")
+    if own and others and looks and own not in map(address, sources):
         rule = f"{project.value(TRAIN_FILE, 'id')} is not among them; a training would go on from what they left"
         yield Finding(TRAIN_FILE, "kernel_sources", shown(sources), rule, is_note=True)
 
@@ -160,6 +166,13 @@ def sources_of_another_kind(project: Project) -> Iterator[Finding]:
         for source in project.sources(file, key) or []:
             if address(source) in wrong:
                 yield Finding(file, key, shown(source), f"this project's own; put it into {right}", is_note=True)
+
+
+def _could_hold_data(project: Project, file: str) -> bool:
+    """Tell whether a kernel attaches a dataset or an output that is not this project's own, or that is not known."""
+    own = {project.address(name) for name in (*KERNEL_FILES.values(), DATASET_FILE)}
+    kinds = [project.sources(file, key) for key in ("dataset_sources", "kernel_sources")]
+    return any(sources is None or not own.issuperset(map(address, sources)) for sources in kinds)
 
 
 def _asks_for_tpu(project: Project, file: str) -> bool:

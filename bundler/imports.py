@@ -20,16 +20,24 @@ from bundler.trees import (
     adds_modules,
     assigned_attributes,
     bound_names,
+    changes_path,
     dynamic_imports,
     fills_others,
+    functions_named,
     is_open,
     listed_names,
     running,
     starred,
+    takes_arguments,
 )
 
 PACKAGE = "multihead"
 ENDING = re.compile(r"(\.py|(\.abi3|\.cpython-\d+-x86_64-linux-gnu)?\.so)$")  # what Linux imports
+# Modules of the library of another system, or of another Python than Kaggle's
+OF_OTHERS = {
+    *("winreg", "msvcrt", "winsound", "nt", "_winapi", "msilib", "_scproxy", "_osx_support"),
+    *("asynchat", "asyncore", "distutils", "imp", "smtpd", "annotationlib", "compression", "compression.zstd"),
+}
 OF_A_MODULE = {"name", "doc", "loader", "spec", "package", "dict", "class", "builtins", "annotations"}
 
 
@@ -62,7 +70,7 @@ def check_imports(files: Mapping[str, bytes], wheels: Mapping[str, bytes], kaggl
     """
     trees, problems = {}, []
     for path, source in files.items():
-        if path.endswith(".py"):
+        if path.endswith(".py") and all(part.isidentifier() for part in path.removesuffix(".py").split("/")):
             try:
                 trees[path] = compiled(path, source, kaggle.python)
             except BundlerError as error:
@@ -70,8 +78,9 @@ def check_imports(files: Mapping[str, bytes], wheels: Mapping[str, bytes], kaggl
     modules = Modules(files, wheels, trees, kaggle)
     problems += [problem for path in trees for problem in modules.problems(path)]
     app = modules.names(f"{PACKAGE}.app") if f"{PACKAGE}.app" in modules.paths else set()
-    if app is not None and "main" not in app:
-        problems.append(f"{PACKAGE}/app.py: expected a function main there, which the script calls")
+    tree = trees.get(f"{PACKAGE}/app.py", ast.Module([], []))
+    if (app is not None and "main" not in app) or not all(map(takes_arguments, functions_named("main", tree))):
+        problems.append(f"{PACKAGE}/app.py: expected a function main(arguments) there, which the script calls")
     if problems:
         raise BundlerError("\n".join(dict.fromkeys(problems)))
 
@@ -155,6 +164,8 @@ class Modules:
         nodes = [list(running(tree, kaggle.python)) for tree in trees.values()]
         self._assigned = set().union(*map(assigned_attributes, nodes))
         self._adds_modules, self._fills_others = any(map(adds_modules, nodes)), any(map(fills_others, nodes))
+        # what a changed sys.path may lead to
+        self._anywhere = {PurePosixPath(p).stem for p in files} if any(map(changes_path, nodes)) else set()
 
     def problems(self, path: str) -> Iterator[str]:
         """Yield, with file and line, what a module of the package imports and Kaggle would not find."""
@@ -162,8 +173,11 @@ class Modules:
         if module is None:  # hidden by another of its name: nothing imports it
             return
         nodes, package = list(running(self._trees[path], self._kaggle.python)), _package_of(module, path)
+        always = {node.lineno for node in self._trees[path].body}
         for line, level, imported, name in [*_statements(nodes), *dynamic_imports(nodes)]:
             origin = _absolute(package, level, imported)
+            if origin in OF_OTHERS and line not in always:  # there is a condition, or may be
+                continue
             problem = self._problem(origin, name) if origin else f"{'.' * level}{imported} goes beyond {PACKAGE}"
             if problem:
                 yield f"{path}, line {line}: {problem}"
@@ -188,7 +202,7 @@ class Modules:
     def _elsewhere(self, top: str, module: str, name: str) -> str | None:
         """Return what is wrong with an import from the image, of which only the top is known, or from the library."""
         library = self._kaggle.library
-        if top in self._kaggle.image or top == "__main__":
+        if top in self._kaggle.image or top in self._anywhere or top == "__main__":
             return None
         if top not in library:
             source = self._kaggle.source
@@ -202,48 +216,58 @@ class Modules:
         is_there = not name or name == "*" or name.startswith("_") or name in library[module]
         return None if is_there else f"{module} has no {name} in Python {python} on Linux"
 
-    def names(self, module: str, importers: frozenset[str] = frozenset()) -> set[str] | None:
-        """Return the names that can be imported from a module at hand, or None where any may be in it.
-
-        importers: the modules that a star brings these names to, so that a circle of them ends.
-        """
+    def names(self, module: str) -> set[str] | None:
+        """Return the names that can be imported from a module at hand, or None where any may be in it."""
         if module not in self._names:
-            names = self._found(module, importers)
-            if importers:
-                return names
-            self._names[module] = names
+            self._names[module] = self._with_stars(module)
         return self._names[module]
 
-    def _found(self, module: str, importers: frozenset[str]) -> set[str] | None:
+    def _with_stars(self, module: str) -> set[str] | None:
+        """Return a module's own names and those that stars bring to it, also over others, or None."""
+        found: set[str] = set()
+        waiting, seen = [module], {module}
+        while waiting:
+            current = waiting.pop()
+            names = self._own_names(current)
+            if names is None:
+                return None
+            found |= names
+            for origin in self._stars(current) - seen:
+                seen.add(origin)
+                exported = self._exported(origin)
+                if exported is not None:
+                    found |= exported
+                elif origin in self.paths:
+                    waiting.append(origin)
+                else:
+                    return None
+        return found
+
+    def _own_names(self, module: str) -> set[str] | None:
         path = self.paths[module]
-        names = _children(module, self.paths)
         own = OF_A_MODULE | ({"path"} if _is_package(path) else set()) | ({"file", "cached"} if path else set())
-        names |= {f"__{name}__" for name in own} | self._assigned
+        names = _children(module, self.paths) | {f"__{name}__" for name in own} | self._assigned
         if not path:
             return names
         tree = self._tree(path)
         if tree is None or is_open(tree) or self._fills_others:
             return None
-        nodes = list(running(tree, self._kaggle.python))
         names |= bound_names(tree, self._kaggle.python)
-        if "__getattr__" in names:
-            return None
-        for level, source in starred(nodes):
-            origin = _absolute(_package_of(module, path), level, source)
-            if origin not in importers:
-                more = self._exported(origin, importers | {module})
-                if more is None:
-                    return None
-                names |= more
-        return names
+        return None if "__getattr__" in names else names
 
-    def _exported(self, module: str, importers: frozenset[str]) -> set[str] | None:
-        """Return the names that a star takes from a module, or None where it may take any."""
-        if module not in self.paths:
-            known = self._kaggle.library.get(module, {"*"})
-            return None if "*" in known else _children(module, self._kaggle.library).union(known)
-        names, listed = self.names(module, importers), self._listed(module)
-        return listed if listed is not None else names
+    def _stars(self, module: str) -> set[str]:
+        """Return the modules that a module takes all names from."""
+        path = self.paths[module]
+        tree = self._tree(path) if path else None
+        nodes = [] if tree is None else running(tree, self._kaggle.python)
+        return {_absolute(_package_of(module, path), level, source) for level, source in starred(nodes)}
+
+    def _exported(self, module: str) -> set[str] | None:
+        """Return the names that a star takes from a module if that is known at once: by its __all__, or the library."""
+        if module in self.paths:
+            return self._listed(module)
+        known = self._kaggle.library.get(module, {"*"})
+        return None if "*" in known else _children(module, self._kaggle.library).union(known)
 
     def _listed(self, module: str) -> set[str] | None:
         """Return the names in a module's __all__, or None where it has none that is literal."""

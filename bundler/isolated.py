@@ -2,8 +2,8 @@
 
 A program that stands alone, started as `python -I -S isolated.py SPEC COMMAND...`; SPEC is a JSON file with the fields
 of Spec. It ends as the command ends: with its exit code, or by the same signal. It exits with 125 and one line where
-this machine does not allow what SPEC asks for. Everything that the command started ends with it, and with the process
-that started this program, even where that is killed.
+this machine does not allow what SPEC asks for. The command ends with the process that started this program, even where
+that is killed; with a process namespace, all that it started ends as well.
 
 The calls are those of unshare(2), mount(2), prctl(2), user_namespaces(7), pid_namespaces(7).
 """
@@ -46,7 +46,8 @@ class Spec(NamedTuple):
     network: one of its own, with loopback only. root: a folder that it may write to. mounts: its own file system tree,
     in which read_only (files and folders) cannot be written to, the folders `homes` show nothing but root, what is
     read-only, and `links` (each a symbolic link and where it leads), and /dev/shm is empty, with room for shm_bytes.
-    processes: none but its own are seen, and none outlives it. working: where it starts.
+    processes: none but its own are seen, and none outlives it. working: where it starts. parent: the process that this
+    program ends with, if it is given.
     """
 
     network: bool
@@ -58,14 +59,21 @@ class Spec(NamedTuple):
     homes: Sequence[str] = ()
     links: Sequence[tuple[str, str]] = ()
     shm_bytes: int = 0
+    parent: int = 0
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Run the command of the arguments as the spec in the first one says."""
     spec = Spec(**json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_the_parent()
+    if spec.parent not in (0, os.getppid()):  # it ended before that was said
+        os._exit(CANNOT)
     try:
         _enter(spec)
+        for path in spec.read_only:  # of another user, root can read what root in a namespace cannot
+            if not os.access(path, os.R_OK):
+                raise PermissionError(f"{path}: cannot be read in a user namespace")
         if spec.processes:
             _run_as_first_process(spec, arguments[1:])
         _set_up(spec)
@@ -110,6 +118,7 @@ def _run_as_first_process(spec: Spec, command: Sequence[str]) -> NoReturn:
         _set_up(spec)
         child = os.fork()
         if not child:
+            os.setsid()  # so that a signal to its group is no signal to what watches over it
             _become(spec, command)
     except OSError as error:
         print(f"isolated: {error}", file=sys.stderr, flush=True)
@@ -134,7 +143,7 @@ def _end_as(status: int) -> NoReturn:
 
 def _become(spec: Spec, command: Sequence[str]) -> NoReturn:
     os.chdir(spec.working)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; what it starts should not
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # ignored here; what it starts should not
         signal.signal(number, signal.SIG_DFL)
     os.execvp(command[0], list(command))
 
@@ -157,7 +166,7 @@ def _set_up(spec: Spec) -> None:
         for path in sorted(spec.read_only):  # each before what is in it
             _make_read_only(path, but=spec.root)
         _hide(spec)
-    if spec.network:
+    if spec.network or spec.mounts:
         _enter_user_namespace()  # in which a mount can neither be taken away nor be made writable
 
 
@@ -171,9 +180,9 @@ def _make_read_only(path: str, but: str) -> None:
     """Make a file, or a folder with all file systems mounted in it, read-only, but for the folder `but`."""
     _mount(path, path, flags=BIND | REC)
     for point, options in _mounts():
-        if _is_in(point, path) and (_is_in(path, but) or not _is_in(point, but)):
+        if _is_in(point, path) and (_is_in(path, but) or not _is_in(point, but)) and os.access(point, os.F_OK):
             flags = sum(flag for name, flag in KEPT_FLAGS.items() if name in options)
-            _mount("none", point, flags=REMOUNT | BIND | RDONLY | flags)
+            _mount("none", point, flags=REMOUNT | BIND | RDONLY | flags)  # what cannot be reached stays out of reach
 
 
 def _mounts() -> Iterator[tuple[str, list[str]]]:

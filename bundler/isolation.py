@@ -27,15 +27,16 @@ class Isolation:
     is_supervised: bool = False
 
 
-def strictest(spec: Spec, file: Path) -> Isolation:
+def strictest(spec: Spec, file: Path, claims: Sequence[str] = (READ_ONLY,)) -> Isolation:
     """Return the strictest isolation that this machine allows; its spec is written into a file.
 
-    Each is tried: a container may allow user namespaces but no mount, and only Linux has any.
+    claims: what the spec's mounts keep apart, in words. Each level is tried: a container may allow user namespaces but
+    no mount, and only Linux has any.
     """
-    mounts = "; ".join([OFFLINE, READ_ONLY, *([HIDDEN] if spec.homes else [])])
+    mounts = "; ".join([OFFLINE, *claims])
     levels = [
         (spec, mounts),
-        (spec._replace(processes=False), mounts),
+        (spec._replace(processes=False), f"{mounts}; processes seen, not their own"),
         (spec._replace(processes=False, mounts=False), f"{OFFLINE}; {COMPARED}"),
         (spec._replace(processes=False, mounts=False, network=False), f"{ONLINE}; {COMPARED}"),
     ]

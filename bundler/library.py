@@ -21,7 +21,10 @@ UNREAD = ("antigravity", "idlelib", "this", "turtledemo")
 # What libraries of the system decide; Kaggle's has them, the machine that writes the list may not
 OPTIONAL = ("_dbm", "_gdbm", "dbm.gnu", "dbm.ndbm")
 # Modules that others put into sys.modules
-ALIASES = ("os.path", "typing.io", "typing.re")
+ALIASES = (
+    *("os.path", "typing.io", "typing.re"),
+    *("pyexpat.errors", "pyexpat.model", "xml.parsers.expat.errors", "xml.parsers.expat.model"),
+)
 
 
 def read_library(path: Path = LIBRARY_FILE) -> dict[str, frozenset[str]]:

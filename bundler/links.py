@@ -3,8 +3,7 @@
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 MANY, MOST = 100, 1000  # paths to mount
@@ -30,7 +29,7 @@ def ends_of_links(walked: Iterable[Walked], folders: Iterable[Path]) -> list[str
     """Return the files and folders outside of the walked folders that links in these lead to, the outermost only."""
     own = tuple(f"{folder.resolve()}/" for folder in folders)
     outside = {end for _, end in ends(walked) if not f"{end}/".startswith(own)}
-    return _outermost(end for end in outside if stat.S_IFMT(Path(end).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR))
+    return _outermost(end for end in outside if os.path.isfile(end) or os.path.isdir(end))  # noqa: PTH112, PTH113
 
 
 def links_on_the_way(walked: Iterable[Walked]) -> dict[str, str]:
@@ -75,22 +74,21 @@ def few_to_mount(paths: list[str]) -> list[str]:
     The deepest are widened first, until they are few enough, and none up to a folder that a process writes to or that
     holds a person's home. They may still be more than MOST.
     """
-    few = paths
+    few, never = paths, _never_mounted()
     while len(few) > MANY:
         deepest = max(path.count("/") for path in few)
-        wider = _outermost(_parent(path) if path.count("/") == deepest else path for path in few)
+        wider = _outermost(_parent(path, never) if path.count("/") == deepest else path for path in few)
         if wider == few:
             break
         few = wider
     return few
 
 
-def _parent(path: str) -> str:
+def _parent(path: str, never: Collection[str]) -> str:
     parent = path.rpartition("/")[0] or "/"
-    return path if parent in _never_mounted() else parent
+    return path if parent in never else parent
 
 
-@cache
 def _never_mounted() -> frozenset[str]:
     home = Path("~").expanduser().resolve()
     return frozenset({*WRITTEN, str(Path(tempfile.gettempdir()).resolve()), str(home), *map(str, home.parents)})
@@ -128,7 +126,10 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Walked]:
         return
     seen.add((itself.st_dev, itself.st_ino))
     for entry in entries:
-        yield entry.path, entry.stat(follow_symlinks=False), ""
+        try:
+            yield entry.path, entry.stat(follow_symlinks=False), ""
+        except OSError:  # it is gone
+            continue
         if entry.is_symlink():
             yield from _chain(entry.path)
         if _is_folder(entry):
@@ -146,7 +147,10 @@ def _chain(first: str) -> Iterator[Walked]:
     """Yield what a link leads to, link by link."""
     link = first
     for _ in range(MAX_LINKS):
-        target = os.readlink(link)  # noqa: PTH115 - paths of 100,000 links take seconds
+        try:
+            target = os.readlink(link)  # noqa: PTH115 - paths of 100,000 links take seconds
+        except OSError:  # it is gone
+            return
         link = target if target.startswith("/") else f"{link.rpartition('/')[0]}/{target}"
         try:
             state = os.lstat(link)

@@ -94,7 +94,8 @@ def set_owner(repository: Path, owner: str) -> list[Path]:
         old = text_of(path)
         new = old
         for reference in ours:
-            new = new.replace(json.dumps(reference), json.dumps(f"{owner}/{reference.split('/', 1)[1]}"))
+            slug = reference.split("/", 1)[1]
+            new = re.sub(rf'"{re.escape(reference)}(/\d+)?"', rf'"{owner}/{slug}\1"', new, flags=re.IGNORECASE)
         if new != old or has_byte_order_mark(path):
             path.write_text(new, encoding="utf-8")
             changed.append(path)

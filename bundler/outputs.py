@@ -34,7 +34,7 @@ def check_predictions(predictions: Path) -> int:
 def check_submission(submission: Path, sample: Path) -> int:
     """Return the number of rows of a submission that has sample_submission's ids, order and columns.
 
-    It may lack columns that are neither ids nor answers (Usage). The ids are in the column that differs from row to row
+    It may lack the column Usage, which is no answer. The ids are in the column that differs from row to row
     and is the most the same in both. sample: it may lie there compressed. Raises RehearsalError, naming the first line
     that differs or lacks an answer.
     """
@@ -43,10 +43,12 @@ def check_submission(submission: Path, sample: Path) -> int:
     told, wanted = _rows(submission), list(read_rows(sample))
     if not wanted:
         raise BundlerError(f"{sample}: is empty")
+    if not told:
+        raise RehearsalError(f"{submission}: is empty")
     if len(told) != len(wanted):
         raise RehearsalError(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
     header = told[0]
-    if header != [name for name in wanted[0] if name in header]:
+    if header != [name for name in wanted[0] if name in header or name.casefold() != "usage"]:
         raise RehearsalError(f"{submission}: header {','.join(header)}; {sample.name} has {','.join(wanted[0])}")
     columns = {name: (header.index(name), wanted[0].index(name)) for name in header}
     found = {
@@ -71,6 +73,4 @@ def _rows(path: Path) -> list[list[str]]:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error
-    while rows and not rows[-1]:  # pandas, with which Kaggle reads, passes over blank lines
-        rows.pop()
-    return rows
+    return [row for row in rows if row]  # pandas, with which Kaggle reads, passes over blank lines

@@ -24,6 +24,12 @@ def read_package(package: Path) -> dict[str, bytes]:
     return dict(sorted(files.items()))
 
 
+def data_files(package: Path) -> dict[str, int]:
+    """Return {name: bytes} of the files that travel beside the modules, those that links lead to included."""
+    files = read_package(package)
+    return {name: len(content) for name, content in files.items() if not name.endswith(".py")}
+
+
 def left_out(package: Path) -> list[str]:
     """Return the names of the files and folders that stay at home, but for Python's caches; a folder's name ends in /.
 

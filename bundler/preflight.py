@@ -20,6 +20,9 @@ from bundler.check_keys import key_findings, read_checked
 from bundler.errors import BundlerError
 from bundler.metadata import METADATA_FILES
 from bundler.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
+from bundler.tasks import TASK_FILE
+
+SECONDS_FOR_SETTINGS = 60
 
 __all__ = ["PUSHES", "RULES", "Finding", "key_findings", "manifest_format", "preflight", "require_preflight"]
 
@@ -62,13 +65,31 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     """Return all [model] and [run] settings of a kernel, defaults included; None where the package refuses them."""
     path = repository / settings_file(kernel)
     command = [sys.executable, "-B", "-m", "multihead.app", "settings", "--settings", str(path.resolve())]
-    ended = subprocess.run(command, cwd=repository / "src", capture_output=True, text=True, check=False)
-    if ended.returncode == 0:
-        return tomllib.loads(ended.stdout)
+    try:
+        ended = subprocess.run(
+            command, cwd=repository / "src", capture_output=True, text=True, check=False, timeout=SECONDS_FOR_SETTINGS
+        )
+        if ended.returncode == 0:
+            return tomllib.loads(ended.stdout)
+    except subprocess.TimeoutExpired:
+        findings.append(Finding("src/multihead", "", "", f"takes over {SECONDS_FOR_SETTINGS} seconds to start"))
+        return None
+    except tomllib.TOMLDecodeError:
+        said = ended.stdout.partition("\n")[0][:80]
+        findings.append(Finding("src/multihead", "", "", f"prints while it is imported ({said}); leave that to main"))
+        return None
     last = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-    file = settings_file(kernel) if last.startswith("error: ") else "src/multihead"  # which does not even start
-    rule = last.removeprefix("error: ").removeprefix(f"{path.name}: ").removeprefix(f"{path.resolve()}: ")
-    findings.append(Finding(file, "", "", rule))
+    if not last.startswith("error: "):  # it does not even start
+        is_set_up = Path(sys.prefix).name == ".venv"
+        hint = "" if is_set_up or "No module named" not in last else "; .venv/bin/python has what it needs"
+        findings.append(Finding("src/multihead", "", "", last + hint))
+        return None
+    message = last.removeprefix("error: ")
+    for source in (path.with_name(TASK_FILE), path):
+        rule = message.removeprefix(f"{source.name}: ").removeprefix(f"{source.resolve()}: ")
+        if rule != message:
+            break
+    findings.append(Finding(source.relative_to(repository).as_posix(), "", "", rule))
     return None
 
 
@@ -82,9 +103,10 @@ def _build_in_memory(project: Project) -> Iterator[Finding]:
         try:
             build_script(project.package, settings, kernel)
         except BundlerError as error:
-            if str(error) not in messages:
-                yield finding_of(project.repository, f"kernel/{kernel}/{kernel}_kernel.py", error)
-            messages.add(str(error))
+            for message in str(error).splitlines():
+                if message not in messages:
+                    yield finding_of(project.repository, f"kernel/{kernel}/{kernel}_kernel.py", BundlerError(message))
+                messages.add(message)
 
 
 # What each action is held to, in the order in which it is said. A push comes after a build, whose rules have held.

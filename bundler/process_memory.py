@@ -6,6 +6,7 @@ those of memfd_create(2) are memory.
 
 import contextlib
 import ctypes
+import math
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ OF_THE_TREE = "all its processes, what they share counted once"
 OF_THE_TREE_RESIDENT = "all its processes, what they share counted in each"
 SHARED = Path("/dev/shm")
 PR_SET_CHILD_SUBREAPER = 36
+TRIES = 4  # of processes that come and go all the time, the least sum of so many
 ENDED = ("Z", "X")  # the states that proc(5) calls zombie and dead
 OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
 
@@ -50,9 +52,19 @@ class TreeMemory:
 
     def sample(self) -> int:
         """Return the bytes of memory that the tree has now; 0 where the machine does not tell."""
-        found = self._proportional() if self.how == OF_THE_TREE else self._resident()
+        found = self._stable() if self.how == OF_THE_TREE else self._resident()
         self.peak = max(self.peak, found)
         return found
+
+    def _stable(self) -> int:
+        """Return a sum during which no process ended: what it shared with others would count more than once."""
+        found = math.inf
+        for _ in range(TRIES):
+            before = self.processes()
+            found = min(found, self._proportional())
+            if found <= self.peak or before <= self.living():
+                break
+        return int(found)
 
     def processes(self) -> set[int]:
         """Return the ids of the tree's processes."""
@@ -177,7 +189,7 @@ def _proportional_size(pid: int) -> Size:
     """Return a process's memory with its share of what it has in common with others."""
     try:
         fields = _kilobytes(PROC / str(pid) / "smaps_rollup")
-        return Size(fields["Pss_Anon"] * 1024, fields["Pss_Shmem"] * 1024)
+        return Size((fields["Pss_Anon"] + fields.get("SwapPss", 0)) * 1024, fields["Pss_Shmem"] * 1024)
     except (OSError, KeyError):  # another user's, an old kernel, or it has ended
         return _resident_size(pid)
 
@@ -185,7 +197,7 @@ def _proportional_size(pid: int) -> Size:
 def _resident_size(pid: int) -> Size:
     try:
         fields = _kilobytes(PROC / str(pid) / "status")
-        return Size(fields["RssAnon"] * 1024, fields["RssShmem"] * 1024)
+        return Size((fields["RssAnon"] + fields.get("VmSwap", 0)) * 1024, fields["RssShmem"] * 1024)
     except (OSError, KeyError):  # it has ended
         return Size(0, 0)
 

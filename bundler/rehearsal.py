@@ -23,7 +23,7 @@ from bundler.bundle import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
 from bundler.inputs import Inputs, refuse_to_empty
 from bundler.isolated import Spec
-from bundler.isolation import strictest
+from bundler.isolation import COMPARED, HIDDEN, READ_ONLY, strictest
 from bundler.library import read_library
 from bundler.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
 from bundler.tasks import TASK_FILE, TRUTH_FILE
@@ -31,7 +31,8 @@ from bundler.text_files import read_toml
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
 HOUSE = Path(__file__).resolve().parent.parent
-REFUSED, EXCEPTION = "refused.txt", "exception.txt"  # what the sandbox writes down
+REFUSED, EXCEPTION, ENTERED = "refused.txt", "exception.txt", "entered.txt"  # what the sandbox writes down
+LONGEST = 300  # characters of an exception's message
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
 REPEATED = "repeated"  # in it: a test set of so many rows, which is its own
 NEVER_LINKED = (TRUTH_FILE, MARKER)
@@ -80,9 +81,8 @@ def rehearse(
     folders = [root / "input", *inputs.folders]
     walked = list(walk(folders))
     before, linked = state_of(walked), ends_of_links(walked, folders)
-    isolation = strictest(
-        _spec(root, folders, linked, links_on_the_way(walked), arguments, memory_gb), root / "spec.json"
-    )
+    spec, claims = _spec(root, folders, linked, links_on_the_way(walked), arguments, memory_gb)
+    isolation = strictest(spec, root / "spec.json", claims)
     command = [*isolation.command, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
     environment = _environment(root, [*map(str, inputs.folders), *linked], arguments)
     limits = watched_run.Limits(memory_gb * 1e9, minutes, root / REFUSED)
@@ -102,6 +102,8 @@ def rehearse(
         raise RehearsalError(f"{script.name} {refused}, {ended.end}")
     if ended.code:
         raise RehearsalError(f"{script.name} {_told_end(ended, root)}")
+    if not (root / ENTERED).exists() and (root / "working").is_dir():  # a script that removes the one removes both
+        raise RehearsalError(f"{script.name} ran, but the sandbox was not set up (all of it: {root / 'log.txt'})")
     if not (root / "working").is_dir():
         raise RehearsalError(f"{script.name} removed its working folder")
     shutil.rmtree(root / "tmp", ignore_errors=True)  # the script may have done so
@@ -130,6 +132,8 @@ def claim(root: Path) -> None:
 
 
 def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
+    if os.pathsep in str(root.absolute()):
+        raise BundlerError(f"{root}: holds {os.pathsep!r}, which parts folders from each other; name another folder")
     mounted = inputs.mounts(mounts)
     reads = {str(folder): folder for folder in inputs.folders if folder != root / REPEATED}
     refuse_to_empty(root, "out", reads)
@@ -153,12 +157,16 @@ def _link(folder: Path, mount: Path) -> None:
 def _refuse_paths_of_home(script: Path) -> None:
     """Raise RehearsalError for a script that names a folder of this machine, as settings or sources may."""
     named = "|".join(re.escape(home) for home in _homes())
+    module, first = "", 0
     for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
+        if begun := re.match(r"MODULES\['(.+)'\] = ", line):
+            module, first = f"src/{begun[1]}", number
+        elif re.match(r"(TEXTS|BYTES|WHEELS) = ", line):
+            module = ""
         found = re.search(rf"(?<![\w.~/-])(?:{named})(?![\w.-])", line) if named else None
         if found:
-            raise RehearsalError(
-                f"{script.name}, line {number}: names {found[0]}, a folder of this machine only ({line.strip()[:100]})"
-            )
+            place = f"{module}, line {number - first + 1}" if module else f"{script.name}, line {number}"
+            raise RehearsalError(f"{place}: names {found[0]}, a folder of this machine only ({line.strip()[:100]})")
 
 
 def _homes() -> list[str]:
@@ -185,6 +193,7 @@ def _environment(root: Path, inputs: Sequence[str], arguments: Sequence[str]) ->
         sandbox.OPEN_VARIABLE: str(is_open),
         sandbox.REFUSED_VARIABLE: str(root / REFUSED),
         sandbox.EXCEPTION_VARIABLE: str(root / EXCEPTION),
+        sandbox.ENTERED_VARIABLE: str(root / ENTERED),
     }
 
 
@@ -201,8 +210,8 @@ def _spec(
     links: Mapping[str, str],
     arguments: Sequence[str],
     memory_gb: float,
-) -> Spec:
-    """Return what the run gets of this machine at the strictest.
+) -> tuple[Spec, list[str]]:
+    """Return what the run gets of this machine at the strictest, and what of it is kept apart, in words.
 
     linked: what links in the folders lead to; links: those on the way there. Where these are more than can be mounted,
     the rest is only compared, and home is not hidden, for it may lie there.
@@ -217,17 +226,21 @@ def _spec(
     is_open = [root.resolve(), *map(Path, read_only)]
     for path in (sys.executable, *python, str(root.absolute()), *settings):
         links = {**links, **links_in(path)}
-    return Spec(
+    hidden = [home for home in homes if len(few) <= MOST and not any(map(Path(home).is_relative_to, is_open))]
+    claims = [READ_ONLY if len(few) <= MOST else COMPARED, *([HIDDEN] if hidden == homes else [])]
+    spec = Spec(
         network=True,
         mounts=True,
         processes=True,
         root=str(root.resolve()),
         working=str(root.resolve() / "working"),
         read_only=read_only,
-        homes=[home for home in homes if len(few) <= MOST and not any(map(Path(home).is_relative_to, is_open))],
+        homes=hidden,
         links=list(links.items()),
+        parent=os.getpid(),
         shm_bytes=int(2 * memory_gb * 1e9),  # so that the limit of memory ends the run, not a full /dev/shm
     )
+    return spec, claims
 
 
 def _size(path: Path) -> int:
@@ -245,7 +258,8 @@ def _told_end(ended: watched_run.Ended, root: Path) -> str:
     lines = [line for line in ended.log.splitlines() if line.strip()]
     last = lines[-1].strip() if lines else "it said nothing"
     with contextlib.suppress(OSError):  # what was said at exit comes after it
-        last = (root / EXCEPTION).read_text(encoding="utf-8")
+        last = (root / EXCEPTION).read_text(encoding="utf-8") or last
+    last = last if len(last) <= LONGEST else f"{last[:LONGEST]}..."
     return f"ended with exit code {ended.code}: {last}{_hint(last)} (all of it: {root / 'log.txt'})"
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 ALLOWED_VARIABLE = "REHEARSAL_IMPORTS"  # JSON list of the import names that Kaggle's image and its Python have
 HOMES_VARIABLE = "REHEARSAL_HOMES"  # JSON list of the folders that only this machine has
@@ -24,9 +25,8 @@ OPEN_VARIABLE = "REHEARSAL_OPEN"  # a file: JSON list of what is open to the pro
 WITNESS_VARIABLE = "REHEARSAL_WITNESS"  # JSON object: where to see what such a folder holds, though it is hidden
 REFUSED_VARIABLE = "REHEARSAL_REFUSED"  # a file: one line for each thing that was refused
 EXCEPTION_VARIABLE = "REHEARSAL_EXCEPTION"  # a file: the exception that ended the first process
-SITE_FOLDERS = tuple(
-    os.path.realpath(folder) + os.sep for folder in [*site.getsitepackages(), site.getusersitepackages()]
-)
+ENTERED_VARIABLE = "REHEARSAL_ENTERED"  # a file that is there once all of this is in force
+SITE_FOLDERS = tuple(os.path.realpath(folder) for folder in [*site.getsitepackages(), site.getusersitepackages()])
 
 
 PACKAGE = "/src/multihead/"  # in the path of each of its modules, wherever they are unpacked
@@ -53,9 +53,9 @@ class KaggleImports(importlib.machinery.PathFinder):
             return spec
         if fullname in sys.stdlib_module_names:
             return None if _is_imported_by_package() else spec
-        places = [spec.origin, *(spec.submodule_search_locations or [])]
-        is_hidden = any(os.path.realpath(place).startswith(SITE_FOLDERS) for place in places if place)
-        return None if is_hidden else spec
+        # what a package there brings along in a folder of its own, as setuptools does, is that package's
+        places = list(spec.submodule_search_locations or []) or [spec.origin or ""]
+        return None if any(os.path.dirname(os.path.realpath(place)) in SITE_FOLDERS for place in places) else spec  # noqa: PTH120
 
 
 def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
@@ -63,7 +63,8 @@ def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
     host = _host_of(event, arguments)
     if host is None or _is_here(host):
         return
-    _note(f"reached for the network ({f'{event} {host} {_line()}'.rstrip()}); Kaggle's kernels have none")
+    place = f" in {line}" if (line := _line()) else ""
+    _note(f"reached for the network ({event} {host}{place}); Kaggle's kernels have none")
     raise OSError(f"no network on Kaggle: {event} {host}")
 
 
@@ -91,6 +92,9 @@ class Homes:
         "os.link": ((0, 2),),
         "shutil.rmtree": ((0, None),),  # which only looks first
         "ctypes.dlopen": ((0, None),),
+        "subprocess.Popen": ((0, None),),
+        "os.posix_spawn": ((0, None),),
+        "os.exec": ((0, None),),
     }
     MAKES: Mapping[str, tuple[tuple[int, int | None], ...]] = {
         "os.mkdir": ((0, 2),),
@@ -115,7 +119,7 @@ class Homes:
             return ""
         if self._is_hidden(full):
             return full
-        end = os.path.realpath(full)
+        end = os.path.realpath(path)  # of the path as it is written: .. leads up from where a link ends
         return end if self._is_hidden(end) else ""
 
     def _is_hidden(self, path: str) -> bool:
@@ -127,7 +131,7 @@ class Homes:
             return
         for path, is_made in self._paths(event, arguments):
             place = self.holds(path)
-            if place and os.path.lexists(self._seen(os.path.dirname(place) if is_made else place)):  # noqa: PTH120
+            if place and self._is_there(os.path.dirname(place) if is_made else place):  # noqa: PTH120
                 line = f" in {line}" if (line := _line()) else ""
                 _note(f"reached for a path of this machine only ({place}{line}); Kaggle has no such file")
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -138,17 +142,20 @@ class Homes:
             for place, base in events.get(event, ()):
                 path = arguments[place]
                 if isinstance(path, str | bytes | os.PathLike):
+                    path = os.fsdecode(path)
+                    if event == "sqlite3.connect" and path.startswith("file:"):
+                        path = unquote(urlsplit(path).path)
                     handle = arguments[base] if base is not None else -1
                     folder = f"/proc/self/fd/{handle}" if isinstance(handle, int) and handle >= 0 else ""
                     is_created = event == "open" and bool(arguments[2] & os.O_CREAT)
-                    yield os.path.join(folder, os.fsdecode(path)), makes or is_created  # noqa: PTH118
+                    yield os.path.join(folder, path), makes or is_created  # noqa: PTH118
 
-    def _seen(self, path: str) -> str:
-        """Return where a path of a folder that is hidden can be looked at."""
+    def _is_there(self, path: str) -> bool:
+        """Tell whether there is something at a path, hidden or not; where that cannot be looked up, there is."""
         for home, witness in self._witnesses.items():
             if f"{path}/".startswith(f"{home}/"):
-                return witness + path[len(home) :]
-        return path
+                return os.path.lexists(witness + path[len(home) :]) or not os.path.lexists(witness)
+        return os.path.lexists(path)
 
 
 def _folders(paths: Sequence[str]) -> tuple[str, ...]:
@@ -157,12 +164,36 @@ def _folders(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple({"/" + form.strip("/") + "/" for form in forms})
 
 
-_refused_file = os.environ.get(REFUSED_VARIABLE, "")  # now: the script may clear its environment
+class Notes:
+    """A file in which is written down what was refused; opened at once, for the script may use up all handles."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._open()
+
+    def _open(self) -> None:
+        self._handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        state = os.fstat(self._handle)
+        self._identity = state.st_dev, state.st_ino
+
+    def write(self, refused: str) -> None:
+        """Add a line."""
+        try:
+            state = os.fstat(self._handle)
+            is_ours = (state.st_dev, state.st_ino) == self._identity
+        except OSError:
+            is_ours = False
+        if not is_ours:  # the script closed it, and may have opened another file in its place
+            self._open()
+        os.write(self._handle, " ".join(refused.splitlines()).encode("utf-8", "backslashreplace") + b"\n")
+
+
+_notes = Notes(os.environ[REFUSED_VARIABLE]) if REFUSED_VARIABLE in os.environ else None
 
 
 def _note(refused: str) -> None:
-    with Path(_refused_file).open("a", encoding="utf-8") as log:
-        log.write(refused + "\n")
+    if _notes:
+        _notes.write(refused)
 
 
 def _line() -> str:
@@ -193,7 +224,7 @@ def tell_exception(file: str) -> None:
         if os.getpid() == process:
             lines = [frame for frame in traceback.extract_tb(trace) if PACKAGE in frame.filename]
             place = f" ({_in_repository(lines[-1].filename)}, line {lines[-1].lineno})" if lines else ""
-            Path(file).write_text(f"{_words(error)}{place}", encoding="utf-8")
+            Path(file).write_text(f"{_words(error)}{place}", encoding="utf-8", errors="backslashreplace")
         tell(kind, error, trace)
 
     sys.excepthook = hook
@@ -201,8 +232,8 @@ def tell_exception(file: str) -> None:
 
 def _words(error: BaseException) -> str:
     """Return an exception's name and message in one line; of a group, its first one's after it."""
-    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    told = lines[-1].strip() if isinstance(error, SyntaxError) else lines[0]
+    lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
+    told = " ".join((lines[-1] if isinstance(error, SyntaxError) else " ".join(lines[:2])).split())
     if isinstance(error, BaseExceptionGroup):
         told = f"{type(error).__name__}: {error}: {_words(error.exceptions[0])}"
     return told
@@ -213,7 +244,7 @@ def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:
     if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         return _text(arguments[0])
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg") and isinstance(arguments[1], tuple):
-        return _text(arguments[1][0])
+        return _text(arguments[1][0]) if arguments[0].family in (socket.AF_INET, socket.AF_INET6) else None
     if event == "socket.getnameinfo":
         return _text(arguments[0][0])
     return None
@@ -221,12 +252,17 @@ def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:
 
 def _is_here(host: str) -> bool:
     """Tell whether a host is this machine: its loopback, or its own name."""
-    if host in ("", "localhost", socket.gethostname()):
+    name = host.lower().rstrip(".")
+    if name in ("", "localhost", "localhost.localdomain", "ip6-localhost", socket.gethostname().lower()):
         return True
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return False
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(host))  # of fewer than four numbers
+        except (OSError, UnicodeEncodeError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
 
 
@@ -260,6 +296,7 @@ def enter() -> None:
     only_kaggles()
     sys.addaudithook(refuse_network)
     sys.addaudithook(homes.refuse)
+    Path(os.environ[ENTERED_VARIABLE]).touch()
 
 
 if __name__ == "sitecustomize":

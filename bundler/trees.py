@@ -1,25 +1,12 @@
 """What a module's syntax tree says: which of it runs on Kaggle, which names it binds, what it imports by a call."""
 
 import ast
-from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-# What a condition on system and Python is made of; anything else could be different on Kaggle
-KNOWABLE = (
-    ast.expr_context, ast.boolop, ast.unaryop, ast.cmpop, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.Name,
-    ast.Attribute, ast.Subscript, ast.Slice, ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Call, ast.keyword,
-)  # fmt: skip
-
-
-class _Version(NamedTuple):
-    major: int
-    minor: int
-    micro: int = 0
-    releaselevel: str = "final"
-    serial: int = 0
 
 
 def running(tree: ast.AST, python: tuple[int, int]) -> Iterator[ast.AST]:
@@ -39,7 +26,7 @@ def bound_names(tree: ast.Module, python: tuple[int, int]) -> set[str]:
             bound -= {target.id for target in statement.targets if isinstance(target, ast.Name)}
         else:
             bound |= {name for node in _own_level(statement, python) for name in _bound_by(node)}
-    return bound.union(*(node.names for node in running(tree, python) if isinstance(node, ast.Global)))
+    return bound.union(*(node.names for node in ast.walk(tree) if isinstance(node, ast.Global)))
 
 
 def is_open(tree: ast.Module) -> bool:
@@ -48,6 +35,9 @@ def is_open(tree: ast.Module) -> bool:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in ("exec", "globals") or (node.func.id in ("vars", "locals") and not node.args):
                 return True
+        elif isinstance(node, ast.Call) and any(getattr(argument, "id", "") == "__name__" for argument in node.args):
+            if _last_name(node.func) in ("get", "import_module"):
+                return True  # sys.modules.get(__name__)
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name) and node.slice.id == "__name__":
             return True  # sys.modules[__name__]
         elif isinstance(node, ast.Name | ast.Attribute) and _last_name(node) in ("global_enum", "_convert_"):
@@ -56,15 +46,48 @@ def is_open(tree: ast.Module) -> bool:
 
 
 def fills_others(nodes: Iterable[ast.AST]) -> bool:
-    """Tell whether a module may give names to any other: by a frame, or by setattr to one of sys.modules."""
-    return any(
-        (isinstance(node, ast.Attribute) and node.attr == "f_globals")
-        or (
-            isinstance(node, ast.Call)
-            and _last_name(node.func) == "setattr"
-            and isinstance(node.args[0], ast.Subscript)
-        )
-        for node in nodes
+    """Tell whether a module may give names to any other: by a frame, or by one that it takes from sys.modules."""
+    for node in nodes:
+        if isinstance(node, ast.Call) and _last_name(node.func) == "setattr" and node.args:
+            owner: ast.expr = node.args[0]
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+            owner = node.value
+        else:
+            continue
+        if any(_is_of_modules(part) for part in ast.walk(owner)):
+            return True
+    return False
+
+
+def _is_of_modules(node: ast.AST) -> bool:
+    """Tell whether an expression is one of sys.modules, or a frame's or function's names."""
+    if isinstance(node, ast.Attribute) and node.attr in ("f_globals", "__globals__"):
+        return True
+    container = node.value if isinstance(node, ast.Subscript) else getattr(node, "func", None)
+    if isinstance(container, ast.Attribute) and container.attr in ("get", "__getitem__"):
+        container = container.value
+    return _is_sys_modules(container)
+
+
+def _is_sys_modules(node: ast.AST | None) -> bool:
+    """Tell whether an expression is sys.modules, as such or imported by its name."""
+    is_attribute = isinstance(node, ast.Attribute) and node.attr == "modules" and "sys" in _first_name(node)
+    return is_attribute or (isinstance(node, ast.Name) and node.id == "modules")
+
+
+def functions_named(name: str, tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the functions of that name at a module's own level."""
+    return [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name == name]
+
+
+def takes_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Tell whether a function can be called with one argument, and does something then."""
+    takes = function.args
+    most = len(takes.posonlyargs) + len(takes.args)
+    needs = most - len(takes.defaults) + sum(default is None for default in takes.kw_defaults)
+    is_plain = not function.decorator_list  # what a decorator makes of it is not known
+    return not is_plain or (
+        isinstance(function, ast.FunctionDef) and needs <= 1 and (most > 0 or takes.vararg is not None)
     )
 
 
@@ -73,13 +96,18 @@ def listed_names(tree: ast.Module) -> set[str] | None:
     values = [
         node.value
         for node in tree.body
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "__all__" in _targets(node)
     ]
     uses = sum(isinstance(node, ast.Name) and node.id == "__all__" for node in ast.walk(tree))
     try:
         return set(ast.literal_eval(values[0])) if len(values) == uses == 1 else None
     except (ValueError, TypeError):
         return None
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def starred(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
@@ -91,24 +119,30 @@ def starred(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
 
 def adds_modules(nodes: Iterable[ast.AST]) -> bool:
     """Tell whether a module changes where others are looked for, or puts one into sys.modules."""
-    return any(
-        (isinstance(node, ast.Name) and node.id == "__path__" and isinstance(node.ctx, ast.Store))
-        or (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "__path__")
-        or (
-            isinstance(node, ast.Subscript)
-            and isinstance(node.ctx, ast.Store)
-            and isinstance(node.value, ast.Attribute)
-            and node.value.attr == "modules"
-        )
-        for node in nodes
-    )
+    for node in nodes:
+        if isinstance(node, ast.Name) and node.id == "__path__" and isinstance(node.ctx, ast.Store):
+            return True
+        if isinstance(node, ast.Attribute) and (_first_name(node.value) == "__path__" or node.attr == "meta_path"):
+            return True
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and _is_sys_modules(node.value):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr in ("update", "setdefault") and _is_sys_modules(node.value):
+            return True
+    return False
+
+
+def changes_path(nodes: Iterable[ast.AST]) -> bool:
+    """Tell whether a module reaches for sys.path, and so may add folders that nobody here knows."""
+    return any(isinstance(node, ast.Attribute) and node.attr == "path" and _first_name(node) == "sys" for node in nodes)
 
 
 def assigned_attributes(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the names that a module assigns to whatever it imported: names that another module gets from outside."""
     nodes = list(nodes)
     imported = {name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for name in _bound_by(node)}
-    stored = [(n.value, n.attr) for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    stored: list[tuple[ast.AST, str]] = [
+        (node.value, node.attr) for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    ]
     for node in nodes:
         if isinstance(node, ast.Call) and _last_name(node.func) == "setattr" and len(node.args) == 3:
             stored.append((node.args[0], str(getattr(node.args[1], "value", ""))))
@@ -122,8 +156,10 @@ def dynamic_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, int, str, s
     for node in nodes:
         if not isinstance(node, ast.Call):
             continue
-        function, rest = _dotted(node.func), [*node.args[1:], *(keyword.value for keyword in node.keywords)]
-        name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+        values = [*node.args, *(keywords.pop(key) for key in ("name",) if key in keywords)]
+        function, rest = _dotted(node.func), [*values[1:], *keywords.values()]
+        name = values[0].value if values and isinstance(values[0], ast.Constant) else None
         if not isinstance(name, str) or not name:
             continue
         if function in ("__import__", "builtins.__import__"):
@@ -142,7 +178,10 @@ def dynamic_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, int, str, s
 def _callers(node: ast.AST) -> list[str]:
     """Return what importlib.import_module is called by after an import."""
     if isinstance(node, ast.Import):
-        return [f"{a.asname or a.name}.import_module" for a in node.names if a.name == "importlib"]
+        names = [
+            a.asname or a.name for a in node.names if a.name == "importlib" or (a.name + ".").startswith("importlib.")
+        ]
+        return [f"{name.partition('.')[0]}.import_module" for name in names]
     if isinstance(node, ast.ImportFrom) and node.module == "importlib":
         return [alias.asname or alias.name for alias in node.names if alias.name == "import_module"]
     return []
@@ -177,23 +216,71 @@ def _children(node: ast.AST, python: tuple[int, int]) -> list[ast.AST]:
 
 
 def _truth(test: ast.expr, python: tuple[int, int]) -> bool | None:
-    """Return what a condition is on Kaggle, or None where its text does not say."""
-    known = {
-        "TYPE_CHECKING": False,
-        "sys": SimpleNamespace(platform="linux", version_info=_Version(*python)),
-        "os": SimpleNamespace(name="posix"),
-    }
-    known |= {name: SimpleNamespace(TYPE_CHECKING=False) for name in ("typing", "t")}
-    nodes = list(ast.walk(test))
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    calls = {getattr(node.func, "attr", "") for node in nodes if isinstance(node, ast.Call)}
+    """Return what a condition on system and Python is on Kaggle, or None where its text does not say."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _truth(test.operand, python)
+        return None if inner is None else not inner
+    if isinstance(test, ast.BoolOp):
+        decides = isinstance(test.op, ast.Or)  # a single true part decides an or, a single false one an and
+        parts = [_truth(part, python) for part in test.values]
+        return decides if decides in parts else None if None in parts else not decides
     if isinstance(test, ast.Constant):
         return bool(test.value)
-    if known.keys().isdisjoint(names) or not calls <= {"startswith"} or not all(isinstance(n, KNOWABLE) for n in nodes):
+    if _last_name(test) == "TYPE_CHECKING":
+        return False
+    return _compared(test, python)
+
+
+def _compared(test: ast.expr, python: tuple[int, int]) -> bool | None:
+    """Return what a comparison of sys.platform, os.name or sys.version_info with a constant is, or None."""
+    if isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute) and len(test.args) == 1:
+        start = getattr(test.args[0], "value", None)
+        is_known = _dotted(test.func.value) == "sys.platform" and test.func.attr == "startswith"
+        return "linux".startswith(start) if is_known and isinstance(start, str) else None
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1:
         return None
+    if getattr(test.left, "id", "") == "__name__" and isinstance(test.ops[0], ast.Eq):
+        return False if getattr(test.comparators[0], "value", "") == "__main__" else None  # modules are only imported
+    value = _known(test.left, python)
     try:
-        return bool(eval(compile(ast.Expression(test), "", "eval"), {"__builtins__": {}}, known))
-    except Exception:  # whatever else it names is not known
+        other = ast.literal_eval(test.comparators[0])
+    except (ValueError, TypeError):
+        return None
+    if isinstance(value, tuple) and isinstance(other, tuple) and other[:2] == python and len(other) > 2:
+        return None  # which third number Kaggle's Python has is not known
+    return None if value is None else _compare(test.ops[0], value, other)
+
+
+def _known(node: ast.expr, python: tuple[int, int]) -> Any:
+    """Return what an expression is on Kaggle, None where that is not known."""
+    version = "sys.version_info"
+    known: dict[str, Any] = {"sys.platform": "linux", "os.name": "posix", version: (*python, 1)}
+    known |= {f"{version}[0]": python[0], f"{version}[1]": python[1], f"{version}[:2]": python}
+    known |= {f"{version}.major": python[0], f"{version}.minor": python[1]}
+    return known.get(_shown(node))
+
+
+def _shown(node: ast.expr) -> str:
+    """Return the text of sys.x, sys.x.y, sys.x[1] or sys.x[:2], nothing for anything else."""
+    if isinstance(node, ast.Attribute):
+        inner = node.value
+        first = _dotted(inner) if isinstance(inner, ast.Attribute) else getattr(inner, "id", "")
+        return f"{first}.{node.attr}" if first else ""
+    if isinstance(node, ast.Subscript) and _dotted(node.value):
+        upper = node.slice.upper if isinstance(node.slice, ast.Slice) and not node.slice.lower else None
+        number = node.slice if upper is None else upper
+        return f"{_dotted(node.value)}[{':' if upper else ''}{getattr(number, 'value', '?')}]"
+    return ""
+
+
+def _compare(operator: ast.cmpop, value: Any, other: Any) -> bool | None:
+    functions: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+        ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge,
+        ast.In: lambda one, others: one in others, ast.NotIn: lambda one, others: one not in others,
+    }  # fmt: skip
+    try:
+        return functions[type(operator)](value, other)
+    except (KeyError, TypeError):
         return None
 
 

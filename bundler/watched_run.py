@@ -127,10 +127,9 @@ class _Watch:
         *lines, self._begun = (self._begun + self._log.read()).split("\n")
         for line in lines if is_running or not self._begun else [*lines, self._begun]:
             self._lines, self._last = self._lines + 1, line.strip() or self._last
-            sys.stdout.write(f"  {line}\n")
+            _show(f"  {line}\n")
             if FILE_DONE.search(line):
                 self._samples.append([])
-        sys.stdout.flush()
         if is_running:
             self._samples[-1].append(self.memory.sample())
 
@@ -152,6 +151,14 @@ class _Watch:
     def now(self) -> str:
         """Return at which second and line of the log it is."""
         return f"at second {self.seconds:.1f}, line {self._lines} of its log ({self._last or 'it has said nothing'})"
+
+
+def _show(text: str) -> None:
+    """Write to the terminal, where there is one, what its encoding can."""
+    if sys.stdout:
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
 
 
 def first_line(file: Path) -> str:

@@ -84,6 +84,15 @@ IMPORTS: dict[str, Files] = {
     "a module's own names": {"app.py": app("from multihead import __file__, __path__, __name__, __doc__, __spec__, __package__, __loader__\nfrom .leaf import __file__ as g, __dict__ as d", "__name__, __doc__, __package__, g[-7:], d['N']"), "leaf.py": LEAF, "__init__.py": '"""Words."""\n'},
     "TYPE_CHECKING": {"app.py": app("from typing import TYPE_CHECKING\nimport typing\nif TYPE_CHECKING:\n    import onnxruntime\n    from _typeshed import Incomplete\nelse:\n    import json\nif typing.TYPE_CHECKING and json:\n    from .nowhere import x\nif not TYPE_CHECKING:\n    from .leaf import N", "json.dumps(N)"), "leaf.py": LEAF},
     "other systems and Pythons": {"app.py": app("import os, sys\nif sys.platform == 'win32':\n    import winreg\nelif sys.platform.startswith('linux'):\n    import fcntl\nif os.name == 'nt':\n    import msvcrt\nif sys.version_info >= (3, 99):\n    import tomlkit_of_the_future\nif sys.version_info[:2] < (3, 8) or sys.version_info.major == 2:\n    import cPickle\nif False:\n    import onnxruntime", "fcntl.__name__")},
+    "what other systems have": {"app.py": app("import sys\nfrom sys import platform\nIS_WINDOWS = platform == 'win32'\ntry:\n    import msvcrt\nexcept ImportError:\n    msvcrt = None\nif IS_WINDOWS:\n    import winreg\ndef keys():\n    if not IS_WINDOWS:\n        return 'none'\n    import winsound\n    return winsound\nif __name__ == '__main__':\n    import tool_of_mine", "keys()", "msvcrt")},
+    "variables called as modules are": {"app.py": app("from .m import A, B, f, g, h", "A, B, f(), g(3), h"), "m.py": "for t in (1, 2):\n    if t == 2:\n        A = t\nt = None\nif t:\n    C = 1\nelse:\n    B = 2\nif t is None:\n    def f(): return 1\ndef g(t):\n    if t == 3:\n        global h\n        h = {}\n    return t\ng(3)\ntyping = False\nif typing:\n    pass\nelse:\n    D = 1\n"},
+    "the third number of the version": {"app.py": app("from .m import A", "A"), "m.py": "import sys\nif sys.version_info >= (3, 12, 1) or sys.version_info[:3] > (3, 5, 0):\n    A = 1\nelse:\n    A = 2\n"},
+    "calls of things named setattr": {"app.py": app("from .m import A", "A.setattr(name='a')"), "m.py": "class Delta:\n    def setattr(self, **kw): return kw\nA = Delta()\nA.setattr(name='b')\n"},
+    "modules of C in others": {"app.py": app("import xml.parsers.expat.errors\nfrom xml.parsers.expat.model import XML_CTYPE_ANY", "XML_CTYPE_ANY")},
+    "a folder in sys.path": {"app.py": app("import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), 'vendor'))\nimport vendored", "vendored.N"), "vendor/vendored.py": LEAF},
+    "modules that nobody can import": {"app.py": app("from .leaf import N", "N"), "leaf.py": LEAF, "old-style.py": "print 'x'\n", "templates/{{ name }}.py": "class {{ name }}:\n"},
+    "stars of stars": {"app.py": app("from .m0a import *", "N"), **{f"m{i}{x}.py": f"from .m{i + 1}a import *\nfrom .m{i + 1}b import *\n" for i in range(20) for x in "ab"}, "m20a.py": "N = 7\n", "m20b.py": "M = 8\n"},
+    "import_module by keyword": {"app.py": app("import importlib.util", "importlib.import_module(name='multihead.leaf').N"), "leaf.py": LEAF},
     "try and else": {"app.py": app("try:\n    import json\nexcept ImportError:\n    json = None\nelse:\n    from .leaf import N\nfinally:\n    from .leaf import f", "json.dumps(N)", "f()"), "leaf.py": LEAF},
     "a module and a folder of one name": {"app.py": app("from . import a\nfrom .b import N", "a.N, N"), "a.py": LEAF, "a/data.txt": "x", "b.py": "N = 'hidden'\n", "b/__init__.py": "N = 'init'\n"},
     "__main__ of a package": {"app.py": does("import runpy", "runpy.run_module('multihead.sub', run_name='__main__')\nreturn 0"), "sub/__init__.py": "", "sub/__main__.py": "from .leaf import N\nprint(N)\n", "sub/leaf.py": LEAF},
@@ -297,7 +306,8 @@ REFUSED: dict[str, tuple[str | bytes, str, Files]] = {
     "the library's module deeper": ("from xml.etree.nothing import x\n", f", line 1: xml.etree.nothing {NOT_IN_LIBRARY}", {}),
     "a package's name that is no module": ("from xml import nothing\n", f", line 1: xml has no nothing {IN_LIBRARY}", {}),
     "another system's module": ("import winreg\n", f", line 1: winreg {LACKS}", {}),
-    "another system's module, in a try": ("try:\n    import msvcrt\nexcept ImportError:\n    pass\n", f", line 2: msvcrt {LACKS}", {}),
+    "names that a subscript hides": ("from .a import nothing\nfor layer in []:\n    setattr(layer[0], 'x', 1)\n", ", line 1: multihead.a has no nothing", {"a.py": "class C:\n    def f(self):\n        self.modules['x'] = 1\n"}),
+    "import_module by keyword": ("import importlib.util\nimportlib.import_module(name='onnxruntime')\n", f", line 2: onnxruntime {LACKS}", {}),
     "what 3.12 dropped": ("import imp\n", f", line 1: imp {LACKS}", {}),
     "a name that 3.12 dropped": ("from configparser import SafeConfigParser\n", f", line 1: configparser has no SafeConfigParser {IN_LIBRARY}", {}),
     "a name that 3.13 brought": ("from copy import replace\n", f", line 1: copy has no replace {IN_LIBRARY}", {}),
@@ -363,11 +373,18 @@ def test_syntax_newer_than_kaggle_s_python_is_refused(tmp_path: Path) -> None:
         "",
         "def f():\n    def main(argv): pass\n",
         "import typing\nif typing.TYPE_CHECKING:\n    from .leaf import main\n",
+        "def main():\n    pass\n",
+        "async def main(argv):\n    pass\n",
+        "def main(argv, more):\n    pass\n",
+        "def main(*, argv):\n    pass\n",
     ],
 )
 def test_without_a_main_there_is_no_script(tmp_path: Path, source: str | None) -> None:
     files: dict[str, str | bytes] = {"leaf.py": "def main(argv): pass\n", "app.py": source}  # type: ignore[dict-item]
-    assert refused(tmp_path, files) == "multihead/app.py: expected a function main there, which the script calls"
+    assert (
+        refused(tmp_path, files)
+        == "multihead/app.py: expected a function main(arguments) there, which the script calls"
+    )
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_linked_weights_are_right(owned: Path, tmp_path: Path) -> None:
     assert [lines(owned, action) for action in RULES] == [[]] * 4
 
 
-@pytest.mark.parametrize("name", ["datapackage.json", "dataset-cover-image.png", "kernel-metadata.json"])
+@pytest.mark.parametrize("name", ["datapackage.json", "kernel-metadata.json"])
 def test_what_the_client_takes_for_its_own_file_stands_in_the_way_of_a_push(owned: Path, name: str) -> None:
     stage(owned)
     (owned / "dataset_meta" / name).write_bytes(b"x")

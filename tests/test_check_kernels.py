@@ -274,6 +274,13 @@ RIGHT: dict[str, list[tuple[str, dict[str, Any]]]] = {
         (TRAIN_FILE, {"machine_shape": "NvidiaRtxPro6000"}),
         (PREDICT_FILE, {"machine_shape": "NvidiaL4X1"}),
     ],
+    "a copy of the competition's files": [
+        (TRAIN_FILE, {"competition_sources": [], "dataset_sources": ["some-one/bengali-parquet"]}),
+        (
+            PREDICT_FILE,
+            {"competition_sources": [], "dataset_sources": ["some-one/bengali-parquet", "some-body/multihead-weights"]},
+        ),
+    ],
     "a picture and tags": [(DATASET_FILE, {"keywords": ["image"], "image": "cover.png"})],
 }
 

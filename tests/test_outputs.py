@@ -41,7 +41,9 @@ def test_a_submission_is_held_against_a_sample_of_any_export(tmp_path: Path, sam
         ("row_id,target\na,1\nb\n", "line 3: b; expected b,<class>"),
         ("row_id,target\na,1,2\nb,1\n", r"line 2: a,1,2; expected a,<class>"),
         ("row_id,target\na, \nb,1\n", r"line 2: a, ; expected a,<class>"),
-        ("row_id,target\na,1\n\nb,1\n", r"3 rows; sample_submission\.csv has 2"),
+        ("row_id\na\nb\n", "header row_id; sample_submission.csv has row_id,target"),
+        ("", r"submission\.csv: is empty$"),
+        ("\n\n", r"submission\.csv: is empty$"),
     ],
 )
 def test_a_submission_that_kaggle_would_refuse_is_named(tmp_path: Path, text: str | None, told: str) -> None:

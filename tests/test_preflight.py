@@ -121,7 +121,11 @@ KERNEL_FAULTS: list[tuple[Any, ...]] = [
     ("title", "mult", TITLE_50),
     ("title", "m" * 51, TITLE_50),
     ("title", None, "expected a text"),
-    ("title", "multihead train 2", "Kaggle makes multihead-train-2 of it, which is not id's slug"),
+    (
+        "title",
+        "multihead train 2",
+        "Kaggle makes multihead-train-2 of it, which is not id's slug, multihead-train; change one of them",
+    ),
     ("code_file", ABSENT, "expected a text"),
     ("code_file", "kernel.py", "expected train_kernel.py, which is what is built"),
     ("language", ABSENT, "expected python, which the built script is"),

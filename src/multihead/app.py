@@ -87,7 +87,9 @@ def _run(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, a file that went away: the machine's fault, and its words are enough
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if "/multihead/" in frame.filename]
+        place = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+        print(f"error: {type(error).__name__}: {error}{place}", file=sys.stderr, flush=True)
         return 2
     return 0
 
