@@ -31,18 +31,19 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler import client
-from bundler.bundle import IMAGE_FILE, build_script
+from bundler.build.image import age_in_words, refresh_image
+from bundler.build.package_files import data_files, left_out
+from bundler.build.script import IMAGE_FILE, build_script
+from bundler.check.metadata import check_owner, read_metadata, set_owner, without_version
+from bundler.check.preflight import PUSHES, preflight, require_preflight
 from bundler.data_files import matching
 from bundler.errors import BundlerError, RehearsalError
-from bundler.image import age_in_words, refresh_image
-from bundler.inputs import MOUNTS, Inputs, attached, refuse_to_empty
-from bundler.metadata import check_owner, read_metadata, set_owner, without_version
-from bundler.outputs import check_outputs, check_predictions, check_submission
-from bundler.package_files import data_files, left_out
-from bundler.preflight import PUSHES, preflight, require_preflight
-from bundler.pretrained import KINDS, fetch, published
-from bundler.projection import (
+from bundler.kaggle import client
+from bundler.kaggle.pretrained import KINDS, fetch, published
+from bundler.kaggle.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
+from bundler.rehearse.inputs import MOUNTS, Inputs, attached, refuse_to_empty
+from bundler.rehearse.outputs import check_outputs, check_predictions, check_submission
+from bundler.rehearse.projection import (
     LEAST_IMAGES_PER_FILE,
     HiddenTest,
     check_growth,
@@ -52,8 +53,7 @@ from bundler.projection import (
     projection,
     read_stages,
 )
-from bundler.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, empty, refuse_foreign, rehearse
-from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
+from bundler.rehearse.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, empty, refuse_foreign, rehearse
 from bundler.tasks import (
     TASK_FILE,
     TaskFacts,

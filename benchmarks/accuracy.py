@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.staging import stage
+from bundler.kaggle.staging import stage
 
 HOUSE = Path(__file__).resolve().parent.parent
 TRAINED_FILE = "trained.json"

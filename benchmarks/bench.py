@@ -306,7 +306,7 @@ def _start_up(measurement: str) -> Sample:
     """Time the shortest command, which prints the settings, from process start to end."""
     import time
 
-    from bundler.bundle import build_script
+    from bundler.build.script import build_script
 
     settings = HOUSE / "kernel" / "predict" / "settings.toml"
     with tempfile.TemporaryDirectory() as scratch:

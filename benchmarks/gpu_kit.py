@@ -67,7 +67,7 @@ def lay_out_kit(out: Path, data: Path, wheels: Path | None = None) -> int:
 
 def _lay_out_wheels(folder: Path, at_hand: Path | None) -> None:
     folder.mkdir()
-    for wheel in sorted((HOUSE / "bundler" / "wheels").glob("*.whl")):
+    for wheel in sorted((HOUSE / "bundler" / "build" / "wheels").glob("*.whl")):
         shutil.copy(wheel, folder)
     if at_hand:
         for wheel in sorted(at_hand.glob("*.whl")):

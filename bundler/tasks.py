@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bundler.check.metadata import read_object
 from bundler.data_files import (
     class_folders,
     heads_named,
@@ -19,8 +20,7 @@ from bundler.data_files import (
     unpacked_files,
 )
 from bundler.errors import BundlerError
-from bundler.metadata import read_object
-from bundler.staging import MANIFEST_FILE
+from bundler.kaggle.staging import MANIFEST_FILE
 from bundler.text_files import read_toml, text_of
 
 TASK_FILE = "task.toml"

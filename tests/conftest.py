@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from bundler.inputs import Inputs
+from bundler.rehearse.inputs import Inputs
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

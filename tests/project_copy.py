@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bundler import preflight
-from bundler.metadata import METADATA_FILES
-from bundler.preflight import Finding, manifest_format
+from bundler.check import preflight
+from bundler.check.metadata import METADATA_FILES
+from bundler.check.preflight import Finding, manifest_format
 from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_dict
 from multihead.runtime.errors import UserError
 

@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
-from bundler.bundle import build_script
-from bundler.inputs import Inputs
-from bundler.rehearsal import Rehearsed, rehearse
+from bundler.build.script import build_script
+from bundler.rehearse.inputs import Inputs
+from bundler.rehearse.rehearsal import Rehearsed, rehearse
 
 GOOD = "print('working in', __import__('os').getcwd())"
 

@@ -57,19 +57,21 @@ def test_tensorflow_is_imported_in_one_place() -> None:
 
 
 def test_the_bundler_needs_the_standard_library_only() -> None:
-    for path in [HOUSE / "build_kernel.py", *(HOUSE / "bundler").glob("*.py")]:
+    for path in [HOUSE / "build_kernel.py", *(HOUSE / "bundler").rglob("*.py")]:
         tops = {name.split(".")[0] for name, _ in imported(path)}
         more = {"packaging"} if path.stem == "constraints" else set()  # no command of build_kernel.py imports it
         assert tops <= set(sys.stdlib_module_names) | {"bundler"} | more, path.name
-        assert "bundler.constraints" not in {name for name, _ in imported(path)}, path.name
+        assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
 
 
 def test_the_sandbox_stands_alone() -> None:
-    assert all(name.split(".")[0] != "bundler" for name, _ in imported(HOUSE / "bundler" / "sandbox.py"))
+    for program in ("sandbox", "isolated"):  # each is run by Python on its own
+        path = HOUSE / "bundler" / "rehearse" / f"{program}.py"
+        assert all(name.split(".")[0] != "bundler" for name, _ in imported(path))
 
 
 def test_pins_are_those_of_the_image() -> None:
-    image = tomllib.loads((HOUSE / "bundler" / "kaggle_image.toml").read_text())["imports"]
+    image = tomllib.loads((HOUSE / "bundler" / "build" / "kaggle_image.toml").read_text())["imports"]
     versions = dict(map(tuple, image.values()))
     pins = dict(re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements.txt").read_text(), re.M))
     alone = re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements-no-deps.txt").read_text(), re.M)

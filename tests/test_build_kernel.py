@@ -19,9 +19,9 @@ from competition_files import write_test_tables
 import build_kernel
 from build_kernel import OUTPUTS, Given, Machine, main, rehearse_kernel
 from bundler.errors import BundlerError, RehearsalError
-from bundler.inputs import Inputs
-from bundler.rehearsal import Rehearsed
-from bundler.watched_run import Ended
+from bundler.rehearse.inputs import Inputs
+from bundler.rehearse.rehearsal import Rehearsed
+from bundler.rehearse.watched_run import Ended
 from multihead.config import files
 from multihead.config.files import SUBMISSION_FILE as SUBMISSION
 from multihead.config.task import BENGALI, task_dict
@@ -52,7 +52,7 @@ UNENDING = """
 import signal, sys
 from pathlib import Path
 import build_kernel
-from bundler import watched_run
+from bundler.rehearse import watched_run
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for ending in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(ending, signal.SIG_DFL)
@@ -186,8 +186,10 @@ def test_the_image_is_refreshed_from_a_listing(tmp_path: Path) -> None:
     (tmp_path / "freeze.txt").write_text("\n".join(["numpy==3.0.0", *(f"package{i}==1" for i in range(500))]))
     done = run(folder, "refresh-image", str(tmp_path / "freeze.txt"), "--date", "2026-11-02", "--python", "3.13")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "bundler/kaggle_image.toml: 503 import names of 503 distributions, listed on 2026-11-02\n"
-    image = tomllib.loads((folder / "bundler" / "kaggle_image.toml").read_text())
+    assert (
+        done.stdout == "bundler/build/kaggle_image.toml: 503 import names of 503 distributions, listed on 2026-11-02\n"
+    )
+    image = tomllib.loads((folder / "bundler" / "build" / "kaggle_image.toml").read_text())
     assert (image["listed"], image["python"]) == (date(2026, 11, 2), "3.13")
     assert image["imports"]["numpy"] == ["numpy", "3.0.0"]
 

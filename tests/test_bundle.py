@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler import bundle
-from bundler.bundle import WHEELS_FOLDER, build_script, literal
+from bundler.build import script as bundle
+from bundler.build.imports import read_kaggle
+from bundler.build.library import LIBRARY_FILE, read_library
+from bundler.build.package_files import left_out, read_package
+from bundler.build.script import WHEELS_FOLDER, build_script, literal
 from bundler.errors import BundlerError
-from bundler.imports import read_kaggle
-from bundler.library import LIBRARY_FILE, read_library
-from bundler.package_files import left_out, read_package
 from tests.conftest import HOUSE
 from tests.test_text_files import FORMS
 
@@ -409,7 +409,7 @@ def test_a_name_that_is_no_utf_8_fails_the_build(tmp_path: Path) -> None:
 def test_a_machine_without_utf_8_builds_the_same_bytes(tmp_path: Path) -> None:
     package, settings = make_package(tmp_path, **{"\u0995": "A = 1\n"}), tmp_path / "settings.toml"
     code = (
-        "import sys; from pathlib import Path; from bundler.bundle import build_script\n"
+        "import sys; from pathlib import Path; from bundler.build.script import build_script\n"
         "sys.stdout.buffer.write(build_script(Path('src/multihead'), Path('settings.toml'), 'train'))"
     )
     without = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(HOUSE)}
@@ -421,7 +421,7 @@ def test_a_machine_without_utf_8_builds_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_checkout_with_line_ends_of_windows_builds_the_same_bytes(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    for part in ("src/multihead", "bundler/wheels", "kernel/train"):
+    for part in ("src/multihead", "bundler/build/wheels", "kernel/train"):
         shutil.copytree(HOUSE / part, first / part, ignore=shutil.ignore_patterns("__pycache__", "*_kernel.py"))
     shutil.copy(HOUSE / ".gitattributes", first)
     author = ("-c", "user.name=a", "-c", "user.email=a", "-c", "core.autocrlf=false")
@@ -434,7 +434,7 @@ def test_a_checkout_with_line_ends_of_windows_builds_the_same_bytes(tmp_path: Pa
         subprocess.run(["git", *command], check=True)
     built = [
         build_script(
-            folder / "src/multihead", folder / "kernel/train/settings.toml", "train", folder / "bundler/wheels"
+            folder / "src/multihead", folder / "kernel/train/settings.toml", "train", folder / "bundler/build/wheels"
         )
         for folder in (first, second)
     ]
@@ -479,6 +479,6 @@ def test_the_library_is_that_of_kaggle_s_python() -> None:
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 12) or sys.platform != "linux", reason="not Kaggle's Python")
 def test_the_library_is_what_this_python_has() -> None:
-    code = "from bundler.library import installed_library as i; print('\\n'.join(i()))"
+    code = "from bundler.build.library import installed_library as i; print('\\n'.join(i()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) ^ set(read_library()) <= {"_curses", "_tkinter", "readline"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.bundle import build_script
+from bundler.build.script import build_script
 from bundler.errors import BundlerError
 
 Files = Mapping[str, str | bytes]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import build_kernel
-from bundler import client
+from bundler.check.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
+from bundler.check.preflight import manifest_format
 from bundler.errors import BundlerError, ClientError
-from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
-from bundler.preflight import manifest_format
+from bundler.kaggle import client
 from multihead.config.task import ANIMALS, task_dict
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving

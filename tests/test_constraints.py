@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from bundler import constraints
+from bundler.build import constraints
 from bundler.errors import BundlerError
 from tests.conftest import HOUSE
 
@@ -46,9 +46,9 @@ NEEDS = {
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose requirements are first-one and the client, with made-up metadata of what is installed."""
-    (tmp_path / "bundler" / "wheels").mkdir(parents=True)
-    (tmp_path / "bundler" / "wheels" / "Not_In_The_Image-3.0-py3-none-any.whl").touch()
-    (tmp_path / "bundler" / "kaggle_image.toml").write_text(IMAGE)
+    (tmp_path / "bundler" / "build" / "wheels").mkdir(parents=True)
+    (tmp_path / "bundler" / "build" / "wheels" / "Not_In_The_Image-3.0-py3-none-any.whl").touch()
+    (tmp_path / "bundler" / "build" / "kaggle_image.toml").write_text(IMAGE)
     (tmp_path / "requirements.txt").write_text("# a comment\n-c constraints.txt\nfirst-one==1.0\nkaggle==3.0\n")
     (tmp_path / "requirements-no-deps.txt").write_text("")
 

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bundler.bundle import build_script
-from bundler.projection import read_stages
+from bundler.build.script import build_script
+from bundler.rehearse.projection import read_stages
 from multihead.app import main
 from multihead.config import task as tasks
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE

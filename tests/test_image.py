@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bundler import image
-from bundler.bundle import IMAGE_FILE
+from bundler.build import image
+from bundler.build.image import age_in_words, read_listing, refresh_image
+from bundler.build.script import IMAGE_FILE
 from bundler.errors import BundlerError
-from bundler.image import age_in_words, read_listing, refresh_image
 from tests.conftest import HOUSE
 from tests.test_text_files import FORMS
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from bundler import isolated, isolation, sandbox
 from bundler.errors import BundlerError, RehearsalError
-from bundler.inputs import Inputs
-from bundler.isolated import CANNOT, Spec
-from bundler.isolation import HIDDEN, OFFLINE, READ_ONLY, strictest
-from bundler.links import links_in
-from bundler.rehearsal import rehearse
+from bundler.rehearse import isolated, isolation, sandbox
+from bundler.rehearse.inputs import Inputs
+from bundler.rehearse.isolated import CANNOT, Spec
+from bundler.rehearse.isolation import HIDDEN, OFFLINE, READ_ONLY, strictest
+from bundler.rehearse.links import links_in
+from bundler.rehearse.rehearsal import rehearse
 from tests.rehearsing import log_of, rehearsed, script_of
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -110,7 +110,8 @@ def test_nothing_outlives_a_rehearsal_that_is_killed(tmp_path: Path, inputs: Inp
     mark = uuid.uuid4().hex
     script = script_of(tmp_path, f"import time\nprint('begun', flush=True)\ntime.sleep(60)  # {mark}")
     code = (
-        "import itertools, pathlib, sys\nfrom bundler import isolation, rehearsal\nfrom bundler.inputs import Inputs\n"
+        "import itertools, pathlib, sys\nfrom bundler.rehearse import isolation, rehearsal\n"
+        "from bundler.rehearse.inputs import Inputs\n"
         f"works, tries = isolation._works, itertools.count()\n"
         f"isolation._works = lambda command: next(tries) >= {LEVELS.index(level)} and works(command)\n"
         "script, data, root = map(pathlib.Path, sys.argv[1:])\n"

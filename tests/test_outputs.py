@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import BundlerError, RehearsalError
-from bundler.outputs import check_predictions, check_submission
+from bundler.rehearse.outputs import check_predictions, check_submission
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slugify import slugify
 
-from bundler import bundle, preflight
-from bundler.check_kernels import PLAIN_TITLE, slug_of
+from bundler.build import script as bundle
+from bundler.check import preflight
+from bundler.check.kernels import PLAIN_TITLE, slug_of
+from bundler.check.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE
+from bundler.check.metadata_keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
+from bundler.check.preflight import PUSHES, RULES, key_findings, manifest_format, require_preflight
 from bundler.errors import BundlerError
-from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE
-from bundler.metadata_keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
-from bundler.preflight import PUSHES, RULES, key_findings, manifest_format, require_preflight
 from bundler.tasks import TaskFacts, built_in_tasks
 from multihead.config.manifest import FORMAT
 from multihead.config.task import TASKS

@@ -12,7 +12,7 @@ from keras.src.utils import file_utils
 
 import build_kernel
 from bundler.errors import BundlerError
-from bundler.pretrained import KERAS_FILES, KINDS, Pretrained, fetch, published
+from bundler.kaggle.pretrained import KERAS_FILES, KINDS, Pretrained, fetch, published
 from multihead.config.backbones import APPLICATIONS
 
 CONTENT = bytes(range(256)) * 9000

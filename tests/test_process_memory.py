@@ -5,8 +5,15 @@ import time
 
 import pytest
 
-from bundler import process_memory
-from bundler.process_memory import OF_THE_LARGEST, OF_THE_TREE, OF_THE_TREE_RESIDENT, TreeMemory, oom_kills, tree
+from bundler.rehearse import process_memory
+from bundler.rehearse.process_memory import (
+    OF_THE_LARGEST,
+    OF_THE_TREE,
+    OF_THE_TREE_RESIDENT,
+    TreeMemory,
+    oom_kills,
+    tree,
+)
 
 
 def test_a_tree_is_all_that_descends_or_shares_the_session() -> None:

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from bundler.errors import RehearsalError
-from bundler.projection import (
+from bundler.rehearse.projection import (
     LEAST_IMAGES_PER_FILE,
     HiddenTest,
     Stages,

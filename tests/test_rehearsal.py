@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bundler import isolation, links, watched_run
 from bundler.errors import BundlerError, RehearsalError
-from bundler.inputs import Inputs, mount_point
-from bundler.isolated import Spec
-from bundler.links import ends_of_links, few_to_mount, walk
-from bundler.outputs import check_outputs, check_submission
-from bundler.projection import check_growth, check_time, growth_per_file, read_stages
-from bundler.rehearsal import Rehearsed, rehearse
+from bundler.rehearse import isolation, links, watched_run
+from bundler.rehearse.inputs import Inputs, mount_point
+from bundler.rehearse.isolated import Spec
+from bundler.rehearse.links import ends_of_links, few_to_mount, walk
+from bundler.rehearse.outputs import check_outputs, check_submission
+from bundler.rehearse.projection import check_growth, check_time, growth_per_file, read_stages
+from bundler.rehearse.rehearsal import Rehearsed, rehearse
 from tests.rehearsing import GOOD, log_of, rehearsed, script_of
 from tests.test_projection import HIDDEN
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import BundlerError
-from bundler.staging import MANIFEST_FILE, OF_THE_SUBMISSION, WEIGHTS_FILE, stage
+from bundler.kaggle.staging import MANIFEST_FILE, OF_THE_SUBMISSION, WEIGHTS_FILE, stage
 from bundler.tasks import TaskFacts
 from multihead.config import files
 from multihead.config import task as tasks

@@ -16,13 +16,13 @@ import pytest
 from sample_images import draw_shape
 
 from build_kernel import AT_HOME, OUTPUTS, PACKAGE
-from bundler.bundle import build_script
+from bundler.build.script import build_script
 from bundler.errors import RehearsalError
-from bundler.inputs import Inputs
-from bundler.outputs import check_outputs, check_submission
-from bundler.projection import read_stages
-from bundler.rehearsal import rehearse
-from bundler.staging import stage
+from bundler.kaggle.staging import stage
+from bundler.rehearse.inputs import Inputs
+from bundler.rehearse.outputs import check_outputs, check_submission
+from bundler.rehearse.projection import read_stages
+from bundler.rehearse.rehearsal import rehearse
 from bundler.tasks import has_truth, own_task, predicted_task
 from multihead.config.task import Task, read_task
 from multihead.scoring.evaluation import read_both

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from bundler.errors import RehearsalError
-from bundler.process_memory import OF_THE_LARGEST, TreeMemory, adopts_orphans, children_of, oom_kills
+from bundler.rehearse.process_memory import OF_THE_LARGEST, TreeMemory, adopts_orphans, children_of, oom_kills
 
 SECONDS_BETWEEN_SAMPLES = 0.2
 SECONDS_TO_END = 10  # that killed processes have; one that waits for a disk may need more, and gets none

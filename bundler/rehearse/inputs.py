@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from bundler.check.metadata import read_metadata, without_version
 from bundler.errors import BundlerError
-from bundler.links import ends, walk
-from bundler.metadata import read_metadata, without_version
+from bundler.rehearse.links import ends, walk
 
 MOUNTS = ("old", "new")
 KINDS = {  # of sources, by the key of kernel-metadata.json: the folder below input/ that they are in since 2026

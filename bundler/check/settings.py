@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bundler.inputs import KINDS, MOUNTS, mount_point
-from bundler.metadata import DATASET_FILE, without_version
-from bundler.metadata_keys import nearest
-from bundler.pretrained import KERAS_FILES
-from bundler.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, named, settings_file, shown
-from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
+from bundler.check.metadata import DATASET_FILE, without_version
+from bundler.check.metadata_keys import nearest
+from bundler.check.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, named, settings_file, shown
+from bundler.kaggle.pretrained import KERAS_FILES
+from bundler.kaggle.staging import MANIFEST_FILE, WEIGHTS_FILE
+from bundler.rehearse.inputs import KINDS, MOUNTS, mount_point
 from bundler.text_files import read_toml
 
 OF_ONE_SLUG = {"dataset_sources": "d", "model_sources": "m"}  # the folder of those whose slug another source has

@@ -4,9 +4,9 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from bundler.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
-from bundler.metadata_keys import is_tpu
-from bundler.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
+from bundler.check.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
+from bundler.check.metadata_keys import is_tpu
+from bundler.check.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
 from bundler.text_files import read_toml
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends

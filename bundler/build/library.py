@@ -1,7 +1,7 @@
 """The standard library that Kaggle's Python has on Linux: its modules, and the public names in each.
 
-`python3.12 -m bundler.library` writes kaggle_library.txt anew, with the Python that Kaggle has, on Linux. The list
-makes a build independent of the Python at home, and lets it look into modules without importing them.
+`python3.12 -m bundler.build.library` writes kaggle_library.txt anew, with the Python that Kaggle has, on Linux. The
+list makes a build independent of the Python at home, and lets it look into modules without importing them.
 """
 
 import contextlib

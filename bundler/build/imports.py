@@ -12,11 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from bundler.errors import BundlerError
-from bundler.image import image_versions
-from bundler.library import read_library
-from bundler.text_files import read_toml
-from bundler.trees import (
+from bundler.build.image import image_versions
+from bundler.build.library import read_library
+from bundler.build.trees import (
     adds_modules,
     assigned_attributes,
     bound_names,
@@ -30,6 +28,8 @@ from bundler.trees import (
     starred,
     takes_arguments,
 )
+from bundler.errors import BundlerError
+from bundler.text_files import read_toml
 
 PACKAGE = "multihead"
 ENDING = re.compile(r"(\.py|(\.abi3|\.cpython-\d+-x86_64-linux-gnu)?\.so)$")  # what Linux imports

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bundler.check.metadata import read_metadata
 from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError, ClientError
-from bundler.metadata import read_metadata
 
 QUICK_SECONDS, TRANSFER_SECONDS = 180, 3600  # the client itself waits for an answer without end
 PAUSE_SECONDS = 30.0  # between two questions

@@ -1,6 +1,6 @@
 """constraints.txt: Kaggle's versions of the packages that a kernel imports and of all that those need.
 
-.venv/bin/python -m bundler.constraints     write it anew: after refresh-image, or where a package is added
+.venv/bin/python -m bundler.build.constraints     write it anew: after refresh-image, or where a package is added
 
 The metadata of the installed packages says what they need, so this one module needs more than the standard library.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from bundler.build.image import UNKNOWN, image_versions
 from bundler.errors import BundlerError
-from bundler.image import UNKNOWN, image_versions
 from bundler.text_files import text_of
 
 REQUIREMENTS = ("requirements.txt", "requirements-no-deps.txt")
@@ -24,7 +24,7 @@ CLIENT = "kaggle"  # a tool for home, which no kernel imports
 ONE_IS_INSTALLED = {"opencv-python", "opencv-python-headless"}  # the second where there is no desktop; both need numpy
 HEADER = """\
 # Kaggle's versions of the kernels' packages and of all that those need; the requirements files apply them.
-# Written by `python -m bundler.constraints` from bundler/kaggle_image.toml and the metadata of the installed packages.
+# Written by `python -m bundler.build.constraints` from kaggle_image.toml and the metadata of the installed packages.
 """
 
 
@@ -35,8 +35,8 @@ def constraints(house: Path) -> str:
     no index has. A distribution that Kaggle's image lacks has no line, unless its wheel travels in the script. Raises
     BundlerError where one that is needed is not installed.
     """
-    python, versions = image_versions(house / "bundler" / "kaggle_image.toml")
-    versions |= dict(wheel.name.split("-")[:2] for wheel in (house / "bundler" / "wheels").glob("*.whl"))
+    python, versions = image_versions(house / "bundler" / "build" / "kaggle_image.toml")
+    versions |= dict(wheel.name.split("-")[:2] for wheel in (house / "bundler" / "build" / "wheels").glob("*.whl"))
     known = {_normal(name): version.partition("+")[0] for name, version in versions.items()}
     names = _closure(house, python)
     return HEADER + "".join(f"{name}=={known[name]}\n" for name in sorted(names) if known.get(name, UNKNOWN) != UNKNOWN)
@@ -86,7 +86,7 @@ def _needs(name: str) -> list[str]:
 
 def main() -> int:
     """Write constraints.txt; return 0, or 2 after one line about a mistake."""
-    house = Path(__file__).resolve().parent.parent
+    house = Path(__file__).resolve().parents[2]
     try:
         text = constraints(house)
     except (BundlerError, OSError) as error:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
 from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError
-from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
 from bundler.tasks import TaskFacts, task_named
 
 KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bundler import check_dataset, check_kernels, check_settings
-from bundler.bundle import build_script
-from bundler.check_dataset import manifest_format
-from bundler.check_kernels import PUSHES
-from bundler.check_keys import key_findings, read_checked
+from bundler.build.script import build_script
+from bundler.check import dataset as check_dataset
+from bundler.check import kernels as check_kernels
+from bundler.check import settings as check_settings
+from bundler.check.dataset import manifest_format
+from bundler.check.kernels import PUSHES
+from bundler.check.keys import key_findings, read_checked
+from bundler.check.metadata import METADATA_FILES
+from bundler.check.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.errors import BundlerError
-from bundler.metadata import METADATA_FILES
-from bundler.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.tasks import TASK_FILE
 
 SECONDS_FOR_SETTINGS = 60

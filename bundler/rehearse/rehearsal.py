@@ -18,19 +18,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler import sandbox, watched_run
-from bundler.bundle import IMAGE_FILE
+from bundler.build.library import read_library
+from bundler.build.script import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
-from bundler.inputs import Inputs, refuse_to_empty
-from bundler.isolated import Spec
-from bundler.isolation import COMPARED, HIDDEN, READ_ONLY, strictest
-from bundler.library import read_library
-from bundler.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
+from bundler.rehearse import sandbox, watched_run
+from bundler.rehearse.inputs import Inputs, refuse_to_empty
+from bundler.rehearse.isolated import Spec
+from bundler.rehearse.isolation import COMPARED, HIDDEN, READ_ONLY, strictest
+from bundler.rehearse.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
 from bundler.tasks import TASK_FILE, TRUTH_FILE
 from bundler.text_files import read_toml
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
-HOUSE = Path(__file__).resolve().parent.parent
+HOUSE = Path(__file__).resolve().parents[2]
 REFUSED, EXCEPTION, ENTERED = "refused.txt", "exception.txt", "entered.txt"  # what the sandbox writes down
 LONGEST = 300  # characters of an exception's message
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
@@ -276,7 +276,7 @@ def _hint(last_words: str) -> str:
     if not missing:
         return ""
     if missing[1] not in _importable():
-        return "; what Kaggle's image has stands in bundler/kaggle_image.toml"
+        return "; what Kaggle's image has stands in bundler/build/kaggle_image.toml"
     is_set_up = Path(sys.prefix).name == ".venv"  # what is still missing is of no use to all
     return f"; it is not installed for {sys.executable}" + ("" if is_set_up else ", .venv/bin/python has it")
 

@@ -5,10 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from bundler.data_files import is_left_by_a_system
-from bundler.errors import BundlerError
-from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
-from bundler.project import (
+from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
+from bundler.check.project import (
     DATASET_FOLDER,
     MISSING,
     Finding,
@@ -19,7 +17,9 @@ from bundler.project import (
     settings_file,
     shown,
 )
-from bundler.staging import MANIFEST_FILE, WEIGHTS_FILE
+from bundler.data_files import is_left_by_a_system
+from bundler.errors import BundlerError
+from bundler.kaggle.staging import MANIFEST_FILE, WEIGHTS_FILE
 from bundler.tasks import built_in_tasks
 from bundler.text_files import text_of
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler import isolated
-from bundler.isolated import Spec
+from bundler.rehearse import isolated
+from bundler.rehearse.isolated import Spec
 
 OFFLINE = "none: a network namespace with loopback only"
 ONLINE = "none: connections refused in Python, for want of network namespaces"

@@ -1,0 +1,1 @@
+"""What Kaggle would refuse, found before a push."""

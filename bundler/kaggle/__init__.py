@@ -1,0 +1,1 @@
+"""What talks to Kaggle, and what is pushed."""
