@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build what is pushed to Kaggle, rehearse it at home, and push it. Standard library only.
+"""Build what is pushed to Kaggle, rehearse it at home, and push it.
 
 python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
 python build_kernel.py check              all that Kaggle would not take; every build does this first
@@ -20,27 +20,32 @@ python build_kernel.py pull predict       instead, where the data is no competit
 """
 
 import argparse
+import importlib.util
 import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
+
+if importlib.util.find_spec("pydantic") is None:
+    print("error: No module named 'pydantic'; .venv/bin/python has what it needs", file=sys.stderr)
+    raise SystemExit(2)
 
 from bundler.build.image import age_in_words, refresh_image
 from bundler.build.package_files import data_files, left_out
 from bundler.build.script import IMAGE_FILE, build_script
 from bundler.check.metadata import check_owner, read_metadata, set_owner, without_version
 from bundler.check.preflight import PUSHES, preflight, require_preflight
-from bundler.data_files import matching
 from bundler.errors import BundlerError, RehearsalError
 from bundler.kaggle import client
 from bundler.kaggle.pretrained import KINDS, fetch, published
-from bundler.kaggle.staging import MANIFEST_FILE, WEIGHTS_FILE, stage, verified
+from bundler.kaggle.staging import stage, verified
 from bundler.rehearse.inputs import MOUNTS, Inputs, attached, refuse_to_empty
 from bundler.rehearse.outputs import check_outputs, check_predictions, check_submission
 from bundler.rehearse.projection import (
@@ -55,16 +60,29 @@ from bundler.rehearse.projection import (
 )
 from bundler.rehearse.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, empty, refuse_foreign, rehearse
 from bundler.tasks import (
-    TASK_FILE,
-    TaskFacts,
-    built_in_tasks,
+    check_data,
     has_truth,
-    own_task,
+    image_bytes,
     predicted_task,
-    task_named,
+    source_of,
+    submission_minutes,
     trained_task,
 )
-from bundler.text_files import read_toml
+from multihead.config import UserError
+from multihead.config.data_files import matching
+from multihead.config.files import (
+    CHECKPOINT_FILE,
+    HISTORY_FILE,
+    MANIFEST_FILE,
+    PREDICTIONS_FILE,
+    REPORT_FOLDER,
+    SETTINGS_FILE,
+    SUBMISSION_FILE,
+    TASK_FILE,
+    WEIGHTS_FILE,
+)
+from multihead.config.settings import read_settings
+from multihead.config.task import Task, task_beside, task_text
 
 HOUSE = Path(__file__).resolve().parent
 PACKAGE = HOUSE / "src" / "multihead"
@@ -72,11 +90,10 @@ KERNELS = ("train", "predict")
 DATASET = HOUSE / "dataset_meta"
 DRY_RUN = HOUSE / "dry-run"
 TRAINED, PREDICTED = HOUSE / "trained", HOUSE / "predicted"
-SUBMISSION, PREDICTIONS = "submission.csv", "predictions.csv"
 # what a kernel may leave in its working folder
 OUTPUTS = {
-    "train": ("model.weights.h5", "manifest.json", "history.csv", "checkpoint.npz", "report"),
-    "predict": (SUBMISSION, PREDICTIONS),
+    "train": (WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE, CHECKPOINT_FILE, REPORT_FOLDER),
+    "predict": (SUBMISSION_FILE, PREDICTIONS_FILE),
 }
 AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
 # A CPU's pace says nothing of Kaggle's GPU: the predict kernel's budget is judged by what the rehearsal projects
@@ -150,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads the output wants no more, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's end would try again to write
         return 141
-    except (BundlerError, RehearsalError, OSError) as error:
+    except (UserError, RehearsalError, OSError) as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, RehearsalError) else 2
@@ -180,7 +197,7 @@ def build(owner: str | None = None) -> None:
             print(f"{path.relative_to(HOUSE)}: owner {owner}")
     require_preflight(HOUSE)
     for name in KERNELS:
-        script = build_script(PACKAGE, HOUSE / "kernel" / name / "settings.toml", name)
+        script = build_script(PACKAGE, _settings(name), name)
         _script(name).write_bytes(script)
         print(f"{_script(name).relative_to(HOUSE)}: {len(script):,} bytes")
     _tell_what_travels()
@@ -221,7 +238,7 @@ def go_on(arguments: argparse.Namespace) -> None:
     elif command == "pull":
         print(pull(arguments.what))
     elif command == "stage":
-        own = own_task(HOUSE / "kernel" / "train")
+        own = task_beside(_settings("train"))
         print(f"dataset_meta: {stage(arguments.folder, DATASET, arguments.name, own)}")
         if arguments.name:
             print(f"next: put {arguments.name} into ensemble of kernel/predict/settings.toml")
@@ -312,7 +329,7 @@ def rehearse_built(of: argparse.Namespace) -> str | Rehearsed:
     refuse_to_empty(out, "--out", reads)
     refuse_foreign(out)
     inputs.mounts(of.mounts)
-    task.check_data(of.data, of.kernel)
+    check_data(task, of.data, of.kernel)
     build()
     if of.kernel == "predict":
         return rehearse_predict(given, out, _machine(of))
@@ -322,20 +339,28 @@ def rehearse_built(of: argparse.Namespace) -> str | Rehearsed:
 def rehearse_kernel(name: str, given: Given, out: Path, machine: Machine) -> Rehearsed:
     """Rehearse one built kernel on a folder of its task's files, with `out` as its /kaggle."""
     task, inputs, missing = _inputs(name, given)
-    task.check_data(given.data, name)
+    check_data(task, given.data, name)
     sets = [part for setting in given.sets for part in ("--set", setting)]
     arguments = [*AT_HOME, *(NO_BUDGET if name == "predict" else ()), *sets]
-    if given.settings:
-        arguments = ["--settings", str(given.settings.resolve()), *arguments]
     print(f"{_script(name).relative_to(HOUSE)}, mounts in the {machine.mounts} form:", flush=True)
     if missing:
         print(f"  not mounted, though Kaggle would: {', '.join(missing)} (rehearse --mount SOURCE=FOLDER)", flush=True)
-    result = rehearse(_script(name), inputs, out, machine.mounts, arguments, machine.memory_gb, machine.minutes)
+    with tempfile.TemporaryDirectory() as folder:
+        if given.settings:
+            settings = _with_task(given.settings, task, Path(folder)) if name == "train" else given.settings
+            arguments = ["--settings", str(settings.resolve()), *arguments]
+        result = rehearse(_script(name), inputs, out, machine.mounts, arguments, machine.memory_gb, machine.minutes)
     check_outputs(result.working, OUTPUTS[name])
     return result
 
 
-def _inputs(name: str, given: Given) -> tuple[TaskFacts, Inputs, list[str]]:
+def _with_task(settings: Path, task: Task, folder: Path) -> Path:
+    """Copy a settings file into a folder, and beside it the task, which a train script has beside its own."""
+    (folder / TASK_FILE).write_text(task_text(task.name, settings), encoding="utf-8")
+    return Path(shutil.copyfile(settings, folder / settings.name))
+
+
+def _inputs(name: str, given: Given) -> tuple[Task, Inputs, list[str]]:
     """Return a kernel's task, what is mounted for it, and which of its sources are not."""
     metadata = _script(name).with_name(client.KERNEL_METADATA)
     own = read_metadata(DATASET / client.DATASET_METADATA)["id"]
@@ -344,18 +369,21 @@ def _inputs(name: str, given: Given) -> tuple[TaskFacts, Inputs, list[str]]:
         if folder and not folder.is_dir():
             raise BundlerError(f"{folder}: not a folder to mount as {source}")
     task = _task(name, [folder for folder in folders.values() if folder], given.settings, given.sets)
-    of_task = {task.source, _task("train", []).source}  # what the kernel attaches for its own task, DATA stands for
+    of_task = {
+        source_of(task),
+        source_of(_task("train", [])),
+    }  # what the kernel attaches for its own task, DATA stands for
     others: dict[tuple[str, str], Path] = {}
     missing = []
     for (key, source), folder in folders.items():
         if source in of_task or without_version(source) in of_task:
-            if folder and task.source in (source, without_version(source)):
+            if folder and source_of(task) in (source, without_version(source)):
                 raise BundlerError(f"--mount {source}: {given.data} is mounted there")
         elif folder:
             others[key, source] = folder.resolve()
         else:
             missing.append(source)
-    return task, Inputs(task.source, given.data.resolve(), {}, others), missing
+    return task, Inputs(source_of(task), given.data.resolve(), {}, others), missing
 
 
 def rehearse_predict(given: Given, out: Path, machine: Machine) -> str:
@@ -364,18 +392,18 @@ def rehearse_predict(given: Given, out: Path, machine: Machine) -> str:
     Returns where its submission is, once that has proved to match sample_submission.csv, where the task has one.
     """
     task, inputs, _ = _inputs("predict", given)
-    task.check_data(given.data, "predict")
+    check_data(task, given.data, "predict")
     check_weights(inputs.folders[1:])
     if machine.rows:
         if task.name != REPEATED_TASK:
             raise BundlerError(f"--rows: repeats the test files of {REPEATED_TASK}, not those of {task.name}")
-        given = given._replace(data=_repeated_competition(given.data, out, machine.rows, task.image_bytes))
+        given = given._replace(data=_repeated_competition(given.data, out, machine.rows, image_bytes(task)))
     predicted = rehearse_kernel("predict", given, out, machine)
-    submission = predicted.working / (SUBMISSION if task.sample_submission else PREDICTIONS)
+    submission = predicted.working / (SUBMISSION_FILE if task.sample_submission else PREDICTIONS_FILE)
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder (all of it: {out / 'log.txt'})")
     stages = read_stages(predicted.log, _hidden_test(task))
-    budget = _time_budget(given.sets, given.settings or HOUSE / "kernel" / "predict" / "settings.toml")
+    budget = _time_budget(given.sets, given.settings or _settings("predict"))
     growth = growth_per_file(predicted.ended.file_bytes, stages)
     told = [str(predicted)]
     if task.has_hidden_test:
@@ -400,13 +428,13 @@ def dry_run(data: Path | None, machine: Machine, name: str = "") -> None:
     name: of the task; without one that of kernel/train/task.toml, or else the first that is built in.
     """
     dry_settings = HOUSE / "kernel" / "train" / "settings-dry.toml"
-    task = task_named(PACKAGE, dry_settings, name)
+    task = trained_task(dry_settings, [f"task={name}"] if name else [])
     dataset = DRY_RUN / "dataset_meta"
     if data:
         for folder in (DRY_RUN / "train", DRY_RUN / "predict", dataset):
             refuse_to_empty(folder, "dry-run", {"DATA": data})
-        task.check_data(data, "train")
-        task.check_data(data, "predict")
+        check_data(task, data, "train")
+        check_data(task, data, "predict")
     build()
     data = data.resolve() if data else _drawn_data(task)
     dataset.mkdir(parents=True, exist_ok=True)
@@ -421,40 +449,35 @@ def dry_run(data: Path | None, machine: Machine, name: str = "") -> None:
         given = given._replace(mounts={missing[-1]: dataset})
     told = rehearse_predict(given, DRY_RUN / "predict", machine)
     if has_truth(data, task) and not machine.rows:
-        answers = DRY_RUN / "predict" / "working" / (SUBMISSION if task.sample_submission else PREDICTIONS)
-        own = own_task(dry_settings.parent)
+        answers = DRY_RUN / "predict" / "working" / (SUBMISSION_FILE if task.sample_submission else PREDICTIONS_FILE)
+        own = task_beside(dry_settings)
         of_task = str(dry_settings.with_name(TASK_FILE)) if own and own.name == task.name else task.name
         _run_python(["-m", "multihead.app", "evaluate", str(answers), str(data), "--task", of_task])
     print(told)
 
 
-def _drawn_data(task: TaskFacts) -> Path:
+def _drawn_data(task: Task) -> Path:
     folder = DRY_RUN / "competition"
     empty(folder)
     _run_python([str(HOUSE / "demo" / "sample_competition.py"), str(folder), "--task", task.name])
     return folder
 
 
-def _task(
-    kernel: str, inputs: Sequence[Path], settings: Path | None = None, overrides: Sequence[str] = ()
-) -> TaskFacts:
+def _task(kernel: str, inputs: Sequence[Path], settings: Path | None = None, overrides: Sequence[str] = ()) -> Task:
     """Return the task that a kernel is rehearsed on: that of the weights in its inputs, or of the training."""
-    of_train = HOUSE / "kernel" / "train" / "settings.toml"
     if kernel == "predict":
-        built_in = built_in_tasks(PACKAGE)
         with_weights = [folder for folder in inputs if any(matching(folder, f"*{WEIGHTS_FILE}"))]
-        found = (predicted_task(folder, built_in) for folder in with_weights or inputs)
-        return next(filter(None, found), None) or trained_task(PACKAGE, of_train)
-    return trained_task(PACKAGE, settings or of_train, overrides)
+        found = (predicted_task(folder) for folder in with_weights or inputs)
+        return next(filter(None, found), None) or trained_task(_settings("train"))
+    return trained_task(settings or _settings("train"), overrides)
 
 
-def _hidden_test(task: TaskFacts) -> HiddenTest:
+def _hidden_test(task: Task) -> HiddenTest:
     """Return the hidden test of a task, with what the predict kernel's machine is allowed for it."""
     has_gpu = read_metadata(_script("predict").with_name(client.KERNEL_METADATA)).get("enable_gpu")
     enough = "--rows 16000 does" if task.reader == "wide parquet" else f"{LEAST_IMAGES_PER_FILE} do"
-    return HiddenTest(
-        task.hidden_images, task.image_bytes, task.submission_minutes("GPU" if has_gpu else "CPU"), enough
-    )
+    minutes = submission_minutes(task, "GPU" if has_gpu else "CPU")
+    return HiddenTest(task.hidden_images, image_bytes(task), minutes, enough)
 
 
 def _repeated_competition(data: Path, out: Path, rows: int, image_bytes: int) -> Path:
@@ -473,10 +496,8 @@ def _repeated_competition(data: Path, out: Path, rows: int, image_bytes: int) ->
 
 
 def _time_budget(overrides: Sequence[str], file: Path) -> float:
-    """Return the predict kernel's time budget in minutes, 0 for none; its settings have been checked."""
-    budget = read_toml(file).get("run", {}).get("time_budget_minutes", 0)
-    given = [of.partition("=")[2] for of in overrides if of.partition("=")[0].strip() == "time_budget_minutes"]
-    return float(given[-1] if given else budget)
+    """Return the predict kernel's time budget in minutes, 0 for none."""
+    return read_settings(file, overrides).run.time_budget_minutes
 
 
 def _machine(arguments: argparse.Namespace) -> Machine:
@@ -500,6 +521,10 @@ def _id(what: str) -> str:
     if not task.competition:
         raise BundlerError(f"{task.name}: of no competition to submit to; build_kernel.py pull predict")
     return task.competition
+
+
+def _settings(kernel: str) -> Path:
+    return HOUSE / "kernel" / kernel / SETTINGS_FILE
 
 
 def _script(name: str) -> Path:

@@ -1,7 +1,9 @@
 """What can go wrong at home, told in one line."""
 
+from multihead.config import UserError
 
-class BundlerError(Exception):
+
+class BundlerError(UserError):
     """A mistake that can be mended at home: what was wrong, where (file, line or key), what was expected."""
 
 

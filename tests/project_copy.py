@@ -11,12 +11,9 @@ import pytest
 
 from bundler.check import preflight
 from bundler.check.metadata import METADATA_FILES
-from bundler.check.preflight import Finding, manifest_format
-from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_dict
-from multihead.runtime.errors import UserError
+from multihead.config.manifest import FORMAT
 
 HOUSE = Path(__file__).resolve().parent.parent
-FORMAT = manifest_format(HOUSE / "src" / "multihead" / "config" / "manifest.py")
 ABSENT = object()
 SETTINGS = {name: f"kernel/{name}/settings.toml" for name in ("train", "predict")}
 DATASET = "OWNER/multihead-weights"
@@ -42,21 +39,8 @@ def owned(house: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without building the scripts in memory, and with settings read in this process, where they are no mistake."""
-
-    def read(house: Path, name: str, findings: list[Finding]) -> Any:
-        try:
-            settings = read_settings(house / SETTINGS[name])
-        except UserError:
-            return read_apart(house, name, findings)
-        has_transforms = any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation)
-        if has_transforms:
-            return read_apart(house, name, findings)
-        return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
-
-    read_apart = preflight._read_settings
+    """Without building the scripts in memory."""
     monkeypatch.setattr(preflight, "build_script", lambda *_: b"")
-    monkeypatch.setattr(preflight, "_read_settings", read)
 
 
 def change(house: Path, file: str, **values: Any) -> None:

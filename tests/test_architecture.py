@@ -56,9 +56,12 @@ def test_tensorflow_is_imported_in_one_place() -> None:
     assert importing("tensorflow") == {SOURCE / "model" / "devices.py"}
 
 
-def test_the_bundler_needs_the_standard_library_only() -> None:
+def test_the_bundler_imports_the_config_of_the_package_and_nothing_else_of_it() -> None:
     for path in [HOUSE / "build_kernel.py", *(HOUSE / "bundler").rglob("*.py")]:
-        tops = {name.split(".")[0] for name, _ in imported(path)}
+        names = {name for name, _ in imported(path)}
+        of_package = {name for name in names if name.split(".")[0] == "multihead"}
+        assert {tuple(name.split(".")[:2]) for name in of_package} <= {("multihead", "config")}, path.name
+        tops = {name.split(".")[0] for name in names - of_package}
         more = {"packaging"} if path.stem == "constraints" else set()  # no command of build_kernel.py imports it
         assert tops <= set(sys.stdlib_module_names) | {"bundler"} | more, path.name
         assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
@@ -67,7 +70,7 @@ def test_the_bundler_needs_the_standard_library_only() -> None:
 def test_the_sandbox_stands_alone() -> None:
     for program in ("sandbox", "isolated"):  # each is run by Python on its own
         path = HOUSE / "bundler" / "rehearse" / f"{program}.py"
-        assert all(name.split(".")[0] != "bundler" for name, _ in imported(path))
+        assert {name.split(".")[0] for name, _ in imported(path)}.isdisjoint({"bundler", "multihead"})
 
 
 def test_pins_are_those_of_the_image() -> None:

@@ -24,7 +24,7 @@ from bundler.rehearse.rehearsal import Rehearsed
 from bundler.rehearse.watched_run import Ended
 from multihead.config import files
 from multihead.config.files import SUBMISSION_FILE as SUBMISSION
-from multihead.config.task import BENGALI, task_dict
+from multihead.config.task import BENGALI, task_dict, task_text
 from tests.conftest import HOUSE, clone
 from tests.test_text_files import FORMS
 
@@ -34,6 +34,13 @@ KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(folder / "build_kernel.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_python_without_pydantic_is_told_of_the_one_that_has_it() -> None:
+    command = [sys.executable, "-S", "-E", str(HOUSE / "build_kernel.py"), "check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: No module named 'pydantic'; .venv/bin/python has what it needs\n"
 
 
 def test_two_clones_build_the_same_bytes(tmp_path: Path) -> None:
@@ -237,10 +244,12 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
     lay_out(tmp_path)
     (tmp_path / "mine.toml").touch()
     seen: list[list[str]] = []
+    texts: list[str] = []
 
     def stop(_: Path, inputs: object, out: Path, mounts: str, arguments: list[str], *limits: float) -> None:
         assert limits == (29, 0.5)
         seen.append(arguments)
+        texts.extend(Path(arguments[1]).with_name(name).read_text() for name in ("mine.toml", "task.toml"))
         raise BundlerError("enough")
 
     monkeypatch.chdir(tmp_path)
@@ -248,7 +257,8 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(build_kernel, "rehearse", stop)
     more = ["--set", "epochs=1", "--timeout", "0.5"]
     assert main(["rehearse", str(tmp_path), "--kernel", "train", "--settings", "mine.toml", *more]) == 2
-    assert seen == [["--settings", str(tmp_path / "mine.toml"), *build_kernel.AT_HOME, "--set", "epochs=1"]]
+    assert [arguments[2:] for arguments in seen] == [[*build_kernel.AT_HOME, "--set", "epochs=1"]]
+    assert texts == ["", task_text("bengali")]  # as a built script has them beside each other
 
 
 @pytest.mark.parametrize("source", ["alessiocorrado99/animals10", "alessiocorrado99/animals10/2"])

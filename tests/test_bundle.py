@@ -1,3 +1,4 @@
+import ast
 import hashlib
 import os
 import runpy
@@ -16,7 +17,10 @@ from bundler.build.library import LIBRARY_FILE, read_library
 from bundler.build.package_files import left_out, read_package
 from bundler.build.script import WHEELS_FOLDER, build_script, literal
 from bundler.errors import BundlerError
+from multihead.config import UserError
+from multihead.config.task import task_text
 from tests.conftest import HOUSE
+from tests.test_tasks import LEAVES
 from tests.test_text_files import FORMS
 
 SETTINGS = "[run]\nepochs = 3  # \\ and ''' and \"\"\"\n"
@@ -72,19 +76,50 @@ def test_the_script_alone_runs_the_command_with_settings_and_arguments(tmp_path:
     assert done.stdout == "train ['--set', 'a=1'] True it's \"quoted\" \\ ''' ক\n"
 
 
+def task_of(script: bytes) -> str | None:
+    """Return the text that a script has as its TASK."""
+    names = [node for node in ast.parse(script).body if isinstance(node, ast.Assign)]
+    values = {ast.unparse(node.targets[0]): node.value for node in names}
+    text: str | None = ast.literal_eval(values["TASK"])
+    return text
+
+
+def test_a_train_script_carries_its_own_task_and_a_predict_script_none(tmp_path: Path) -> None:
+    package, settings = make_package(tmp_path), tmp_path / "settings.toml"
+    assert task_of(build_script(package, settings, "train")) == task_text("bengali")
+    assert task_of(build_script(package, settings, "predict")) is None
+    settings.write_text('[model]\ntask = "animals10"\n')
+    assert task_of(build_script(package, settings, "train")) == task_text("animals10")
+    (tmp_path / "task.toml").write_text(LEAVES)
+    assert task_of(build_script(package, settings, "train")) == task_text("animals10")
+    assert task_of(build_script(package, settings, "predict")) == LEAVES
+    settings.write_text("")
+    assert task_of(build_script(package, settings, "train")) == LEAVES
+    settings.write_text('[model]\ntask = "oaks"\n')
+    with pytest.raises(UserError, match="task: 'oaks' is not known; one of bengali, "):
+        build_script(package, settings, "train")
+
+
+@pytest.mark.parametrize("name", ["train", "predict"])
+def test_the_tasks_that_are_built_in_do_not_travel(name: str) -> None:
+    script = build_script(HOUSE / "src" / "multihead", HOUSE / "kernel" / name / "settings.toml", name)
+    assert b"TEXTS['multihead/config/tasks" not in script
+    assert b"sign-mnist.toml" not in script
+
+
 def test_a_task_beside_the_settings_comes_along(tmp_path: Path) -> None:
     app = (
         "from pathlib import Path\n\n\ndef main(argv):\n"
         "    task = Path(argv[2]).with_name('task.toml')\n"
         "    print(ascii(task.read_bytes().decode()) if task.exists() else 'none')\n    return 0\n"
     )
-    for task in (None, 'name = \'leaves\'\r\n# """ \u0995\n'):
+    for task in (None, LEAVES.replace("\n", "\r\n") + '# """ \u0995\n'):
         folder = tmp_path / ("without" if task is None else "with")
         package = make_package(folder, app=app)
         if task is not None:
             (folder / "task.toml").write_bytes(task.encode())
         script = folder / "script.py"
-        script.write_bytes(build_script(package, folder / "settings.toml", "train"))
+        script.write_bytes(build_script(package, folder / "settings.toml", "predict"))
         assert ("TASK = None" in script.read_text()) == (task is None)
         done, text = run(script), str(task).replace("\r\n", "\n")
         assert (done.stderr, done.stdout) == ("", f"{'none' if task is None else ascii(text)}\n")
@@ -95,8 +130,8 @@ def test_however_an_editor_saved_settings_and_task_the_script_has_the_same_bytes
     package, settings = make_package(tmp_path), tmp_path / "settings.toml"
     built = []
     for save in (FORMS["plain"], FORMS[form]):
-        for path in (settings, settings.with_name("task.toml")):
-            path.write_bytes(save(SETTINGS))
+        settings.write_bytes(save(SETTINGS))
+        settings.with_name("task.toml").write_bytes(save(LEAVES))
         built.append(build_script(package, settings, "train"))
     assert built[0] == built[1]
 
@@ -454,7 +489,7 @@ def test_the_largest_part_is_named_by_what_it_takes_in_the_script(tmp_path: Path
     line = {".bin": b"\xff\0", ".py": b"# a line\r\n", ".toml": b"# line\n", ".txt": b"a line\n"}[Path(name).suffix]
     (tmp_path / name).write_bytes(line * (size // len(line)))
     with pytest.raises(BundlerError, match=rf"largest: {name.removeprefix('src/')} (9\d\d,\d\d\d|1,\d\d\d,\d\d\d), "):
-        build_script(package, tmp_path / "settings.toml", "train")
+        build_script(package, tmp_path / "settings.toml", "predict")
 
 
 def test_a_build_says_nothing_of_its_own(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE
 from bundler.check.preflight import RULES
-from tests.project_copy import DATASET, FORMAT, SETTINGS, change, lines, stage, write_settings
+from multihead.config.manifest import FORMAT
+from tests.project_copy import DATASET, SETTINGS, change, lines, stage, write_settings
 
 pytestmark = pytest.mark.usefixtures("quick")
 EMPTY = hashlib.sha256(b"").hexdigest()

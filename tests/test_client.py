@@ -11,9 +11,9 @@ import pytest
 
 import build_kernel
 from bundler.check.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
-from bundler.check.preflight import manifest_format
 from bundler.errors import BundlerError, ClientError
 from bundler.kaggle import client
+from multihead.config.manifest import FORMAT
 from multihead.config.task import ANIMALS, task_dict
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
@@ -32,7 +32,7 @@ WAY = [
     "status submission --wait",
 ]
 MANIFEST = {
-    "format": manifest_format(HOUSE / "src" / "multihead" / "config" / "manifest.py"),
+    "format": FORMAT,
     "images_per_second": 1234.5,
     "device": "Tesla T4",
     "model": {"backbone": "narrow"},

@@ -1,18 +1,14 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bundler.errors import BundlerError
-from bundler.kaggle.staging import MANIFEST_FILE, OF_THE_SUBMISSION, WEIGHTS_FILE, stage
-from bundler.tasks import TaskFacts
-from multihead.config import files
-from multihead.config import task as tasks
-
-
-def test_the_files_are_those_that_the_package_writes() -> None:
-    assert (WEIGHTS_FILE, MANIFEST_FILE) == (files.WEIGHTS_FILE, files.MANIFEST_FILE)
+from bundler.kaggle.staging import stage
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.config.task import BENGALI
 
 
 @pytest.fixture
@@ -57,16 +53,21 @@ def change(folder: Path, *without: str, **values: object) -> None:
 
 def test_the_limits_of_the_task_as_it_is_now_go_into_the_manifest(trained: Path, dataset: Path) -> None:
     change(trained, task={"name": "leaves", "has_hidden_test": True, "train_files": "a/*"})
-    task = TaskFacts("leaves", "image files", (8, 8, 3), ("kind",), "b/*", has_hidden_test=False, gpu_minutes=540)
-    stage(trained, dataset, task=task)
+    task = replace(BENGALI, name="leaves", has_hidden_test=False, hidden_images=0, gpu_minutes=540, cpu_minutes=720)
+    stage(trained, dataset, own=task)
     staged = json.loads((dataset / MANIFEST_FILE).read_text())["task"]
     assert staged == {
         **{"name": "leaves", "has_hidden_test": False, "train_files": "a/*"},
         **{"hidden_images": 0, "gpu_minutes": 540, "cpu_minutes": 720},
     }
-    stage(trained, dataset, task=task._replace(name="others"))
+    stage(trained, dataset, own=replace(task, name="others"))
     assert (dataset / MANIFEST_FILE).read_bytes() == (trained / MANIFEST_FILE).read_bytes()
-    assert set(OF_THE_SUBMISSION) == tasks.OF_THE_SUBMISSION
+
+
+def test_the_limits_of_a_task_that_is_built_in_are_those_of_this_version(trained: Path, dataset: Path) -> None:
+    change(trained, task={"name": "bengali", "gpu_minutes": 1})
+    stage(trained, dataset)
+    assert json.loads((dataset / MANIFEST_FILE).read_text())["task"]["gpu_minutes"] == BENGALI.gpu_minutes
 
 
 def test_weights_that_no_image_was_held_out_for_have_no_score(trained: Path, dataset: Path) -> None:
@@ -116,8 +117,8 @@ def test_weights_of_an_ensemble_are_staged_under_their_name(trained: Path, tmp_p
         [
             MANIFEST_FILE,
             WEIGHTS_FILE,
-            files.named(MANIFEST_FILE, "b1-fold0"),
-            files.named(WEIGHTS_FILE, "b1-fold0"),
+            named(MANIFEST_FILE, "b1-fold0"),
+            named(WEIGHTS_FILE, "b1-fold0"),
         ]
     )
     with pytest.raises(BundlerError, match="--name a/b: expected letters"):

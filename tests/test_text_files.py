@@ -1,14 +1,13 @@
-"""Text as any editor saves it, read alike by the package and by the bundler, which share no code."""
+"""Text as any editor saves it."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-import bundler.text_files
-import multihead.runtime.text_files
 from bundler.errors import BundlerError
+from bundler.text_files import text_of
+from multihead.config import read_text, read_toml
 from multihead.config.settings import read_settings
 from multihead.config.task import read_task
 from multihead.runtime.errors import UserError
@@ -32,29 +31,21 @@ ODD = {  # no text, and what is said of it
 }
 
 
-@pytest.mark.parametrize("module", [multihead.runtime.text_files, bundler.text_files])
 @pytest.mark.parametrize("form", FORMS)
-def test_text_is_read_as_meant_however_an_editor_saved_it(tmp_path: Path, module: object, form: str) -> None:
+def test_text_is_read_as_meant_however_an_editor_saved_it(tmp_path: Path, form: str) -> None:
     (tmp_path / "some.txt").write_bytes(FORMS[form](TEXT))
-    assert module.read_text(tmp_path / "some.txt") == TEXT  # type: ignore[attr-defined]
+    assert read_text(tmp_path / "some.txt") == TEXT
 
 
 def test_a_mark_that_is_not_at_the_start_stays(tmp_path: Path) -> None:
     (tmp_path / "some.txt").write_text("a\ufeffb")
-    assert bundler.text_files.read_text(tmp_path / "some.txt") == "a\ufeffb"
-
-
-def test_the_package_and_the_bundler_read_in_the_same_way() -> None:
-    ours, theirs = (
-        inspect.getsource(module.read_text) for module in (multihead.runtime.text_files, bundler.text_files)
-    )
-    assert ours == theirs
+    assert read_text(tmp_path / "some.txt") == "a\ufeffb"
 
 
 @pytest.mark.parametrize("form", ODD)
 @pytest.mark.parametrize(
     ("read", "error"),
-    [(read_settings, UserError), (read_task, UserError), (bundler.text_files.read_toml, BundlerError)],
+    [(read_settings, UserError), (read_task, UserError), (text_of, BundlerError)],
 )
 def test_text_of_another_encoding_is_one_line_that_says_where(
     tmp_path: Path, read: Callable[[Path], object], error: type[Exception], form: str
@@ -70,8 +61,8 @@ def test_text_of_another_encoding_is_one_line_that_says_where(
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "some.toml"
     with pytest.raises(UserError) as raised:
-        multihead.runtime.text_files.read_toml(path)
+        read_toml(path)
     assert str(raised.value) == f"{path}: cannot be read (No such file or directory)"
     with pytest.raises(BundlerError) as told:
-        bundler.text_files.read_toml(path)
+        text_of(path)
     assert str(told.value) == f"{path}: No such file or directory"

@@ -23,7 +23,7 @@ from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.outputs import check_outputs, check_submission
 from bundler.rehearse.projection import read_stages
 from bundler.rehearse.rehearsal import rehearse
-from bundler.tasks import has_truth, own_task, predicted_task
+from bundler.tasks import has_truth, predicted_task
 from multihead.config.task import Task, read_task
 from multihead.scoring.evaluation import read_both
 from tests.conftest import HOUSE, clone
@@ -222,11 +222,9 @@ def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> No
     trained = rehearse(kernels / "train_kernel.py", Inputs("leaf-health", data, {}), tmp_path / "1", "new", AT_HOME)
     check_outputs(trained.working, OUTPUTS["train"])
     stage(trained.working, dataset)
-    facts = predicted_task(dataset, {})
-    assert facts == own_task(kernels)
-    assert facts
-    assert has_truth(data, facts)
-    inputs = Inputs(facts.source, data, {"somebody/multihead-weights": dataset})
+    assert predicted_task(dataset) == task
+    assert has_truth(data, task)
+    inputs = Inputs(task.competition, data, {"somebody/multihead-weights": dataset})
     photograph = (data / "test" / "test0.jpg").read_bytes()
     (data / "test" / "test0.jpg").write_bytes(b"no photograph")
     with pytest.raises(RehearsalError, match=r"have no prediction: test0\.jpg"):
@@ -236,6 +234,6 @@ def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> No
     (data / "test" / "test0.jpg").write_bytes(photograph)
     predicted = rehearse(kernels / "predict_kernel.py", inputs, tmp_path / "2", "old", AT_HOME)
     submission = predicted.working / "submission.csv"
-    assert check_submission(submission, data / facts.sample_submission) == 12
+    assert check_submission(submission, data / task.sample_submission) == 12
     told, true = read_both(submission, data, task)
     assert len(told) == len(true) == 12

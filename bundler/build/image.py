@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import BundlerError
-from bundler.text_files import read_toml, text_of
+from bundler.text_files import text_of
+from multihead.config import read_toml
 
 OLD_DAYS = 180  # Kaggle brings a new image every few weeks
 UNKNOWN = "unknown"  # version of a distribution that was installed from a file or an address

@@ -29,7 +29,7 @@ from bundler.build.trees import (
     takes_arguments,
 )
 from bundler.errors import BundlerError
-from bundler.text_files import read_toml
+from multihead.config import read_toml
 
 PACKAGE = "multihead"
 ENDING = re.compile(r"(\.py|(\.abi3|\.cpython-\d+-x86_64-linux-gnu)?\.so)$")  # what Linux imports

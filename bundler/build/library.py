@@ -13,8 +13,6 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from bundler.text_files import text_of
-
 LIBRARY_FILE = Path(__file__).resolve().parent / "kaggle_library.txt"
 # Importing them prints, opens a browser or a window, or takes long; any name may be in them
 UNREAD = ("antigravity", "idlelib", "this", "turtledemo")
@@ -29,7 +27,7 @@ ALIASES = (
 
 def read_library(path: Path = LIBRARY_FILE) -> dict[str, frozenset[str]]:
     """Return {module: its public names, but for modules in it}; a * among them says that any may be in it."""
-    lines = (line.partition(":") for line in text_of(path).splitlines() if not line.startswith("#"))
+    lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
     return {module: frozenset(names.split()) for module, _, names in lines}
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError
+from multihead.config.files import is_left_by_system
 
 CACHES = ("__pycache__", "*.py[co]")  # Python makes them anew
+TASKS = ("config", "tasks")  # a script carries its own, as the text TASK
 LITTER = ("*~", "#*#", "*.sw[op]", "*.orig", "*.rej", "*.bak")  # what editors and patches leave
 
 
@@ -40,7 +41,8 @@ def left_out(package: Path) -> list[str]:
 
 
 def _entries(package: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (name, path) of each file, and of each folder that is not entered because it stays at home."""
+    """Yield (name, path) of each file but for the TASKS, and of each folder that is not entered but stays at home."""
+    tasks = package.joinpath(*TASKS)
     folders: list[tuple[Path, tuple[Path, ...]]] = [(package, (package.resolve(),))]
     while folders:
         folder, inside = folders.pop()
@@ -49,6 +51,8 @@ def _entries(package: Path) -> Iterator[tuple[str, Path]]:
         except OSError as error:
             raise BundlerError(f"{folder}: {error.strerror}") from error
         for path in entries:
+            if path == tasks:
+                continue
             if path.is_dir() and not _stays(path):
                 if path.resolve() not in inside:  # a link to a folder that holds it has no end
                     folders.append((path, (*inside, path.resolve())))
@@ -57,7 +61,7 @@ def _entries(package: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _stays(path: Path) -> bool:
-    return is_left_by_a_system(path.name) or _is_like(path.name, (*CACHES, *LITTER)) or not _is_there(path)
+    return is_left_by_system(path.name) or _is_like(path.name, (*CACHES, *LITTER)) or not _is_there(path)
 
 
 def _is_there(path: Path) -> bool:

@@ -18,8 +18,10 @@ from pathlib import Path
 from bundler.build.imports import PACKAGE, check_imports, read_kaggle
 from bundler.build.package_files import read_package
 from bundler.errors import BundlerError
-from bundler.tasks import TASK_FILE
 from bundler.text_files import text_of
+from multihead.config.files import TASK_FILE
+from multihead.config.settings import read_settings
+from multihead.config.task import task_text
 
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle's server refuses more, and the client hides why
 BASE64_COLUMNS = 100
@@ -32,9 +34,10 @@ WHEELS_FOLDER = HOUSE / "wheels"
 def build_script(package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER) -> bytes:
     """Return the script that runs `command` of the package with these settings.
 
-    package: the folder multihead/. settings: the file; a task.toml beside it comes along. wheels: a folder of wheels
-    with their SHA256SUMS and licences. Raises BundlerError for a module that cannot run on Kaggle, a wheel that is not
-    the one listed, or a script that Kaggle would refuse for its size.
+    package: the folder multihead/. settings: the file; the task that it trains on comes along, and to predict, where
+    the manifest of the weights has theirs, a task.toml beside it. wheels: a folder of wheels with their SHA256SUMS and
+    licences. Raises BundlerError for a module that cannot run on Kaggle, a wheel that is not the one listed, or a
+    script that Kaggle would refuse for its size.
     """
     files = read_package(package)
     wheel_bytes = read_wheels(wheels)
@@ -43,7 +46,7 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
     files = {path: data.removeprefix(codecs.BOM_UTF8) if path.endswith(".py") else data for path, data in files.items()}
     parts = {
         "the header": _header(command, files, wheel_bytes, wheels),
-        **_settings_parts(settings),
+        **_settings_parts(settings, command),
         **_file_parts(files),
         **_wheel_parts(wheel_bytes),
         "the start": _START.replace("@COMMAND@", repr(command)).replace("@PACKAGE@", PACKAGE),
@@ -122,11 +125,14 @@ def _on_one_line(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-def _settings_parts(settings: Path) -> dict[str, str]:
-    """Return {name: part} of the settings, and of the task beside them, where there is one."""
-    task = settings.with_name(TASK_FILE)
-    own = literal(text_of(task)) if task.is_file() else "None"
-    return {settings.name: f"\nSETTINGS = {literal(text_of(settings))}\n", task.name: f"\nTASK = {own}\n"}
+def _settings_parts(settings: Path, command: str) -> dict[str, str]:
+    """Return {name: part} of the settings and of the task."""
+    text, task = text_of(settings), "None"
+    if command == "train":
+        task = literal(task_text(read_settings(settings).task.name, settings))
+    elif settings.with_name(TASK_FILE).is_file():
+        task = literal(text_of(settings.with_name(TASK_FILE)))
+    return {settings.name: f"\nSETTINGS = {literal(text)}\n", TASK_FILE: f"\nTASK = {task}\n"}
 
 
 def _file_parts(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,9 +1,6 @@
 """The check of the dataset folder: files that would not arrive as meant, and weights that predicting would not find."""
 
-import hashlib
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
 from bundler.check.project import (
@@ -13,15 +10,14 @@ from bundler.check.project import (
     Project,
     address,
     finding_of,
-    named,
     settings_file,
     shown,
 )
-from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError
-from bundler.kaggle.staging import MANIFEST_FILE, WEIGHTS_FILE
-from bundler.tasks import built_in_tasks
-from bundler.text_files import text_of
+from bundler.tasks import source_of
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, is_left_by_system, named
+from multihead.config.manifest import FORMAT, sha256_of
+from multihead.config.task import TASKS
 
 MAX_FILES = 50
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
@@ -49,7 +45,6 @@ def pairs(project: Project) -> Iterator[Finding]:
     files = [file.name for file in project.files()]
     ends = (MANIFEST_FILE, WEIGHTS_FILE)
     names = {file.removesuffix(end) for end in ends for file in files if file == end or file.endswith(f".{end}")}
-    readable = manifest_format(project.package / "config" / "manifest.py")
     for name in sorted(names):
         manifest, weights = f"{name}{MANIFEST_FILE}", f"{name}{WEIGHTS_FILE}"
         missing = [file for file in (manifest, weights) if file not in files]
@@ -57,10 +52,10 @@ def pairs(project: Project) -> Iterator[Finding]:
             there = weights if missing[0] == manifest else manifest
             yield Finding(f"{DATASET_FOLDER}/{missing[0]}", "file", MISSING, f"{there} is nothing without it")
         else:
-            yield from _pair(project, manifest, weights, readable)
+            yield from _pair(project, manifest, weights)
 
 
-def _pair(project: Project, manifest: str, weights: str, readable: int) -> Iterator[Finding]:
+def _pair(project: Project, manifest: str, weights: str) -> Iterator[Finding]:
     """Yield the first thing that is wrong with weights and the manifest beside them."""
     try:
         says = read_object(project.dataset / manifest)
@@ -73,25 +68,12 @@ def _pair(project: Project, manifest: str, weights: str, readable: int) -> Itera
         yield Finding(f"{DATASET_FOLDER}/{manifest}", "sha256", MISSING, "no manifest of weights; stage them again")
     elif not (project.dataset / weights).stat().st_size:
         yield Finding(file, "bytes", "0", "no weights; stage them again")
-    elif (sha256 := _sha256(project.dataset / weights)) != says["sha256"]:
+    elif (sha256 := sha256_of(project.dataset / weights)) != says["sha256"]:
         rule = f"not the file that {manifest} tells of; stage both again"
         yield Finding(file, "SHA-256", f"{sha256[:16]}...", rule)
-    elif says.get("format") != readable:
+    elif says.get("format") != FORMAT:
         value = shown(says["format"]) if "format" in says else MISSING
-        yield Finding(f"{DATASET_FOLDER}/{manifest}", "format", value, f"this version reads {readable}; train again")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def manifest_format(weights: Path) -> int:
-    """Return the manifests' format that the package's manifest.py reads, itself read as text."""
-    found = re.search(r"^FORMAT = (\d+)$", text_of(weights), re.MULTILINE)
-    if not found:
-        raise BundlerError(f"{weights}: expected a line FORMAT = NUMBER")
-    return int(found[1])
+        yield Finding(f"{DATASET_FOLDER}/{manifest}", "format", value, f"this version reads {FORMAT}; train again")
 
 
 def stray_entries(project: Project) -> Iterator[Finding]:
@@ -101,7 +83,7 @@ def stray_entries(project: Project) -> Iterator[Finding]:
         if not entry.is_file():
             kind = "folder" if entry.is_dir() else "broken link"
             yield Finding(file, "kind", kind, "not uploaded; the client takes only the files beside its metadata")
-        elif is_left_by_a_system(entry.name):
+        elif is_left_by_system(entry.name):
             rule = "no part of the weights, and plain kaggle uploads it; remove it"
             yield Finding(file, "bytes", f"{entry.stat().st_size:,}", rule)
         elif entry.name in OF_THE_CLIENT:
@@ -140,12 +122,11 @@ def weights_of_another_task(project: Project) -> Iterator[Finding]:
     """Yield weights, all that the predict kernel can find, of a task whose files it does not attach."""
     if not _predicts_from_dataset_only(project):
         return
-    built_in = built_in_tasks(project.package)
     for manifest in (named(MANIFEST_FILE, name) for name in project.members()):
         task = project.task_of_weights(manifest)
-        known = built_in.get(str(task.get("name")))  # the manifest may be older
+        known = TASKS.get(str(task.get("name")))  # the manifest may be older
         competition = known.competition if known else task.get("competition")
-        source = known.source if known else competition or task.get("dataset")
+        source = source_of(known) if known else competition or task.get("dataset")
         sources = project.sources(PREDICT_FILE, "competition_sources" if competition else "dataset_sources")
         if isinstance(source, str) and sources is not None and address(source) not in map(address, sources):
             rule = f"{PREDICT_FILE} does not attach {source}, where its files come from"

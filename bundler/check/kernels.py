@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from bundler.check.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
 from bundler.check.metadata_keys import is_tpu
 from bundler.check.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
-from bundler.text_files import read_toml
+from bundler.tasks import source_of, submission_minutes
+from multihead.config import read_toml
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
 SESSION_MINUTES = 12 * 60
@@ -68,9 +69,9 @@ def competition(project: Project) -> Iterator[Finding]:
     key = "competition_sources" if task.competition else "dataset_sources"
     for file in KERNEL_FILES.values():
         sources = project.sources(file, key)
-        if sources is None or address(task.source) in map(address, sources) or _could_hold_data(project, file):
+        if sources is None or address(source_of(task)) in map(address, sources) or _could_hold_data(project, file):
             continue
-        rule = f"expected {task.source} among them, where task {task.name} comes from"
+        rule = f"expected {source_of(task)} among them, where task {task.name} comes from"
         yield Finding(file, key, shown(sources), rule)
 
 
@@ -116,7 +117,7 @@ def time_budget(project: Project) -> Iterator[Finding]:
         if has_gpu is None or _asks_for_tpu(project, KERNEL_FILES[kernel]):
             continue
         device = "GPU" if has_gpu else "CPU"
-        submission = task.submission_minutes(device) if task and kernel == "predict" else SESSION_MINUTES
+        submission = submission_minutes(task, device) if task and kernel == "predict" else SESSION_MINUTES
         limit, what = (submission, "submission") if submission < SESSION_MINUTES else (SESSION_MINUTES, "session")
         if run["time_budget_minutes"] > limit:
             value = f"{run['time_budget_minutes']:g}"
@@ -138,7 +139,7 @@ def no_time_budget(project: Project) -> Iterator[Finding]:
         return
     if not project.settings["predict"]["run"]["time_budget_minutes"]:
         device = "GPU" if project.value(PREDICT_FILE, "enable_gpu") else "CPU"
-        limit = min(task.submission_minutes(device), SESSION_MINUTES)
+        limit = min(submission_minutes(task, device), SESSION_MINUTES)
         rule = f"no budget; a submission that takes longer than {limit:g} minutes is lost"
         yield Finding(settings_file("predict"), "time_budget_minutes", "0", rule, is_note=True)
 

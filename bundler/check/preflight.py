@@ -7,7 +7,6 @@ silence. What may be meant as it stands is a note before a push.
 
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,18 @@ from bundler.build.script import build_script
 from bundler.check import dataset as check_dataset
 from bundler.check import kernels as check_kernels
 from bundler.check import settings as check_settings
-from bundler.check.dataset import manifest_format
 from bundler.check.kernels import PUSHES
 from bundler.check.keys import key_findings, read_checked
 from bundler.check.metadata import METADATA_FILES
 from bundler.check.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.errors import BundlerError
-from bundler.tasks import TASK_FILE
+from multihead.config import UserError
+from multihead.config.files import TASK_FILE
+from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_dict
 
 SECONDS_FOR_SETTINGS = 60
 
-__all__ = ["PUSHES", "RULES", "Finding", "key_findings", "manifest_format", "preflight", "require_preflight"]
+__all__ = ["PUSHES", "RULES", "Finding", "key_findings", "preflight", "require_preflight"]
 
 
 def preflight(repository: Path, action: str = "build") -> list[Finding]:
@@ -64,46 +64,53 @@ def require_preflight(repository: Path, action: str = "build") -> None:
 
 
 def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
-    """Return all [model] and [run] settings of a kernel, defaults included; None where the package refuses them."""
+    """Return all [model] and [run] settings of a kernel, defaults included; None where they are refused."""
     path = repository / settings_file(kernel)
+    try:
+        settings = read_settings(path)
+    except UserError as error:
+        findings.append(_of_settings(repository, path, str(error)))
+        return None
+    if any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation):
+        fault = _fault_of_transforms(repository, path)
+        if fault:
+            findings.append(fault)
+            return None
+    return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
+
+
+def _fault_of_transforms(repository: Path, path: Path) -> Finding | None:
+    """Return what the package, which imports albumentations, has against an augmentation's steps; None for nothing."""
     command = [sys.executable, "-B", "-m", "multihead.app", "settings", "--settings", str(path.resolve())]
     try:
         ended = subprocess.run(
             command, cwd=repository / "src", capture_output=True, text=True, check=False, timeout=SECONDS_FOR_SETTINGS
         )
-        if ended.returncode == 0:
-            return tomllib.loads(ended.stdout)
     except subprocess.TimeoutExpired:
-        findings.append(Finding("src/multihead", "", "", f"takes over {SECONDS_FOR_SETTINGS} seconds to start"))
-        return None
-    except tomllib.TOMLDecodeError:
-        said = ended.stdout.partition("\n")[0][:80]
-        findings.append(Finding("src/multihead", "", "", f"prints while it is imported ({said}); leave that to main"))
+        return Finding("src/multihead", "", "", f"takes over {SECONDS_FOR_SETTINGS} seconds to start")
+    if ended.returncode == 0:
         return None
     last = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-    if not last.startswith("error: "):  # it does not even start
-        is_set_up = Path(sys.prefix).name == ".venv"
-        hint = "" if is_set_up or "No module named" not in last else "; .venv/bin/python has what it needs"
-        findings.append(Finding("src/multihead", "", "", last + hint))
-        return None
-    message = last.removeprefix("error: ")
+    if last.startswith("error: "):
+        return _of_settings(repository, path, last.removeprefix("error: "))
+    return Finding("src/multihead", "", "", last)  # it does not even start
+
+
+def _of_settings(repository: Path, path: Path, message: str) -> Finding:
+    """Return what is wrong with a settings file, or with the task beside it, without the file's name."""
     for source in (path.with_name(TASK_FILE), path):
-        rule = message.removeprefix(f"{source.name}: ").removeprefix(f"{source.resolve()}: ")
-        if rule != message:
-            break
-    findings.append(Finding(source.relative_to(repository).as_posix(), "", "", rule))
-    return None
+        starts = [f"{name}: " for name in (source.name, source, source.resolve())]
+        if start := next(filter(message.startswith, starts), ""):
+            return Finding(source.relative_to(repository).as_posix(), "", "", message.removeprefix(start))
+    return Finding(path.relative_to(repository).as_posix(), "", "", message)
 
 
 def _build_in_memory(project: Project) -> Iterator[Finding]:
     """Yield why a script could not be built: an import that Kaggle lacks, a damaged wheel, a size over the limit."""
     messages = set()
-    for kernel in KERNEL_FILES:
-        settings = project.repository / settings_file(kernel)
-        if not settings.is_file():
-            continue
+    for kernel in project.settings:
         try:
-            build_script(project.package, settings, kernel)
+            build_script(project.package, project.repository / settings_file(kernel), kernel)
         except BundlerError as error:
             for message in str(error).splitlines():
                 if message not in messages:

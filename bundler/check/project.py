@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
-from bundler.data_files import is_left_by_a_system
-from bundler.errors import BundlerError
-from bundler.tasks import TaskFacts, task_named
+from bundler.tasks import source_of
+from multihead.config import UserError
+from multihead.config.files import is_left_by_system
+from multihead.config.task import Task, task_beside, task_by_name
 
 KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
 DATASET_FOLDER = DATASET_FILE.split("/", maxsplit=1)[0]
@@ -73,12 +74,12 @@ class Project(NamedTuple):
         for name, settings in self.settings.items():
             yield name, settings_file(name), settings["run"]
 
-    def task(self) -> TaskFacts | None:
+    def task(self) -> Task | None:
         """Return the task of the train kernel's settings; None where they could not be read."""
         if "train" not in self.settings:
             return None
         name = self.settings["train"]["model"]["task"]
-        return task_named(self.package, self.repository / settings_file("train"), name)
+        return task_by_name(name, task_beside(self.repository / settings_file("train")))
 
     def holders(self, kernel: str) -> set[str] | None:
         """Return the addresses of what a kernel attaches that could hold weights; None where that is not known.
@@ -93,7 +94,7 @@ class Project(NamedTuple):
                 return None
             found |= set(map(address, sources))
         task = self.task()
-        none = {address(task.source)} if task else set()
+        none = {address(source_of(task))} if task else set()
         if kernel == "predict":
             none.add(self.address(file))
         return found - none
@@ -111,13 +112,13 @@ class Project(NamedTuple):
 
     def files(self) -> list[Path]:
         """Return the dataset's own files: no folders, no broken links, nothing that a system left there."""
-        return [entry for entry in self.entries() if entry.is_file() and not is_left_by_a_system(entry.name)]
+        return [entry for entry in self.entries() if entry.is_file() and not is_left_by_system(entry.name)]
 
     def manifest(self, file: str) -> Mapping[str, Any]:
         """Return what a manifest in the dataset folder says, or nothing where it cannot be read."""
         try:
             return read_object(self.dataset / file)
-        except BundlerError:
+        except UserError:
             return {}
 
     def task_of_weights(self, manifest: str) -> Mapping[str, Any]:
@@ -136,11 +137,6 @@ def settings_file(kernel: str) -> str:
     return f"kernel/{kernel}/settings.toml"
 
 
-def named(file: str, name: str) -> str:
-    """Return how weights or a manifest are called where they have a name."""
-    return f"{name}.{file}" if name else file
-
-
 def shown(value: Any) -> str:
     """Return a value as a finding shows it: as JSON, 80 characters at most."""
     text = json.dumps(value)
@@ -152,6 +148,6 @@ def one_line(key: str) -> str:
     return key if re.fullmatch(r"[\w.-]+", key) else json.dumps(key)
 
 
-def finding_of(repository: Path, file: str, error: BundlerError) -> Finding:
+def finding_of(repository: Path, file: str, error: UserError) -> Finding:
     """Return an error about a file as a finding, without the file's name, which the finding has."""
     return Finding(file, "", "", str(error).removeprefix(f"{repository / file}: "))

@@ -8,11 +8,11 @@ from typing import Any
 
 from bundler.check.metadata import DATASET_FILE, without_version
 from bundler.check.metadata_keys import nearest
-from bundler.check.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, named, settings_file, shown
+from bundler.check.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, settings_file, shown
 from bundler.kaggle.pretrained import KERAS_FILES
-from bundler.kaggle.staging import MANIFEST_FILE, WEIGHTS_FILE
 from bundler.rehearse.inputs import KINDS, MOUNTS, mount_point
-from bundler.text_files import read_toml
+from multihead.config import read_toml
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 
 OF_ONE_SLUG = {"dataset_sources": "d", "model_sources": "m"}  # the folder of those whose slug another source has
 INPUT, WORKING = "/kaggle/input", "/kaggle/working"  # a kernel is started in the second

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.check.metadata import read_metadata
-from bundler.data_files import is_left_by_a_system
 from bundler.errors import BundlerError, ClientError
+from multihead.config.files import is_left_by_system
 
 QUICK_SECONDS, TRANSFER_SECONDS = 180, 3600  # the client itself waits for an answer without end
 PAUSE_SECONDS = 30.0  # between two questions
@@ -134,7 +134,7 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
     """
     dataset = read_metadata(folder / DATASET_METADATA)["id"]
     files = [f.name for f in sorted(folder.iterdir()) if f.is_file() and f.name != DATASET_METADATA]
-    names = [name for name in files if not is_left_by_a_system(name)]
+    names = [name for name in files if not is_left_by_system(name)]
     if not names:
         raise BundlerError(
             f"{folder}: holds nothing to push; expected what build_kernel.py stage or fetch-weights puts there"

@@ -1,46 +1,42 @@
 """Weights that a training left, into the folder that becomes a Kaggle dataset."""
 
-import hashlib
 import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundler.errors import BundlerError
-from bundler.text_files import read_text
-
-if TYPE_CHECKING:  # which imports this module
-    from bundler.tasks import TaskFacts
-
-OF_THE_SUBMISSION = ("has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes")  # keys of a task
-WEIGHTS_FILE, MANIFEST_FILE = "model.weights.h5", "manifest.json"  # as multihead's weights.py writes them
+from multihead.config import read_text
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.config.manifest import sha256_of
+from multihead.config.task import OF_THE_SUBMISSION, TASKS, Task, task_dict
 
 
-def stage(trained: Path, dataset: Path, name: str = "", task: "TaskFacts | None" = None) -> str:
+def stage(trained: Path, dataset: Path, name: str = "", own: Task | None = None) -> str:
     """Copy weights and manifest into the dataset folder and return what they are, in words.
 
-    name: what they are called there, as one of several for an ensemble. task: whose limits take the place of those in
-    the manifest, where it is the same one: they may have been mended since the training.
+    name: what they are called there, as one of several for an ensemble. own: a task beside those that are built in. The
+    limits of the manifest's task become those it has now: they may have been mended since the training.
     Raises BundlerError, with the dataset left as it was, where one is missing or they do not belong together.
     """
     told = verified(trained)
     if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise BundlerError(f"--name {name}: expected letters, digits, dashes and underscores")
-    start = f"{name}." if name else ""
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
-        shutil.copyfile(trained / file, dataset / f".new-{start}{file}")
-    if task:
-        _put_in_limits(dataset / f".new-{start}{MANIFEST_FILE}", task)
+        shutil.copyfile(trained / file, dataset / f".new-{named(file, name)}")
+    _put_in_limits(dataset / f".new-{named(MANIFEST_FILE, name)}", own)
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
-        (dataset / f".new-{start}{file}").replace(dataset / f"{start}{file}")
+        (dataset / f".new-{named(file, name)}").replace(dataset / named(file, name))
     return told
 
 
-def _put_in_limits(path: Path, task: "TaskFacts") -> None:
+def _put_in_limits(path: Path, own: Task | None) -> None:
     manifest = json.loads(read_text(path))
-    if manifest.get("task", {}).get("name") == task.name:
-        manifest["task"] |= {key: getattr(task, key) for key in OF_THE_SUBMISSION}
+    name = manifest.get("task", {}).get("name")
+    task = own if own and own.name == name else TASKS.get(name)
+    if task:
+        manifest["task"] |= {key: of for key, of in task_dict(task).items() if key in OF_THE_SUBMISSION}
         path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
@@ -48,8 +44,7 @@ def verified(trained: Path) -> str:
     """Return what the weights in a folder are, in words; raises BundlerError where they are not the manifest's."""
     try:
         manifest = json.loads(read_text(trained / MANIFEST_FILE))
-        with (trained / WEIGHTS_FILE).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(trained / WEIGHTS_FILE)
         told, expected = _in_words(manifest), manifest["sha256"]
     except OSError as error:
         raise BundlerError(

@@ -1,11 +1,14 @@
 """What a rehearsed kernel may leave in its working folder, and what a submission is held to."""
 
 import csv
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
+from io import StringIO
 from pathlib import Path
 
-from bundler.data_files import read_rows
 from bundler.errors import BundlerError, RehearsalError
+from multihead.config import decoded
+from multihead.config.data_files import read_table_bytes
 
 
 def check_outputs(working: Path, expected: Collection[str]) -> None:
@@ -65,6 +68,29 @@ def check_submission(submission: Path, sample: Path) -> int:
             expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)
             raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
     return len(told) - 1
+
+
+def read_rows(table: Path) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file of any export, packed or not; BundlerError where it cannot be read as such.
+
+    The separator is the one that splits the header into the most fields, or that a first line names ("sep=;"). Blank
+    lines are no rows, nor are those of empty cells at the end. Empty cells beyond the header are left out.
+    """
+    try:
+        text = decoded(read_table_bytes(table)).strip("\n")
+        said = re.match(r"sep=([,;\t|])\n", text)
+        lines = (text[said.end() :] if said else text).rstrip(" ,;\t|\n").split("\n")
+        separators = said[1] if said else ",;\t|"
+        separator = max(separators, key=lambda one: len(next(csv.reader(lines[:1], delimiter=one), [])))
+        header: list[str] = []
+        for row in csv.reader(StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True):
+            header = header or row
+            cells = [cell.strip() for cell in row]
+            if cells:
+                cells += [""] * (len(header) - len(cells))
+                yield cells if any(cells[len(header) :]) else cells[: len(header)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BundlerError(f"{table}: cannot be read as CSV ({error})") from error
 
 
 def _rows(path: Path) -> list[list[str]]:

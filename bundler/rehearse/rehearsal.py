@@ -26,8 +26,8 @@ from bundler.rehearse.inputs import Inputs, refuse_to_empty
 from bundler.rehearse.isolated import Spec
 from bundler.rehearse.isolation import COMPARED, HIDDEN, READ_ONLY, strictest
 from bundler.rehearse.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
-from bundler.tasks import TASK_FILE, TRUTH_FILE
-from bundler.text_files import read_toml
+from multihead.config import read_toml
+from multihead.config.files import TASK_FILE, TRUTH_FILE
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
 HOUSE = Path(__file__).resolve().parents[2]
