@@ -689,7 +689,7 @@ def test_the_format_of_manifests_is_read_off_the_package() -> None:
 
 
 def test_the_messages_in_the_documentation_are_those_of_the_check() -> None:
-    sources = "".join(path.read_text() for path in sorted((HOUSE / "bundler").glob("*.py")))
+    sources = "".join(path.read_text() for path in sorted((HOUSE / "bundler").rglob("*.py")))
     said = re.sub(r'"\s*\n\s*f?"', "", sources).replace("{PREDICT_FILE} ", "")
     rows = [line for line in (HOUSE / "docs" / "check.md").read_text().splitlines() if line.startswith("| ")]
     messages = [message for row in rows for message in re.findall("`([^`]+)`", row.split(" | ")[-1])]
