@@ -122,11 +122,24 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, summary: str) -> argparse.ArgumentParser:
         return subparsers.add_parser(
-            name, help=summary, description=f"{summary}.", epilog=EXIT_CODES, formatter_class=form
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=EXIT_CODES,
+            formatter_class=form,
         )
 
-    _add_settings(add("train", "train on a competition's files; leave weights, manifest, history and report"))
-    _add_settings(add("predict", "predict a competition's test files with trained weights; leave submission.csv"))
+    _add_settings(
+        add(
+            "train", "train on a competition's files; leave weights, manifest, history and report in the working folder"
+        )
+    )
+    _add_settings(
+        add(
+            "predict",
+            "predict a competition's test files with trained weights; leave submission.csv in the working folder",
+        )
+    )
     _add_evaluate(add("evaluate", "print the score of a submission whose truth is known, and the worst classes"))
     report = add("report", "draw the report of a training again: pictures and one page, in its folder report")
     report.add_argument("run", type=Path, help="the working folder of a training, or what `pull train` brought of it")
@@ -161,7 +174,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", nargs="?", help="the folder of the competition's files (default: the setting data)")
     command.add_argument(
-        "--out", type=Path, default=Path(commands.SHEET_FILE), help="the picture to write (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path(commands.SHEET_FILE),
+        metavar="FILE",
+        help="the picture to write, of samples of each class (default: %(default)s)",
     )
     _add_settings(command)
 
@@ -169,10 +186,19 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
 def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("submission", type=Path, help="the file to score, such as submission.csv")
     command.add_argument(
-        "truth", type=Path, help="the right answers: a file in the submission's form, labelled test images, or a folder"
+        "truth",
+        type=Path,
+        help="what is right: a file in the submission's form, labelled test images, or the folder of either",
     )
-    command.add_argument("--task", default="bengali", help=f"one of {', '.join(TASKS)}, or a task.toml")
-    command.add_argument("--train", type=Path, metavar="FILE", help="train labels: score seen and unseen labels apart")
+    command.add_argument(
+        "--task", default="bengali", help=f"one of {', '.join(TASKS)}, or a task.toml (default: %(default)s)"
+    )
+    command.add_argument(
+        "--train",
+        type=Path,
+        metavar="FILE",
+        help="the table of train labels: score combinations of labels seen and unseen in it apart",
+    )
     command.add_argument("--classes", type=Path, metavar="FILE", help="a CSV file to write: the recall of each class")
 
 
