@@ -208,9 +208,8 @@ def make(folder: Path, files: Files) -> Path:
 def run(script: Path) -> tuple[int, str, str]:
     """Return exit code, output, and the last line of the errors, of a script run in its folder."""
     environment = os.environ | {"PYTHONUTF8": "1"}
-    done = subprocess.run(
-        [sys.executable, script.name], cwd=script.parent, env=environment, capture_output=True, check=False, timeout=60
-    )
+    command = [sys.executable, "-S", script.name]  # without the installed multihead, which hides one that has no init
+    done = subprocess.run(command, cwd=script.parent, env=environment, capture_output=True, check=False, timeout=60)
     return done.returncode, done.stdout.decode(), done.stderr.decode().rpartition("\n")[0].rpartition("\n")[2]
 
 
