@@ -43,6 +43,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for room in ("runtime", "config"):
         ignore = shutil.ignore_patterns("__pycache__", "tasks")
         shutil.copytree(HOUSE / "src" / "multihead" / room, folder / "multihead" / room, ignore=ignore)
+    shutil.copy(HOUSE / "src" / "multihead" / "__init__.py", folder / "multihead")
     return folder
 
 
