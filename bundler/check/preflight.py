@@ -66,7 +66,7 @@ def require_preflight(repository: Path, action: str = "build") -> None:
 def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
     """Return all [model] and [run] settings of a kernel, defaults included; None where the package refuses them."""
     path = repository / settings_file(kernel)
-    command = [sys.executable, "-B", "-m", "multihead.app", "settings", "--settings", str(path.resolve())]
+    command = [sys.executable, "-B", "-m", "multihead", "settings", "--settings", str(path.resolve())]
     try:
         ended = subprocess.run(
             command, cwd=repository / "src", capture_output=True, text=True, check=False, timeout=SECONDS_FOR_SETTINGS
