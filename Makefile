@@ -23,6 +23,7 @@ lint: $(VENV)/ready-dev
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# The command multihead is installed last: setuptools, which builds it, comes with tensorflow.
 # A machine without a desktop lacks the libGL that opencv-python loads; the headless build is the same without it.
 $(VENV)/ready: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -33,6 +34,7 @@ $(VENV)/ready: requirements.txt constraints.txt
 	$(PIP) install -r requirements.txt
 	@$(PY) -c 'import cv2' 2>/dev/null || { $(PIP) uninstall -y opencv-python && \
 		$(PIP) install -c constraints.txt "$$(sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt)"; }
+	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-no-deps.txt
@@ -41,4 +43,4 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-no-deps.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dry-run kernel/*/*_kernel.py inspect.png
+	rm -rf $(VENV) dry-run kernel/*/*_kernel.py inspect.png src/*.egg-info

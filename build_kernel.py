@@ -452,7 +452,7 @@ def dry_run(data: Path | None, machine: Machine, name: str = "") -> None:
         answers = DRY_RUN / "predict" / "working" / (SUBMISSION_FILE if task.sample_submission else PREDICTIONS_FILE)
         own = task_beside(dry_settings)
         of_task = str(dry_settings.with_name(TASK_FILE)) if own and own.name == task.name else task.name
-        _run_python(["-m", "multihead.app", "evaluate", str(answers), str(data), "--task", of_task])
+        _run_python(["-m", "multihead", "evaluate", str(answers), str(data), "--task", of_task])
     print(told)
 
 

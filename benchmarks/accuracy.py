@@ -100,7 +100,7 @@ def _accuracy(task: str, data: Path, folder: Path, row: Row) -> float:
     out = folder / "predicted"
     _rehearse(data, out, overrides, "--weights", str(dataset))
     (answers,) = (out / "working").glob("*.csv")
-    command = [sys.executable, "-m", "multihead.app", "evaluate", str(answers), str(data), "--task", task]
+    command = [sys.executable, "-m", "multihead", "evaluate", str(answers), str(data), "--task", task]
     done = subprocess.run(command, check=True, cwd=HOUSE / "src", capture_output=True, text=True)
     found = re.search(r"^accuracy = ([0-9.]+)", done.stdout, re.MULTILINE)
     if not found:

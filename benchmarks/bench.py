@@ -312,7 +312,7 @@ def _start_up(measurement: str) -> Sample:
     with tempfile.TemporaryDirectory() as scratch:
         script = Path(scratch) / "script.py"
         script.write_bytes(build_script(HOUSE / "src" / "multihead", settings, "settings"))
-        in_place = ["-m", "multihead.app", "settings", "--settings", str(settings)]
+        in_place = ["-m", "multihead", "settings", "--settings", str(settings)]
         arguments = [str(script)] if measurement == "start_bundle" else in_place
         started = time.perf_counter()
         subprocess.run(

@@ -462,7 +462,7 @@ def measure_recipe(figures: Figures, out: Path, limit: float, step_seconds: floa
     import shutil
     from dataclasses import replace
 
-    from multihead import app
+    from multihead import commands
     from multihead.config.settings import read_settings
     from multihead.scoring.evaluation import read_both, score
 
@@ -486,7 +486,7 @@ def measure_recipe(figures: Figures, out: Path, limit: float, step_seconds: floa
     )
     settings = settings._replace(model=replace(settings.model, task=task.name), run=run, known_task=task)
     figures.add("recipe", epochs=epochs, budget_seconds=round(budget), batch_size=run.batch_size)
-    app.train(settings)
+    commands.train(settings)
     history = (working / "history.csv").read_text(encoding="utf-8")
     shutil.copy(working / "history.csv", out / "history.csv")
     last = dict(zip(*(line.split(",") for line in (history.splitlines()[0], history.splitlines()[-1])), strict=True))
@@ -502,7 +502,7 @@ def measure_recipe(figures: Figures, out: Path, limit: float, step_seconds: floa
         validated=validation.get("score"),
         images_per_second=validation.get("images_per_second"),
     )
-    app.predict(settings._replace(given_model_keys=frozenset(), run=replace(run, time_budget_minutes=0.0)))
+    commands.predict(settings._replace(given_model_keys=frozenset(), run=replace(run, time_budget_minutes=0.0)))
     answered, true = read_both(working / "submission.csv", data / "truth.csv", task)
     reached = score(answered, true, task)
     figures.add(

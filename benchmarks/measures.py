@@ -192,7 +192,7 @@ def _network(kind: str) -> Any:
 
 def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     """Files to submission, as the command does it."""
-    from multihead import app
+    from multihead import commands
     from multihead.config.settings import ModelSettings, RunSettings, Settings
     from multihead.model import weights
 
@@ -209,7 +209,7 @@ def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     run = RunSettings(
         data=str(folder), weights=str(folder / "weights"), working=str(folder / "working"), batch_size=BATCH
     )
-    return lambda: app.predict(Settings(model, run, frozenset(), BENGALI))
+    return lambda: commands.predict(Settings(model, run, frozenset(), BENGALI))
 
 
 def predict_ours(folder: Path) -> Callable[[], Any]:

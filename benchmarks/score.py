@@ -185,7 +185,7 @@ def _train(name: str, data: Path, folder: Path) -> None:
     working.mkdir(parents=True)
     overrides = _overrides(name)
     options = [part for of in overrides for part in ("--set", of)]
-    command = [sys.executable, "-m", "multihead.app", "train", *options]
+    command = [sys.executable, "-m", "multihead", "train", *options]
     environment = os.environ | {"KAGGLE_ROOT": str(folder), "PYTHONPATH": str(HOUSE / "src")}
     paths = ["--set", f"data={data.resolve()}", "--set", f"working={working.resolve()}"]
     before = _cpu_seconds()

@@ -15,7 +15,7 @@ def script_of(folder: Path, body: str, **modules: str) -> Path:
     package = folder / "multihead"
     package.mkdir()
     lines = "".join(f"    {line}\n" for line in body.splitlines())
-    sources = {"__init__": "", "app": f"def main(argv):\n{lines}    return 0\n", **modules}
+    sources = {"__init__": "", "cli": f"def main(argv):\n{lines}    return 0\n", **modules}
     for name, source in sources.items():
         (package / f"{name}.py").write_text(source)
     (folder / "settings.toml").touch()

@@ -206,7 +206,7 @@ def refuse(event, arguments):
     if event.startswith("socket.") and event != "socket.__new__":
         print("network:", event, arguments)
 sys.addaudithook(refuse)
-from multihead.app import main
+from multihead.cli import main
 assert main(["settings", "--set", "epochs=1"]) == 0
 assert "albumentations" not in sys.modules
 assert main(["settings", "--set", "augmentation=[{name='ShiftScaleRotate'}]"]) == 0

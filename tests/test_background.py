@@ -14,7 +14,7 @@ from tests.conftest import HOUSE
 INSIDE_OF_POLARS = """
 import threading
 import polars
-from multihead import app
+from multihead import cli
 from multihead.runtime import background
 
 def spin(_):
@@ -28,8 +28,8 @@ def end(_):
     ENDING
 
 is_inside = threading.Event()
-app._run = end
-raise SystemExit(app.main(["settings"]))
+cli._run = end
+raise SystemExit(cli.main(["settings"]))
 """
 
 

@@ -24,7 +24,7 @@ from tests.test_tasks import LEAVES
 from tests.test_text_files import FORMS
 
 SETTINGS = "[run]\nepochs = 3  # \\ and ''' and \"\"\"\n"
-APP = '''"""An app that shows what it was called with."""
+APP = '''"""A command line that shows what it was called with."""
 
 from multihead import text
 
@@ -40,9 +40,9 @@ ODD = """it's "quoted" \\\\ {"'" * 3} \\N{{BENGALI LETTER KA}}"""
 
 
 def make_package(folder: Path, **modules: str) -> Path:
-    """Write a package multihead with an app and further modules, and its settings beside it."""
+    """Write a package multihead with a cli.py and further modules, and its settings beside it."""
     package = folder / "src" / "multihead"
-    for name, source in {"__init__": "", "app": APP, "text": TEXT, **modules}.items():
+    for name, source in {"__init__": "", "cli": APP, "text": TEXT, **modules}.items():
         path = package / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(source.encode())
@@ -115,7 +115,7 @@ def test_a_task_beside_the_settings_comes_along(tmp_path: Path) -> None:
     )
     for task in (None, LEAVES.replace("\n", "\r\n") + '# """ \u0995\n'):
         folder = tmp_path / ("without" if task is None else "with")
-        package = make_package(folder, app=app)
+        package = make_package(folder, cli=app)
         if task is not None:
             (folder / "task.toml").write_bytes(task.encode())
         script = folder / "script.py"
@@ -146,14 +146,14 @@ def test_settings_of_another_encoding_fail_the_build_with_their_line(tmp_path: P
 def test_a_module_that_an_editor_saved_with_a_mark_is_built_as_one_without(tmp_path: Path) -> None:
     package, settings = make_package(tmp_path), tmp_path / "settings.toml"
     plain = build_script(package, settings, "train")
-    (package / "app.py").write_text(APP, encoding="utf-8-sig")
+    (package / "cli.py").write_text(APP, encoding="utf-8-sig")
     assert build_script(package, settings, "train") == plain
 
 
 def test_what_a_system_or_an_editor_left_beside_the_modules_is_no_module(tmp_path: Path) -> None:
     package, settings = make_package(tmp_path), tmp_path / "settings.toml"
     plain = build_script(package, settings, "train")
-    for name in (".ipynb_checkpoints/text-checkpoint.py", "__MACOSX/text.py", "._app.py", ".#text.py"):
+    for name in (".ipynb_checkpoints/text-checkpoint.py", "__MACOSX/text.py", "._cli.py", ".#text.py"):
         (package / name).parent.mkdir(exist_ok=True)
         (package / name).write_bytes(b"\0\5\x16\7\xff")
     assert build_script(package, settings, "train") == plain
@@ -161,7 +161,7 @@ def test_what_a_system_or_an_editor_left_beside_the_modules_is_no_module(tmp_pat
 
 def test_a_hidden_folder_around_the_package_hides_none_of_it(tmp_path: Path) -> None:
     package = make_package(tmp_path / ".work")
-    assert set(read_package(package)) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
+    assert set(read_package(package)) == {"multihead/__init__.py", "multihead/cli.py", "multihead/text.py"}
 
 
 def test_nothing_is_written_beside_the_script(tmp_path: Path) -> None:
@@ -186,14 +186,14 @@ def test_modules_stand_whole_and_readable_in_the_script() -> None:
 def test_what_was_unpacked_is_removed_at_the_end(tmp_path: Path) -> None:
     for name, app in (("good", APP), ("bad", "def main(argv):\n    raise ValueError\n")):
         folder = tmp_path / name
-        run(build(folder, app=app))
+        run(build(folder, cli=app))
         assert list((folder / "tmp").iterdir()) == []
 
 
 def test_importing_the_script_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a process started by multiprocessing does."""
     names = runpy.run_path(str(build(tmp_path)), run_name="__mp_main__")
-    assert set(names["MODULES"]) == {"multihead/__init__.py", "multihead/app.py", "multihead/text.py"}
+    assert set(names["MODULES"]) == {"multihead/__init__.py", "multihead/cli.py", "multihead/text.py"}
     assert capsys.readouterr().out == ""
 
 
@@ -210,14 +210,14 @@ def test_the_same_sources_give_the_same_bytes_in_another_folder_at_another_time(
 def test_a_traceback_shows_the_module_and_its_line(tmp_path: Path) -> None:
     broken = "\n\ndef fail():\n    raise RuntimeError('on line 4')\n"
     app = "from multihead.broken import fail\n\n\ndef main(argv):\n    fail()\n"
-    done = run(build(tmp_path, app=app, broken=broken))
+    done = run(build(tmp_path, cli=app, broken=broken))
     assert done.returncode == 1
     assert "src/multihead/broken.py\", line 4, in fail\n    raise RuntimeError('on line 4')" in done.stderr
-    assert 'src/multihead/app.py", line 5, in main\n    fail()' in done.stderr
+    assert 'src/multihead/cli.py", line 5, in main\n    fail()' in done.stderr
 
 
 def test_a_user_s_mistake_is_a_failure_to_kaggle(tmp_path: Path) -> None:
-    assert run(build(tmp_path, app="def main(argv):\n    return 2\n")).returncode == 1
+    assert run(build(tmp_path, cli="def main(argv):\n    return 2\n")).returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_every_form_of_import_works_in_the_bundle_as_outside_it(tmp_path: Path) 
         "    return 0\n"
     )
     sub = {"sub/__init__": "", "sub/a": "from .. import text\nNAME = 'a'\n", "sub/b": "from .a import NAME\n"}
-    done = run(build(tmp_path, app=app, **sub))
+    done = run(build(tmp_path, cli=app, **sub))
     assert (done.stderr, done.stdout) == ("", "a a a from .a import NAME it's\n")
 
 
@@ -335,8 +335,8 @@ def test_a_package_behaves_bundled_as_unbundled(
     tmp_path_factory: pytest.TempPathFactory, modules: dict[str, str]
 ) -> None:
     folder = tmp_path_factory.mktemp("package")
-    script = build(folder, app=PACKAGE_APP, **modules)
-    code = "import sys; sys.path.insert(0, 'src'); from multihead.app import main; main(['train'])"
+    script = build(folder, cli=PACKAGE_APP, **modules)
+    code = "import sys; sys.path.insert(0, 'src'); from multihead.cli import main; main(['train'])"
     plain = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert plain.stderr == ""
     bundled = run(script)
@@ -387,8 +387,8 @@ def test_the_wheels_are_pure_python_with_their_licences() -> None:
 
 
 LITTER = (
-    ".#app.py", "._app.py", ".hidden/data.txt", "#app.py#", "app.py~", "app.py.orig", "app.py.rej", "text.py.bak",
-    "x.swp", "Thumbs.db", "__pycache__/app.cpython-312.pyc", "old.pyc",
+    ".#cli.py", "._cli.py", ".hidden/data.txt", "#cli.py#", "cli.py~", "cli.py.orig", "cli.py.rej", "text.py.bak",
+    "x.swp", "Thumbs.db", "__pycache__/cli.cpython-312.pyc", "old.pyc",
 )  # fmt: skip
 
 
@@ -474,7 +474,7 @@ def test_a_checkout_with_line_ends_of_windows_builds_the_same_bytes(tmp_path: Pa
         for folder in (first, second)
     ]
     assert built[0] == built[1]
-    assert b"\r" not in (second / "src/multihead/app.py").read_bytes()
+    assert b"\r" not in (second / "src/multihead/cli.py").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from multihead.cli import main
 from multihead.config.schema import settings_schema, task_schema
 from multihead.config.settings import read_settings
 from multihead.config.task import BENGALI, BUILT_IN, TASKS, TASKS_FOLDER, read_task, task_text
@@ -16,6 +17,7 @@ from multihead.runtime.errors import UserError
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
 
+SCHEMAS = HOUSE / "docs" / "schema"
 EXPLAIN = """
 import sys
 from pathlib import Path
@@ -41,6 +43,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for room in ("runtime", "config"):
         ignore = shutil.ignore_patterns("__pycache__", "tasks")
         shutil.copytree(HOUSE / "src" / "multihead" / room, folder / "multihead" / room, ignore=ignore)
+    shutil.copy(HOUSE / "src" / "multihead" / "__init__.py", folder / "multihead")
     return folder
 
 
@@ -112,6 +115,36 @@ def test_the_schemas_take_what_is_shipped_and_refuse_a_mistake() -> None:
     assert list(settings.iter_errors({"train": {}}))
     assert list(task.iter_errors(named | {"heads": {"species": {"column": "Kind of tree"}}}))
     assert list(task.iter_errors(named | {"colour": 3}))
+
+
+def test_the_schemas_in_docs_are_those_that_the_command_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", str(tmp_path / "new")]) == 0
+    written = {path.name: path.read_text() for path in (tmp_path / "new").iterdir()}
+    assert written == {path.name: path.read_text() for path in SCHEMAS.iterdir()}, "multihead schema docs/schema"
+    capsys.readouterr()
+    assert main(["schema"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {f"{name}.json": schema for name, schema in printed.items()} == {
+        name: json.loads(text) for name, text in written.items()
+    }
+
+
+def test_a_file_that_is_no_schema_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "task.json").write_text("{}")
+    assert main(["schema", str(tmp_path)]) == 2
+    assert "task.json: would be written over, but it is no JSON schema" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["task.json"]
+    (tmp_path / "task.json").write_text((SCHEMAS / "task.json").read_text().replace("heads", "head"))
+    assert main(["schema", str(tmp_path)]) == 0
+    assert (tmp_path / "task.json").read_text() == (SCHEMAS / "task.json").read_text()
+
+
+def test_every_settings_file_names_its_schema_for_the_editor() -> None:
+    for path in (HOUSE / "kernel").glob("*/settings*.toml"):
+        directive = path.read_text().partition("\n")[0]
+        assert (path.parent / directive.removeprefix("#:schema ")).resolve() == SCHEMAS / "settings.json", path
 
 
 def test_each_key_of_the_schemas_is_described() -> None:

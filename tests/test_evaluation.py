@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multihead import app
+from multihead import cli
 from multihead.config.task import ANIMALS, BENGALI, DIGITS, task_dict, task_from
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import classes_table, read_both, score
@@ -94,7 +94,7 @@ def test_evaluate_tells_seen_from_unseen_and_writes_every_class(
     train.to_csv(tmp_path / "train.csv")
     classes = tmp_path / "classes.csv"
     arguments = ["evaluate", submission, truth, "--train", tmp_path / "train.csv", "--classes", classes]
-    assert app.main([str(argument) for argument in arguments]) == 0
+    assert cli.main([str(argument) for argument in arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "R = 0.7054"
     assert "seen label combinations: 68 images, R = 1.0000, over the classes that these show" in lines
@@ -116,7 +116,7 @@ def test_what_is_read_is_never_written_over(tmp_path: Path, out: str, capsys: py
     labels_of(3).rename_axis("image_id").to_csv(tmp_path / "train.csv")
     before = (tmp_path / out).read_bytes()
     arguments = ["evaluate", submission, truth, "--train", tmp_path / "train.csv", "--classes", tmp_path / out]
-    assert app.main([str(argument) for argument in arguments]) == 2
+    assert cli.main([str(argument) for argument in arguments]) == 2
     assert f"{out}: would be written over" in capsys.readouterr().err
     assert (tmp_path / out).read_bytes() == before
 

@@ -24,7 +24,7 @@ import pytest
 
 from bundler.build.script import build_script
 from bundler.rehearse.projection import read_stages
-from multihead.app import main
+from multihead.cli import main
 from multihead.config import task as tasks
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest

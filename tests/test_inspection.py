@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from multihead.app import main
+from multihead.cli import main
 from multihead.config import task as tasks
 from multihead.config.task import ANIMALS, BENGALI
 from multihead.report.inspection import inspect

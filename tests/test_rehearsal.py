@@ -56,7 +56,7 @@ def test_home_is_out_of_sight(tmp_path: Path, inputs: Inputs, monkeypatch: pytes
 def test_what_kaggle_lacks_cannot_be_imported_though_it_is_installed_here(tmp_path: Path, inputs: Inputs) -> None:
     __import__("mypy")
     body = "import importlib\nimportlib.import_module('my' + 'py')"
-    told = r"exit code 1: ModuleNotFoundError: No module named 'mypy' \(src/multihead/app\.py, line 3\); .*_image"
+    told = r"exit code 1: ModuleNotFoundError: No module named 'mypy' \(src/multihead/cli\.py, line 3\); .*_image"
     with pytest.raises(RehearsalError, match=told):
         rehearsed(tmp_path, inputs, body)
 
@@ -180,7 +180,7 @@ def test_the_peak_is_that_of_all_processes_together(tmp_path: Path, inputs: Inpu
 
 def test_a_path_of_home_that_the_script_names_is_found_before_it_runs(tmp_path: Path, inputs: Inputs) -> None:
     body = f"DATA = {str(Path.home() / 'data')!r}\nprint('ran')"
-    told = rf"^src/multihead/app\.py, line 2: names {Path.home()}, a folder of this machine only \(DATA = "
+    told = rf"^src/multihead/cli\.py, line 2: names {Path.home()}, a folder of this machine only \(DATA = "
     with pytest.raises(RehearsalError, match=told):
         rehearsed(tmp_path, inputs, body)
     assert not (tmp_path / "root").exists()

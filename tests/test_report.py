@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from multihead.app import main
+from multihead.cli import main
 from multihead.config.files import MANIFEST_FILE, PAGE_FILE, RECORD_FILE, REPORT_FOLDER
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import BENGALI, Task

@@ -55,7 +55,7 @@ class Training:
             (root / "settings.toml").write_text(SETTINGS)
 
     def start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "multihead.app", "train", "--settings", str(self.root / "settings.toml")]
+        command = [sys.executable, "-m", "multihead", "train", "--settings", str(self.root / "settings.toml")]
         environment = os.environ | {"KAGGLE_ROOT": str(self.root), "PYTHONPATH": str(HOUSE / "src")}
         with (self.root / "log.txt").open("wb") as log:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multihead.app import show_settings
+from multihead import commands
 from multihead.config.settings import ModelSettings, RunSettings, read_settings, settings_dict, settings_from
 from multihead.runtime.errors import UserError
 from tests.conftest import HOUSE
@@ -146,7 +146,7 @@ def test_a_step_built_in_is_given_all_its_arguments_and_another_is_left_as_it_is
 def test_the_settings_that_are_printed_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nested = '{name="AdditiveNoise", noise_params={ranges=[[-0.1, 0.1]]}, "p"=1.0}'
     settings = read_settings(None, ['data="\\', f'augmentation=[{{name="flip"}}, {nested}]', "learning_rate=1e-8"])
-    show_settings(settings)
+    commands.settings(settings)
     again = read_settings(written(tmp_path, capsys.readouterr().out))
     assert (again.model, again.run) == (settings.model, settings.run)
 
@@ -210,7 +210,7 @@ def test_an_output_that_nobody_reads_any_more_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     environment = os.environ | {"PYTHONPATH": str(HOUSE / "src")}
-    for command in (["-m", "multihead.app", "settings"], [str(HOUSE / "build_kernel.py"), "check"]):
+    for command in (["-m", "multihead", "settings"], [str(HOUSE / "build_kernel.py"), "check"]):
         done = subprocess.run(
             [sys.executable, *command], env=environment, stdout=writer, stderr=subprocess.PIPE, check=False
         )
@@ -223,7 +223,7 @@ def test_an_output_that_could_not_be_written_is_an_error() -> None:
     environment = {name: of for name, of in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "multihead.app", "settings"],
+            [sys.executable, "-m", "multihead", "settings"],
             env=environment | {"PYTHONPATH": str(HOUSE / "src")},
             stdout=full,
             stderr=subprocess.PIPE,

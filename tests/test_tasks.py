@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from sample_images import DRAWN
 
-from multihead import app
+from multihead import cli
 from multihead.config.files import IMAGE_SUFFIXES
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings, read_settings
@@ -683,9 +683,9 @@ def test_predictions_are_scored_with_the_labels_that_the_data_folder_holds(
     pd.DataFrame({"id": ids, "label": right}).to_csv(path, index=False)
     told, true = read_both(path, data, task)
     assert score(told, true, task).total == pytest.approx((true["label"] == 3).mean())
-    assert app.main(["evaluate", str(path), str(data), "--task", name]) == 0
+    assert cli.main(["evaluate", str(path), str(data), "--task", name]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("accuracy = 0.")
     pd.DataFrame({"id": ids[1:], "label": right}).to_csv(path, index=False)
-    assert app.main(["evaluate", str(path), str(data), "--task", name]) == 2
+    assert cli.main(["evaluate", str(path), str(data), "--task", name]) == 2
     assert "images are not the" in capsys.readouterr().err

@@ -84,7 +84,7 @@ def test_the_bundle_predicts_the_same_bytes_as_the_package_in_place(predicted: P
     shutil.copytree(predicted / "input", tmp_path / "input", symlinks=True)
     (tmp_path / "working").mkdir()
     settings = HOUSE / "kernel" / "predict" / "settings.toml"
-    command = [sys.executable, "-m", "multihead.app", "predict", "--settings", str(settings), *AT_HOME]
+    command = [sys.executable, "-m", "multihead", "predict", "--settings", str(settings), *AT_HOME]
     environment = os.environ | {"KAGGLE_ROOT": str(tmp_path), "PYTHONPATH": str(HOUSE / "src")}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
     in_place, bundled = (root / "working" / "submission.csv" for root in (tmp_path, predicted))

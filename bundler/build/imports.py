@@ -77,10 +77,10 @@ def check_imports(files: Mapping[str, bytes], wheels: Mapping[str, bytes], kaggl
                 problems.append(str(error))
     modules = Modules(files, wheels, trees, kaggle)
     problems += [problem for path in trees for problem in modules.problems(path)]
-    app = modules.names(f"{PACKAGE}.app") if f"{PACKAGE}.app" in modules.paths else set()
-    tree = trees.get(f"{PACKAGE}/app.py", ast.Module([], []))
-    if (app is not None and "main" not in app) or not all(map(takes_arguments, functions_named("main", tree))):
-        problems.append(f"{PACKAGE}/app.py: expected a function main(arguments) there, which the script calls")
+    called = modules.names(f"{PACKAGE}.cli") if f"{PACKAGE}.cli" in modules.paths else set()
+    tree = trees.get(f"{PACKAGE}/cli.py", ast.Module([], []))
+    if (called is not None and "main" not in called) or not all(map(takes_arguments, functions_named("main", tree))):
+        problems.append(f"{PACKAGE}/cli.py: expected a function main(arguments) there, which the script calls")
     if problems:
         raise BundlerError("\n".join(dict.fromkeys(problems)))
 

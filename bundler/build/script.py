@@ -2,7 +2,7 @@
 
 The script is plain text: a header, the settings as they stand in settings.toml, every module and every other file of
 the package whole and unchanged, the wheels that Kaggle's image lacks, and a start that unpacks them and calls
-multihead.app.main. The same sources give the same bytes on any machine and any day.
+multihead.cli.main. The same sources give the same bytes on any machine and any day.
 """
 
 import ast
@@ -202,7 +202,7 @@ def start():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
     sys.path[:0] = [str(root / "src"), *(str(root / "wheels" / name) for name in WHEELS)]
-    from @PACKAGE@.app import main
+    from @PACKAGE@.cli import main
 
     # a notebook editor has arguments of its own
     arguments = sys.argv[1:] if sys.argv[1:2] and sys.argv[1].startswith("--set") else []

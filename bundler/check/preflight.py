@@ -81,7 +81,7 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
 
 def _fault_of_transforms(repository: Path, path: Path) -> Finding | None:
     """Return what the package, which imports albumentations, has against an augmentation's steps; None for nothing."""
-    command = [sys.executable, "-B", "-m", "multihead.app", "settings", "--settings", str(path.resolve())]
+    command = [sys.executable, "-B", "-m", "multihead", "settings", "--settings", str(path.resolve())]
     try:
         ended = subprocess.run(
             command, cwd=repository / "src", capture_output=True, text=True, check=False, timeout=SECONDS_FOR_SETTINGS

@@ -12,7 +12,7 @@ from bundler.errors import RehearsalError
 LEAST_IMAGES_PER_FILE = 500  # below, a file itself takes longer than its images: the figure is a bound only
 LEAST_GROWTH = 100e6  # bytes from one file to the next; what allocators keep of small ones is less
 
-# What the predict kernel says at its end (app.py)
+# What the predict kernel says at its end (commands.py)
 STAGES = re.compile(
     r"stages: read and crop (?P<read>\d+) images of (?P<files>\d+) files in (?P<reading>[\d.]+) s; "
     r"network (?P<answered>\d+) images in (?P<answering>[\d.]+) s"

@@ -154,7 +154,7 @@ class Homes:
         """Tell whether there is something at a path, hidden or not; where that cannot be looked up, there is."""
         for home, witness in self._witnesses.items():
             if f"{path}/".startswith(f"{home}/"):
-                return os.path.lexists(witness + path[len(home) :]) or not os.path.lexists(witness)
+                return os.path.lexists(witness + path[len(home) :]) or not os.path.isdir(witness)  # noqa: PTH112
         return os.path.lexists(path)
 
 

@@ -2,7 +2,8 @@
 
 A package imports only from those below it:
 
-    app                 the commands
+    cli                 the command line
+    commands            what each command does
     report              what a person looks at
     training            shard by shard: fit, validate, save, go on
     prediction          from test files to answers
@@ -11,3 +12,5 @@ A package imports only from those below it:
     config              tasks, settings, names
     runtime             errors, the log, files, threads
 """
+
+__version__ = "0.1.0"

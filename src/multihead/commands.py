@@ -1,0 +1,350 @@
+"""The commands as plain functions: train, predict, evaluate, report, inspect, settings, schema.
+
+Each imports arrays and networks itself: that takes seconds, and a mistake should not wait for them.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from multihead.config.files import MANIFEST_FILE, PREDICTIONS_FILE, SUBMISSION_FILE, WEIGHTS_FILE, named
+from multihead.config.manifest import Manifest, read_manifest
+from multihead.config.schema import DIALECT, settings_schema, task_schema
+from multihead.config.settings import ModelSettings, RunSettings, Settings, settings_dict
+from multihead.config.task import Task, what_answers_depend_on
+from multihead.data.locate import find_input, is_rerun, working_folder
+from multihead.runtime.errors import UserError, first_line, listed
+from multihead.runtime.log import say
+from multihead.runtime.whole_files import whole_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from multihead.data.readers.reader import ImagesToPredict
+    from multihead.prediction.predictor import Member, Predictor, Probabilities
+    from multihead.prediction.submission import Submission
+
+SHEET_FILE = "inspect.png"
+MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
+
+OnProblem = Callable[[str, Exception | None], None]
+
+
+class Trained(NamedTuple):
+    """Weights that a training left: their folder, their name in an ensemble or nothing, and what they are."""
+
+    folder: Path
+    name: str
+    manifest: Manifest
+
+
+def train(settings: Settings) -> None:
+    """Train on the competition's shards; leave weights, manifest, history, checkpoint and report behind."""
+    from multihead.model.devices import prepare_devices
+
+    model, run, task = settings.model, settings.run, settings.task
+    _try_augmentation(settings)
+    working = working_folder(run.working)
+    data = find_input("competition", task.files_to_train, run.data, task.slug)
+    say(f"train: {data}")
+    prepare_devices(run, model.backbone)
+    _check_sample(data, task, model.fold)
+    from multihead.training.trainer import Trainer
+
+    Trainer(task, model, run, data, working).train()
+    manifest = read_manifest(working)
+    score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
+    say(f"weights: {working}, epoch {manifest.epoch}, validation: {score}")
+    from multihead.report.page import write_report
+    from multihead.training.record import no_harm
+
+    with no_harm("report"):
+        say(f"report: {write_report(working)}")
+
+
+def _check_sample(data: Path, task: Task, fold: int) -> None:
+    """Hold the sample against the test files, where they are there: predicting would find out only after the training.
+
+    Raises UserError where it cannot be answered, or most of its images are not there.
+    """
+    from multihead.config.data_files import matching
+    from multihead.data.datasets import images_to_predict
+
+    if not task.sample_submission or not all(any(True for _ in matching(data, n)) for n in task.files_to_predict):
+        return
+    images = images_to_predict(data, replace(task, bits=16), fold)  # how many are in use, the training finds out
+    missing = images.without_image
+    if missing:
+        every = len(images.form.every_image) if images.form else 0
+        which = f"{len(missing):,} of {every:,} images of {task.sample_submission}"
+        problem = f"{which} are in no test file: {listed(missing)}"
+        if len(missing) > MAX_LOST_SHARE * every:
+            raise UserError(problem)
+        say(f"warning: {problem}")
+
+
+def predict(settings: Settings) -> None:
+    """Predict the competition's test files with trained weights; leave submission.csv in the working folder.
+
+    Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
+    error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
+    """
+    from multihead.model.devices import prepare_devices
+
+    run = settings.run
+    working = working_folder(run.working)
+    prepare_devices(run)
+    from multihead.prediction.predictor import Predictor
+
+    ensemble = _find_weights(settings)
+    task = ensemble[0].manifest.task
+    data = find_input("competition", task.files_to_predict, run.data, task.slug)
+    images = _find_images(data, ensemble)
+    which = ", ".join(f"{folder / name}, epoch {manifest.epoch}" for folder, name, manifest in ensemble)
+    say(f"predict: {data} with {which}")
+    members = _load_members(ensemble, run)
+    path, submission = _begin_submission(working, images, ensemble[0].manifest)
+    on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
+    predictor = Predictor(members, task, run, total_images=submission.images, on_problem=on_problem)
+    tables = predictor.predict_files(images.parts)
+    rows = _fill(submission, predictor, tables, run, on_problem)
+    without_row = [*images.without_row, *predictor.passed_over]
+    if without_row:
+        which = f"{len(without_row):,} images have no row in {task.sample_submission}"
+        say(f"warning: {which}, and are passed over: {listed(without_row)}")
+    say(f"stages: {predictor.stages}{_trained_speed(ensemble)}")
+    say(f"submission: {path} ({rows} rows)")
+
+
+def _find_weights(settings: Settings) -> list[Trained]:
+    """Return the weights of each member, one without a name where there is no ensemble.
+
+    Raises UserError where a setting contradicts the weights, or the members answer different questions.
+    """
+    run = settings.run
+    names = run.ensemble or [""]
+    folders = [
+        find_input(_weights_of(name), [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)], run.weights)
+        for name in names
+    ]
+    ensemble = [Trained(folder, name, read_manifest(folder, name)) for folder, name in zip(folders, names, strict=True)]
+    for member in ensemble:
+        _refuse_other_model(settings, member.manifest.model)
+    _refuse_other_images(ensemble)
+    return ensemble
+
+
+def _weights_of(name: str) -> str:
+    return f"weights {name} (build_kernel.py stage FOLDER --name {name})" if name else "weights"
+
+
+def _refuse_other_model(settings: Settings, trained_model: ModelSettings) -> None:
+    for key in sorted(settings.given_model_keys):
+        value, trained_value = getattr(settings.model, key), getattr(trained_model, key)
+        if value != trained_value:
+            raise UserError(
+                f"{key} = {value!r}, but the weights were trained with {trained_value!r}; leave it out to predict"
+            )
+
+
+def _refuse_other_images(ensemble: Sequence[Trained]) -> None:
+    first = ensemble[0]
+    question, fold = what_answers_depend_on(first.manifest.task), first.manifest.model.fold
+    for _, name, manifest in ensemble:
+        if what_answers_depend_on(manifest.task) != question or manifest.model.fold != fold:
+            raise UserError(f"ensemble: {name} has another task or fold than {first.name}")
+
+
+def _find_images(data: Path, ensemble: Sequence[Trained]) -> "ImagesToPredict":
+    """Return the images to predict, read as large as the member with the largest images needs them."""
+    from multihead.data.datasets import images_to_predict
+
+    first = ensemble[0].manifest
+    tasks = [manifest.model.as_read(first.task) for _, _, manifest in ensemble]
+    return images_to_predict(data, max(tasks, key=lambda task: math.prod(task.image_shape)), first.model.fold)
+
+
+def _load_members(ensemble: Sequence[Trained], run: RunSettings) -> "list[Member]":
+    members = [_load_member(*trained) for trained in ensemble]
+    if run.test_time_copies and not all(member.augment for member in members):
+        say("warning: no test-time copies, as some weights were trained without an affine or flip step")
+    return members
+
+
+def _load_member(folder: Path, name: str, manifest: Manifest) -> "Member":
+    from multihead.data.augment import copy_jitter
+    from multihead.model.weights import load_model
+    from multihead.prediction.logit_adjustment import adjusted_heads
+    from multihead.prediction.predictor import Member
+
+    def adjust(probabilities: "Probabilities") -> "Probabilities":
+        return adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
+
+    augment = copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink)
+    return Member(load_model(folder, manifest, name), manifest.model, adjust, augment)
+
+
+def _begin_submission(working: Path, images: "ImagesToPredict", manifest: Manifest) -> "tuple[Path, Submission]":
+    """Return the submission and its path; in a rerun it is written already, with the most frequent classes."""
+    from multihead.data.answers import form_of_images
+    from multihead.prediction.submission import Submission
+
+    task = manifest.task
+    path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
+    form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
+    submission = Submission(path, form, manifest.prior, task.sample_submission or "the test files")
+    if is_rerun():
+        submission.write()
+    return path, submission
+
+
+def _fill(
+    submission: "Submission",
+    predictor: "Predictor",
+    tables: "Iterator[pd.DataFrame]",
+    run: RunSettings,
+    on_problem: OnProblem,
+) -> int:
+    """Put predictions into the submission as they come, and it into the working folder; return its rows."""
+    share_on_disk = 0.0
+    for table in tables:
+        try:
+            submission.add(table)
+            if is_rerun():
+                submission.write()
+                share_on_disk = submission.answered_share
+        except Exception as error:  # what was written before is still there
+            on_problem(first_line(error), error)
+    if predictor.is_late:
+        on_problem(f"time budget of {run.time_budget_minutes:g} minutes: the rest is not predicted", None)
+    for problem in submission.problems():
+        on_problem(problem, None)
+    attempted = predictor.images_attempted / max(1, submission.images)
+    needed = attempted * (1 - MAX_LOST_SHARE)
+    if submission.answered_share < needed:
+        lost = 1 - submission.answered_share / attempted
+        raise UserError(f"{lost:.0%} of the rows that were attempted have no prediction; their score would say nothing")
+    try:
+        submission.write()
+    except OSError as error:
+        if not share_on_disk or share_on_disk < needed:
+            raise
+        on_problem(f"{error}; {share_on_disk:.0%} of the rows in the file are predicted", error)
+    return submission.rows
+
+
+def _refuse(problem: str, cause: Exception | None) -> None:
+    if cause and not isinstance(cause, UserError):
+        raise cause
+    raise UserError(problem)
+
+
+def _warn(problem: str, cause: Exception | None) -> None:
+    kind = f"{type(cause).__name__}: " if cause and not isinstance(cause, UserError) else ""
+    say(f"warning: {kind}{problem}")
+
+
+def _trained_speed(ensemble: Sequence[Trained]) -> str:
+    """Return how fast the networks together were where they were trained, or nothing where that is not known."""
+    manifests = [member.manifest for member in ensemble]
+    seconds = [1 / manifest.images_per_second for manifest in manifests if manifest.images_per_second]
+    devices = {manifest.device for manifest in manifests}
+    if len(seconds) < len(manifests) or len(devices) > 1:
+        return ""
+    return f"; trained on {devices.pop()}, where it answers {1 / sum(seconds):.0f} images a second"
+
+
+def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:
+    """Print the score of a submission, what each head reaches, and the worst classes."""
+    from multihead.scoring.evaluation import classes_table, read_both, read_train_labels, score_lines
+
+    if classes:
+        _refuse_overwriting(classes, submission, truth, *([train] if train else []))
+    answered, true = read_both(submission, truth, task)
+    table = classes_table(answered, true, task)
+    for line in score_lines(answered, true, task, read_train_labels(train, task) if train else None, table):
+        print(line)
+    if classes:
+        table.to_csv(classes, index=False, lineterminator="\n")
+        print(f"recall per class: {classes}")
+
+
+def report(run: Path) -> None:
+    """Draw what a training left in a folder: pictures and one page, in its folder report."""
+    from multihead.report.page import write_report
+
+    print(f"report: {write_report(run)}")
+
+
+def inspect(settings: Settings, picture: Path) -> None:
+    """Print what the train files hold and what is wrong with them; write a sheet of samples."""
+    from multihead.report.inspection import inspect as lines_of
+
+    task = settings.task
+    data = find_input("competition", task.files_to_train, settings.run.data, task.slug)
+    _refuse_overwriting(picture, data)
+    for line in lines_of(data, task, picture, settings.model.fold):
+        print(line, flush=True)
+
+
+def _refuse_overwriting(out: Path, *inputs: Path) -> None:
+    """Raise UserError for an output that would take the place of an input, or of a file in one but an older sheet."""
+    for path in inputs:
+        if out.exists() and out.name != SHEET_FILE and out.resolve().is_relative_to(path.resolve()):
+            raise UserError(f"{out}: would be written over, but it is among what is read; name another file")
+
+
+def settings(settings: Settings) -> None:
+    """Print every setting as a run with these would have it, as TOML."""
+    _try_augmentation(settings)
+    for table, values in (("model", settings.model), ("run", settings.run)):
+        print(f"[{table}]")
+        for key, value in settings_dict(values).items():
+            print(f"{key} = {_toml(value)}")
+
+
+def _toml(value: Any) -> str:
+    """Return plain values as TOML; a table on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_toml_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
+    return json.dumps(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
+
+
+def _try_augmentation(settings: Settings) -> None:
+    from multihead.data.augment import try_steps
+
+    try_steps(settings.run.augmentation, (*settings.model.image_size, settings.task.image_shape[2]))
+
+
+def schema(folder: Path | None) -> None:
+    """Write the JSON schemas of settings.toml and task.toml into a folder, as settings.json and task.json.
+
+    Without a folder they are printed, as one object. Raises UserError for a file there that is no schema.
+    """
+    schemas = {"settings": settings_schema(), "task": task_schema()}
+    if not folder:
+        print(_json(schemas))
+        return
+    paths = {name: folder / f"{name}.json" for name in schemas}
+    for path in paths.values():
+        if path.exists() and f'"$schema": "{DIALECT}"' not in path.read_text(encoding="utf-8", errors="replace"):
+            raise UserError(f"{path}: would be written over, but it is no JSON schema; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in paths.items():
+        with whole_file(path) as new:
+            new.write_text(f"{_json(schemas[name])}\n", encoding="utf-8", newline="\n")
+        print(f"schema: {path}")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
