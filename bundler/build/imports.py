@@ -5,6 +5,7 @@ Python) are passed over. Where a module may get names that its text does not sho
 """
 
 import ast
+import hashlib
 import re
 import sys
 import warnings
@@ -68,6 +69,9 @@ def check_imports(files: Mapping[str, bytes], wheels: Mapping[str, bytes], kaggl
 
     files: those of the package, by path below its parent, with /. wheels: those in all bundled wheels.
     """
+    digest = _digest(files, wheels, kaggle)
+    if digest in _sound:
+        return
     trees, problems = {}, []
     for path, source in files.items():
         if path.endswith(".py") and all(part.isidentifier() for part in path.removesuffix(".py").split("/")):
@@ -83,6 +87,17 @@ def check_imports(files: Mapping[str, bytes], wheels: Mapping[str, bytes], kaggl
         problems.append(f"{PACKAGE}/cli.py: expected a function main(arguments) there, which the script calls")
     if problems:
         raise BundlerError("\n".join(dict.fromkeys(problems)))
+    _sound.add(digest)
+
+
+_sound: set[str] = set()  # digests of what this process has checked: a command builds the same package several times
+
+
+def _digest(files: Mapping[str, bytes], wheels: Mapping[str, bytes], kaggle: Kaggle) -> str:
+    digest = hashlib.sha256(repr((kaggle.python, sorted(kaggle.image), len(kaggle.library))).encode())
+    for path, content in [*files.items(), *wheels.items()]:
+        digest.update(f"{path} {len(content)} ".encode("utf-8", "surrogateescape") + content)
+    return digest.hexdigest()
 
 
 def compiled(path: str, source: bytes, python: tuple[int, int]) -> ast.Module:
@@ -161,7 +176,8 @@ class Modules:
         self._tops = {module for module in self.paths if "." not in module}
         self._trees, self._wheels, self._kaggle = dict(trees), wheels, kaggle
         self._names: dict[str, set[str] | None] = {}
-        nodes = [list(running(tree, kaggle.python)) for tree in trees.values()]
+        self._nodes: dict[str, list[ast.AST]] = {}
+        nodes = [self._running(path) for path in trees]
         self._assigned = set().union(*map(assigned_attributes, nodes))
         self._adds_modules, self._fills_others = any(map(adds_modules, nodes)), any(map(fills_others, nodes))
         # what a changed sys.path may lead to
@@ -172,7 +188,7 @@ class Modules:
         module = self._modules.get(path)
         if module is None:  # hidden by another of its name: nothing imports it
             return
-        nodes, package = list(running(self._trees[path], self._kaggle.python)), _package_of(module, path)
+        nodes, package = self._running(path), _package_of(module, path)
         always = {node.lineno for node in self._trees[path].body}
         for line, level, imported, name in [*_statements(nodes), *dynamic_imports(nodes)]:
             origin = _absolute(package, level, imported)
@@ -181,6 +197,12 @@ class Modules:
             problem = self._problem(origin, name) if origin else f"{'.' * level}{imported} goes beyond {PACKAGE}"
             if problem:
                 yield f"{path}, line {line}: {problem}"
+
+    def _running(self, path: str) -> list[ast.AST]:
+        """Return the nodes of a module at hand that run on Kaggle."""
+        if path not in self._nodes:
+            self._nodes[path] = list(running(self._trees[path], self._kaggle.python))
+        return self._nodes[path]
 
     def _problem(self, module: str, name: str) -> str | None:
         """Return what is wrong with an import of a module, and of a name in it, or None."""
@@ -258,8 +280,7 @@ class Modules:
     def _stars(self, module: str) -> set[str]:
         """Return the modules that a module takes all names from."""
         path = self.paths[module]
-        tree = self._tree(path) if path else None
-        nodes = [] if tree is None else running(tree, self._kaggle.python)
+        nodes = self._running(path) if path and self._tree(path) else []
         return {_absolute(_package_of(module, path), level, source) for level, source in starred(nodes)}
 
     def _exported(self, module: str) -> set[str] | None:
