@@ -308,7 +308,7 @@ def _start_up(measurement: str) -> Sample:
 
     from bundler.build.script import build_script
 
-    settings = HOUSE / "kernel" / "predict" / "settings.toml"
+    settings = HOUSE / "kernel" / "train" / "settings.toml"
     with tempfile.TemporaryDirectory() as scratch:
         script = Path(scratch) / "script.py"
         script.write_bytes(build_script(HOUSE / "src" / "multihead", settings, "settings"))

@@ -112,6 +112,7 @@ class Kaggle:
         monkeypatch.setattr(sys, "path", list(sys.path))
         script: dict[str, Any] = {"__name__": "script"}
         exec(_built_script(settings, self.toml, command), script)
+        script["TASK"] = None  # the tiny one is built in here
         try:
             script["start"]()
         except SystemExit as ending:

@@ -18,9 +18,9 @@ from pathlib import Path
 from bundler.build.imports import PACKAGE, check_imports, read_kaggle
 from bundler.build.package_files import read_package
 from bundler.errors import BundlerError
+from bundler.tasks import trained_task
 from bundler.text_files import text_of
 from multihead.config.files import TASK_FILE
-from multihead.config.settings import read_settings
 from multihead.config.task import task_text
 
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle's server refuses more, and the client hides why
@@ -128,8 +128,8 @@ def _on_one_line(name: str) -> str:
 def _settings_parts(settings: Path, command: str) -> dict[str, str]:
     """Return {name: part} of the settings and of the task."""
     text, task = text_of(settings), "None"
-    if command == "train":
-        task = literal(task_text(read_settings(settings).task.name, settings))
+    if command != "predict":  # it takes its task from the manifest
+        task = literal(task_text(trained_task(settings).name, settings))
     elif settings.with_name(TASK_FILE).is_file():
         task = literal(text_of(settings.with_name(TASK_FILE)))
     return {settings.name: f"\nSETTINGS = {literal(text)}\n", TASK_FILE: f"\nTASK = {task}\n"}
