@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import errno
+import functools
 import itertools
 import json
 import os
@@ -111,8 +112,8 @@ class Kaggle:
         monkeypatch.setattr(sys, "argv", ["script.py", *sets])
         monkeypatch.setattr(sys, "path", list(sys.path))
         script: dict[str, Any] = {"__name__": "script"}
-        exec(_built_script(settings, self.toml, command), script)
-        script["TASK"] = None  # the tiny one is built in here
+        exec(_built_script(command), script)
+        script |= {"SETTINGS": self.toml, "TASK": None}  # as edited on Kaggle's page; the tiny task is built in here
         try:
             script["start"]()
         except SystemExit as ending:
@@ -120,14 +121,10 @@ class Kaggle:
         raise AssertionError("the script went on")
 
 
-SCRIPTS: dict[tuple[str, str], Any] = {}
-
-
-def _built_script(settings: Path, text: str, command: str) -> Any:
-    if (command, text) not in SCRIPTS:
-        script = build_script(HOUSE / "src" / "multihead", settings, command)
-        SCRIPTS[command, text] = compile(script, "script.py", "exec")
-    return SCRIPTS[command, text]
+@functools.cache
+def _built_script(command: str) -> Any:
+    settings = HOUSE / "kernel" / command / "settings.toml"
+    return compile(build_script(HOUSE / "src" / "multihead", settings, command), "script.py", "exec")
 
 
 def tiny_network(model: ModelSettings, _: Any) -> Any:
