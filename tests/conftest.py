@@ -24,6 +24,7 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 HOUSE = Path(__file__).resolve().parent.parent
+PYTHONPATH = os.pathsep.join([str(HOUSE), str(HOUSE / "src")])  # for a process that imports bundler
 SHARED = HOUSE.parent / "shared" / "data" / "make_competition.py"
 
 

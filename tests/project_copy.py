@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bundler.check import preflight
-from bundler.check.metadata import METADATA_FILES
+from bundler.metadata import METADATA_FILES
 from multihead.config.manifest import FORMAT
 
 HOUSE = Path(__file__).resolve().parent.parent

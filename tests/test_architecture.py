@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import HOUSE
 
 SOURCE = HOUSE / "src" / "multihead"
@@ -14,6 +16,11 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 FLOORS = [
     *(["runtime"], ["config"], ["data", "model"], ["scoring"], ["prediction"], ["training"], ["report"]),
     *(["commands"], ["cli"], ["__main__"]),
+]
+
+FLOORS_OF_BUNDLER = [
+    *(["errors"], ["text_files"], ["metadata"], ["repository"], ["build"], ["kaggle", "rehearse"], ["check"]),
+    *(["commands"], ["cli"]),
 ]
 
 
@@ -28,22 +35,25 @@ def imported(path: Path) -> list[tuple[str, list[str]]]:
     return found
 
 
-def room_of(path: Path) -> str:
+def room_of(path: Path, source: Path = SOURCE) -> str:
     """Return the package that a module is in; its own name for one that is in none."""
-    return path.relative_to(SOURCE).with_suffix("").parts[0]
+    return path.relative_to(source).with_suffix("").parts[0]
 
 
 def importing(package: str) -> set[Path]:
     return {p for p in MODULES if any(name.split(".")[0] == package for name, _ in imported(p))}
 
 
-def test_a_package_imports_only_from_floors_below_it() -> None:
-    floors = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-    assert {room_of(path) for path in MODULES} - {"__init__"} == set(floors)
-    for path in MODULES:
+@pytest.mark.parametrize(("source", "rooms"), [(SOURCE, FLOORS), (HOUSE / "bundler", FLOORS_OF_BUNDLER)])
+def test_a_package_imports_only_from_floors_below_it(source: Path, rooms: list[list[str]]) -> None:
+    floors = {room: floor for floor, beside_each_other in enumerate(rooms) for room in beside_each_other}
+    modules = list(source.rglob("*.py"))
+    assert {room_of(path, source) for path in modules} - {"__init__"} == set(floors)
+    for path in modules:
         for name, _ in imported(path):
-            if name.startswith("multihead.") and name.split(".")[1] != room_of(path):
-                assert floors[name.split(".")[1]] < floors[room_of(path)], f"{path} imports {name}"
+            room, other = room_of(path, source), name.split(".")[1:2]
+            if name.startswith(f"{source.name}.") and other != [room]:
+                assert floors[other[0]] < floors[room], f"{path} imports {name}"
 
 
 def test_config_needs_neither_arrays_nor_a_network() -> None:

@@ -9,23 +9,26 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 import pytest
 from competition_files import write_test_tables
 
-import build_kernel
-from build_kernel import OUTPUTS, Given, Machine, main, rehearse_kernel
+from bundler.cli import main
+from bundler.commands import build, dry_run, steps
+from bundler.commands import rehearse as rehearsing
+from bundler.commands.rehearse import AT_HOME, Machine, Request, rehearse_kernel
 from bundler.errors import BundlerError, RehearsalError
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.rehearsal import Rehearsed
 from bundler.rehearse.watched_run import Ended
+from bundler.repository import OUTPUTS, Repository
 from multihead.config import files
 from multihead.config.files import SUBMISSION_FILE as SUBMISSION
 from multihead.config.task import BENGALI, task_dict, task_text
-from tests.conftest import HOUSE, clone
+from tests.conftest import HOUSE, PYTHONPATH, clone
 from tests.test_text_files import FORMS
 
 KERNELS = ("kernel/train/train_kernel.py", "kernel/predict/predict_kernel.py")
@@ -58,21 +61,21 @@ def test_two_clones_build_the_same_bytes(tmp_path: Path) -> None:
 UNENDING = """
 import signal, sys
 from pathlib import Path
-import build_kernel
+from bundler import cli
 from bundler.rehearse import watched_run
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for ending in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(ending, signal.SIG_DFL)
 sleep = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 command = [sys.executable, "-c", sleep]
-build_kernel.dry_run = lambda *_: watched_run.run(command, {}, Path.cwd(), Path("log.txt"), watched_run.Limits())
-raise SystemExit(build_kernel.main(["dry-run"]))
+cli.dry_run = lambda *_: watched_run.run(command, {}, Path.cwd(), Path("log.txt"), watched_run.Limits())
+raise SystemExit(cli.main(["dry-run"]))
 """
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_kernel_that_is_rehearsed_ends_with_the_command_that_is_told_to(tmp_path: Path, ending: int) -> None:
-    environment = os.environ | {"PYTHONPATH": str(HOUSE)}
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     command = [sys.executable, "-c", UNENDING]
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -94,7 +97,7 @@ def test_a_kernel_that_is_rehearsed_ends_with_the_command_that_is_told_to(tmp_pa
 def test_weights_that_are_staged_under_a_name_are_to_be_named_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build_kernel, "stage", lambda *_: "narrow")
+    monkeypatch.setattr(steps, "stage", lambda *_: "narrow")
     assert main(["stage", str(tmp_path), "--name", "seed0"]) == 0
     assert capsys.readouterr().out == (
         "dataset_meta: narrow\nnext: put seed0 into ensemble of kernel/predict/settings.toml\n"
@@ -177,14 +180,14 @@ def test_the_check_prints_each_finding_and_the_build_refuses_them_together(tmp_p
 def test_the_age_of_the_image_is_told_and_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(build_kernel, "HOUSE", clone(tmp_path / "clone"))
+    repository = Repository(clone(tmp_path / "clone"))
     built = []
     for year, told in ((2026, "Kaggle's image as listed "), (2036, "warning: Kaggle's image as listed ")):
-        day = type("Day", (date,), {"today": classmethod(lambda _, of=year: date(of, 8, 1))})
-        monkeypatch.setattr(build_kernel, "date", day)
-        assert main([]) == 0
+        day = type("Day", (date,), {"today": classmethod(lambda _, year=year: date(year, 8, 1))})
+        monkeypatch.setattr(build, "date", day)
+        assert main([], repository) == 0
         assert capsys.readouterr().out.splitlines()[-1].startswith(told)
-        built.append([(build_kernel.HOUSE / name).read_bytes() for name in KERNELS])
+        built.append([(repository.root / name).read_bytes() for name in KERNELS])
     assert built[0] == built[1]
 
 
@@ -201,6 +204,11 @@ def test_the_image_is_refreshed_from_a_listing(tmp_path: Path) -> None:
     assert image["imports"]["numpy"] == ["numpy", "3.0.0"]
 
 
+def build_nothing(monkeypatch: pytest.MonkeyPatch, instead: Callable[[Repository], None] = lambda _: None) -> None:
+    for command in (dry_run, rehearsing):
+        monkeypatch.setattr(command, "build", instead)
+
+
 def lay_out(folder: Path) -> None:
     """Make a competition's folder of empty files."""
     folder.mkdir(exist_ok=True)
@@ -208,36 +216,32 @@ def lay_out(folder: Path) -> None:
         (folder / name).touch()
 
 
-def test_a_dry_run_takes_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_takes_a_relative_folder(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_out(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     seen: list[Path] = []
 
-    def stop(name: str, given: Given, *rest: object) -> None:
-        seen.append(given.data)
+    def stop(_: Repository, name: str, request: Request, *rest: object) -> None:
+        seen.append(request.data)
         raise BundlerError("enough")
 
-    monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
-    monkeypatch.setattr(build_kernel, "build", lambda: None)
-    monkeypatch.setattr(build_kernel, "rehearse_kernel", stop)
-    assert main(["dry-run", "data"]) == 2
+    monkeypatch.setattr(dry_run, "rehearse_kernel", stop)
+    assert main(["dry-run", "data"], Repository(house)) == 2
     assert seen == [tmp_path / "data"]
 
 
 def test_a_dry_run_has_a_dataset_for_a_train_kernel_that_starts_from_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lay_out(tmp_path)
+    lay_out(tmp_path / "data")
 
-    def stop(name: str, given: Given, *rest: object) -> None:
-        assert given.weights
-        assert (name, given.weights.is_dir()) == ("train", True)
+    def stop(_: Repository, name: str, request: Request, *rest: object) -> None:
+        assert request.weights
+        assert (name, request.weights.is_dir()) == ("train", True)
         raise BundlerError("enough")
 
-    monkeypatch.setattr(build_kernel, "DRY_RUN", tmp_path / "dry-run")
-    monkeypatch.setattr(build_kernel, "build", lambda: None)
-    monkeypatch.setattr(build_kernel, "rehearse_kernel", stop)
-    assert main(["dry-run", str(tmp_path)]) == 2
+    monkeypatch.setattr(dry_run, "rehearse_kernel", stop)
+    assert main(["dry-run", str(tmp_path / "data")], Repository(house)) == 2
 
 
 def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,11 +257,11 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
         raise BundlerError("enough")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(build_kernel, "build", lambda: None)
-    monkeypatch.setattr(build_kernel, "rehearse", stop)
+    build_nothing(monkeypatch)
+    monkeypatch.setattr(rehearsing, "rehearse", stop)
     more = ["--set", "epochs=1", "--timeout", "0.5"]
     assert main(["rehearse", str(tmp_path), "--kernel", "train", "--settings", "mine.toml", *more]) == 2
-    assert [arguments[2:] for arguments in seen] == [[*build_kernel.AT_HOME, "--set", "epochs=1"]]
+    assert [arguments[2:] for arguments in seen] == [[*AT_HOME, "--set", "epochs=1"]]
     assert texts == ["", task_text("bengali")]  # as a built script has them beside each other
 
 
@@ -277,14 +281,12 @@ def test_a_task_s_own_dataset_is_not_mounted_as_weights_too(
         seen.append(inputs)
         raise BundlerError("enough")
 
-    monkeypatch.setattr(build_kernel, "HOUSE", tmp_path)
-    monkeypatch.setattr(build_kernel, "DATASET", tmp_path / "dataset_meta")
-    monkeypatch.setattr(build_kernel, "rehearse", stop)
+    monkeypatch.setattr(rehearsing, "rehearse", stop)
     (tmp_path / "dataset_meta").mkdir()
     (tmp_path / "dataset_meta" / "dataset-metadata.json").write_text('{"id": "me/weights"}')
     (tmp_path / "kernel" / "train" / "settings.toml").write_text('[model]\ntask = "animals10"\n')
     with pytest.raises(BundlerError, match="enough"):
-        rehearse_kernel("train", Given(tmp_path), tmp_path / "out", Machine())
+        rehearse_kernel(Repository(tmp_path), "train", Request(tmp_path), tmp_path / "out", Machine())
     own = {("dataset_sources", "me/weights/3"): tmp_path / "dataset_meta"}
     assert seen == [Inputs("alessiocorrado99/animals10", tmp_path, {}, own)]
 
@@ -298,9 +300,7 @@ def attach(house: Path, kernel: str, **sources: list[str]) -> None:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone in which the commands of this process work, without building; nothing is staged there."""
     folder = clone(tmp_path / "house")
-    for name, below in (("HOUSE", "."), ("DATASET", "dataset_meta"), ("DRY_RUN", "dry-run")):
-        monkeypatch.setattr(build_kernel, name, folder / below)
-    monkeypatch.setattr(build_kernel, "build", lambda: None)
+    build_nothing(monkeypatch)
     return folder
 
 
@@ -311,7 +311,7 @@ ALL_KINDS = {
 }
 
 
-def mounted_by(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Inputs | None:
+def mounted_by(house: Path, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Inputs | None:
     """Return what a rehearsal would mount, None where it is refused before."""
     seen: list[Inputs] = []
 
@@ -319,8 +319,8 @@ def mounted_by(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> Inp
         seen.append(inputs)
         raise BundlerError("enough")
 
-    monkeypatch.setattr(build_kernel, "rehearse", stop)
-    assert main(["rehearse", *arguments]) == 2
+    monkeypatch.setattr(rehearsing, "rehearse", stop)
+    assert main(["rehearse", *arguments], Repository(house)) == 2
     return seen[0] if seen else None
 
 
@@ -333,7 +333,7 @@ def test_each_source_is_mounted_from_its_own_folder_and_what_is_not_is_said(
         (tmp_path / name).mkdir()
     trained = tmp_path / "trained"
     arguments = ["--mount", f"me/letters/keras/b1={tmp_path / 'model'}", "--mount", f"me/multihead-train={trained}"]
-    inputs = mounted_by([str(drawn), *arguments], monkeypatch)
+    inputs = mounted_by(house, [str(drawn), *arguments], monkeypatch)
     model = ("model_sources", "me/letters/keras/b1/2")
     others = {("dataset_sources", "OWNER/multihead-weights"): house / "dataset_meta"}
     others |= {("kernel_sources", "me/multihead-train"): trained, model: tmp_path / "model"}
@@ -375,7 +375,7 @@ def test_a_mount_that_kaggle_would_not_make_is_refused(
     for name, place in places.items():
         arguments = [argument.replace(name, str(place)) for argument in arguments]
         told = told.replace(name, str(place))
-    assert mounted_by([str(drawn), *arguments], monkeypatch) is None
+    assert mounted_by(house, [str(drawn), *arguments], monkeypatch) is None
     error = capsys.readouterr().err
     assert error.startswith(f"error: {told}")
     assert error.count("\n") == 1
@@ -402,7 +402,7 @@ def test_a_rehearsal_that_would_empty_or_change_what_it_reads_is_refused_before_
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
 ) -> None:
-    monkeypatch.setattr(build_kernel, "build", lambda: pytest.fail("it was built"))
+    build_nothing(monkeypatch, lambda _: pytest.fail("it was built"))
     attach(house, "predict", **ALL_KINDS)
     data, out, weights = tmp_path / "data", tmp_path / "out", tmp_path / "weights"
     for folder in (data, out / "repeated"):
@@ -417,7 +417,7 @@ def test_a_rehearsal_that_would_empty_or_change_what_it_reads_is_refused_before_
     places = {"DATA": data, "OUT": out, "WEIGHTS": weights, "LINK": tmp_path / "link.toml"}
     for name, place in places.items():
         arguments = [argument.replace(name, str(place)) for argument in arguments]
-    assert mounted_by(arguments, monkeypatch) is None
+    assert mounted_by(house, arguments, monkeypatch) is None
     error = capsys.readouterr().err
     assert error.startswith("error: --out: ")
     assert error.endswith("; name another folder\n")
@@ -432,19 +432,19 @@ def test_the_readme_s_folders_of_a_rehearsal_do_not_stand_in_each_other_s_way(
     for folder in (dry / "dataset_meta", dry / "rehearsal-train" / "working"):
         folder.mkdir(parents=True)
         (folder / "model.weights.h5").touch()
-        assert mounted_by([str(dry / "competition"), "--weights", str(folder)], monkeypatch)
+        assert mounted_by(house, [str(dry / "competition"), "--weights", str(folder)], monkeypatch)
 
 
 @pytest.mark.parametrize("data", [".", "train", "train/working", "predict", "dataset_meta", "../link"])
 def test_a_dry_run_of_what_it_would_empty_is_refused(
     house: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: str
 ) -> None:
-    monkeypatch.setattr(build_kernel, "build", lambda: pytest.fail("it was built"))
+    build_nothing(monkeypatch, lambda _: pytest.fail("it was built"))
     folder = house / "dry-run" / data.replace("../link", "train/working")
     shutil.copytree(drawn, folder)
     (house / "link").symlink_to(folder)
     before = sorted(house.rglob("*"))
-    assert main(["dry-run", str(house / "dry-run" / data)]) == 2
+    assert main(["dry-run", str(house / "dry-run" / data)], Repository(house)) == 2
     assert capsys.readouterr().err.startswith("error: dry-run: ")
     assert sorted(house.rglob("*")) == before
 
@@ -453,18 +453,19 @@ def test_a_dry_run_s_weights_are_where_the_predict_kernel_looks_for_them(
     house: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attach(house, "predict", dataset_sources=[], kernel_sources=["me/multihead-train"])
-    seen: list[Given] = []
+    seen: list[Request] = []
 
-    def stop(given: Given, *rest: object) -> str:
-        seen.append(given)
+    def stop(_: Repository, request: Request, *rest: object) -> str:
+        seen.append(request)
         raise BundlerError("enough")
 
-    trained = Rehearsed(tmp_path, Ended(0, 9.0, 10**9, "all", [], "", "at second 9.0", None), "", "none")
-    monkeypatch.setattr(build_kernel, "rehearse_kernel", lambda *_: trained)
-    monkeypatch.setattr(build_kernel, "stage", lambda *_: "narrow")
-    monkeypatch.setattr(build_kernel, "rehearse_predict", stop)
-    assert main(["dry-run", str(drawn)]) == 2
-    assert [given.mounts for given in seen] == [{"me/multihead-train": house / "dry-run" / "dataset_meta"}]
+    ended = Ended(0, 9.0, 10**9, "all", [], "", "at second 9.0", None)
+    trained = Rehearsed(tmp_path, ended, tmp_path / "events.jsonl", "none")
+    monkeypatch.setattr(dry_run, "rehearse_kernel", lambda *_: trained)
+    monkeypatch.setattr(dry_run, "stage", lambda *_: "narrow")
+    monkeypatch.setattr(dry_run, "rehearse_predict", stop)
+    assert main(["dry-run", str(drawn)], Repository(house)) == 2
+    assert [request.mounts for request in seen] == [{"me/multihead-train": house / "dry-run" / "dataset_meta"}]
 
 
 @pytest.mark.parametrize("is_link", [True, False])
@@ -478,7 +479,7 @@ def test_a_dry_run_never_draws_over_what_somebody_put_there(
     if is_link:
         place.parent.mkdir()
         place.symlink_to(mine)
-    assert main(["dry-run"]) == 2
+    assert main(["dry-run"], Repository(house)) == 2
     assert f"{place}: holds files that no rehearsal made" in capsys.readouterr().err
     assert (mine / "train.csv").read_text() == "mine"
 
@@ -535,23 +536,23 @@ class Kernel:
         images = sample.count("\n") // 3
         for name in self.left:
             (working / name).write_text(sample)
-        log = (
-            f"[ 9.0 s] stages: read and crop {images} images of 4 files in {self.seconds:.2f} s; "
-            f"network {images} images in 8.00 s; trained on Tesla T4, where it answers 3000 images a second\n"
-        )
-        return Rehearsed(working, Ended(0, 9.0, 10**9, "all", self.file_bytes, "", "at second 9.0", None), log, "none")
+        stages: dict[str, object] = {"read_images": images, "files": 4, "read_seconds": self.seconds}
+        stages |= {"network_images": images, "network_seconds": 8.0, "device": "Tesla T4", "images_per_second": 3000.0}
+        (out / "events.jsonl").write_text(json.dumps({"event": "stages"} | stages) + "\n")
+        ended = Ended(0, 9.0, 10**9, "all", self.file_bytes, "", "at second 9.0", None)
+        return Rehearsed(working, ended, out / "events.jsonl", "none")
 
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     stand_in = Kernel()
-    monkeypatch.setattr(build_kernel, "build", lambda: None)
-    monkeypatch.setattr(build_kernel, "rehearse", stand_in.rehearse)
-    monkeypatch.setattr(build_kernel, "_run_python", lay_out_tables)
+    build_nothing(monkeypatch)
+    monkeypatch.setattr(rehearsing, "rehearse", stand_in.rehearse)
+    monkeypatch.setattr(rehearsing, "run_python", lay_out_tables)
     return stand_in
 
 
-def lay_out_tables(arguments: Sequence[str]) -> None:
+def lay_out_tables(_: Repository, arguments: Sequence[str]) -> None:
     """Leave of the test set that the command would write only its tables, which take no time."""
     folder, rows = Path(arguments[2]), int(arguments[4])
     folder.mkdir(parents=True)
@@ -682,7 +683,7 @@ def test_memory_that_runs_out_ends_the_command_with_exit_code_1(
     def rehearse(*_: object) -> None:
         raise RehearsalError("predict_kernel.py had 29.10 GB of memory at second 3.0")
 
-    monkeypatch.setattr(build_kernel, "build", lambda: None)
-    monkeypatch.setattr(build_kernel, "rehearse", rehearse)
+    build_nothing(monkeypatch)
+    monkeypatch.setattr(rehearsing, "rehearse", rehearse)
     assert rehearsed(drawn, tmp_path) == 1
     assert capsys.readouterr().err == "error: predict_kernel.py had 29.10 GB of memory at second 3.0\n"

@@ -19,7 +19,7 @@ from bundler.build.script import WHEELS_FOLDER, build_script, literal
 from bundler.errors import BundlerError
 from multihead.config import UserError
 from multihead.config.task import task_text
-from tests.conftest import HOUSE
+from tests.conftest import HOUSE, PYTHONPATH
 from tests.test_tasks import LEAVES
 from tests.test_text_files import FORMS
 
@@ -447,7 +447,7 @@ def test_a_machine_without_utf_8_builds_the_same_bytes(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from bundler.build.script import build_script\n"
         "sys.stdout.buffer.write(build_script(Path('src/multihead'), Path('settings.toml'), 'train'))"
     )
-    without = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(HOUSE)}
+    without = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": PYTHONPATH}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | without, capture_output=True, check=False
     )
@@ -514,6 +514,7 @@ def test_the_library_is_that_of_kaggle_s_python() -> None:
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 12) or sys.platform != "linux", reason="not Kaggle's Python")
 def test_the_library_is_what_this_python_has() -> None:
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     code = "from bundler.build.library import installed_library as i; print('\\n'.join(i()))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) ^ set(read_library()) <= {"_curses", "_tkinter", "readline"}

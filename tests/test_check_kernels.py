@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bundler.check.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE, read_metadata
 from bundler.check.preflight import RULES, require_preflight
 from bundler.errors import BundlerError
+from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE, read_metadata
 from tests.project_copy import DATASET, SETTINGS, change, lines, notes, stage, write_settings
 
 pytestmark = pytest.mark.usefixtures("quick")

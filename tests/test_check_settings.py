@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE
 from bundler.check.preflight import RULES
+from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE
 from tests.project_copy import DATASET, SETTINGS, change, lines, notes, stage, write_settings
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import build_kernel
-from bundler.check.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
+from bundler.cli import main
 from bundler.errors import BundlerError, ClientError
 from bundler.kaggle import client
+from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
+from bundler.repository import Repository
 from multihead.config.manifest import FORMAT
 from multihead.config.task import ANIMALS, task_dict
 from tests.conftest import HOUSE, clone
@@ -61,13 +62,6 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh clone with an owner, which the commands work in; its kernels are not built yet."""
     folder = clone(tmp_path / "house")
     set_owner(folder, USER)
-    for name, path in (
-        ("HOUSE", folder),
-        ("DATASET", folder / "dataset_meta"),
-        ("TRAINED", folder / "trained"),
-        ("PREDICTED", folder / "predicted"),
-    ):
-        monkeypatch.setattr(build_kernel, name, path)
     monkeypatch.chdir(folder)
     return folder
 
@@ -116,7 +110,7 @@ def test_the_whole_way_to_a_score(
     kaggle.output = OUTPUT
     command, walked, told = "push train", [], ""
     while command:
-        assert build_kernel.main(command.split()) == 0
+        assert main(command.split(), Repository(house)) == 0
         walked.append(command)
         told = capsys.readouterr().out
         assert KEY not in told
@@ -323,7 +317,7 @@ def test_a_run_that_failed_is_told_with_kaggle_s_reason(
     house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kaggle.ahead[TRAIN], kaggle.failure_message = ["ERROR"], "Your notebook tried\nto allocate more memory."
-    assert build_kernel.main(["status", "train"]) == 2
+    assert main(["status", "train"], Repository(house)) == 2
     told = (
         f"{TRAIN}: error: Your notebook tried to allocate more memory.; its log: .venv/bin/kaggle kernels logs {TRAIN}"
     )
@@ -334,9 +328,9 @@ def test_a_run_that_goes_on_is_to_be_asked_again(
     house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kaggle.ahead[TRAIN] = ["RUNNING"]
-    assert build_kernel.main(["status", "train"]) == 0
+    assert main(["status", "train"], Repository(house)) == 0
     assert capsys.readouterr().out == f"{TRAIN}: running\nnext: build_kernel.py status train --wait\n"
-    assert build_kernel.main(["pull", "train"]) == 2
+    assert main(["pull", "train"], Repository(house)) == 2
     assert f"error: {TRAIN}: running; its output is there once it is complete" in capsys.readouterr().err
 
 
@@ -357,7 +351,7 @@ def test_an_output_that_is_not_whole_is_not_taken(
     told: str,
 ) -> None:
     kaggle.ahead[TRAIN], kaggle.output, kaggle.answers = ["COMPLETE"], output, answers
-    assert build_kernel.main(["pull", "train"]) == 2
+    assert main(["pull", "train"], Repository(house)) == 2
     assert re.search(told, capsys.readouterr().err)
 
 
@@ -382,7 +376,7 @@ def test_a_submission_that_kaggle_refuses_fails_with_its_words(
     told: str,
 ) -> None:
     kaggle.kernels[PREDICT], kaggle.answers = [{}], answers
-    assert build_kernel.main(["submit", "--version", str(version)]) == 2
+    assert main(["submit", "--version", str(version)], Repository(house)) == 2
     assert told in capsys.readouterr().err
 
 
@@ -390,7 +384,7 @@ def test_a_submission_that_failed_is_told_with_where_kaggle_says_why(
     house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kaggle.submissions, kaggle.ahead["submission"] = [{"ref": 1, "description": "first"}], ["ERROR"]
-    assert build_kernel.main(["status", "submission"]) == 2
+    assert main(["status", "submission"], Repository(house)) == 2
     told = capsys.readouterr().err
     assert told == f"error: first: error; why stands on https://www.kaggle.com/competitions/{COMPETITION}/submissions\n"
 
@@ -401,22 +395,22 @@ def test_of_a_task_whose_files_come_from_a_dataset_the_predictions_are_pulled(
     task = json.dumps({"task": task_dict(ANIMALS)})
     (house / "dataset_meta" / "manifest.json").write_text(task)
     kaggle.ahead[PREDICT], kaggle.output = ["COMPLETE"], {"predictions.csv": b"id,label\n1,cat\n"}
-    assert build_kernel.main(["status", "predict"]) == 0
+    assert main(["status", "predict"], Repository(house)) == 0
     assert capsys.readouterr().out == f"{PREDICT}: complete\nnext: build_kernel.py pull predict\n"
-    assert build_kernel.main(["pull", "predict"]) == 0
+    assert main(["pull", "predict"], Repository(house)) == 0
     assert capsys.readouterr().out == "predicted: predictions.csv\n"
     assert (house / "predicted" / "predictions.csv").read_bytes() == kaggle.output["predictions.csv"]
     for command in ("submit --version 1", "status submission"):
-        assert build_kernel.main(command.split()) == 2
+        assert main(command.split(), Repository(house)) == 2
         told = "error: animals10: of no competition to submit to; build_kernel.py pull predict\n"
         assert capsys.readouterr().err == told
     kaggle.output = {"other.csv": b""}
-    assert build_kernel.main(["pull", "predict"]) == 2
+    assert main(["pull", "predict"], Repository(house)) == 2
     assert "its output holds no submission.csv or predictions.csv; it holds other.csv" in capsys.readouterr().err
 
 
 def test_what_was_never_pushed_is_not_submitted(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_kernel.main(["submit"]) == 2
+    assert main(["submit"], Repository(house)) == 2
     assert "some-body/multihead-predict: not pushed from here; build_kernel.py push predict, or submit --version N" in (
         capsys.readouterr().err
     )
@@ -428,7 +422,7 @@ def test_nothing_is_asked_of_kaggle_without_an_owner(
 ) -> None:
     monkeypatch.setattr(client, "run_client", lambda *_: pytest.fail("Kaggle was asked"))
     set_owner(house, PLACEHOLDER)
-    assert build_kernel.main(command.split()) == 2
+    assert main(command.split(), Repository(house)) == 2
     told = capsys.readouterr().err
     assert told.startswith(
         f"error: {METADATA_FILES[0]}: id OWNER/multihead-train has no owner yet; build_kernel.py --owner"
@@ -441,7 +435,7 @@ def test_a_mistake_in_the_settings_is_not_pushed(
 ) -> None:
     monkeypatch.setattr(client, "run_client", lambda *_: pytest.fail("Kaggle was asked"))
     (house / "kernel" / "train" / "settings.toml").write_text("[run]\nepoch = 30\n")
-    assert build_kernel.main(["push", "predict"]) == 2
+    assert main(["push", "predict"], Repository(house)) == 2
     assert "epoch is not known" in capsys.readouterr().err
 
 

@@ -24,8 +24,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundler.build.script import build_script
+from bundler.rehearse.events import read_events
 from bundler.rehearse.projection import read_stages
 from multihead.cli import main
+from multihead.config import EVENTS_VARIABLE
 from multihead.config import task as tasks
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
@@ -581,21 +583,35 @@ def test_a_fault_is_an_error_where_there_is_a_hidden_test_however_many_images_it
     assert ("warning: " in told.out) is not has_hidden_test
 
 
-def test_a_rehearsal_reads_what_predicting_says_of_its_stages(
-    kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_rehearsal_reads_what_predicting_tells_of_its_stages(
+    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("predict", "public", kaggle, monkeypatch) == 0
-    unknown = read_stages(capsys.readouterr().out, HIDDEN)
+    assert sorted(f.name for f in kaggle.root.iterdir()) == ["input", "settings.toml", "working"]  # nobody watches
+    events = tmp_path / "events.jsonl"
+    monkeypatch.setenv(EVENTS_VARIABLE, str(events))
+    assert run("predict", "public", kaggle, monkeypatch) == 0
+    assert len(read_events(events, "file predicted")) == 4
+    unknown = read_stages(events, HIDDEN)
     assert (unknown.read_images, unknown.files, unknown.network_images) == (16, 4, 16)
-    assert (unknown.device, unknown.rate) == ("", 0)
+    assert (unknown.device, unknown.images_per_second) == ("", 0)
     manifest = json.loads((kaggle.weights / MANIFEST_FILE).read_text())
     manifest |= {"device": "Tesla T4", "images_per_second": 3000.4}
     manifest["augmentation"] = [{"name": "affine", "shift": 0.1}, {"name": "flip"}]
     (kaggle.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
     kaggle.settings.append("test_time_copies=2")
     assert run("predict", "public", kaggle, monkeypatch) == 0
-    known = read_stages(capsys.readouterr().out, HIDDEN)
-    assert (known.read_images, known.network_images, known.device, known.rate) == (16, 48, "Tesla T4", 3000)
+    known = read_stages(events, HIDDEN)
+    assert (known.read_images, known.network_images, known.device) == (16, 48, "Tesla T4")
+    assert known.images_per_second == pytest.approx(3000.4)
+
+
+def test_a_run_does_not_fail_for_what_it_cannot_tell(
+    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (tmp_path, tmp_path / "nowhere" / "events.jsonl"):
+        monkeypatch.setenv(EVENTS_VARIABLE, str(path))
+        assert run("predict", "public", kaggle, monkeypatch) == 0
 
 
 def test_a_training_stopped_between_two_shards_that_are_drawn_from_together_goes_on_as_if_unbroken(

@@ -373,7 +373,7 @@ def test_the_stages_say_what_reading_and_the_network_took() -> None:
         members = [Member(Network(clock), MODEL, lambda of: of, JITTER)]
         predictor = Predictor(members, BENGALI, run, total_images=12, on_problem=no_problem)
         list(predictor.predict_files(unread(2)))
-    assert predictor.stages == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"
+    assert str(predictor.stages) == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"
 
 
 def test_an_image_file_that_cannot_be_read_counts_as_lost() -> None:

@@ -22,9 +22,9 @@ from bundler.rehearse.isolated import CANNOT, Spec
 from bundler.rehearse.isolation import HIDDEN, OFFLINE, READ_ONLY, strictest
 from bundler.rehearse.links import links_in
 from bundler.rehearse.rehearsal import rehearse
+from tests.conftest import HOUSE, PYTHONPATH
 from tests.rehearsing import log_of, rehearsed, script_of
 
-HOUSE = Path(__file__).resolve().parent.parent
 LEVELS = ["processes", "mounts", "network", "parent", "nothing"]  # the order in which they are tried
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="followed where there is /proc")
 
@@ -118,7 +118,8 @@ def test_nothing_outlives_a_rehearsal_that_is_killed(tmp_path: Path, inputs: Inp
         "rehearsal.rehearse(script, Inputs('c', data, {}), root)"
     )
     command = [sys.executable, "-c", code, str(script), str(inputs.data), str(tmp_path / mark)]
-    with subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, text=True) as rehearsing:
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as rehearsing:
         assert rehearsing.stdout
         assert "begun" in rehearsing.stdout.readline()
         assert len(running(mark)) > 1
@@ -311,7 +312,7 @@ def test_what_python_does_not_see_finds_no_home_where_that_can_be_hidden(
     reader = reaching(home, act).replace("time.sleep(30)", "")
     result = rehearsed(tmp_path, inputs, "import multihead.reader", reader=reader)
     assert HIDDEN in result.offline
-    assert "\nfound" not in result.log
+    assert "\nfound" not in result.ended.log
     assert all_of(home) == before
 
 
@@ -334,7 +335,7 @@ def test_inputs_at_home_are_found_over_every_link_on_the_way(
         "print(sorted(place.name for place in places if place.read_text() == 'photograph'))"
     )
     result = rehearsed(tmp_path, inputs, body)
-    assert result.log.strip() == "['1.jpg', 'over a relay.jpg', 'relative.jpg']"
+    assert result.ended.log.strip() == "['1.jpg', 'over a relay.jpg', 'relative.jpg']"
 
 
 def test_no_link_is_followed_in_a_circle(tmp_path: Path) -> None:
@@ -367,7 +368,7 @@ def test_a_mount_cannot_be_taken_back(
         "file = next(pathlib.Path(os.environ['KAGGLE_ROOT']).rglob('train.csv'))\n"
         "try:\n    file.write_text('changed')\nexcept OSError as error:\n    print(error.strerror)"
     )
-    assert rehearsed(tmp_path, inputs, body).log.splitlines()[-2:] == ["failed", "Read-only file system"]
+    assert rehearsed(tmp_path, inputs, body).ended.log.splitlines()[-2:] == ["failed", "Read-only file system"]
     assert (inputs.data / "train.csv").read_text() == "data"
 
 
@@ -412,7 +413,7 @@ def test_what_python_does_not_see_is_offline_all_the_same(
         f"import subprocess, sys\ntry:\n    {act.format(code=code)}\n"
         "except subprocess.CalledProcessError:\n    print('no network')"
     )
-    assert rehearsed(tmp_path, inputs, body).log.splitlines()[-1] == "no network"
+    assert rehearsed(tmp_path, inputs, body).ended.log.splitlines()[-1] == "no network"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -501,7 +502,7 @@ def test_whatever_of_its_own_a_kernel_removes_there_is_one_line(
     allow(level)
     body = f"import os, pathlib, shutil\nroot = pathlib.Path(os.environ['KAGGLE_ROOT'])\n{REMOVED[part]}\nprint('done')"
     if part in ("tmp", "log"):
-        assert rehearsed(tmp_path, inputs, body).log.strip() == "done"
+        assert rehearsed(tmp_path, inputs, body).ended.log.strip() == "done"
     else:
         with pytest.raises(RehearsalError, match=r"^some_kernel\.py (removed|changed|ended) .*$"):
             rehearsed(tmp_path, inputs, body)
@@ -552,7 +553,7 @@ def test_what_the_table_says_is_missed(tmp_path: Path, inputs: Inputs, act: str)
     (tmp_path / "elsewhere.txt").write_text("found")
     (inputs.data / "truth.csv").write_text("found")
     body = f"import os, pathlib, subprocess, sys\nroot = pathlib.Path(os.environ['KAGGLE_ROOT'])\n{act}"
-    assert "found" in rehearsed(tmp_path, inputs, body).log
+    assert "found" in rehearsed(tmp_path, inputs, body).ended.log
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python lacks it too")
@@ -613,14 +614,14 @@ def test_letters_that_the_terminal_cannot_show_are_replaced(
 ) -> None:
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii"))
-    assert rehearsed(tmp_path, inputs, "print('বাং')").log == "বাং\n"
+    assert rehearsed(tmp_path, inputs, "print('বাং')").ended.log == "বাং\n"
     sys.stdout.flush()
     assert shown.getvalue() == b"  ???\n"
     monkeypatch.setattr(sys, "stdout", None)  # as where it was closed
     again = tmp_path / "again"
     again.mkdir()
     script = script_of(again, "print('x')")
-    assert rehearse(script, inputs, tmp_path / "root").log == "x\n"
+    assert rehearse(script, inputs, tmp_path / "root").ended.log == "x\n"
 
 
 @ON_LINUX

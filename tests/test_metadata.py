@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.check.metadata import METADATA_FILES, flag_of, read_metadata, repeated_keys, set_owner
 from bundler.errors import BundlerError
+from bundler.metadata import METADATA_FILES, flag_of, read_metadata, repeated_keys, set_owner
 from tests.conftest import HOUSE
 from tests.test_text_files import FORMS
 

@@ -16,10 +16,10 @@ from slugify import slugify
 from bundler.build import script as bundle
 from bundler.check import preflight
 from bundler.check.kernels import PLAIN_TITLE, slug_of
-from bundler.check.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE
 from bundler.check.metadata_keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
 from bundler.check.preflight import PUSHES, RULES, key_findings, require_preflight
 from bundler.errors import BundlerError
+from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE
 from multihead.config.manifest import FORMAT
 from tests.conftest import HOUSE
 from tests.project_copy import ABSENT, DATASET, SETTINGS, change, lines, stage

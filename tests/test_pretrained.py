@@ -10,10 +10,13 @@ import pytest
 from keras.src import applications
 from keras.src.utils import file_utils
 
-import build_kernel
+from bundler.cli import main
+from bundler.commands import steps
 from bundler.errors import BundlerError
 from bundler.kaggle.pretrained import KERAS_FILES, KINDS, Pretrained, fetch, published
+from bundler.repository import Repository
 from multihead.config.backbones import APPLICATIONS
+from tests.conftest import clone
 
 CONTENT = bytes(range(256)) * 9000
 
@@ -120,9 +123,9 @@ def test_keras_itself_would_fetch_the_same_file(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_unknown_backbone_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_kernel.main(["fetch-weights", "noisy-student", "b9"]) == 2
+    assert main(["fetch-weights", "noisy-student", "b9"]) == 2
     assert "noisy-student b9: no such weights; one of efficientnet-b0, " in capsys.readouterr().err
-    assert build_kernel.main(["fetch-weights", "imagenet", "mobilenet"]) == 2  # whose checksum nobody published
+    assert main(["fetch-weights", "imagenet", "mobilenet"]) == 2  # whose checksum nobody published
     assert "imagenet mobilenet: no such weights; one of efficientnet-b0, " in capsys.readouterr().err
 
 
@@ -130,10 +133,9 @@ def test_the_command_says_what_to_write_next(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = Pretrained("b0.h5", f"{address}/whole.h5", hashlib.md5(CONTENT).hexdigest())
-    monkeypatch.setattr(build_kernel, "published", lambda *_: file)
-    monkeypatch.setattr(build_kernel, "DATASET", tmp_path)
-    assert build_kernel.main(["fetch-weights", "noisy-student", "b0"]) == 0
-    assert (tmp_path / "b0.h5").read_bytes() == CONTENT
+    monkeypatch.setattr(steps, "published", lambda *_: file)
+    assert main(["fetch-weights", "noisy-student", "b0"], Repository(clone(tmp_path / "house"))) == 0
+    assert (tmp_path / "house" / "dataset_meta" / "b0.h5").read_bytes() == CONTENT
     told = capsys.readouterr().out
     assert 'pretrained = "b0.h5"' in told
     assert "dataset_sources" in told

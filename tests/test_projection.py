@@ -1,8 +1,10 @@
 import math
+from pathlib import Path
 
 import pytest
 
 from bundler.errors import RehearsalError
+from bundler.rehearse.events import read_events
 from bundler.rehearse.projection import (
     LEAST_IMAGES_PER_FILE,
     HiddenTest,
@@ -14,15 +16,11 @@ from bundler.rehearse.projection import (
     projection,
     read_stages,
 )
+from multihead.config import EVENTS_VARIABLE
+from multihead.runtime.events import tell
 
 HIDDEN_IMAGES = 211_042
 HIDDEN = HiddenTest(HIDDEN_IMAGES, 137 * 236, 120, "--rows 16000 does")
-LOG = (
-    "[   1.0 s] Keras\n"
-    "[  31.0 s] stages: read and crop 8000 images of 4 files in 4.00 s; network 16000 images in 40.00 s"
-    "; trained on Tesla T4, where it answers 3000 images a second\n"
-    "[  31.2 s] submission: /kaggle/working/submission.csv (24000 rows)\n"
-)
 T4 = Stages(8000, 4, 4.0, 16000, 40.0, "Tesla T4", 3000.0, HIDDEN)
 
 
@@ -30,12 +28,24 @@ def stages(**changes: object) -> Stages:
     return Stages(**(T4.__dict__ | changes))
 
 
-def test_the_stages_are_what_the_kernel_says() -> None:
-    assert read_stages(LOG, HIDDEN) == T4
-    told = LOG.replace("; trained on Tesla T4, where it answers 3000 images a second", "")
-    assert read_stages(told, HIDDEN) == stages(device="", rate=0.0)
-    with pytest.raises(RehearsalError, match="no line that begins with stages:"):
-        read_stages("submission: here\n", HIDDEN)
+def test_the_stages_are_what_the_kernel_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = tmp_path / "events.jsonl"
+    with pytest.raises(RehearsalError, match=r"^the kernel ended without telling what its stages took"):
+        read_stages(events, HIDDEN)
+    monkeypatch.setenv(EVENTS_VARIABLE, str(events))
+    tell("file predicted")
+    with pytest.raises(RehearsalError, match=r"^the kernel ended without telling"):
+        read_stages(events, HIDDEN)
+    tell("stages", **{name: value for name, value in T4.__dict__.items() if name != "hidden"})
+    assert read_stages(events, HIDDEN) == T4
+
+
+def test_what_is_no_event_is_passed_over_and_a_line_that_is_not_whole_waits(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    event = '{"event": "file predicted"}'
+    events.write_bytes(f'{event}\n\nnonsense\n[1]\n"file predicted"\n{event}\n'.encode() + b"\xff\n" + event.encode())
+    assert len(read_events(events, "file predicted")) == 2
+    assert read_events(tmp_path, "file predicted") == []
 
 
 def test_each_stage_is_projected_at_its_own_pace() -> None:
@@ -47,7 +57,7 @@ def test_each_stage_is_projected_at_its_own_pace() -> None:
         "211,042 take 1.2 minutes on the Tesla T4 that it was trained on",
         "  hidden test     1.8 of 115 minutes",
     ]
-    assert projection(stages(rate=100.0), 0).endswith("  hidden test     35.2 of 120 minutes")
+    assert projection(stages(images_per_second=100.0), 0).endswith("  hidden test     35.2 of 120 minutes")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +68,7 @@ def test_each_stage_is_projected_at_its_own_pace() -> None:
     ],
 )
 def test_without_a_figure_from_a_gpu_the_network_neither_passes_nor_fails(device: str, rate: float, told: str) -> None:
-    unknown = stages(device=device, rate=rate)
+    unknown = stages(device=device, images_per_second=rate)
     text = projection(unknown, 115)
     assert told in text
     assert text.endswith("  hidden test     1.8 for reading, network time unknown, of 115 minutes")
@@ -75,7 +85,11 @@ def test_without_a_figure_from_a_gpu_the_network_neither_passes_nor_fails(device
         ),
         ({"read_seconds": 300.0}, 0, r"cropping is too slow: 27 .* 132 minutes .* 211,042; Kaggle allows 120$"),
         ({"read_seconds": 300.0}, 600, r"cropping is too slow: .*; Kaggle allows 120$"),
-        ({"rate": 29.0}, 115, r"network is too slow: 29 images a second on Tesla T4, so 121 minutes .*minutes is 115"),
+        (
+            {"images_per_second": 29.0},
+            115,
+            r"network is too slow: 29 images a second on Tesla T4, so 121 minutes .*minutes is 115",
+        ),
     ],
 )
 def test_a_stage_too_slow_for_the_limit_is_a_failure(slow: dict[str, float], budget: float, told: str) -> None:
@@ -86,7 +100,7 @@ def test_a_stage_too_slow_for_the_limit_is_a_failure(slow: dict[str, float], bud
 def test_a_stage_within_the_limit_passes() -> None:
     check_time(T4, 115)
     check_time(stages(read_seconds=4 * 65.0), 115)
-    check_time(stages(rate=31.0), 115)
+    check_time(stages(images_per_second=31.0), 115)
 
 
 def test_a_hidden_test_whose_images_nobody_has_counted_projects_nothing() -> None:

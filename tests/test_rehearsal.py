@@ -16,6 +16,7 @@ from bundler.rehearse.links import ends_of_links, few_to_mount, walk
 from bundler.rehearse.outputs import check_outputs, check_submission
 from bundler.rehearse.projection import check_growth, check_time, growth_per_file, read_stages
 from bundler.rehearse.rehearsal import Rehearsed, rehearse
+from multihead.config import EVENTS_VARIABLE
 from tests.rehearsing import GOOD, log_of, rehearsed, script_of
 from tests.test_projection import HIDDEN
 
@@ -42,7 +43,7 @@ def test_inputs_are_mounted_without_the_truth_and_working_is_empty(
         "pathlib.Path('left.txt').write_text('x')"
     )
     result = rehearsed(tmp_path, inputs, body, mounts)
-    assert log_of(tmp_path).splitlines() == result.log.splitlines() == [str(expected), "True [] Batch"]
+    assert log_of(tmp_path).splitlines() == result.ended.log.splitlines() == [str(expected), "True [] Batch"]
     assert [f.name for f in result.working.iterdir()] == ["left.txt"]
     assert "left.txt 1 bytes" in str(result)
 
@@ -214,18 +215,27 @@ def test_what_is_nowhere_is_only_not_found(tmp_path: Path, inputs: Inputs, monke
     rehearsed(tmp_path, inputs, f"{HOMES.format(parts=parts)}try:\n    home.read_text()\nexcept OSError:\n    pass")
 
 
-STAGES = "stages: read and crop 16000 images of 4 files in {seconds:.2f} s; network 16000 images in 9.00 s"
+TELL = (  # as the package's own runtime/events.py does
+    "import json, os\n"
+    "def tell(event, **values):\n"
+    f"    with open(os.environ['{EVENTS_VARIABLE}'], 'a') as file:\n"
+    "        print(json.dumps({'event': event, **values}), file=file)\n"
+)
+STAGES = (
+    f"{TELL}tell('stages', read_images=16000, files=4, read_seconds=SECONDS, network_images=16000, network_seconds=9.0,"
+    " device='', images_per_second=0.0)"
+)
 LEAK = (
-    "import time\nkept = []\n"
+    f"{TELL}import time\nkept = []\n"
     "for file in range(4):\n"
-    "    kept.append(bytearray(b'x') * {bytes})\n"
-    "    print('[  3.0 s] 7 of 7 images predicted in 1.0 s')\n"
+    "    kept.append(bytearray(b'x') * BYTES)\n"
+    "    tell('file predicted')\n"
     "    time.sleep(1)"
 )
 
 
 def check_memory(result: Rehearsed) -> None:
-    stages = read_stages(result.log, HIDDEN)
+    stages = read_stages(result.events, HIDDEN)
     check_growth(growth_per_file(result.ended.file_bytes, stages), stages)
 
 
@@ -238,12 +248,12 @@ def check_memory(result: Rehearsed) -> None:
             r"^cache, crops\.npy in the working folder, where everything .*; expected only submission\.csv$",
         ),
         (
-            f"print({STAGES.format(seconds=800)!r})",
-            lambda result: check_time(read_stages(result.log, HIDDEN), 115),
+            STAGES.replace("SECONDS", "800"),
+            lambda result: check_time(read_stages(result.events, HIDDEN), 115),
             r"^reading and cropping is too slow: 20 images a second, so 176 minutes .*; time_budget_minutes is 115$",
         ),
         (
-            f"{LEAK.format(bytes=4000 * 137 * 236)}\nprint({STAGES.format(seconds=1)!r})",
+            LEAK.replace("BYTES", "4000 * 137 * 236") + "\n" + STAGES.replace("SECONDS", "1"),
             check_memory,
             r"^memory grows with the rows: by 0\.1[23] GB with each file of 4,000 images; is a file's content kept\?$",
         ),
@@ -269,14 +279,14 @@ def test_what_a_run_left_and_said_is_checked(
 def test_a_kernel_without_any_of_these_faults_passes(tmp_path: Path, inputs: Inputs) -> None:
     (tmp_path / "sample.csv").write_text("row_id,target\nTest_0,0\n")
     body = (
-        f"{LEAK.format(bytes=0)}\nprint({STAGES.format(seconds=1)!r})\n"
+        f"{LEAK.replace('BYTES', '0')}\n{STAGES.replace('SECONDS', '1')}\n"
         "open('submission.csv', 'w').write('row_id,target\\nTest_0,0\\n')"
     )
     result = rehearsed(tmp_path, inputs, body)
     check_outputs(result.working, ["submission.csv"])
-    check_time(read_stages(result.log, HIDDEN), 115)
+    check_time(read_stages(result.events, HIDDEN), 115)
     assert len(result.ended.file_bytes) == 4
-    growth = growth_per_file(result.ended.file_bytes, read_stages(result.log, HIDDEN))
+    growth = growth_per_file(result.ended.file_bytes, read_stages(result.events, HIDDEN))
     assert growth is not None
     assert abs(growth) < 5e6
     check_memory(result)

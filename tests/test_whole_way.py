@@ -15,15 +15,16 @@ import pandas as pd
 import pytest
 from sample_images import draw_shape
 
-from build_kernel import AT_HOME, OUTPUTS, PACKAGE
 from bundler.build.script import build_script
+from bundler.commands.rehearse import AT_HOME
 from bundler.errors import RehearsalError
 from bundler.kaggle.staging import stage
+from bundler.rehearse.data import has_truth, predicted_task
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.outputs import check_outputs, check_submission
 from bundler.rehearse.projection import read_stages
 from bundler.rehearse.rehearsal import rehearse
-from bundler.tasks import has_truth, predicted_task
+from bundler.repository import HERE, OUTPUTS
 from multihead.config.task import Task, read_task
 from multihead.scoring.evaluation import read_both
 from tests.conftest import HOUSE, clone
@@ -42,7 +43,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("kernels")
     built = {name: folder / f"{name}_kernel.py" for name in ("train", "predict")}
     for name, path in built.items():
-        path.write_bytes(build_script(PACKAGE, HOUSE / "kernel" / name / "settings.toml", name))
+        path.write_bytes(build_script(HERE.package, HOUSE / "kernel" / name / "settings.toml", name))
     return built
 
 
@@ -76,7 +77,7 @@ def test_training_leaves_weights_manifest_history_checkpoint_and_report_only(wei
 def test_the_submission_has_the_sample_s_rows(predicted: Path, drawn: Path) -> None:
     assert check_submission(predicted / "working" / "submission.csv", drawn / "sample_submission.csv") == 36
     assert [f.name for f in (predicted / "working").iterdir()] == ["submission.csv"]
-    stages = read_stages((predicted / "log.txt").read_text(), HIDDEN)
+    stages = read_stages(predicted / "events.jsonl", HIDDEN)
     assert (stages.read_images, stages.files, stages.network_images, stages.device) == (12, 4, 12, "CPU")
 
 
@@ -214,9 +215,9 @@ def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> No
     (kernels / "task.toml").write_text(example)
     (kernels / "train.toml").write_text(LEAVES_SETTINGS)
     (kernels / "predict_kernel.py").write_bytes(
-        build_script(PACKAGE, HOUSE / "kernel" / "predict" / "settings.toml", "predict")
+        build_script(HERE.package, HOUSE / "kernel" / "predict" / "settings.toml", "predict")
     )
-    (kernels / "train_kernel.py").write_bytes(build_script(PACKAGE, kernels / "train.toml", "train"))
+    (kernels / "train_kernel.py").write_bytes(build_script(HERE.package, kernels / "train.toml", "train"))
     task = read_task(kernels / "task.toml")
     draw_leaves(data, task)
     trained = rehearse(kernels / "train_kernel.py", Inputs("leaf-health", data, {}), tmp_path / "1", "new", AT_HOME)

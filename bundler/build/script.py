@@ -18,17 +18,16 @@ from pathlib import Path
 from bundler.build.imports import PACKAGE, check_imports, read_kaggle
 from bundler.build.package_files import read_package
 from bundler.errors import BundlerError
-from bundler.tasks import trained_task
 from bundler.text_files import text_of
 from multihead.config.files import TASK_FILE
+from multihead.config.settings import read_settings
 from multihead.config.task import task_text
 
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle's server refuses more, and the client hides why
 BASE64_COLUMNS = 100
 
-HOUSE = Path(__file__).resolve().parent
-IMAGE_FILE = HOUSE / "kaggle_image.toml"
-WHEELS_FOLDER = HOUSE / "wheels"
+IMAGE_FILE = Path(__file__).with_name("kaggle_image.toml").resolve()
+WHEELS_FOLDER = Path(__file__).with_name("wheels").resolve()
 
 
 def build_script(package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER) -> bytes:
@@ -129,7 +128,7 @@ def _settings_parts(settings: Path, command: str) -> dict[str, str]:
     """Return {name: part} of the settings and of the task."""
     text, task = text_of(settings), "None"
     if command != "predict":  # it takes its task from the manifest
-        task = literal(task_text(trained_task(settings).name, settings))
+        task = literal(task_text(read_settings(settings).task.name, settings))
     elif settings.with_name(TASK_FILE).is_file():
         task = literal(text_of(settings.with_name(TASK_FILE)))
     return {settings.name: f"\nSETTINGS = {literal(text)}\n", TASK_FILE: f"\nTASK = {task}\n"}

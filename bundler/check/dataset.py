@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
 from bundler.check.project import (
     DATASET_FOLDER,
     MISSING,
@@ -14,7 +13,7 @@ from bundler.check.project import (
     shown,
 )
 from bundler.errors import BundlerError
-from bundler.tasks import source_of
+from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, is_left_by_system, named
 from multihead.config.manifest import FORMAT, sha256_of
 from multihead.config.task import TASKS
@@ -126,7 +125,7 @@ def weights_of_another_task(project: Project) -> Iterator[Finding]:
         task = project.task_of_weights(manifest)
         known = TASKS.get(str(task.get("name")))  # the manifest may be older
         competition = known.competition if known else task.get("competition")
-        source = source_of(known) if known else competition or task.get("dataset")
+        source = known.source if known else competition or task.get("dataset")
         sources = project.sources(PREDICT_FILE, "competition_sources" if competition else "dataset_sources")
         if isinstance(source, str) and sources is not None and address(source) not in map(address, sources):
             rule = f"{PREDICT_FILE} does not attach {source}, where its files come from"

@@ -1,14 +1,15 @@
 """The check of what the kernels' metadata files say together, with each other and with the settings."""
 
+import math
 import posixpath
 import re
 from collections.abc import Iterator
 
-from bundler.check.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
 from bundler.check.metadata_keys import is_tpu
 from bundler.check.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
-from bundler.tasks import source_of, submission_minutes
+from bundler.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
 from multihead.config import read_toml
+from multihead.config.task import Task
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
 SESSION_MINUTES = 12 * 60
@@ -18,6 +19,13 @@ PLAIN_TITLE = "[A-Za-z0-9 ._-]+"  # of other characters Kaggle makes what only i
 def slug_of(title: str) -> str:
     """Return the slug that Kaggle makes of a title, which must be like PLAIN_TITLE."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def submission_minutes(task: Task, *, has_gpu: bool) -> float:
+    """Return how long Kaggle lets a submission run; without a competition there is none."""
+    if not task.competition:
+        return math.inf
+    return task.gpu_minutes if has_gpu else task.cpu_minutes
 
 
 def owners(project: Project) -> Iterator[Finding]:
@@ -69,9 +77,9 @@ def competition(project: Project) -> Iterator[Finding]:
     key = "competition_sources" if task.competition else "dataset_sources"
     for file in KERNEL_FILES.values():
         sources = project.sources(file, key)
-        if sources is None or address(source_of(task)) in map(address, sources) or _could_hold_data(project, file):
+        if sources is None or address(task.source) in map(address, sources) or _could_hold_data(project, file):
             continue
-        rule = f"expected {source_of(task)} among them, where task {task.name} comes from"
+        rule = f"expected {task.source} among them, where task {task.name} comes from"
         yield Finding(file, key, shown(sources), rule)
 
 
@@ -117,7 +125,7 @@ def time_budget(project: Project) -> Iterator[Finding]:
         if has_gpu is None or _asks_for_tpu(project, KERNEL_FILES[kernel]):
             continue
         device = "GPU" if has_gpu else "CPU"
-        submission = submission_minutes(task, device) if task and kernel == "predict" else SESSION_MINUTES
+        submission = submission_minutes(task, has_gpu=has_gpu) if task and kernel == "predict" else SESSION_MINUTES
         limit, what = (submission, "submission") if submission < SESSION_MINUTES else (SESSION_MINUTES, "session")
         if run["time_budget_minutes"] > limit:
             value = f"{run['time_budget_minutes']:g}"
@@ -138,8 +146,8 @@ def no_time_budget(project: Project) -> Iterator[Finding]:
     if task is None or not (task.competition and task.has_hidden_test) or "predict" not in project.settings:
         return
     if not project.settings["predict"]["run"]["time_budget_minutes"]:
-        device = "GPU" if project.value(PREDICT_FILE, "enable_gpu") else "CPU"
-        limit = min(submission_minutes(task, device), SESSION_MINUTES)
+        has_gpu = project.value(PREDICT_FILE, "enable_gpu")
+        limit = min(submission_minutes(task, has_gpu=has_gpu), SESSION_MINUTES)
         rule = f"no budget; a submission that takes longer than {limit:g} minutes is lost"
         yield Finding(settings_file("predict"), "time_budget_minutes", "0", rule, is_note=True)
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bundler.check.metadata import DATASET_FILE, flag_of, read_object, repeated_keys, with_flags
 from bundler.check.metadata_keys import DATASET_KEYS, FLAG, KERNEL_KEYS, Key, nearest
 from bundler.check.project import MISSING, Finding, finding_of, one_line, shown
 from bundler.errors import BundlerError
+from bundler.metadata import DATASET_FILE, flag_of, read_object, repeated_keys, with_flags
 from bundler.text_files import has_byte_order_mark
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bundler.check.metadata import OWNER, SLUG, flag_of, without_version
+from bundler.metadata import OWNER, SLUG, flag_of, without_version
 
 # Some are only for the participants of certain competitions
 MACHINES = ("NvidiaTeslaT4", "NvidiaTeslaA100", "NvidiaL4", "NvidiaL4X1", "NvidiaH100", "NvidiaRtxPro6000")

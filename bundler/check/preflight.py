@@ -17,9 +17,9 @@ from bundler.check import kernels as check_kernels
 from bundler.check import settings as check_settings
 from bundler.check.kernels import PUSHES
 from bundler.check.keys import key_findings, read_checked
-from bundler.check.metadata import METADATA_FILES
 from bundler.check.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.errors import BundlerError
+from bundler.metadata import METADATA_FILES
 from multihead.config import UserError
 from multihead.config.files import TASK_FILE
 from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_dict

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bundler.check.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
-from bundler.tasks import source_of
+from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
 from multihead.config import UserError
 from multihead.config.files import is_left_by_system
 from multihead.config.task import Task, task_beside, task_by_name
@@ -94,7 +93,7 @@ class Project(NamedTuple):
                 return None
             found |= set(map(address, sources))
         task = self.task()
-        none = {address(source_of(task))} if task else set()
+        none = {address(task.source)} if task else set()
         if kernel == "predict":
             none.add(self.address(file))
         return found - none

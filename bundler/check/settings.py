@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bundler.check.metadata import DATASET_FILE, without_version
 from bundler.check.metadata_keys import nearest
 from bundler.check.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, settings_file, shown
 from bundler.kaggle.pretrained import KERAS_FILES
+from bundler.metadata import DATASET_FILE, without_version
 from bundler.rehearse.inputs import KINDS, MOUNTS, mount_point
 from multihead.config import read_toml
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named

@@ -16,14 +16,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bundler.check.metadata import read_metadata
 from bundler.errors import BundlerError, ClientError
+from bundler.metadata import read_metadata
+from bundler.repository import DATASET_METADATA, KERNEL_METADATA
 from multihead.config.files import is_left_by_system
 
 QUICK_SECONDS, TRANSFER_SECONDS = 180, 3600  # the client itself waits for an answer without end
 PAUSE_SECONDS = 30.0  # between two questions
 MAX_FAILURES = 10  # of questions, one after the other
-KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
 PUSHED_FILE = "pushed.json"  # beside the kernel: Kaggle cannot be asked for its newest version
 SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
 FAILED = ("error", "cancel_requested", "cancel_acknowledged", "failed", "deleted")

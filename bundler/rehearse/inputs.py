@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from bundler.check.metadata import read_metadata, without_version
 from bundler.errors import BundlerError
+from bundler.metadata import read_metadata, without_version
 from bundler.rehearse.links import ends, walk
 
 MOUNTS = ("old", "new")

@@ -2,22 +2,16 @@
 
 import itertools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from bundler.errors import RehearsalError
+from bundler.rehearse.events import read_events
 
 LEAST_IMAGES_PER_FILE = 500  # below, a file itself takes longer than its images: the figure is a bound only
 LEAST_GROWTH = 100e6  # bytes from one file to the next; what allocators keep of small ones is less
-
-# What the predict kernel says at its end (commands.py)
-STAGES = re.compile(
-    r"stages: read and crop (?P<read>\d+) images of (?P<files>\d+) files in (?P<reading>[\d.]+) s; "
-    r"network (?P<answered>\d+) images in (?P<answering>[\d.]+) s"
-    r"(?:; trained on (?P<device>.+), where it answers (?P<rate>\d+) images a second)?"
-)
 
 
 class HiddenTest(NamedTuple):
@@ -35,9 +29,10 @@ class HiddenTest(NamedTuple):
 
 @dataclass(frozen=True)
 class Stages:
-    """What went through each stage: images and seconds. device, rate: where the network was trained, its images/s.
+    """What went through each stage of predicting: images, files, seconds.
 
-    hidden: the test set that this is projected to.
+    device, images_per_second: where the network was trained, and how fast it answers there; "" and 0 where that is not
+    known. hidden: the test set that this is projected to.
     """
 
     read_images: int
@@ -46,7 +41,7 @@ class Stages:
     network_images: int
     network_seconds: float
     device: str
-    rate: float
+    images_per_second: float
     hidden: HiddenTest
 
     @property
@@ -61,24 +56,19 @@ class Stages:
     @property
     def network_minutes(self) -> float | None:
         """What the network would take at the pace of the GPU that it was trained on; None where there was none."""
-        return self.hidden.images / self.rate / 60 if self.rate and self.device != "CPU" else None
+        return (
+            self.hidden.images / self.images_per_second / 60
+            if self.images_per_second and self.device != "CPU"
+            else None
+        )
 
 
-def read_stages(log: str, hidden: HiddenTest) -> Stages:
-    """Return what a predict kernel said of its stages; RehearsalError where it said nothing."""
-    found = STAGES.search(log)
-    if found is None:
-        raise RehearsalError("the log has no line that begins with stages: and tells what each stage took")
-    return Stages(
-        int(found["read"]),
-        int(found["files"]),
-        float(found["reading"]),
-        int(found["answered"]),
-        float(found["answering"]),
-        found["device"] or "",
-        float(found["rate"] or 0),
-        hidden,
-    )
+def read_stages(events: Path, hidden: HiddenTest) -> Stages:
+    """Return what a predict kernel told of its stages in a file of events; RehearsalError where it told nothing."""
+    found = read_events(events, "stages")
+    if not found:
+        raise RehearsalError("the kernel ended without telling what its stages took (multihead/commands.py, predict)")
+    return Stages(**found[-1], hidden=hidden)
 
 
 def projection(stages: Stages, budget_minutes: float) -> str:
@@ -122,7 +112,7 @@ def check_time(stages: Stages, budget_minutes: float) -> None:
         )
     if stages.network_minutes is not None and stages.network_minutes > limit:
         raise RehearsalError(
-            f"the network is too slow: {stages.rate:.0f} images a second on {stages.device}, so "
+            f"the network is too slow: {stages.images_per_second:.0f} images a second on {stages.device}, so "
             f"{stages.network_minutes:.0f} minutes for the hidden test's {stages.hidden.images:,}; {whose} {limit:g}"
         )
 

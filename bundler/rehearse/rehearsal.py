@@ -26,12 +26,13 @@ from bundler.rehearse.inputs import Inputs, refuse_to_empty
 from bundler.rehearse.isolated import Spec
 from bundler.rehearse.isolation import COMPARED, HIDDEN, READ_ONLY, strictest
 from bundler.rehearse.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
-from multihead.config import read_toml
+from bundler.repository import HERE
+from multihead.config import EVENTS_VARIABLE, read_toml
 from multihead.config.files import TASK_FILE, TRUTH_FILE
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
-HOUSE = Path(__file__).resolve().parents[2]
 REFUSED, EXCEPTION, ENTERED = "refused.txt", "exception.txt", "entered.txt"  # what the sandbox writes down
+EVENTS = "events.jsonl"  # what the kernel writes down
 LONGEST = 300  # characters of an exception's message
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
 REPEATED = "repeated"  # in it: a test set of so many rows, which is its own
@@ -41,11 +42,11 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TF_CPP_MIN_LOG_LEVEL", "KERAS
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """A run that went well: its working folder, how it ended, its log, and how it was kept offline."""
+    """A run that went well: its working folder, how it ended, the file of what it told, how it was kept offline."""
 
     working: Path
     ended: watched_run.Ended
-    log: str
+    events: Path
     offline: str
 
     def __str__(self) -> str:
@@ -107,7 +108,7 @@ def rehearse(
     if not (root / "working").is_dir():
         raise RehearsalError(f"{script.name} removed its working folder")
     shutil.rmtree(root / "tmp", ignore_errors=True)  # the script may have done so
-    return Rehearsed(root / "working", ended, ended.log, isolation.words)
+    return Rehearsed(root / "working", ended, root / EVENTS, isolation.words)
 
 
 def empty(root: Path, but: Path | None = None) -> None:
@@ -174,8 +175,8 @@ def _homes() -> list[str]:
     try:
         home = Path.home()
     except RuntimeError:  # nobody's
-        return [str(HOUSE)]
-    return [str(folder) for folder in (home, HOUSE) if folder != Path(folder.anchor)]
+        return [str(HERE.root)]
+    return [str(folder) for folder in (home, HERE.root) if folder != Path(folder.anchor)]
 
 
 def _environment(root: Path, inputs: Sequence[str], arguments: Sequence[str]) -> dict[str, str]:
@@ -194,6 +195,7 @@ def _environment(root: Path, inputs: Sequence[str], arguments: Sequence[str]) ->
         sandbox.REFUSED_VARIABLE: str(root / REFUSED),
         sandbox.EXCEPTION_VARIABLE: str(root / EXCEPTION),
         sandbox.ENTERED_VARIABLE: str(root / ENTERED),
+        EVENTS_VARIABLE: str(root / EVENTS),
     }
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -15,13 +14,14 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from bundler.errors import RehearsalError
+from bundler.rehearse.events import read_events
 from bundler.rehearse.process_memory import OF_THE_LARGEST, TreeMemory, adopts_orphans, children_of, oom_kills
+from multihead.config import EVENTS_VARIABLE
 
 SECONDS_BETWEEN_SAMPLES = 0.2
 SECONDS_TO_END = 10  # that killed processes have; one that waits for a disk may need more, and gets none
 SECONDS_BETWEEN_KILLS = 0.01
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
-FILE_DONE = re.compile(r"\d+ of \d+ images predicted.* in [\d.]+ s$")  # what the predict kernel says after each file
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ def run(
 ) -> Ended:
     """Run a command in the working folder, its output into the log and from there to the terminal.
 
-    is_supervised: the command and its child only watch over the run. Whatever it started and left running is ended
-    with it. Raises RehearsalError as soon as it breaks a limit.
+    environment: where it names a file of events, the run tells there which test files are done. is_supervised: the
+    command and its child only watch over the run. Whatever it started and left running is ended with it. Raises
+    RehearsalError as soon as it breaks a limit.
     """
     kills_before = oom_kills()
     others = children_of(os.getpid())
@@ -78,7 +79,8 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        watch = _Watch(TreeMemory(process.pid, others, is_supervised=is_supervised), shown)
+        memory = TreeMemory(process.pid, others, is_supervised=is_supervised)
+        watch = _Watch(memory, shown, Path(environment.get(EVENTS_VARIABLE, os.devnull)))
         try:
             while True:
                 ended, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -88,8 +90,8 @@ def run(
                 watch.check(limits)
                 time.sleep(SECONDS_BETWEEN_SAMPLES)
         finally:
-            _end(process, watch.memory)
-        said = watch.whole_log()
+            _end(process, memory)
+        whole_log = watch.whole_log()
     process.returncode = os.waitstatus_to_exitcode(status)
     kills = oom_kills()
     return Ended(
@@ -98,18 +100,18 @@ def run(
         peak_bytes=watch.memory.peak if watch.memory.how != OF_THE_LARGEST else usage.ru_maxrss * MAXRSS_UNIT,
         measured=watch.memory.how,
         file_bytes=watch.file_bytes,
-        log=said,
+        log=whole_log,
         end=watch.now(),
         was_oom=None if kills is None or kills_before is None else kills > kills_before,
     )
 
 
 class _Watch:
-    """Follows a run's log and its memory, and so knows how far it was when."""
+    """Follows a run's log, its events and its memory, and so knows how far it was when."""
 
-    def __init__(self, memory: TreeMemory, log: TextIO) -> None:
+    def __init__(self, memory: TreeMemory, log: TextIO, events: Path) -> None:
         self.memory = memory
-        self._log, self._started = log, time.monotonic()
+        self._log, self._events, self._started = log, events, time.monotonic()
         self._lines, self._last, self._begun = 0, "", ""
         self._samples: list[list[int]] = [[]]  # between one file's end and the next one's
 
@@ -120,7 +122,7 @@ class _Watch:
     @property
     def file_bytes(self) -> list[float]:
         """The median of the memory from each file's end to the next one's; before the first, it is still growing."""
-        return [statistics.median(of) if of else math.nan for of in self._samples[1:]]
+        return [statistics.median(samples) if samples else math.nan for samples in self._samples[1:]]
 
     def look(self, *, is_running: bool) -> None:
         """Pass on what the log has got, line by line, and sample the memory."""
@@ -128,8 +130,8 @@ class _Watch:
         for line in lines if is_running or not self._begun else [*lines, self._begun]:
             self._lines, self._last = self._lines + 1, line.strip() or self._last
             _show(f"  {line}\n")
-            if FILE_DONE.search(line):
-                self._samples.append([])
+        files_done = len(read_events(self._events, "file predicted"))
+        self._samples += [[] for _ in range(1 + files_done - len(self._samples))]
         if is_running:
             self._samples[-1].append(self.memory.sample())
 

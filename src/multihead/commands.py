@@ -18,6 +18,7 @@ from multihead.config.settings import ModelSettings, RunSettings, Settings, sett
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_input, is_rerun, working_folder
 from multihead.runtime.errors import UserError, first_line, listed
+from multihead.runtime.events import tell
 from multihead.runtime.log import say
 from multihead.runtime.whole_files import whole_file
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from multihead.data.readers.reader import ImagesToPredict
-    from multihead.prediction.predictor import Member, Predictor, Probabilities
+    from multihead.prediction.predictor import Member, Predictor, Probabilities, Stages
     from multihead.prediction.submission import Submission
 
 SHEET_FILE = "inspect.png"
@@ -116,7 +117,7 @@ def predict(settings: Settings) -> None:
     if without_row:
         which = f"{len(without_row):,} images have no row in {task.sample_submission}"
         say(f"warning: {which}, and are passed over: {listed(without_row)}")
-    say(f"stages: {predictor.stages}{_trained_speed(ensemble)}")
+    _say_stages(predictor.stages, ensemble)
     say(f"submission: {path} ({rows} rows)")
 
 
@@ -248,14 +249,16 @@ def _warn(problem: str, cause: Exception | None) -> None:
     say(f"warning: {kind}{problem}")
 
 
-def _trained_speed(ensemble: Sequence[Trained]) -> str:
-    """Return how fast the networks together were where they were trained, or nothing where that is not known."""
+def _say_stages(stages: "Stages", ensemble: Sequence[Trained]) -> None:
+    """Say what each stage took, and how fast the networks together were where they were trained, if that is known."""
     manifests = [member.manifest for member in ensemble]
     seconds = [1 / manifest.images_per_second for manifest in manifests if manifest.images_per_second]
     devices = {manifest.device for manifest in manifests}
-    if len(seconds) < len(manifests) or len(devices) > 1:
-        return ""
-    return f"; trained on {devices.pop()}, where it answers {1 / sum(seconds):.0f} images a second"
+    is_known = len(seconds) == len(manifests) and len(devices) == 1
+    device, speed = (devices.pop(), 1 / sum(seconds)) if is_known else ("", 0.0)
+    trained = f"; trained on {device}, where it answers {speed:.0f} images a second" if is_known else ""
+    say(f"stages: {stages}{trained}")
+    tell("stages", **stages._asdict(), device=device, images_per_second=speed)
 
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:

@@ -4,6 +4,7 @@ What is imported here stands for the rooms below: nothing outside of the package
 """
 
 from multihead.runtime.errors import UserError, listed, shortened
+from multihead.runtime.events import EVENTS_VARIABLE
 from multihead.runtime.text_files import decoded, read_text, read_toml
 
-__all__ = ["UserError", "decoded", "listed", "read_text", "read_toml", "shortened"]
+__all__ = ["EVENTS_VARIABLE", "UserError", "decoded", "listed", "read_text", "read_toml", "shortened"]

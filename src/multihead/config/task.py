@@ -221,9 +221,14 @@ class Task:
         return 0 if self.background == "black" or (not self.background and is_light_ink) else 255
 
     @property
+    def source(self) -> str:
+        """Where on Kaggle its files come from: a competition's slug, or a data set's owner/slug."""
+        return self.competition or self.dataset
+
+    @property
     def slug(self) -> str:
         """The last part of where its files are mounted."""
-        return (self.competition or self.dataset).rpartition("/")[2]
+        return self.source.rpartition("/")[2]
 
 
 task_dict = plain  # a task as plain values for JSON; task_from is the way back

@@ -17,6 +17,7 @@ from multihead.data.draws import Draw, random_for
 from multihead.data.shards import Part, Shard
 from multihead.model.devices import is_out_of_memory
 from multihead.runtime.errors import OutOfTimeError, first_line, listed
+from multihead.runtime.events import tell
 from multihead.runtime.log import Pace, Stage, elapsed, say
 
 MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
@@ -118,6 +119,22 @@ class Answer(NamedTuple):
         return len(next(iter(self.probabilities.values())))
 
 
+class Stages(NamedTuple):
+    """What went through each stage of predicting: images, files, and the seconds that they took there."""
+
+    read_images: int
+    files: int
+    read_seconds: float
+    network_images: int
+    network_seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"read and crop {self.read_images} images of {self.files} files in {self.read_seconds:.2f} s; "
+            f"network {self.network_images} images in {self.network_seconds:.2f} s"
+        )
+
+
 class Predictor:
     """Predicts a competition's test files within the time budget.
 
@@ -157,13 +174,11 @@ class Predictor:
         return min(self._images_attempted, self._total_images) if self.is_late else self._total_images
 
     @property
-    def stages(self) -> str:
-        """What each stage has been through; a rehearsal reads it."""
-        reading, network = self._reading, self._first_pass
-        network = Stage(network.images + self._more_passes.images, network.seconds + self._more_passes.seconds)
-        return (
-            f"read and crop {reading.images} images of {self._files_read} files in {reading.seconds:.2f} s; "
-            f"network {network.images} images in {network.seconds:.2f} s"
+    def stages(self) -> Stages:
+        """What each stage has been through."""
+        reading, first, more = self._reading, self._first_pass, self._more_passes
+        return Stages(
+            reading.images, self._files_read, reading.seconds, first.images + more.images, first.seconds + more.seconds
         )
 
     def predict_files(self, files: Sequence[Part]) -> Iterator[pd.DataFrame]:
@@ -219,6 +234,7 @@ class Predictor:
         added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
         times = f" {1 + added} times" if added else ""
         say(f"{done} of {len(shard.ids)} images predicted{times} in {elapsed() - started:.1f} s")
+        tell("file predicted")
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
         labels = {

@@ -1,39 +1,40 @@
-"""What only the bundler asks of a task: whose it is, whether its files are there, whether labels are told."""
+"""What a rehearsal asks of its data: the task of weights, whether files are there, whether labels are told."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
-from bundler.check.metadata import read_object
 from bundler.errors import BundlerError
+from bundler.metadata import read_object
 from bundler.rehearse.outputs import read_rows
+from bundler.repository import Repository
 from multihead.config.data_files import matching
-from multihead.config.files import MANIFEST_FILE, TRUTH_FILE
+from multihead.config.files import MANIFEST_FILE, TRUTH_FILE, WEIGHTS_FILE
 from multihead.config.patterns import glob_of, path_names
 from multihead.config.settings import read_settings
 from multihead.config.task import TASKS, Task, task_from
 
 
-def source_of(task: Task) -> str:
-    """Return where on Kaggle a task's files come from: a competition's slug, or a data set's owner/slug."""
-    return task.competition or task.dataset
+def task_of_kernel(
+    repository: Repository,
+    kernel: str,
+    inputs: Sequence[Path],
+    settings: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Task:
+    """Return the task that a kernel works on: that of the weights in its inputs, or of the training.
+
+    settings: a file in place of the train kernel's own; overrides: of it, as `key=value`.
+    """
+    if kernel == "predict":
+        with_weights = [folder for folder in inputs if has_weights(folder)]
+        found = (predicted_task(folder) for folder in with_weights or inputs)
+        return next(filter(None, found), None) or read_settings(repository.settings("train")).task
+    return read_settings(settings or repository.settings("train"), overrides).task
 
 
-def image_bytes(task: Task) -> int:
-    """Return how many bytes the pixels of one image take."""
-    return math.prod(task.image_shape)
-
-
-def submission_minutes(task: Task, device: str) -> float:
-    """Return how long Kaggle lets a submission run on a "GPU" or "CPU"; without a competition there is none."""
-    if not task.competition:
-        return math.inf
-    return {"GPU": task.gpu_minutes, "CPU": task.cpu_minutes}.get(device, math.inf)
-
-
-def trained_task(settings: Path, overrides: Iterable[str] = ()) -> Task:
-    """Return the task of a training with a settings file and `key=value` overrides."""
-    return read_settings(settings, overrides).task
+def has_weights(folder: Path) -> bool:
+    """Tell whether a folder holds weights, with a name or without."""
+    return any(matching(folder, f"*{WEIGHTS_FILE}"))
 
 
 def predicted_task(weights: Path) -> Task | None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from bundler.check.kernels import submission_minutes
 from bundler.errors import BundlerError
-from bundler.tasks import check_data, has_truth, image_bytes, predicted_task, submission_minutes, trained_task
+from bundler.rehearse.data import check_data, has_truth, predicted_task
 from multihead.config import UserError
 from multihead.config.patterns import glob_of
+from multihead.config.settings import read_settings
 from multihead.config.task import TASKS, Task, read_task, task_dict
 from tests.test_tasks import LEAVES
 from tests.test_text_files import FORMS
@@ -40,16 +42,16 @@ def lay_out(folder: Path, *names: str) -> None:
 
 
 def test_the_task_of_a_training_is_the_one_set_or_named_or_beside_or_the_first(settings: Path) -> None:
-    assert trained_task(settings).name == "leaves"
+    assert read_settings(settings).task.name == "leaves"
     settings.write_text('[model]\ntask = "animals10"\n')
-    assert trained_task(settings).name == "animals10"
-    assert trained_task(settings, ["epochs=1", " task = sign-mnist"]).name == "sign-mnist"
-    assert trained_task(settings, ["task=leaves"]).name == "leaves"
+    assert read_settings(settings).task.name == "animals10"
+    assert read_settings(settings, ["epochs=1", " task = sign-mnist"]).task.name == "sign-mnist"
+    assert read_settings(settings, ["task=leaves"]).task.name == "leaves"
     settings.write_text("")
     settings.with_name("task.toml").unlink()
-    assert trained_task(settings).name == next(iter(TASKS))
+    assert read_settings(settings).task.name == next(iter(TASKS))
     with pytest.raises(UserError, match=r"^task: 'leaves' is not known; one of bengali, .*, or that of a task\.toml$"):
-        trained_task(settings, ["task=leaves"])
+        read_settings(settings, ["task=leaves"])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_the_task_of_a_training_is_the_one_set_or_named_or_beside_or_the_first(s
 def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, text: str, told: str) -> None:
     settings.write_text(text)
     with pytest.raises(UserError, match=told) as error:
-        trained_task(settings)
+        read_settings(settings)
     assert "\n" not in str(error.value)
 
 
@@ -70,7 +72,7 @@ def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, tex
 def test_settings_and_tasks_are_read_as_meant_however_an_editor_saved_them(settings: Path, form: str) -> None:
     settings.with_name("task.toml").write_bytes(FORMS[form](LEAVES))
     settings.write_bytes(FORMS[form]('[model]\ntask = "leaves"\n'))
-    assert trained_task(settings).name == "leaves"
+    assert read_settings(settings).task.name == "leaves"
 
 
 def test_the_task_of_weights_is_that_of_their_manifest(tmp_path: Path) -> None:
@@ -88,11 +90,11 @@ def test_the_limits_of_a_task_that_is_built_in_are_this_version_s_whatever_a_man
     (tmp_path / "manifest.json").write_text(json.dumps({"task": written}))
     found = predicted_task(tmp_path)
     assert found
-    assert (submission_minutes(found, "GPU"), submission_minutes(found, "CPU")) == (120, 540)
+    assert (submission_minutes(found, has_gpu=True), submission_minutes(found, has_gpu=False)) == (120, 540)
     (tmp_path / "manifest.json").write_text(json.dumps({"task": written | {"name": "letters"}}))
     own = predicted_task(tmp_path)
     assert own
-    assert (own.has_hidden_test, submission_minutes(own, "GPU"), image_bytes(own)) == (True, 720, 137 * 236)
+    assert (own.has_hidden_test, submission_minutes(own, has_gpu=True)) == (True, 720)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The commands of build_kernel.py, as functions of the repository that they work in."""

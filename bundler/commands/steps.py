@@ -1,0 +1,116 @@
+"""The way to a score, step by step; each command says which one comes next."""
+
+from pathlib import Path
+
+from bundler.check.preflight import require_preflight
+from bundler.commands.build import build
+from bundler.errors import BundlerError
+from bundler.kaggle import client
+from bundler.kaggle.pretrained import fetch, published
+from bundler.kaggle.staging import stage, verified
+from bundler.metadata import check_owner
+from bundler.rehearse.data import task_of_kernel
+from bundler.repository import OUTPUTS, Repository
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
+from multihead.config.task import task_beside
+
+NEXT = {
+    "push train": "status train --wait",
+    "status train": "pull train",
+    "pull train": "stage trained",
+    "stage": "rehearse DATA; then push weights",
+    "push weights": "push predict",
+    "status weights": "push predict",
+    "push predict": "status predict --wait",
+    "status predict": "submit",
+    "submit": "status submission --wait",
+}
+HOURS = 13  # a kernel's run ends after 12; --wait gives it one in the queue
+
+
+def fetch_weights(repository: Repository, kind: str, backbone: str) -> None:
+    """Put pretrained weights into the dataset's folder, and say what makes the train kernel start from them."""
+    path = fetch(published(kind, backbone), repository.dataset)
+    print(f"{path.name}: {path.stat().st_size:,} bytes, in {path.parent.name}/")
+    print(f'  kernel/train/settings.toml, [run]: pretrained = "{path.name}"')
+    sources = f'"dataset_sources": ["{repository.dataset_id}"]'
+    print(f"  kernel/train/kernel-metadata.json: {sources}, once that dataset is created")
+
+
+def push(repository: Repository, what: str, message: str) -> None:
+    """Build both kernels, then push one of them, or the weights."""
+    check_owner(repository.root)
+    build(repository)
+    require_preflight(repository.root, f"push {what}")
+    if what == "weights":
+        client.push_dataset(repository.dataset, message)
+    else:
+        print(client.push_kernel(repository.kernel(what)))
+    _say_next(f"push {what}")
+
+
+def status(repository: Repository, what: str, *, wait: bool) -> None:
+    """Say how a kernel's run, the dataset or the newest submission is doing, or wait until it is done."""
+    check_owner(repository.root)
+    name = _id_of(repository, what)
+    ask = {"weights": client.dataset_status, "submission": client.submission_status}.get(what, client.kernel_status)
+    if wait:
+        client.wait_for(name, lambda: ask(name), HOURS)
+    else:
+        now = ask(name)
+        print(f"{name}: {now.words}")
+        if not now.done:
+            print(f"next: build_kernel.py status {what} --wait")
+            return
+    if what == "predict" and not task_of_kernel(repository, "predict", [repository.dataset]).competition:
+        print("next: build_kernel.py pull predict")
+    else:
+        _say_next(f"status {what}")
+
+
+def pull(repository: Repository, kernel: str) -> None:
+    """Download a kernel's output, and say what it is."""
+    check_owner(repository.root)
+    if kernel == "train":
+        client.pull_output(repository.kernel_id(kernel), repository.trained, [(WEIGHTS_FILE,), (MANIFEST_FILE,)])
+        print(f"{repository.trained.name}: {verified(repository.trained)}")
+    else:
+        files = client.pull_output(repository.kernel_id(kernel), repository.predicted, [OUTPUTS[kernel]])
+        print(f"{repository.predicted.name}: {', '.join(file.name for file in files)}")
+    _say_next(f"pull {kernel}")
+
+
+def stage_weights(repository: Repository, trained: Path, name: str) -> None:
+    """Put a training's weights into the dataset's folder, under a name where they are one of an ensemble."""
+    own = task_beside(repository.settings("train"))
+    print(f"dataset_meta: {stage(trained, repository.dataset, name, own)}")
+    if name:
+        print(f"next: put {name} into ensemble of kernel/predict/settings.toml")
+    _say_next("stage")
+
+
+def submit(repository: Repository, version: int | None, message: str | None) -> None:
+    """Submit a version of the predict kernel, the one that was pushed last if none is named."""
+    check_owner(repository.root)
+    kernel = repository.kernel_id("predict")
+    version = version or client.pushed_version(repository.kernel("predict"))
+    competition = _id_of(repository, "submission")
+    print(client.submit(kernel, version, competition, message or f"{kernel} version {version}"))
+    _say_next("submit")
+
+
+def _id_of(repository: Repository, what: str) -> str:
+    """Return what Kaggle calls a kernel, the weights' dataset, or the competition that a submission goes to."""
+    if what == "weights":
+        return repository.dataset_id
+    if what != "submission":
+        return repository.kernel_id(what)
+    task = task_of_kernel(repository, "predict", [repository.dataset])
+    if not task.competition:
+        raise BundlerError(f"{task.name}: of no competition to submit to; build_kernel.py pull predict")
+    return task.competition
+
+
+def _say_next(step: str) -> None:
+    if step in NEXT:
+        print(f"next: build_kernel.py {NEXT[step]}")

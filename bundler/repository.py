@@ -1,0 +1,83 @@
+"""Where things lie in a repository: what is built, what is pushed, and what comes back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.metadata import read_metadata
+from multihead.config.files import (
+    CHECKPOINT_FILE,
+    HISTORY_FILE,
+    MANIFEST_FILE,
+    PREDICTIONS_FILE,
+    REPORT_FOLDER,
+    SETTINGS_FILE,
+    SUBMISSION_FILE,
+    WEIGHTS_FILE,
+)
+
+KERNELS = ("train", "predict")
+OUTPUTS = {  # what a kernel may leave in its working folder
+    "train": (WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE, CHECKPOINT_FILE, REPORT_FOLDER),
+    "predict": (SUBMISSION_FILE, PREDICTIONS_FILE),
+}
+KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository by its folder; what is called a kernel is one of KERNELS."""
+
+    root: Path
+
+    @property
+    def package(self) -> Path:
+        return self.root / "src" / "multihead"
+
+    @property
+    def dataset(self) -> Path:
+        """The folder of what is pushed as a dataset."""
+        return self.root / "dataset_meta"
+
+    @property
+    def dry_run(self) -> Path:
+        """The folder of what a dry run or a rehearsal leaves."""
+        return self.root / "dry-run"
+
+    @property
+    def trained(self) -> Path:
+        """The folder of what a training on Kaggle left."""
+        return self.root / "trained"
+
+    @property
+    def predicted(self) -> Path:
+        """The folder of what predicting on Kaggle left."""
+        return self.root / "predicted"
+
+    @property
+    def dataset_id(self) -> str:
+        """What Kaggle calls the dataset."""
+        return str(read_metadata(self.dataset / DATASET_METADATA)["id"])
+
+    def kernel(self, name: str) -> Path:
+        """Return the folder of a kernel."""
+        return self.root / "kernel" / name
+
+    def script(self, kernel: str) -> Path:
+        return self.kernel(kernel) / f"{kernel}_kernel.py"
+
+    def settings(self, kernel: str) -> Path:
+        return self.kernel(kernel) / SETTINGS_FILE
+
+    def metadata(self, kernel: str) -> Path:
+        return self.kernel(kernel) / KERNEL_METADATA
+
+    def kernel_id(self, name: str) -> str:
+        """Return what Kaggle calls a kernel."""
+        return str(read_metadata(self.metadata(name))["id"])
+
+    def shown(self, path: Path) -> str:
+        """Return a path as messages have it: below the repository, if it lies there."""
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+
+HERE = Repository(Path(__file__).resolve().parent.parent)  # this very copy
