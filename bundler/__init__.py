@@ -1,4 +1,15 @@
-"""From the package to what is pushed to Kaggle. Of the package it imports multihead.config and nothing else.
+"""From the package to what is pushed to Kaggle.
 
-Pydantic, which that needs, and the standard library: only the module constraints, which no other imports, needs more.
+A room imports only from those below it, and of the package multihead.config alone:
+
+    cli                 the command line
+    commands            what each command does
+    check               what Kaggle would refuse
+    kaggle, rehearse    the client, staging, published weights; a stand-in of Kaggle's machine
+    build               the script
+    repository          where things lie
+    metadata            what the kaggle client reads
+    text_files, errors
+
+Beside these it needs the standard library only, but for build/constraints.py, which no other module imports.
 """
