@@ -73,20 +73,20 @@ def main() -> None:
         minutes.append(sum(seconds) / 60)
         reached.append(_accuracy(task, data, folder, row))
         print(f"{repeat}: accuracy {reached[-1]:.4f}, trained in {minutes[-1]:.1f} CPU minutes", flush=True)
-    told = ", ".join(f"{accuracy:.4f}" for accuracy in reached)
-    print(f"| `{task}` | {sum(reached) / len(reached):.4f} ({told}) | {sum(minutes) / len(minutes):.1f} |")
+    words = ", ".join(f"{accuracy:.4f}" for accuracy in reached)
+    print(f"| `{task}` | {sum(reached) / len(reached):.4f} ({words}) | {sum(minutes) / len(minutes):.1f} |")
 
 
 def _train(task: str, data: Path, folder: Path, overrides: Sequence[str]) -> float:
     """Train where that is not done yet, and return the CPU seconds that it took."""
-    told, file = folder / TRAINED_FILE, HOUSE / "kernel" / "train" / f"settings-{task}.toml"
+    record, file = folder / TRAINED_FILE, HOUSE / "kernel" / "train" / f"settings-{task}.toml"
     training = {"data": str(data), "settings": file.read_text(), "overrides": list(overrides)}
-    trained = json.loads(told.read_text()) if told.is_file() else {}
+    trained = json.loads(record.read_text()) if record.is_file() else {}
     if trained.get("training") != training:
         before = _cpu_seconds()
         _rehearse(data, folder, overrides, "--kernel", "train", "--settings", str(file))
         trained = {"training": training, "cpu_seconds": _cpu_seconds() - before}
-        told.write_text(json.dumps(trained))
+        record.write_text(json.dumps(trained))
     return float(trained["cpu_seconds"])
 
 
@@ -109,7 +109,7 @@ def _accuracy(task: str, data: Path, folder: Path, row: Row) -> float:
 
 
 def _rehearse(data: Path, out: Path, overrides: Sequence[str], *options: str) -> None:
-    sets = [part for of in overrides for part in ("--set", of)]
+    sets = [part for override in overrides for part in ("--set", override)]
     command = [sys.executable, "build_kernel.py", "rehearse", str(data), "--out", str(out), *options, *sets]
     subprocess.run(command, check=True, cwd=HOUSE, stdout=subprocess.DEVNULL)
 

@@ -73,7 +73,10 @@ def baseline_batches(
             mixed = first.copy()
             mixed[:, low[0] : high[0], low[1] : high[1]] = second[:, low[0] : high[0], low[1] : high[1]]
             share = np.full((1, 1), 1 - np.prod(high - low) / np.prod(first.shape[1:3]), np.float32)
-        yield mixed, {head: of[rows] * share + of[other_rows] * (1 - share) for head, of in labels.items()}
+        yield (
+            mixed,
+            {head: targets[rows] * share + targets[other_rows] * (1 - share) for head, targets in labels.items()},
+        )
 
 
 def baseline_predict(network: Any, files: Sequence[Path], size: tuple[int, int], batch_size: int) -> pd.DataFrame:
@@ -82,7 +85,7 @@ def baseline_predict(network: Any, files: Sequence[Path], size: tuple[int, int],
     crops = np.concatenate([baseline_crops(table, size) for table in tables])
     answers = network.predict(crops[..., None].astype(np.float32), batch_size=batch_size, verbose=0)
     ids = np.concatenate([table.index for table in tables])
-    return pd.DataFrame({head: of.argmax(axis=1) for head, of in answers.items()}, index=ids)
+    return pd.DataFrame({head: answer.argmax(axis=1) for head, answer in answers.items()}, index=ids)
 
 
 def one_convolution(size: tuple[int, int], classes: dict[str, int], filters: int, strides: int) -> Any:

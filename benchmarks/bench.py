@@ -57,12 +57,12 @@ class Target:
         return f"{self.what} | {middle:.3g}{self.unit} ({spread}) | {kept}"
 
 
-def _time(of: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
-    return lambda run: run[of]["seconds"] / run[over]["seconds"]
+def _time(measurement: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
+    return lambda run: run[measurement]["seconds"] / run[over]["seconds"]
 
 
-def _memory(of: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
-    return lambda run: run[of]["peak_gb"] / run[over]["peak_gb"]
+def _memory(measurement: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
+    return lambda run: run[measurement]["peak_gb"] / run[over]["peak_gb"]
 
 
 AREA = "OpenCV's INTER_AREA, the same for both, takes most of our cropping"
@@ -228,14 +228,14 @@ def main() -> None:
         folder = Path(scratch)
         _prepare(folder, arguments.data, arguments.rows, {place for name in names for place in ROWS[name][1].values()})
         parts = [_measure(folder, name) for name in names]
-    told = HEADER.format(machine=_machine(), rows=arguments.rows, test_rows=_test_rows(arguments.rows))
-    told += "".join(line + "\n" for lines, _ in parts for line in lines)
+    text = HEADER.format(machine=_machine(), rows=arguments.rows, test_rows=_test_rows(arguments.rows))
+    text += "".join(line + "\n" for lines, _ in parts for line in lines)
     short = [line for _, lines in parts for line in lines]
-    told += "".join(["\nWhat holds back the rows that fall short:\n\n", *short]) if short else ""
-    told += gpu_section(arguments.out) if arguments.out else ""
-    print(told)
+    text += "".join(["\nWhat holds back the rows that fall short:\n\n", *short]) if short else ""
+    text += gpu_section(arguments.out) if arguments.out else ""
+    print(text)
     if arguments.out:
-        arguments.out.write_text(told, encoding="utf-8")
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 def gpu_section(results: Path) -> str:
@@ -282,8 +282,8 @@ def _measure(folder: Path, name: str) -> tuple[list[str], list[str]]:
         for measurement, place in measurements.items():
             run[measurement] = _start_up(measurement) if name == "start" else _in_a_process(measurement, folder / place)
             seconds, peak = run[measurement]["seconds"], run[measurement]["peak_gb"]
-            told = f"{name}, run {number + 1} of {RUNS}: {measurement} {seconds:.3f} s, {peak:.2f} GB"
-            print(told, file=sys.stderr, flush=True)
+            line = f"{name}, run {number + 1} of {RUNS}: {measurement} {seconds:.3f} s, {peak:.2f} GB"
+            print(line, file=sys.stderr, flush=True)
         runs.append(run)
     short = [target for target in targets if not target.is_kept(runs)]
     return (

@@ -208,7 +208,7 @@ class NetworkBench:
         self.generated = TrainBatches(
             [images],
             np.stack([np.zeros_like(many), many], 1),
-            {head: of[many] for head, of in labels.items()},
+            {head: indices[many] for head, indices in labels.items()},
             {head: len(classes) for head, classes in task.heads.items()},
             run,
             dark_ink=task.dark_ink,
@@ -248,7 +248,7 @@ class NetworkBench:
         import numpy as np
 
         variables = [*self.keras_model.weights, *self.keras_model.optimizer.variables]
-        names = [of.path for of in variables if not np.isfinite(np.asarray(of, np.float64)).all()]
+        names = [variable.path for variable in variables if not np.isfinite(np.asarray(variable, np.float64)).all()]
         if names:
             self._figures.add("variables that are not finite", count=len(names), first=names[:20])
 
@@ -295,13 +295,13 @@ class NetworkBench:
             source = KerasBatches(self.constant, range(self._network.steps))
             self.keras_model.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
 
-        given: Mapping[str, Sequence[str]] = {
+        variants: Mapping[str, Sequence[str]] = {
             "no callback": (),
             "callback that reads nothing": ("reads nothing",),
             "learning rate": ("learning rate",),
             "learning rate, moving average": ("learning rate", "moving average"),
         }
-        for name, parts in given.items():
+        for name, parts in variants.items():
             made = [_callback(part, self.trainer.average) for part in parts]
             self._timed(f"fit, constant batch, {name}", partial(fit, made), self._network.steps, repeats=1)
 
@@ -546,7 +546,7 @@ def read_part(part: str) -> tuple[Any, Any]:
     images = np.concatenate(pixels).reshape(-1, CROP_SIZE, CROP_SIZE, 1)
     if len(images) != len(table):
         raise SystemExit(f"{part}: {len(images)} crops, {len(table)} labels")
-    return images, {head: of.to_numpy(np.int64) for head, of in table.items()}
+    return images, {head: column.to_numpy(np.int64) for head, column in table.items()}
 
 
 def _table(part: str) -> Any:
@@ -707,7 +707,10 @@ def table(figures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         values = dict(figure)
         row, name, _ = (values.pop(key) for key in ("row", "figure", "at"))
         rates, steps = (values.pop(key, []) for key in ("images_per_second", "ms_per_step"))
-        shown = [" ".join(f"{value:.6g}" for value in of) if isinstance(of, list) else of for of in (rates, steps)]
+        shown = [
+            " ".join(f"{value:.6g}" for value in measured) if isinstance(measured, list) else measured
+            for measured in (rates, steps)
+        ]
         yield f"| {row} | {name} | {shown[0]} | {shown[1]} | {json.dumps(values) if values else ''} |"
 
 

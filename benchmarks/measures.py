@@ -86,7 +86,7 @@ def _batches(folder: Path) -> Any:
 
     crops = crop_resize(_images(folder), SIZE, "ink", dark_ink=True)
     rng = np.random.default_rng(0)
-    classes = {head: len(of) for head, of in BENGALI.heads.items()}
+    classes = {head: len(names) for head, names in BENGALI.heads.items()}
     labels = {head: rng.integers(0, count, len(crops)) for head, count in classes.items()}
     rows = np.stack([np.zeros(len(crops), np.int64), np.arange(len(crops))], 1)
     run = RunSettings(batch_size=BATCH, mixup_share=0.5, cutmix_share=0.5)
@@ -185,7 +185,9 @@ def _network(kind: str) -> Any:
     if kind == "b0":
         network = build_model(ModelSettings(backbone="efficientnet-b0", image_size=SIZE), BENGALI)
     else:
-        network = one_convolution(SIZE, {head: len(of) for head, of in BENGALI.heads.items()}, filters=64, strides=1)
+        network = one_convolution(
+            SIZE, {head: len(classes) for head, classes in BENGALI.heads.items()}, filters=64, strides=1
+        )
     network.predict_on_batch(np.zeros((BATCH, *SIZE, 1), np.uint8))  # compiled here, not while measured
     return network
 
@@ -204,7 +206,7 @@ def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     model = ModelSettings(backbone="efficientnet-b0", image_size=SIZE)
     from multihead.config.task import BENGALI
 
-    counts = {head: (1,) * len(of) for head, of in BENGALI.heads.items()}
+    counts = {head: (1,) * len(classes) for head, classes in BENGALI.heads.items()}
     weights.save_weights(folder / "weights", network, model, BENGALI, train_counts=counts, score=None, epoch=1)
     run = RunSettings(
         data=str(folder), weights=str(folder / "weights"), working=str(folder / "working"), batch_size=BATCH

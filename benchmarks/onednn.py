@@ -37,7 +37,9 @@ def images_per_second(backbone: str, side: int, batch: int) -> float:
     network.compile(optimizer="adamw", loss="categorical_crossentropy")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, side, side, 1), np.uint8)
-    labels = {head: np.eye(len(of))[rng.integers(0, len(of), batch)] for head, of in BENGALI.heads.items()}
+    labels = {
+        head: np.eye(len(classes))[rng.integers(0, len(classes), batch)] for head, classes in BENGALI.heads.items()
+    }
     for _ in range(2):
         network.train_on_batch(images, labels)
     started, steps = time.perf_counter(), 0
@@ -56,12 +58,12 @@ def main() -> None:
     for backbone, side, batch in NETWORKS:
         rates: dict[str, list[float]] = {"0": [], "1": []}
         for _ in range(ROUNDS):
-            for flag, of in rates.items():
+            for flag, measured in rates.items():
                 command = [sys.executable, "-m", "benchmarks.onednn", backbone, str(side), str(batch)]
                 environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": flag, "TF_CPP_MIN_LOG_LEVEL": "3"}
-                told = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-                of.append(float(told.split()[-1]))
-        without, with_it = (statistics.median(of) for of in rates.values())
+                printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+                measured.append(float(printed.split()[-1]))
+        without, with_it = (statistics.median(measured) for measured in rates.values())
         ratio = statistics.median(b / a for a, b in zip(*rates.values(), strict=True))
         cells = (backbone, f"{side} x {side}", batch, f"{without:.0f}", f"{with_it:.0f}", f"{ratio:.2f}")
         print(f"| {' | '.join(map(str, cells))} |", flush=True)

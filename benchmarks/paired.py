@@ -34,12 +34,12 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="the submission that it is compared with")
     arguments = parser.parse_args()
     try:
-        told, true = read_both(arguments.submission, arguments.data, BENGALI)
-        told_before, _ = read_both(arguments.other, arguments.data, BENGALI)
+        answers, true = read_both(arguments.submission, arguments.data, BENGALI)
+        answers_before, _ = read_both(arguments.other, arguments.data, BENGALI)
     except UserError as error:
         raise SystemExit(f"error: {error}") from error
-    tables = (true, told_before, told)
-    truth, before, after = ({head: of[head].to_numpy() for head in BENGALI.heads} for of in tables)
+    tables = (true, answers_before, answers)
+    truth, before, after = ({head: table[head].to_numpy() for head in BENGALI.heads} for table in tables)
     gain = gain_in_words(truth, before, after)
     print(f"R over the classes present = {total(truth, after):.4f}, {gain} over {total(truth, before):.4f}")
 
@@ -50,9 +50,9 @@ def gain_in_words(truth: Truth, before: Truth, after: Truth) -> str:
     return f"{gain:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
-def total(truth: Truth, told: Truth, rows: Any = slice(None)) -> float:
+def total(truth: Truth, answers: Truth, rows: Any = slice(None)) -> float:
     """Return R over the classes present in some of the rows: resamples lack now one, now another."""
-    parts = [{head: of[head][rows] for head in BENGALI.heads} for of in (truth, told)]
+    parts = [{head: classes[head][rows] for head in BENGALI.heads} for classes in (truth, answers)]
     return task_score(parts[0], parts[1], BENGALI).present_total
 
 

@@ -184,7 +184,7 @@ def _train(name: str, data: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     working.mkdir(parents=True)
     overrides = _overrides(name)
-    options = [part for of in overrides for part in ("--set", of)]
+    options = [part for override in overrides for part in ("--set", override)]
     command = [sys.executable, "-m", "multihead", "train", *options]
     environment = os.environ | {"KAGGLE_ROOT": str(folder), "PYTHONPATH": str(HOUSE / "src")}
     paths = ["--set", f"data={data.resolve()}", "--set", f"working={working.resolve()}"]
@@ -196,14 +196,14 @@ def _train(name: str, data: Path, folder: Path) -> None:
     answers, truth = held_out_answers(data, working, settings, BENGALI)
     counts = read_manifest(working).train_counts
     epochs = len(pd.read_csv(working / HISTORY_FILE))
-    told = {
+    facts = {
         "trained": _what_is_trained(name, data),
         "cpu_seconds": seconds,
         "images": epochs * sum(next(iter(counts.values()))),
         "counts": counts,
     }
-    (folder / "told.json").write_text(json.dumps(told))
-    stored: dict[str, Any] = answers | {f"true_{head}": of for head, of in truth.items()}
+    (folder / "told.json").write_text(json.dumps(facts))
+    stored: dict[str, Any] = answers | {f"true_{head}": indices for head, indices in truth.items()}
     np.savez(folder / "answers.npz", **stored)
 
 
@@ -222,7 +222,9 @@ def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uin
         rows = np.flatnonzero(is_held_out.loc[list(shard.ids)].to_numpy()).tolist()
         images.append(shard.images[rows])
         truth.append(labels.loc[[shard.ids[row] for row in rows]])
-    return np.concatenate(images), {head: np.concatenate([of[head].to_numpy() for of in truth]) for head in task.heads}
+    return np.concatenate(images), {
+        head: np.concatenate([table[head].to_numpy() for table in truth]) for head in task.heads
+    }
 
 
 def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) -> tuple[Probabilities, Truth]:
@@ -232,20 +234,20 @@ def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) 
 
 
 def _row(name: str, runs: Path) -> str:
-    truth, told = read_answers(name, runs)
+    truth, answers = read_answers(name, runs)
     gain, against = "", RUNGS[name].against
     if against:
-        truth_before, told_before = read_answers(against, runs)
+        truth_before, answers_before = read_answers(against, runs)
         _refuse_other_images(name, truth, against, truth_before)
-        gain = gain_in_words(truth, told_before, told)
-    used = [json.loads((_folder(runs, of) / "told.json").read_text()) for of in (name, *RUNGS[name].averaged)]
-    seconds, images = (sum(of[key] for of in used) for key in ("cpu_seconds", "images"))
-    cells = (name, f"{total(truth, told):.4f}", gain, against, f"{seconds:.0f}", f"{images:,}")
+        gain = gain_in_words(truth, answers_before, answers)
+    used = [json.loads((_folder(runs, rung) / "told.json").read_text()) for rung in (name, *RUNGS[name].averaged)]
+    seconds, images = (sum(facts[key] for facts in used) for key in ("cpu_seconds", "images"))
+    cells = (name, f"{total(truth, answers):.4f}", gain, against, f"{seconds:.0f}", f"{images:,}")
     return f"| {' | '.join(cells)} |"
 
 
 def _refuse_other_images(name: str, truth: Truth, other: str, truth_of_other: Truth) -> None:
-    if not all(np.array_equal(of, truth_of_other[head]) for head, of in truth.items()):
+    if not all(np.array_equal(indices, truth_of_other[head]) for head, indices in truth.items()):
         raise SystemExit(f"error: {name!r} and {other!r} hold other images out")
 
 
@@ -255,8 +257,8 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
     for other in RUNGS[name].averaged:
         truth_of_other, more = _probabilities(other, runs)
         _refuse_other_images(name, truth, other, truth_of_other)
-        answers = {head: of + more[head] for head, of in answers.items()}
-    return truth, {head: of.argmax(axis=1) for head, of in answers.items()}
+        answers = {head: probabilities + more[head] for head, probabilities in answers.items()}
+    return truth, {head: probabilities.argmax(axis=1) for head, probabilities in answers.items()}
 
 
 def _probabilities(name: str, runs: Path) -> tuple[Truth, Probabilities]:
@@ -297,8 +299,13 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
 
     def classes(passes: Sequence[Probabilities], *, has_prior: bool) -> Truth:
         if not has_prior:
-            passes = [adjusted_heads(of, manifest.train_counts, manifest.prior_exponents) for of in passes]
-        return {head: np.sum([of[head] for of in passes], axis=0).argmax(axis=1) for head in truth}
+            passes = [
+                adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
+                for probabilities in passes
+            ]
+        return {
+            head: np.sum([probabilities[head] for probabilities in passes], axis=0).argmax(axis=1) for head in truth
+        }
 
     of_step, of_average = passes_of(last_step), passes_of(average)
     first, both, copies = "the last step's weights", "average and prior", f"{COPIES} test-time copies"
@@ -311,9 +318,9 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
         f"{both}, {copies}": (both, classes(of_average, has_prior=False)),
     }
     print("| | R | gain | over |\n|---|---|---|---|")
-    for name, (against, told) in rows.items():
-        gain = gain_in_words(truth, rows[against][1], told) if against else ""
-        print(f"| {name} | {total(truth, told):.4f} | {gain} | {against} |")
+    for name, (against, answers) in rows.items():
+        gain = gain_in_words(truth, rows[against][1], answers) if against else ""
+        print(f"| {name} | {total(truth, answers):.4f} | {gain} | {against} |")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Kaggle:
     """
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, Answer] = {}
         self.unknown: set[str] = set()
         self.kernels: dict[str, list[dict[str, Any]]] = {}
@@ -42,7 +42,7 @@ class Kaggle:
 
     def sent(self, request: str) -> list[dict[str, Any]]:
         """Return what was sent with the requests of a name, the first one first."""
-        return [body for name, body in self.asked if name == request]
+        return [body for name, body in self.requests if name == request]
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
         """Answer a request to the API, an upload, or a download."""
@@ -53,7 +53,7 @@ class Kaggle:
         if method == "GET":
             return self.answers.get("download", (200, self.output[path.partition("/output/")[2]]))
         sent = json.loads(body)
-        self.asked.append((name, sent))
+        self.requests.append((name, sent))
         if name in self.answers:
             return self.answers[name]
         answer: Answer = getattr(self, f"_{name}", self._unheard_of)(sent)

@@ -107,8 +107,8 @@ def test_another_batch_and_another_seed_draw_otherwise() -> None:
     images = np.repeat(images_of((1, 24, 24, 1), 0), 16, axis=0)
     for step in DRAWING:
         drawn = [batches_of(images, [{**step, "p": 1.0}], seed)[i][0] for seed in (0, 1) for i in (0, 1)]
-        assert len({of.tobytes() for of in drawn}) == 4
-        assert len({of.tobytes() for of in drawn[0]}) == 8  # and so does each image
+        assert len({batch.tobytes() for batch in drawn}) == 4
+        assert len({image.tobytes() for image in drawn[0]}) == 8  # and so does each image
 
 
 def test_which_images_a_probability_picks_differs_from_batch_to_batch() -> None:
@@ -135,7 +135,7 @@ def test_batches_are_trained_on_after_a_transform_of_albumentations(channels: in
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "message"),
     [
         (
             {"name": "Perspectiv"},
@@ -169,10 +169,10 @@ def test_batches_are_trained_on_after_a_transform_of_albumentations(channels: in
         ({"name": "ImageOnlyTransform"}, "(ImageOnlyTransform) fails on images of 8 x 12 x 1: NotImplementedError"),
     ],
 )
-def test_a_step_that_would_not_go_is_told_before_there_are_images(step: Step, told: str) -> None:
+def test_a_step_that_would_not_go_is_told_before_there_are_images(step: Step, message: str) -> None:
     with pytest.raises(UserError) as error:
         try_steps([PERSPECTIVE, step], (8, 12, 1))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -185,10 +185,10 @@ def test_the_steps_in_the_readme_can_be_pasted(tmp_path: Path) -> None:
 
 
 def test_what_needs_colour_goes_with_colour_and_advice_is_not_told() -> None:
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try_steps([{"name": "ToGray"}, {"name": "ShiftScaleRotate"}], (8, 12, 3))
-    assert not told
+    assert not caught
 
 
 def test_without_albumentations_only_its_steps_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

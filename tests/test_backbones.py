@@ -36,11 +36,11 @@ def stack_of(file: str) -> ModelSettings:
 
 
 def test_the_table_is_keras_applications_but_for_the_first_efficientnets() -> None:
-    builders = {name for name, of in vars(keras.applications).items() if inspect.isfunction(of)}
+    builders = {name for name, value in vars(keras.applications).items() if inspect.isfunction(value)}
     others = {f"EfficientNetB{number}" for number in range(8)}
-    assert {of.builder for of in APPLICATIONS.values()} == builders - others
-    for name, of in APPLICATIONS.items():
-        assert name.replace("-", "") == of.builder.lower()
+    assert {application.builder for application in APPLICATIONS.values()} == builders - others
+    for name, application in APPLICATIONS.items():
+        assert name.replace("-", "") == application.builder.lower()
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
@@ -67,11 +67,13 @@ def test_each_family_answers_for_images_of_its_least_size(name: str) -> None:
     settings = ModelSettings(backbone=name, image_size=size)
     network = build_model(settings, BENGALI)
     answers = network(np.zeros((2, *size, 1), np.uint8), training=False)
-    assert {head: tuple(of.shape) for head, of in answers.items()} == {h: (2, len(c)) for h, c in BENGALI.heads.items()}
+    assert {head: tuple(answer.shape) for head, answer in answers.items()} == {
+        h: (2, len(c)) for h, c in BENGALI.heads.items()
+    }
     layers = network.get_layer(name).layers
-    has_scaling = any(isinstance(of, keras.layers.Rescaling | keras.layers.Normalization) for of in layers)
+    has_scaling = any(isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization) for layer in layers)
     assert has_scaling == (scaling_mode(name) == "built in")
-    assert not any(isinstance(of, keras.layers.Lambda) for of in [*network.layers, *layers])
+    assert not any(isinstance(layer, keras.layers.Lambda) for layer in [*network.layers, *layers])
 
 
 @pytest.mark.parametrize("name", ["resnet10", "narrow"])
@@ -108,7 +110,7 @@ def test_a_stack_has_the_parameters_of_its_layers(file: str, channels: int, para
 def test_a_stack_s_layers_stand_in_the_order_of_the_settings() -> None:
     layers = ("conv 8 valid", "norm", "pool 2 same", "conv 4", "dropout 0.2", "pool 3", "dense 16")
     stack = build_backbone(ModelSettings(backbone=STACK, image_size=(15, 16), stack_layers=layers), channels=1)
-    shapes = [(type(of).__name__, of.output.shape[1:]) for of in stack.layers[1:]]
+    shapes = [(type(layer).__name__, layer.output.shape[1:]) for layer in stack.layers[1:]]
     assert shapes == [
         ("Conv2D", (13, 14, 8)),
         ("BatchNormalization", (13, 14, 8)),

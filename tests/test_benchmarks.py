@@ -135,9 +135,9 @@ def test_a_submission_is_compared_with_another(
     after, before = str(tmp_path / "after.csv"), str(tmp_path / "before.csv")
     monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), after, before])
     paired.main()
-    told = capsys.readouterr().out
-    assert told.startswith("R over the classes present = 1.0000, +0.8571 (+0.8")
-    assert told.endswith(") over 0.1429\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith("R over the classes present = 1.0000, +0.8571 (+0.8")
+    assert printed.endswith(") over 0.1429\n")
     monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), str(tmp_path / "none.csv"), before])
     with pytest.raises(SystemExit, match=r"^error: .*none\.csv"):
         paired.main()
@@ -149,7 +149,7 @@ def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:
 
     def answers(wrong: float) -> dict[str, np.ndarray]:
         is_wrong = rng.random(3000) < wrong
-        return {head: np.where(is_wrong, 0, of) for head, of in truth.items()}
+        return {head: np.where(is_wrong, 0, indices) for head, indices in truth.items()}
 
     worse, better = answers(0.3), answers(0.2)
     low, gain, high = gain_interval(truth, worse, better)

@@ -182,11 +182,11 @@ def test_the_age_of_the_image_is_told_and_changes_no_byte(
 ) -> None:
     repository = Repository(clone(tmp_path / "clone"))
     built = []
-    for year, told in ((2026, "Kaggle's image as listed "), (2036, "warning: Kaggle's image as listed ")):
+    for year, message in ((2026, "Kaggle's image as listed "), (2036, "warning: Kaggle's image as listed ")):
         day = type("Day", (date,), {"today": classmethod(lambda _, year=year: date(year, 8, 1))})
         monkeypatch.setattr(build, "date", day)
         assert main([], repository) == 0
-        assert capsys.readouterr().out.splitlines()[-1].startswith(told)
+        assert capsys.readouterr().out.splitlines()[-1].startswith(message)
         built.append([(repository.root / name).read_bytes() for name in KERNELS])
     assert built[0] == built[1]
 
@@ -338,12 +338,12 @@ def test_each_source_is_mounted_from_its_own_folder_and_what_is_not_is_said(
     others = {("dataset_sources", "OWNER/multihead-weights"): house / "dataset_meta"}
     others |= {("kernel_sources", "me/multihead-train"): trained, model: tmp_path / "model"}
     assert inputs == Inputs("bengaliai-cv19", drawn, {}, others)
-    told = "  not mounted, though Kaggle would: another, me/more/2 (rehearse --mount SOURCE=FOLDER)\n"
-    assert told in capsys.readouterr().out
+    message = "  not mounted, though Kaggle would: another, me/more/2 (rehearse --mount SOURCE=FOLDER)\n"
+    assert message in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (
             ["--mount", "me/other=DIR"],
@@ -367,17 +367,17 @@ def test_a_mount_that_kaggle_would_not_make_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    told: str,
+    message: str,
 ) -> None:
     attach(house, "predict", **ALL_KINDS)
     (tmp_path / "dir").mkdir()
     places = {"DIR": tmp_path / "dir", "HOUSE": house, "DATA": drawn}
     for name, place in places.items():
         arguments = [argument.replace(name, str(place)) for argument in arguments]
-        told = told.replace(name, str(place))
+        message = message.replace(name, str(place))
     assert mounted_by(house, [str(drawn), *arguments], monkeypatch) is None
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {told}")
+    assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
 
 
@@ -508,9 +508,9 @@ def test_only_wide_parquet_is_repeated(tmp_path: Path, kernel: "Kernel", capsys:
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
 
 
 def test_the_files_that_a_kernel_may_leave_are_those_that_the_package_writes() -> None:
@@ -579,9 +579,9 @@ def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
     ]
     assert kernel.inputs
     assert kernel.inputs.data == tmp_path / "out" / "repeated"
-    told = capsys.readouterr()
-    assert not told.err
-    assert told.out.splitlines()[-9:] == [
+    captured = capsys.readouterr()
+    assert not captured.err
+    assert captured.out.splitlines()[-9:] == [
         "  wall time       9 s",
         "  peak memory     1.00 GB (all)",
         "  internet        none",
@@ -617,7 +617,7 @@ def test_the_competition_s_own_test_files_are_taken_without_rows(drawn: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ({"seconds": 640.0}, "reading and cropping is too slow: 25 images a second, so 141 minutes"),
         ({"file_bytes": [1e9, 1.2e9, 1.4e9, 1.4e9]}, "memory grows with the rows: by 0.20 GB with each file of 4,000"),
@@ -626,13 +626,18 @@ def test_the_competition_s_own_test_files_are_taken_without_rows(drawn: Path, tm
     ],
 )
 def test_a_fault_of_the_rehearsal_is_one_line_and_exit_code_1(
-    drawn: Path, tmp_path: Path, kernel: Kernel, capsys: pytest.CaptureFixture[str], fault: dict[str, object], told: str
+    drawn: Path,
+    tmp_path: Path,
+    kernel: Kernel,
+    capsys: pytest.CaptureFixture[str],
+    fault: dict[str, object],
+    message: str,
 ) -> None:
     for name, value in fault.items():
         setattr(kernel, name, value)
     assert rehearsed(drawn, tmp_path, "--rows", "16000") == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {told}")
+    assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
 
 
@@ -655,8 +660,8 @@ def test_rows_that_the_disk_has_no_room_for_are_a_mistake_of_one_line(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9 * 10**9, 4 * 10**9, 5 * 10**9))
     assert rehearsed(drawn, tmp_path, "--rows", "211042") == 2
-    told = f"error: --rows 211042: may take 6.8 GB in {tmp_path / 'out'}, where 5.0 GB are free\n"
-    assert capsys.readouterr().err == told
+    message = f"error: --rows 211042: may take 6.8 GB in {tmp_path / 'out'}, where 5.0 GB are free\n"
+    assert capsys.readouterr().err == message
 
 
 def test_rows_are_never_laid_out_in_a_folder_that_no_rehearsal_made(

@@ -370,8 +370,8 @@ def test_without_its_wheel_the_build_names_efficientnet(tmp_path: Path) -> None:
     none.mkdir()
     (none / "SHA256SUMS").touch()
     settings = HOUSE / "kernel" / "train" / "settings.toml"
-    told = r"multihead/model/backbones\.py, line \d+: efficientnet is not in Kaggle's image"
-    with pytest.raises(BundlerError, match=told):
+    message = r"multihead/model/backbones\.py, line \d+: efficientnet is not in Kaggle's image"
+    with pytest.raises(BundlerError, match=message):
         build_script(HOUSE / "src" / "multihead", settings, "train", none)
 
 

@@ -108,15 +108,15 @@ def test_the_whole_way_to_a_score(
     house: Path, kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kaggle.output = OUTPUT
-    command, walked, told = "push train", [], ""
+    command, walked, printed = "push train", [], ""
     while command:
         assert main(command.split(), Repository(house)) == 0
         walked.append(command)
-        told = capsys.readouterr().out
-        assert KEY not in told
-        command = told.partition("next: build_kernel.py ")[2].strip().rpartition("then ")[2]
+        printed = capsys.readouterr().out
+        assert KEY not in printed
+        command = printed.partition("next: build_kernel.py ")[2].strip().rpartition("then ")[2]
     assert walked == WAY
-    assert told.splitlines()[-1] == f"{COMPETITION}: {PREDICT} version 1: complete, public 0.9370, private 0.9041"
+    assert printed.splitlines()[-1] == f"{COMPETITION}: {PREDICT} version 1: complete, public 0.9370, private 0.9041"
 
     for name, saved, sources in zip(
         ("train", "predict"), kaggle.sent("SaveKernel"), ({}, {"datasetDataSources": [WEIGHTS]}), strict=True
@@ -160,7 +160,7 @@ def test_the_readme_goes_the_same_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ((200, {"error": "Maximum GPU sessions reached."}), "Kernel push error: Maximum GPU sessions reached."),
         ((400, {"error": {"code": 400, "message": "too large"}}), "400 Client Error: .*; a script of a megabyte"),
@@ -172,10 +172,10 @@ def test_the_readme_goes_the_same_way() -> None:
     ],
 )
 def test_a_push_that_kaggle_refuses_fails_with_its_words(
-    kernel: Path, kaggle: Kaggle, answer: Answer, told: str
+    kernel: Path, kaggle: Kaggle, answer: Answer, message: str
 ) -> None:
     kaggle.answers["SaveKernel"] = answer
-    with pytest.raises(BundlerError, match=f"^kaggle kernels push: .*{told}") as caught:
+    with pytest.raises(BundlerError, match=f"^kaggle kernels push: .*{message}") as caught:
         client.push_kernel(kernel)
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
@@ -183,7 +183,7 @@ def test_a_push_that_kaggle_refuses_fails_with_its_words(
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (f"{USER}/a-dataset", r"The following are not valid dataset sources .*\['some-body/a-dataset'\]"),
         ("a-competition", r"The following are not valid competition sources .*\['a-competition'\]"),
@@ -191,10 +191,10 @@ def test_a_push_that_kaggle_refuses_fails_with_its_words(
         (f"{USER}/a-model/keras/small/1", "Kaggle has it without model_sources some-body/a-model/keras/small/1"),
     ],
 )
-def test_a_push_that_loses_a_source_fails(kernel: Path, kaggle: Kaggle, source: str, told: str) -> None:
+def test_a_push_that_loses_a_source_fails(kernel: Path, kaggle: Kaggle, source: str, message: str) -> None:
     kaggle.unknown = {source}
     (kernel / client.PUSHED_FILE).write_text(json.dumps({"id": TRAIN, "version": 1}))
-    with pytest.raises(BundlerError, match=f"^{TRAIN}: version 1 was pushed, but.* {told}"):
+    with pytest.raises(BundlerError, match=f"^{TRAIN}: version 1 was pushed, but.* {message}"):
         client.push_kernel(kernel)
     assert not (kernel / client.PUSHED_FILE).exists()
 
@@ -239,8 +239,8 @@ def test_waiting_outlives_a_question_that_fails_but_not_the_first(
     running, lost = client.Status(False, "running"), ClientError("no connection")
     answers += [running, lost, lost, running, client.Status(True, "complete")]
     client.wait_for(TRAIN, ask, 1)
-    told = ["running", "no connection", "running", "complete"]
-    assert capsys.readouterr().out.splitlines() == [f"{TRAIN}: {words}" for words in told]
+    lines = ["running", "no connection", "running", "complete"]
+    assert capsys.readouterr().out.splitlines() == [f"{TRAIN}: {words}" for words in lines]
     failing: list[list[client.Status | ClientError]] = [[lost], [running, *[lost] * client.MAX_FAILURES]]
     for answers[:] in failing:
         with pytest.raises(ClientError, match="no connection"):
@@ -272,7 +272,7 @@ def test_a_new_version_of_the_weights_is_awaited_though_the_one_before_is_ready(
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "message"),
     [
         ({"CreateDataset": (200, {"status": "error", "error": "No such licence"})}, "creation error: No such licence"),
         ({"StartBlobUpload": refusal(403, "Quota exceeded")}, "kaggle datasets create: Quota exceeded"),
@@ -281,10 +281,10 @@ def test_a_new_version_of_the_weights_is_awaited_though_the_one_before_is_ready(
     ],
 )
 def test_a_dataset_that_kaggle_refuses_fails_with_its_words(
-    dataset: Path, kaggle: Kaggle, answers: dict[str, Answer], told: str
+    dataset: Path, kaggle: Kaggle, answers: dict[str, Answer], message: str
 ) -> None:
     kaggle.answers = answers
-    with pytest.raises(BundlerError, match=told):
+    with pytest.raises(BundlerError, match=message):
         client.push_dataset(dataset, "")
 
 
@@ -298,11 +298,11 @@ def test_a_version_that_kaggle_refuses_fails_with_its_words(dataset: Path, kaggl
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [("FAILED", "failed; Kaggle could not process"), ("BLOBS_RECEIVED", "received after 0 hours")]
+    ("state", "message"), [("FAILED", "failed; Kaggle could not process"), ("BLOBS_RECEIVED", "received after 0 hours")]
 )
-def test_a_dataset_that_does_not_become_ready_fails(dataset: Path, kaggle: Kaggle, state: str, told: str) -> None:
+def test_a_dataset_that_does_not_become_ready_fails(dataset: Path, kaggle: Kaggle, state: str, message: str) -> None:
     kaggle.dataset_states = [state]
-    with pytest.raises(BundlerError, match=f"^{WEIGHTS}: .*{told}"):
+    with pytest.raises(BundlerError, match=f"^{WEIGHTS}: .*{message}"):
         client.push_dataset(dataset, "", hours=0)
 
 
@@ -318,10 +318,10 @@ def test_a_run_that_failed_is_told_with_kaggle_s_reason(
 ) -> None:
     kaggle.ahead[TRAIN], kaggle.failure_message = ["ERROR"], "Your notebook tried\nto allocate more memory."
     assert main(["status", "train"], Repository(house)) == 2
-    told = (
+    message = (
         f"{TRAIN}: error: Your notebook tried to allocate more memory.; its log: .venv/bin/kaggle kernels logs {TRAIN}"
     )
-    assert capsys.readouterr().err == f"error: {told}\n"
+    assert capsys.readouterr().err == f"error: {message}\n"
 
 
 def test_a_run_that_goes_on_is_to_be_asked_again(
@@ -335,7 +335,7 @@ def test_a_run_that_goes_on_is_to_be_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("output", "answers", "told"),
+    ("output", "answers", "message"),
     [
         ({"history.csv": b""}, {}, r"its output holds no model\.weights\.h5; it holds history\.csv"),
         (TRAINED, {"download": (404, {})}, r"manifest\.json: not a manifest of weights"),
@@ -348,15 +348,15 @@ def test_an_output_that_is_not_whole_is_not_taken(
     capsys: pytest.CaptureFixture[str],
     output: dict[str, bytes],
     answers: dict[str, Answer],
-    told: str,
+    message: str,
 ) -> None:
     kaggle.ahead[TRAIN], kaggle.output, kaggle.answers = ["COMPLETE"], output, answers
     assert main(["pull", "train"], Repository(house)) == 2
-    assert re.search(told, capsys.readouterr().err)
+    assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
-    ("version", "answers", "told"),
+    ("version", "answers", "message"),
     [
         (3, {}, "kaggle competitions submit: Could not find provided notebook"),
         (
@@ -373,11 +373,11 @@ def test_a_submission_that_kaggle_refuses_fails_with_its_words(
     capsys: pytest.CaptureFixture[str],
     version: int,
     answers: dict[str, Answer],
-    told: str,
+    message: str,
 ) -> None:
     kaggle.kernels[PREDICT], kaggle.answers = [{}], answers
     assert main(["submit", "--version", str(version)], Repository(house)) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_submission_that_failed_is_told_with_where_kaggle_says_why(
@@ -385,8 +385,10 @@ def test_a_submission_that_failed_is_told_with_where_kaggle_says_why(
 ) -> None:
     kaggle.submissions, kaggle.ahead["submission"] = [{"ref": 1, "description": "first"}], ["ERROR"]
     assert main(["status", "submission"], Repository(house)) == 2
-    told = capsys.readouterr().err
-    assert told == f"error: first: error; why stands on https://www.kaggle.com/competitions/{COMPETITION}/submissions\n"
+    error = capsys.readouterr().err
+    assert (
+        error == f"error: first: error; why stands on https://www.kaggle.com/competitions/{COMPETITION}/submissions\n"
+    )
 
 
 def test_of_a_task_whose_files_come_from_a_dataset_the_predictions_are_pulled(
@@ -402,8 +404,8 @@ def test_of_a_task_whose_files_come_from_a_dataset_the_predictions_are_pulled(
     assert (house / "predicted" / "predictions.csv").read_bytes() == kaggle.output["predictions.csv"]
     for command in ("submit --version 1", "status submission"):
         assert main(command.split(), Repository(house)) == 2
-        told = "error: animals10: of no competition to submit to; build_kernel.py pull predict\n"
-        assert capsys.readouterr().err == told
+        message = "error: animals10: of no competition to submit to; build_kernel.py pull predict\n"
+        assert capsys.readouterr().err == message
     kaggle.output = {"other.csv": b""}
     assert main(["pull", "predict"], Repository(house)) == 2
     assert "its output holds no submission.csv or predictions.csv; it holds other.csv" in capsys.readouterr().err
@@ -423,11 +425,11 @@ def test_nothing_is_asked_of_kaggle_without_an_owner(
     monkeypatch.setattr(client, "run_client", lambda *_: pytest.fail("Kaggle was asked"))
     set_owner(house, PLACEHOLDER)
     assert main(command.split(), Repository(house)) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(
+    error = capsys.readouterr().err
+    assert error.startswith(
         f"error: {METADATA_FILES[0]}: id OWNER/multihead-train has no owner yet; build_kernel.py --owner"
     )
-    assert told.count("\n") == 1
+    assert error.count("\n") == 1
 
 
 def test_a_mistake_in_the_settings_is_not_pushed(

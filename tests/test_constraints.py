@@ -119,7 +119,7 @@ def test_each_python_has_wheels_of_these_versions_and_they_agree(python: str, tm
     done = pip("install", *options, *machine, "-r", "requirements.txt", "-r", "requirements-dev.txt")
     assert done.returncode == 0, done.stderr
     assert not re.findall(r"Downloading .*[MG]B", done.stdout)
-    told = [of["metadata"] for of in json.loads(report.read_text())["install"]]
-    resolved = {str(canonicalize_name(of["name"])): of["version"] for of in told}
-    expected = {name: of for name, of in VERSIONS.items() if name not in INSTALLED_ALONE}
+    packages = [package["metadata"] for package in json.loads(report.read_text())["install"]]
+    resolved = {str(canonicalize_name(package["name"])): package["version"] for package in packages}
+    expected = {name: version for name, version in VERSIONS.items() if name not in INSTALLED_ALONE}
     assert {name: resolved.get(name) for name in expected} == expected

@@ -38,19 +38,19 @@ def dry_run(house: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def scores(told: str) -> tuple[float, float]:
+def scores(printed: str) -> tuple[float, float]:
     """Return the accuracy that was printed, and a constant answer's."""
-    (found,) = re.findall(r"^accuracy = (\S+)\n  label +\S+ \(a constant answer: ([\d.]+)", told, re.MULTILINE)
+    (found,) = re.findall(r"^accuracy = (\S+)\n  label +\S+ \(a constant answer: ([\d.]+)", printed, re.MULTILINE)
     return float(found[0]), float(found[1])
 
 
 def test_digits_go_the_whole_way_as_they_are_drawn(tmp_path: Path) -> None:
     house = clone(tmp_path / "house")
-    told = dry_run(house, "--task", "digit-recognizer")
-    reached, constant = scores(told)
+    printed = dry_run(house, "--task", "digit-recognizer")
+    reached, constant = scores(printed)
     assert constant == 0.1
     assert reached > 0.5
-    assert told.endswith("\nsubmission: dry-run/predict/working/submission.csv (400 rows)\n")
+    assert printed.endswith("\nsubmission: dry-run/predict/working/submission.csv (400 rows)\n")
     answers = pd.read_csv(house / "dry-run" / "predict" / "working" / "submission.csv")
     assert answers.columns.tolist() == ["ImageId", "Label"]
     assert answers.ImageId.tolist() == list(range(1, 401))
@@ -61,11 +61,11 @@ def test_digits_go_the_whole_way_as_they_are_drawn(tmp_path: Path) -> None:
 def test_animals_go_the_whole_way_to_predictions_of_a_fifth(tmp_path: Path) -> None:
     house, data = clone(tmp_path / "house"), tmp_path / "animals"
     draw_animals(data, 400, 100, seed=0)
-    told = dry_run(house, "--task", "animals10", str(data))
-    reached, constant = scores(told)
+    printed = dry_run(house, "--task", "animals10", str(data))
+    reached, constant = scores(printed)
     assert constant == 0.1
     assert reached > 0.5
-    assert told.endswith("\nsubmission: dry-run/predict/working/predictions.csv (100 rows)\n")
+    assert printed.endswith("\nsubmission: dry-run/predict/working/predictions.csv (100 rows)\n")
     answers = pd.read_csv(house / "dry-run" / "predict" / "working" / "predictions.csv")
     assert answers.columns.tolist() == ["id", "label"]
     assert answers.id.is_unique

@@ -27,17 +27,17 @@ def write(path: Path, labels: pd.DataFrame) -> Path:
 
 def test_a_submission_is_scored_whatever_the_order_of_its_rows(tmp_path: Path) -> None:
     truth = write(tmp_path / "truth.csv", labels_of(168))
-    told = pd.read_csv(truth)
-    is_root = told.row_id.str.endswith("_grapheme_root")
-    told.loc[is_root & (told.target >= 84), "target"] = 0
-    told.sample(frac=1, random_state=0).to_csv(tmp_path / "submission.csv", index=False)
+    answers = pd.read_csv(truth)
+    is_root = answers.row_id.str.endswith("_grapheme_root")
+    answers.loc[is_root & (answers.target >= 84), "target"] = 0
+    answers.sample(frac=1, random_state=0).to_csv(tmp_path / "submission.csv", index=False)
     found = score(*read_both(tmp_path / "submission.csv", truth, BENGALI), BENGALI)
     assert found.heads == {"grapheme_root": 0.5, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0}
     assert found.total == 0.75
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t.iloc[:0], "its 0 images are not the 3 images of"),
         (lambda t: t.iloc[1:], "row ids are not <image>_<head>"),
@@ -46,10 +46,10 @@ def test_a_submission_is_scored_whatever_the_order_of_its_rows(tmp_path: Path) -
         (lambda t: t.iloc[[0, *range(8)]], "stands in it more than once"),
     ],
 )
-def test_a_submission_that_is_not_one_is_refused(tmp_path: Path, change, told: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_submission_that_is_not_one_is_refused(tmp_path: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
     truth = write(tmp_path / "truth.csv", labels_of(3))
     change(pd.read_csv(truth)).to_csv(tmp_path / "submission.csv", index=False)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_both(tmp_path / "submission.csv", truth, BENGALI)
 
 
@@ -73,10 +73,10 @@ def test_a_truth_of_another_task_is_refused(tmp_path: Path, rows: str) -> None:
 
 def test_the_worst_classes_stand_first_and_absent_ones_not_at_all() -> None:
     true = labels_of(20)
-    told = true.copy()
-    told.loc["Test_4", "grapheme_root"] = 7
-    told.loc["Test_6", "consonant_diacritic"] = 0
-    table = classes_table(told, true, BENGALI)
+    answers = true.copy()
+    answers.loc["Test_4", "grapheme_root"] = 7
+    answers.loc["Test_6", "consonant_diacritic"] = 0
+    table = classes_table(answers, true, BENGALI)
     assert table.iloc[0].tolist() == ["grapheme_root", 4, 1, 0.0]
     assert table.iloc[1].tolist() == ["consonant_diacritic", 6, 2, 0.5]
     assert (table.recall[2:] == 1).all()
@@ -87,9 +87,9 @@ def test_evaluate_tells_seen_from_unseen_and_writes_every_class(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     true = labels_of(168)
-    told = true.copy()
-    told.iloc[:100] = told.iloc[:100].assign(grapheme_root=0)
-    submission, truth = write(tmp_path / "submission.csv", told), write(tmp_path / "truth.csv", true)
+    answers = true.copy()
+    answers.iloc[:100] = answers.iloc[:100].assign(grapheme_root=0)
+    submission, truth = write(tmp_path / "submission.csv", answers), write(tmp_path / "truth.csv", true)
     train = true.iloc[100:].rename_axis("image_id")
     train.to_csv(tmp_path / "train.csv")
     classes = tmp_path / "classes.csv"
@@ -126,15 +126,15 @@ def test_a_folder_without_labels_of_its_test_images_is_named(tmp_path: Path) -> 
     of_one_head = task_from(task_dict(ANIMALS) | {"name": "own", "test_files": "more/*"}, "test")
     of_pixels = task_from(task_dict(DIGITS) | {"name": "own", "image_shape": [1, 2, 1]}, "test")
     (tmp_path / "test.csv").write_text("pixel0,pixel1\n1,2\n")
-    for of, answers, why in (
+    for own_task, answers, why in (
         (task, "id,species,is_ill\nmore0.png,oak,1\n", r"no truth\.csv, and labels\.csv is of the train images"),
         (of_one_head, "id,label\nmore/more0.png,cat\n", r"the paths more/\* name no classes"),
         (of_pixels, "id,label\n1,1\n", "no column label; it has pixel0"),
     ):
         (tmp_path / "predictions.csv").write_text(answers)
-        told = rf"^{tmp_path}: holds no labels of its test images \(.*{why}.*\)$"
-        with pytest.raises(UserError, match=told):
-            read_both(tmp_path / "predictions.csv", tmp_path, of)
+        message = rf"^{tmp_path}: holds no labels of its test images \(.*{why}.*\)$"
+        with pytest.raises(UserError, match=message):
+            read_both(tmp_path / "predictions.csv", tmp_path, own_task)
 
 
 def test_a_test_image_of_a_train_image_s_name_has_not_its_labels(tmp_path: Path) -> None:
@@ -154,6 +154,6 @@ def test_a_fifth_left_out_of_labelled_photographs_is_scored_with_their_table(tmp
     ids = [image for part in shards_to_predict(tmp_path, task, 3) for image in part_ids(part, task)]
     right = [f"{image},{task.heads['species'][labels.species[image]]},{labels.is_ill[image]}" for image in ids]
     (tmp_path / "predictions.csv").write_text("\n".join(["id,species,is_ill", *right]) + "\n")
-    told, true = read_both(tmp_path / "predictions.csv", tmp_path, task)
+    answers, true = read_both(tmp_path / "predictions.csv", tmp_path, task)
     assert sorted(true.index) == sorted(ids)
-    assert score(told, true, task).total == 1
+    assert score(answers, true, task).total == 1

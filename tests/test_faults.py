@@ -499,9 +499,9 @@ def table(heading: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows[2:]}
 
 
-def check(code: int, expected: str, words: str, told: tuple[str, str]) -> None:
+def check(code: int, expected: str, words: str, captured: tuple[str, str]) -> None:
     """Compare how a run ended with a row: its exit code, the words in `quotes`, and that an error is one line."""
-    out, err = told
+    out, err = captured
     assert code == int(expected), (out, err)
     for part in re.findall(r"`([^`]+)`", words):
         assert part in out + err
@@ -533,9 +533,9 @@ def exit_codes(cell: str) -> tuple[dict[str, str], str]:
 
 def images_with_prior(path: Path) -> int:
     """Check that a submission is whole and that each image is predicted or has the prior; count the latter."""
-    told = pd.read_csv(path)
-    assert told.row_id.tolist() == [f"Test_{i}_{head}" for i in range(FILES * IMAGES) for head in ORDER]
-    of_image = told.target.to_numpy().reshape(-1, len(ORDER)).tolist()
+    answers = pd.read_csv(path)
+    assert answers.row_id.tolist() == [f"Test_{i}_{head}" for i in range(FILES * IMAGES) for head in ORDER]
+    of_image = answers.target.to_numpy().reshape(-1, len(ORDER)).tolist()
     prior = [PRIOR[head] for head in ORDER]
     assert all(row in ([1, 1, 1], prior) for row in of_image)
     return of_image.count(prior)
@@ -562,8 +562,8 @@ def test_predicting(
     elif left == "none":
         assert not submission.exists()
     else:
-        told = re.search(r"(\d+) images? ha(s|ve) the prior", left)
-        assert images_with_prior(submission) == (int(told[1]) if told else 0)
+        found = re.search(r"(\d+) images? ha(s|ve) the prior", left)
+        assert images_with_prior(submission) == (int(found[1]) if found else 0)
 
 
 @pytest.mark.parametrize(("has_hidden_test", "code"), [(True, 2), (False, 0)])
@@ -578,9 +578,9 @@ def test_a_fault_is_an_error_where_there_is_a_hidden_test_however_many_images_it
     monkeypatch.setitem(tasks.TASKS, "bengali", task)
     cut(kaggle.test_file(2))
     assert kaggle.run("predict", monkeypatch, in_a_kernel=False) == code
-    told = capsys.readouterr()
-    assert ("test_image_data_2.parquet: not a readable parquet file" in told.err) is has_hidden_test
-    assert ("warning: " in told.out) is not has_hidden_test
+    captured = capsys.readouterr()
+    assert ("test_image_data_2.parquet: not a readable parquet file" in captured.err) is has_hidden_test
+    assert ("warning: " in captured.out) is not has_hidden_test
 
 
 def test_a_rehearsal_reads_what_predicting_tells_of_its_stages(

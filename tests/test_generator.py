@@ -37,14 +37,14 @@ def batches_of(images: Images, settings: RunSettings, epoch: int = 1, shard: int
 @given(shapes, seeds, alphas, st.sampled_from([mixup, cutmix]))
 def test_mixed_labels_sum_to_one_and_the_input_is_unchanged(shape, seed, alpha, mix) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch_of(shape, seed)
-    before, labels_before = images.copy(), {head: of.copy() for head, of in labels.items()}
+    before, labels_before = images.copy(), {head: targets.copy() for head, targets in labels.items()}
     mixed, mixed_labels = mix(images, labels, np.random.default_rng(seed), alpha)
     assert mixed.shape == shape
     assert mixed.dtype == np.uint8
-    for head, of in mixed_labels.items():
-        assert of.dtype == np.float32
-        assert np.allclose(of.sum(axis=1), 1, atol=1e-6)
-        assert (of >= 0).all()
+    for head, targets in mixed_labels.items():
+        assert targets.dtype == np.float32
+        assert np.allclose(targets.sum(axis=1), 1, atol=1e-6)
+        assert (targets >= 0).all()
         assert np.array_equal(labels[head], labels_before[head])
     assert np.array_equal(images, before)
 
@@ -129,9 +129,9 @@ def test_batches_draw_across_the_shards_in_memory() -> None:
     rows = np.array([(shard, row) for shard in range(2) for row in range(8)])
     labels = {"shard": rows[:, 0]}
     batches = TrainBatches(shards, rows, labels, {"shard": 2}, STILL, dark_ink=True, epoch=1, shard=0)
-    images, of = batches[0]
+    images, targets = batches[0]
     assert set(images[:, 0, 0, 0].tolist()) == {1, 2}
-    assert np.array_equal(images[:, 0, 0, 0] - 1, of["shard"].argmax(axis=1))
+    assert np.array_equal(images[:, 0, 0, 0] - 1, targets["shard"].argmax(axis=1))
 
 
 def test_every_purpose_has_its_own_stream() -> None:
@@ -143,7 +143,7 @@ def test_the_last_epochs_are_not_mixed() -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, 10, 10, 1), np.uint8)
     run = dataclasses.replace(STILL, mixup_share=1.0, mixup_alpha=5.0, epochs=5, clean_epochs=2)
     mixed = [
-        any(((of > 0) & (of < 1)).any() for of in batches_of(images, run, epoch=epoch)[0][1].values())
+        any(((targets > 0) & (targets < 1)).any() for targets in batches_of(images, run, epoch=epoch)[0][1].values())
         for epoch in range(5)
     ]
     assert mixed == [True, True, True, False, False]

@@ -50,7 +50,7 @@ def refreshed(file: Path, listing: str, **options: Any) -> dict[str, Any]:
 def imports(file: Path, listing: str) -> dict[str, list[str]]:
     """Return the import names of a refreshed file, without those of its overrides."""
     names: dict[str, list[str]] = refreshed(file, listing)["imports"]
-    return {name: of for name, of in names.items() if name != "tensorflow"}
+    return {name: distribution for name, distribution in names.items() if name != "tensorflow"}
 
 
 def test_the_committed_file_is_what_the_listing_gives(tmp_path: Path) -> None:
@@ -104,19 +104,19 @@ def test_a_name_mended_by_hand_is_kept_as_long_as_its_distribution_is_listed(fil
 
 def test_what_the_gpu_image_has_instead_is_kept(file: Path) -> None:
     for _ in range(2):
-        told = refreshed(file, "tensorflow==2.19.0\nnumpy==2.4.6\n")
-        assert told["imports"]["tensorflow"] == ["tensorflow", "2.20.0"]
-        assert told["overrides"] == {"tensorflow": "2.20.0"}
+        content = refreshed(file, "tensorflow==2.19.0\nnumpy==2.4.6\n")
+        assert content["imports"]["tensorflow"] == ["tensorflow", "2.20.0"]
+        assert content["overrides"] == {"tensorflow": "2.20.0"}
 
 
 def test_the_day_and_the_python_are_those_given_or_else_the_file_s_and_those_before(file: Path) -> None:
-    told = refreshed(file, "numpy==2.4.6", listed=DAY, python="3.13")
-    assert (told["listed"], told["python"]) == (DAY, "3.13")
+    content = refreshed(file, "numpy==2.4.6", listed=DAY, python="3.13")
+    assert (content["listed"], content["python"]) == (DAY, "3.13")
     freeze = file.with_name("freeze.txt")
     os.utime(freeze, (86400 * 20000.5,) * 2)  # noon
     refresh_image(freeze, file)
-    told = tomllib.loads(file.read_text())
-    assert (told["listed"], told["python"]) == (date(1970, 1, 1) + timedelta(20000), "3.13")
+    content = tomllib.loads(file.read_text())
+    assert (content["listed"], content["python"]) == (date(1970, 1, 1) + timedelta(20000), "3.13")
 
 
 def test_all_that_pip_freeze_prints_is_read(file: Path) -> None:
@@ -131,7 +131,7 @@ def test_all_that_pip_freeze_prints_is_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listing", "told"),
+    ("listing", "message"),
     [
         (b"numpy==2.4.6\nnumpy 2.4.6\n", r"freeze\.txt, line 2: 'numpy 2\.4\.6'; expected NAME==VERSION"),
         (b"{}\n", r"freeze\.txt, line 1: '{}'; expected NAME==VERSION"),
@@ -140,11 +140,11 @@ def test_all_that_pip_freeze_prints_is_read(file: Path) -> None:
         (None, r"freeze\.txt: No such file or directory"),
     ],
 )
-def test_what_is_no_listing_leaves_the_file_as_it_was(file: Path, listing: bytes | None, told: str) -> None:
+def test_what_is_no_listing_leaves_the_file_as_it_was(file: Path, listing: bytes | None, message: str) -> None:
     freeze = file.with_name("freeze.txt")
     if listing is not None:
         freeze.write_bytes(listing)
-    with pytest.raises(BundlerError, match=told):
+    with pytest.raises(BundlerError, match=message):
         refresh_image(freeze, file)
     assert file.read_text() == BEFORE
 

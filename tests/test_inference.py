@@ -66,22 +66,26 @@ JITTER = augmentation(RunSettings().augmentation, dark_ink=True)
 
 
 def predict(
-    of: list[Shard], network: Network, run: RunSettings, seconds: float, augment: Augment | None = JITTER
+    parts: list[Shard], network: Network, run: RunSettings, seconds: float, augment: Augment | None = JITTER
 ) -> list[pd.DataFrame]:
     """Predict shards each of which takes so many seconds to read."""
 
     def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
-        for shard in of:
+        for shard in parts:
             clock[0] += seconds
             yield [shard], seconds
 
     clock = getattr(network, "clock", [0.0])
-    total = sum(len(shard.ids) for shard in of)
+    total = sum(len(shard.ids) for shard in parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
         predictor = Predictor(
-            [Member(network, MODEL, lambda of: of, augment)], BENGALI, run, total_images=total, on_problem=no_problem
+            [Member(network, MODEL, lambda answers: answers, augment)],
+            BENGALI,
+            run,
+            total_images=total,
+            on_problem=no_problem,
         )
         return list(predictor.predict_files(unread(1)))
 
@@ -119,24 +123,27 @@ def test_with_no_time_for_all_the_images_the_first_are_predicted_and_no_copy() -
 
 
 def test_a_copy_is_jittered_as_its_seed_says_and_counts_as_much_as_the_image() -> None:
-    of = shards(2, 6)
+    parts = shards(2, 6)
     seeds = [RunSettings(batch_size=BATCH, test_time_copies=8, seed=seed) for seed in (0, 0, 1)]
-    first, again, other = (pd.concat(predict(of, Network([0.0]), run, 0.0)) for run in seeds)
-    plain = pd.concat(predict(of, Network([0.0]), RunSettings(batch_size=BATCH), 0.0))
+    first, again, other = (pd.concat(predict(parts, Network([0.0]), run, 0.0)) for run in seeds)
+    plain = pd.concat(predict(parts, Network([0.0]), RunSettings(batch_size=BATCH), 0.0))
     assert first.equals(again)
     assert not first.equals(other)
     assert not first.equals(plain)
     network = Network([0.0])
-    assert pd.concat(predict(of, network, seeds[0], 0.0, augment=None)).equals(plain)
+    assert pd.concat(predict(parts, network, seeds[0], 0.0, augment=None)).equals(plain)
     assert network.seen == 4  # what was trained without jitter has no copies
 
 
 def test_an_ensemble_of_which_one_cannot_be_jittered_makes_no_copies_so_that_all_count_the_same() -> None:
-    of, run = shards(2, 6), RunSettings(batch_size=BATCH, test_time_copies=3)
+    parts, run = shards(2, 6), RunSettings(batch_size=BATCH, test_time_copies=3)
     first, second = Network([0.0]), Network([0.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
-        members = [Member(first, MODEL, lambda of: of, JITTER), Member(second, MODEL, lambda of: of)]
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in parts]))
+        members = [
+            Member(first, MODEL, lambda answers: answers, JITTER),
+            Member(second, MODEL, lambda answers: answers),
+        ]
         predictor = Predictor(members, BENGALI, run, total_images=12, on_problem=no_problem)
         list(predictor.predict_files(unread(2)))
     assert (first.seen, second.seen) == (4, 4)
@@ -184,19 +191,19 @@ def test_members_answer_together_each_with_its_own_adjustment() -> None:
 
         def predict_on_batch(self, images: Any) -> dict[str, Any]:
             self.calls += 1
-            of = [self.share, 1 - self.share]
-            rows = {h: np.array(of + [0.0] * (len(c) - 2), np.float32) for h, c in BENGALI.heads.items()}
+            shares = [self.share, 1 - self.share]
+            rows = {h: np.array(shares + [0.0] * (len(c) - 2), np.float32) for h, c in BENGALI.heads.items()}
             return {h: np.tile(row, (len(images), 1)) for h, row in rows.items()}
 
     first, second = Constant(0.7), Constant(0.6)
 
     def turned(probabilities: Any) -> Any:
-        return {head: of[:, [1, 0, *range(2, of.shape[1])]] for head, of in probabilities.items()}
+        return {head: answer[:, [1, 0, *range(2, answer.shape[1])]] for head, answer in probabilities.items()}
 
     run = RunSettings(batch_size=BATCH)
     answers = {}
-    for name, adjust in (("plain", lambda of: of), ("turned", turned)):
-        members = [Member(first, MODEL, adjust), Member(second, MODEL, lambda of: of)]
+    for name, adjust in (("plain", lambda answers: answers), ("turned", turned)):
+        members = [Member(first, MODEL, adjust), Member(second, MODEL, lambda answers: answers)]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0)]))
             predictor = Predictor(members, BENGALI, run, total_images=5, on_problem=no_problem)
@@ -224,7 +231,7 @@ def test_each_member_sees_the_crops_of_its_own_model_of_a_file_that_is_read_once
     read: list[Part] = []
     monkeypatch.setattr("multihead.data.crop_store.read_shard", counted)
     models = [replace(MODEL, image_size=(16, 12), crop="none"), MODEL, replace(MODEL, image_size=(16, 12), crop="none")]
-    members = [Member(Seeing(), model, lambda of: of) for model in models]
+    members = [Member(Seeing(), model, lambda answers: answers) for model in models]
     (file,) = shards_to_predict(drawn, BENGALI)[:1]
     predictor = Predictor(members, BENGALI, RunSettings(batch_size=3), total_images=3, on_problem=no_problem)
     (table,) = predictor.predict_files([file])
@@ -255,7 +262,7 @@ def test_a_first_pass_that_the_budget_cuts_off_is_followed_by_no_other_member(st
         yield shards(1, 12), 0.0
 
     run = RunSettings(batch_size=BATCH, time_budget_minutes=200 / 0.9 / 60)
-    members = [Member(Paced(seconds), MODEL, lambda of: of) for seconds in (5.0, 0.1)]
+    members = [Member(Paced(seconds), MODEL, lambda answers: answers) for seconds in (5.0, 0.1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", stalled)
         patch.setattr(inference, "elapsed", lambda: clock[0])
@@ -269,24 +276,26 @@ def test_a_blank_image_is_named_and_left_out() -> None:
     (shard,) = shards(1, 5)
     problems: list[str] = []
     models = [MODEL, replace(MODEL, crop="none")]
-    members = [Member(Network([0.0]), model, lambda of: of) for model in models]
+    members = [Member(Network([0.0]), model, lambda answers: answers) for model in models]
     with pytest.MonkeyPatch.context() as patch:
         both = [replace(shard, blank=["Test_0_1"])] * 2
         patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([(both, 0.0)]))
         run = RunSettings(batch_size=BATCH)
-        told = Predictor(members, BENGALI, run, total_images=5, on_problem=lambda problem, _: problems.append(problem))
-        (table,) = told.predict_files(unread(1))
+        predictor = Predictor(
+            members, BENGALI, run, total_images=5, on_problem=lambda problem, _: problems.append(problem)
+        )
+        (table,) = predictor.predict_files(unread(1))
     assert problems == ["blank images, 1: Test_0_1"]
     assert list(table.index) == ["Test_0_0", "Test_0_2", "Test_0_3", "Test_0_4"]
 
 
 def test_an_ensemble_is_left_out_where_its_time_is_not_there() -> None:
     clock = [0.0]
-    members = [Member(Network(clock), MODEL, lambda of: of) for _ in range(2)]
-    of = shards(2, 8)
+    members = [Member(Network(clock), MODEL, lambda answers: answers) for _ in range(2)]
+    parts = shards(2, 8)
 
     def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
-        yield from (([shard], 0.0) for shard in of)
+        yield from (([shard], 0.0) for shard in parts)
 
     run = RunSettings(batch_size=BATCH, time_budget_minutes=5 / 0.9 / 60)  # 4 batches once, 8 by both
     with pytest.MonkeyPatch.context() as patch:
@@ -308,11 +317,14 @@ def test_a_slow_member_never_costs_an_image_its_answer(batch_seconds: int) -> No
             clock[0] += (batch_seconds - 1) if self.calls else 0
             return super().predict_on_batch(images)
 
-    members = [Member(Network(clock), MODEL, lambda of: of), Member(Slow(clock), MODEL, lambda of: of)]
-    of = shards(4, 40)  # 10 batches each: 40 seconds once
+    members = [
+        Member(Network(clock), MODEL, lambda answers: answers),
+        Member(Slow(clock), MODEL, lambda answers: answers),
+    ]
+    parts = shards(4, 40)  # 10 batches each: 40 seconds once
     run = RunSettings(batch_size=BATCH, time_budget_minutes=60 / 0.9 / 60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in parts]))
         patch.setattr(inference, "elapsed", lambda: clock[0])
         predictor = Predictor(members, BENGALI, run, total_images=160, on_problem=no_problem)
         tables = list(predictor.predict_files(unread(1)))
@@ -329,8 +341,8 @@ def test_an_image_is_answered_by_whoever_has_a_finite_answer() -> None:
 
         def predict_on_batch(self, images: Any) -> dict[str, Any]:
             answers = super().predict_on_batch(images)
-            for of in answers.values():
-                of[self.odd :: 2] = np.nan
+            for answer in answers.values():
+                answer[self.odd :: 2] = np.nan
             return answers
 
     members = [Half([0.0]), Half([0.0])]
@@ -338,7 +350,7 @@ def test_an_image_is_answered_by_whoever_has_a_finite_answer() -> None:
     run = RunSettings(batch_size=BATCH)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0)]))
-        both = [Member(network, MODEL, lambda of: of) for network in members]
+        both = [Member(network, MODEL, lambda answers: answers) for network in members]
         predictor = Predictor(both, BENGALI, run, total_images=5, on_problem=no_problem)
         (table,) = predictor.predict_files(unread(1))
     grey = shard.images.mean(axis=(1, 2, 3)).astype(int)
@@ -361,16 +373,16 @@ def test_the_network_s_speed_is_measured_on_whole_batches_after_the_one_that_com
 
 def test_the_stages_say_what_reading_and_the_network_took() -> None:
     clock = [0.0]
-    of = shards(2, 6)
+    parts = shards(2, 6)
 
     def crops_ahead(*_: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
-        yield from (([shard], 3.0) for shard in of)
+        yield from (([shard], 3.0) for shard in parts)
 
     run = RunSettings(batch_size=BATCH, test_time_copies=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
-        members = [Member(Network(clock), MODEL, lambda of: of, JITTER)]
+        members = [Member(Network(clock), MODEL, lambda answers: answers, JITTER)]
         predictor = Predictor(members, BENGALI, run, total_images=12, on_problem=no_problem)
         list(predictor.predict_files(unread(2)))
     assert str(predictor.stages) == "read and crop 12 images of 2 files in 6.00 s; network 24 images in 8.00 s"
@@ -378,10 +390,10 @@ def test_the_stages_say_what_reading_and_the_network_took() -> None:
 
 def test_an_image_file_that_cannot_be_read_counts_as_lost() -> None:
     (shard,) = shards(1, 5)
-    of = replace(shard, unreadable=["Test_5", "Test_6", "Test_7"])
+    damaged = replace(shard, unreadable=["Test_5", "Test_6", "Test_7"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([of], 0.0)]))
-        members = [Member(Network([0.0]), MODEL, lambda of: of)]
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([damaged], 0.0)]))
+        members = [Member(Network([0.0]), MODEL, lambda answers: answers)]
         run = RunSettings(batch_size=BATCH)
         predictor = Predictor(members, BENGALI, run, total_images=8, on_problem=no_problem)
         (table,) = predictor.predict_files(unread(1))
@@ -403,12 +415,12 @@ class Failing(Network):
         return self._answers(images)
 
 
-def predict_with(networks: list[Any], of: list[Shard], **settings: Any) -> tuple[list[pd.DataFrame], list[str]]:
+def predict_with(networks: list[Any], parts: list[Shard], **settings: Any) -> tuple[list[pd.DataFrame], list[str]]:
     """Return the tables of two files, and what was said of problems."""
     problems: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in of]))
-        members = [Member(network, MODEL, lambda of: of, JITTER) for network in networks]
+        patch.setattr(inference, "crops_ahead", lambda *_, **__: iter([([shard], 0.0) for shard in parts]))
+        members = [Member(network, MODEL, lambda answers: answers, JITTER) for network in networks]
         run = RunSettings(batch_size=BATCH, **settings)
         predictor = Predictor(
             members, BENGALI, run, total_images=12, on_problem=lambda problem, _: problems.append(problem)
@@ -420,31 +432,31 @@ FULL = RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 
 
 
 def test_out_of_memory_predicting_goes_on_with_half_the_batch_size(capsys: pytest.CaptureFixture[str]) -> None:
-    of = shards(2, 6)
+    parts = shards(2, 6)
     network = Failing(FULL, most=2)
-    tables, problems = predict_with([network], of)
+    tables, problems = predict_with([network], parts)
     assert network.batches == [4, 2, *[2] * 6]
     assert not problems
     assert "warning: the device is out of memory; from here on in batches of 2\n" in capsys.readouterr().out
-    for table, expected in zip(tables, predict_with([Network([0.0])], of)[0], strict=True):
+    for table, expected in zip(tables, predict_with([Network([0.0])], parts)[0], strict=True):
         assert table.equals(expected)
 
 
 def test_out_of_memory_again_and_any_other_failure_cost_the_rest_of_their_file() -> None:
-    of = shards(2, 6)
-    fifth = of[0].images[4].tobytes()
+    parts = shards(2, 6)
+    fifth = parts[0].images[4].tobytes()
     for error, batches in ((FULL, [4, 4, 4, 2, *[2] * 3]), (ValueError("odd"), [4, 4, 4, 4, 4])):
         network = Failing(error, image=fifth)
-        tables, problems = predict_with([network], of)
-        assert [list(table.index) for table in tables] == [list(of[0].ids[:4]), list(of[1].ids)]
+        tables, problems = predict_with([network], parts)
+        assert [list(table.index) for table in tables] == [list(parts[0].ids[:4]), list(parts[1].ids)]
         assert problems == [f"the network failed on image 5 of 6: {error}"]
         assert network.batches == batches
 
 
 def test_a_member_or_a_copy_that_fails_costs_no_image_its_answer() -> None:
-    of = shards(2, 6)
-    expected = predict_with([Network([0.0])], of)[0]
-    tables, problems = predict_with([Network([0.0]), Failing(ValueError("odd"), most=0)], of)
+    parts = shards(2, 6)
+    expected = predict_with([Network([0.0])], parts)[0]
+    tables, problems = predict_with([Network([0.0]), Failing(ValueError("odd"), most=0)], parts)
     assert problems == [
         "the network failed on image 1 of 1: odd",  # as it is compiled
         *["the network failed on image 1 of 6: odd"] * 2,
@@ -453,20 +465,20 @@ def test_a_member_or_a_copy_that_fails_costs_no_image_its_answer() -> None:
 
 
 def test_where_the_first_member_fails_another_answers() -> None:
-    of = shards(2, 6)
-    expected = predict_with([Network([0.0])], of)[0]
-    fifth = of[0].images[4].tobytes()
+    parts = shards(2, 6)
+    expected = predict_with([Network([0.0])], parts)[0]
+    fifth = parts[0].images[4].tobytes()
     for failing in (Failing(ValueError("odd"), most=0), Failing(ValueError("odd"), image=fifth)):
-        tables, problems = predict_with([failing, Network([0.0])], of, test_time_copies=1)
+        tables, problems = predict_with([failing, Network([0.0])], parts, test_time_copies=1)
         assert {problem.split(": ")[1] for problem in problems} == {"odd"}
-        assert all(list(table.index) == list(shard.ids) for table, shard in zip(tables, of, strict=True))
+        assert all(list(table.index) == list(shard.ids) for table, shard in zip(tables, parts, strict=True))
     assert tables[0].equals(expected[0])
 
 
 def test_a_member_that_failed_once_is_tried_again_with_the_next_file(capsys: pytest.CaptureFixture[str]) -> None:
-    of = shards(2, 6)
-    second = Failing(ValueError("odd"), image=of[0].images[0].tobytes())
-    predict_with([Network([0.0]), second], of, time_budget_minutes=1000)
+    parts = shards(2, 6)
+    second = Failing(ValueError("odd"), image=parts[0].images[0].tobytes())
+    predict_with([Network([0.0]), second], parts, time_budget_minutes=1000)
     assert second.batches == [BATCH, BATCH, BATCH, BATCH]  # as it is compiled, where it fails, and the next file's two
     assert "left out" not in capsys.readouterr().out
 
@@ -474,18 +486,18 @@ def test_a_member_that_failed_once_is_tried_again_with_the_next_file(capsys: pyt
 def test_images_of_a_file_that_is_lost_are_not_waited_for() -> None:
     """The time that they would have taken is left for copies."""
     clock = [0.0]
-    network, of = Network(clock), shards(2, 8)
+    network, parts = Network(clock), shards(2, 8)
 
     def crops_ahead(*_: Any, on_error: Any, **__: Any) -> Iterator[tuple[list[Shard], float]]:
-        yield [of[0]], 0.0
+        yield [parts[0]], 0.0
         on_error(UserError("cut off"))
-        yield [of[1]], 0.0
+        yield [parts[1]], 0.0
 
     run = RunSettings(batch_size=BATCH, test_time_copies=1, time_budget_minutes=6.5 / 0.9 / 60)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "crops_ahead", crops_ahead)
         patch.setattr(inference, "elapsed", lambda: clock[0])
-        members = [Member(network, MODEL, lambda of: of, JITTER)]
+        members = [Member(network, MODEL, lambda answers: answers, JITTER)]
         predictor = Predictor(members, BENGALI, run, total_images=24, on_problem=lambda *_: None)
         tables = list(predictor.predict_files(unread(3)))
     assert [len(table) for table in tables] == [8, 8]

@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> Path:
     for number in range(2):
         columns = images.reshape(8, -1)[number * 4 : number * 4 + 4].T
         table = {"image_id": pa.array(IDS[number * 4 : number * 4 + 4])}
-        table |= {str(i): pa.array(of) for i, of in enumerate(columns)}
+        table |= {str(i): pa.array(column) for i, column in enumerate(columns)}
         pq.write_table(pa.table(table), tmp_path / f"train_image_data_{number}.parquet")
     labels = pd.DataFrame({"image_id": IDS, "letter": LETTERS, "accent": ACCENTS})
     labels.loc[7, "image_id"] = "Train_99"
@@ -50,14 +50,14 @@ def test_each_class_s_images_are_counted_in_all_and_in_each_shard(data: Path, tm
         assert lines[place + 1].strip() == counts
 
 
-def told(data: Path, picture: Path, task: Any = TASK) -> dict[str, str]:
+def inspected(data: Path, picture: Path, task: Any = TASK) -> dict[str, str]:
     """The lines, by what stands before their first colon."""
     lines = [line.partition(": ") for line in inspect(data, task, picture)]
     return {name.strip(): rest for name, _, rest in lines}
 
 
 def test_counts_statistics_and_all_that_is_wrong_are_told(data: Path, tmp_path: Path) -> None:
-    lines = told(data, tmp_path / "inspect.png")
+    lines = inspected(data, tmp_path / "inspect.png")
     pixels = np.array([200.0] * 500 + [0] * 100)
     assert lines["train_image_data_0.parquet"].startswith("4 images, mean ")
     mean, deviation = (float(word.split()[1]) for word in lines["train_image_data_1.parquet"].split(", ")[1:3])
@@ -75,15 +75,15 @@ def test_counts_statistics_and_all_that_is_wrong_are_told(data: Path, tmp_path: 
 
 
 def test_heads_may_have_any_name(data: Path, tmp_path: Path) -> None:
-    lines = told(data, tmp_path / "inspect.png")
+    lines = inspected(data, tmp_path / "inspect.png")
     labels = pd.read_csv(data / "train.csv").rename(columns={"letter": "shard", "accent": "hash"})
     labels.to_csv(data / "train.csv", index=False)
-    renamed = told(
+    renamed = inspected(
         data, tmp_path / "inspect.png", dataclasses.replace(TASK, heads={"shard": (0, 1, 2, 3), "hash": (0, 1)})
     )
     assert [renamed["shard"], renamed["hash"]] == [lines["letter"], lines["accent"]]
-    assert [of for name, of in renamed.items() if "image" in name] == [
-        of for name, of in lines.items() if "image" in name
+    assert [text for name, text in renamed.items() if "image" in name] == [
+        text for name, text in lines.items() if "image" in name
     ]
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_image_is_no_blank_one(tmp_path: Path) -> None:
             cv2.imwrite(str(tmp_path / name / f"{number}.png"), image)
     cv2.imwrite(str(tmp_path / "cat" / "0.png"), np.zeros((20, 20, 3), np.uint8))
     (tmp_path / "dog" / "1.png").write_bytes(b"no image")
-    lines = told(tmp_path, tmp_path / "inspect.png", task)
+    lines = inspected(tmp_path, tmp_path / "inspect.png", task)
     assert lines["image files that cannot be read"] == "1: dog/1.png"
     assert lines["blank images"] == "1: cat/0.png"
     assert lines["labels without an image"] == "0"
@@ -105,7 +105,7 @@ def test_a_file_that_is_no_image_is_no_blank_one(tmp_path: Path) -> None:
 
 
 def test_the_sheet_shows_each_class(data: Path, tmp_path: Path) -> None:
-    told(data, tmp_path / "inspect.png")
+    inspected(data, tmp_path / "inspect.png")
     sheet = cv2.imread(str(tmp_path / "inspect.png"), cv2.IMREAD_GRAYSCALE)
     assert sheet is not None
     rows = (sheet[:, 260:] < 10).any(axis=1)  # the ink of the images, right of the names
@@ -115,7 +115,7 @@ def test_the_sheet_shows_each_class(data: Path, tmp_path: Path) -> None:
 
 
 def test_images_in_colour_have_no_ink(data: Path, tmp_path: Path) -> None:
-    lines = told(data, tmp_path / "inspect.png", dataclasses.replace(TASK, image_shape=(20, 10, 3)))
+    lines = inspected(data, tmp_path / "inspect.png", dataclasses.replace(TASK, image_shape=(20, 10, 3)))
     assert "ink" not in lines["all"]
     assert lines["blank images"] == "1: Train_2"
 

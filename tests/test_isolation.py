@@ -273,8 +273,10 @@ def test_home_is_neither_read_nor_changed_and_whatever_tries_ends_the_run(
     monkeypatch.setenv("HOME", str(home))
     before, started = all_of(home), time.monotonic()
     place = r"[^ ]*/person[^ ]*( lines\.csv)?( in src/multihead/reader\.py, line 5)?"
-    told = rf"^some_kernel\.py reached for a path of this machine only \({place}\); Kaggle has no such file, at second "
-    with pytest.raises(RehearsalError, match=told):
+    message = (
+        rf"^some_kernel\.py reached for a path of this machine only \({place}\); Kaggle has no such file, at second "
+    )
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, "import multihead.reader", reader=reaching(home, act))
     assert time.monotonic() - started < 10
     assert all_of(home) == before
@@ -418,7 +420,7 @@ def test_what_python_does_not_see_is_offline_all_the_same(
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(
-    ("act", "told"),
+    ("act", "message"),
     [
         ("os.kill(os.getpid(), signal.SIGTERM)", r"was ended by SIGTERM at second .*, line 1 of its log \(begun\)"),
         ("os.abort()", "was ended by SIGABRT"),
@@ -433,11 +435,11 @@ def test_what_python_does_not_see_is_offline_all_the_same(
     ids=["SIGTERM", "SIGABRT", "SIGSEGV", "SIGKILL", "_exit", "bad text", "long text", "late text", "exit"],
 )
 def test_an_end_is_told_by_its_name(
-    tmp_path: Path, inputs: Inputs, allow: Allow, level: str, act: str, told: str
+    tmp_path: Path, inputs: Inputs, allow: Allow, level: str, act: str, message: str
 ) -> None:
     allow(level)
     body = f"import ctypes, os, signal, sys\nprint('begun', flush=True)\n{act}"
-    with pytest.raises(RehearsalError, match=told):
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, body)
 
 
@@ -468,11 +470,11 @@ RAISES = {
 }
 
 
-@pytest.mark.parametrize(("source", "told"), RAISES.values(), ids=RAISES.keys())
+@pytest.mark.parametrize(("source", "message"), RAISES.values(), ids=RAISES.keys())
 def test_the_exception_is_told_and_not_what_was_said_last(
-    tmp_path: Path, inputs: Inputs, source: str, told: str
+    tmp_path: Path, inputs: Inputs, source: str, message: str
 ) -> None:
-    with pytest.raises(RehearsalError, match=told):
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, "import multihead.bad", bad=source)
 
 
@@ -480,8 +482,8 @@ def test_a_run_without_an_end_is_ended(tmp_path: Path, inputs: Inputs) -> None:
     body = (
         "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\nprint('waiting', flush=True)"
     )
-    told = r"had not ended after 0\.05 minutes \(--timeout\), at second \d+\.\d, line 1 of its log \(waiting\)$"
-    with pytest.raises(RehearsalError, match=told):
+    message = r"had not ended after 0\.05 minutes \(--timeout\), at second \d+\.\d, line 1 of its log \(waiting\)$"
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, body, minutes=0.05)
 
 

@@ -68,18 +68,18 @@ def test_folders_are_no_files_of_a_pattern(kaggle: Path) -> None:
         find_input("competition", ["*/*"], str(kaggle / "animals"))
 
 
-@pytest.mark.parametrize("is_given", [True, False])
-def test_images_are_found_and_read_whatever_the_case_of_their_suffix(kaggle: Path, is_given: bool) -> None:
+@pytest.mark.parametrize("is_named", [True, False])
+def test_images_are_found_and_read_whatever_the_case_of_their_suffix(kaggle: Path, is_named: bool) -> None:
     folder = kaggle / "leaves" / "train"
     folder.mkdir(parents=True)
     for name in ("1.PNG", "2.Png", "3.jpg"):
         (folder / name).touch()
-    given = str(folder.parent) if is_given else ""
-    found = find_input("competition", ["train/*.png"], given, "leaves")
+    setting = str(folder.parent) if is_named else ""
+    found = find_input("competition", ["train/*.png"], setting, "leaves")
     assert found == folder.parent
     assert find_images(found, "train/*.png") == ["train/1.PNG", "train/2.Png"]
     with pytest.raises(UserError, match=r"train/\*\.bmp"):
-        find_input("competition", ["train/*.bmp"], given, "leaves")
+        find_input("competition", ["train/*.bmp"], setting, "leaves")
 
 
 def test_where_nothing_is_found_the_folders_looked_in_are_named(kaggle: Path) -> None:
@@ -143,7 +143,7 @@ def test_folders_of_images_are_not_walked_deeper_for_the_sake_of_models(kaggle: 
 class Calls(Counter[str]):
     """How often a folder is listed, or a path asked after."""
 
-    def of(self, function: str, patch: pytest.MonkeyPatch) -> "Calls":
+    def counting(self, function: str, patch: pytest.MonkeyPatch) -> "Calls":
         original: Any = getattr(os, function)
 
         def counted(path: Any, *rest: Any, **options: Any) -> Any:
@@ -165,11 +165,11 @@ def test_a_kernel_lists_each_folder_once_and_asks_after_no_image(kaggle: Path, m
     (elsewhere / "checkpoint.npz").touch()
     (kaggle / "linked").symlink_to(elsewhere)
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    listed, asked = Calls().of("scandir", monkeypatch), Calls().of("stat", monkeypatch)
+    listed, stat_calls = Calls().counting("scandir", monkeypatch), Calls().counting("stat", monkeypatch)
     for _ in range(3):
         assert find_input("competition", FILES, "", "bengaliai-cv19") == folder
         assert find_everywhere("checkpoint.npz", kaggle.parent) == [kaggle / "linked" / "checkpoint.npz"]
-    assert sum(count for path, count in asked.items() if path.endswith(".jpg")) == 0
+    assert sum(count for path, count in stat_calls.items() if path.endswith(".jpg")) == 0
     assert listed[str(images)] == 1
     assert {path: count for path, count in listed.items() if count > 1} == {str(folder): 4}  # for the pattern
 

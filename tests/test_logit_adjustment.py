@@ -14,11 +14,11 @@ def probabilities(classes: int, seed: int, images: int = 20) -> np.ndarray:
 
 @given(counts_of, st.integers(0, 99), st.sampled_from(EXPONENTS))
 def test_adjusted_rows_are_probabilities_again(counts: list[int], seed: int, exponent: float) -> None:
-    told = adjusted(probabilities(len(counts), seed), counts, exponent)
-    assert told.dtype == np.float32
-    assert np.allclose(told.sum(axis=1), 1, atol=1e-5)
-    assert (told >= 0).all()
-    assert exponent == 0 or not told[:, np.array(counts) == 0].any()
+    rows = adjusted(probabilities(len(counts), seed), counts, exponent)
+    assert rows.dtype == np.float32
+    assert np.allclose(rows.sum(axis=1), 1, atol=1e-5)
+    assert (rows >= 0).all()
+    assert exponent == 0 or not rows[:, np.array(counts) == 0].any()
 
 
 @given(counts_of, st.integers(0, 99))
@@ -28,8 +28,8 @@ def test_an_exponent_of_0_changes_nothing(counts: list[int], seed: int) -> None:
 
 
 def test_a_rare_class_wins_where_the_prior_alone_spoke_against_it() -> None:
-    told = adjusted(np.array([[0.8, 0.2]], np.float32), [900, 100], 1.0)
-    assert told[0] == pytest.approx([0.8 / 900, 0.2 / 100] / np.sum([0.8 / 900, 0.2 / 100]), rel=1e-5)
+    rows = adjusted(np.array([[0.8, 0.2]], np.float32), [900, 100], 1.0)
+    assert rows[0] == pytest.approx([0.8 / 900, 0.2 / 100] / np.sum([0.8 / 900, 0.2 / 100]), rel=1e-5)
 
 
 def test_the_chosen_exponent_takes_a_known_prior_out() -> None:

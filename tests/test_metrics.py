@@ -21,7 +21,7 @@ def test_recall_of_a_class_is_its_share_of_hits(pairs: list[tuple[int, int]]) ->
     truth, predicted = np.array(pairs).T
     recall = recall_per_class(truth, predicted, 5)
     for label in range(5):
-        of_class = [told for true, told in pairs if true == label]
+        of_class = [answer for true, answer in pairs if true == label]
         expected = of_class.count(label) / len(of_class) if of_class else np.nan
         assert recall[label] == pytest.approx(expected, nan_ok=True)
 
@@ -29,14 +29,14 @@ def test_recall_of_a_class_is_its_share_of_hits(pairs: list[tuple[int, int]]) ->
 def test_the_all_zeros_answer_scores_0_0614() -> None:
     """As it does in the competition, whose test set has every class."""
     truth = {head: np.arange(len(classes) * 20) % len(classes) for head, classes in BENGALI.heads.items()}
-    zeros = {head: np.zeros_like(of) for head, of in truth.items()}
+    zeros = {head: np.zeros_like(indices) for head, indices in truth.items()}
     assert round(task_score(truth, zeros, BENGALI).total, 4) == 0.0614
 
 
 def test_the_root_counts_twice() -> None:
     truth = {head: np.arange(len(classes)) for head, classes in BENGALI.heads.items()}
-    told = truth | {"grapheme_root": np.roll(truth["grapheme_root"], 1)}
-    score = task_score(truth, told, BENGALI)
+    answers = truth | {"grapheme_root": np.roll(truth["grapheme_root"], 1)}
+    score = task_score(truth, answers, BENGALI)
     assert score.total == 0.5
     assert score.heads == {"grapheme_root": 0.0, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0}
 
@@ -72,9 +72,9 @@ def test_classes_of_one_image_each_have_a_standard_error_too() -> None:
     task = replace(BENGALI, heads={"root": tuple(range(16))}, score="accuracy", score_weights={})
     truth = np.arange(16)
     for right in (8, 12, 15):
-        told = np.where(truth < right, truth, (truth + 1) % 16)
+        answers = np.where(truth < right, truth, (truth + 1) % 16)
         binomial = math.sqrt(right / 16 * (1 - right / 16) / 16)
-        error = task_score({"root": truth}, {"root": told}, task).standard_error
+        error = task_score({"root": truth}, {"root": answers}, task).standard_error
         assert error == pytest.approx(binomial, rel=0.35)
     assert task_score({"root": truth}, {"root": truth}, task).standard_error > 0
 

@@ -39,7 +39,9 @@ def test_a_padded_batch_answers_as_a_full_one() -> None:
 def test_no_images_give_no_answers_of_the_right_width() -> None:
     network = build_model(NARROW, BENGALI)
     answers = predict_probabilities(network, np.empty((0, 32, 48, 1), np.uint8), 4)
-    assert {head: of.shape for head, of in answers.items()} == {h: (0, len(c)) for h, c in BENGALI.heads.items()}
+    assert {head: answer.shape for head, answer in answers.items()} == {
+        h: (0, len(c)) for h, c in BENGALI.heads.items()
+    }
 
 
 def test_input_scaling_is_that_of_the_package_s_weights() -> None:
@@ -109,7 +111,7 @@ def test_frozen_layers_are_not_trained() -> None:
     before = {v.path: np.asarray(v) for v in network.weights}
     network.compile("adamw", dict.fromkeys(BENGALI.heads, "categorical_crossentropy"))
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 1), np.uint8)
-    labels = {head: np.eye(len(of), dtype=np.float32)[:4] for head, of in BENGALI.heads.items()}
+    labels = {head: np.eye(len(classes), dtype=np.float32)[:4] for head, classes in BENGALI.heads.items()}
     network.fit(images, labels, verbose=0)
     is_same = {v.path: np.array_equal(before[v.path], np.asarray(v)) for v in network.weights}
     assert all(is_same[path] for path in frozen if "block1a" in path or "stem" in path)

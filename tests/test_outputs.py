@@ -31,7 +31,7 @@ def test_a_submission_is_held_against_a_sample_of_any_export(tmp_path: Path, sam
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "Submission CSV Not Found"),
         ("row_id,target\na,1\n", "1 rows; sample_submission.csv has 2"),
@@ -46,12 +46,12 @@ def test_a_submission_is_held_against_a_sample_of_any_export(tmp_path: Path, sam
         ("\n\n", r"submission\.csv: is empty$"),
     ],
 )
-def test_a_submission_that_kaggle_would_refuse_is_named(tmp_path: Path, text: str | None, told: str) -> None:
+def test_a_submission_that_kaggle_would_refuse_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     sample = tmp_path / "sample_submission.csv"
     sample.write_text("row_id,target\na,0\nb,0\n")
     if text is not None:
         (tmp_path / "submission.csv").write_text(text)
-    with pytest.raises(RehearsalError, match=told):
+    with pytest.raises(RehearsalError, match=message):
         check_submission(tmp_path / "submission.csv", sample)
 
 
@@ -89,7 +89,7 @@ def test_an_answer_need_not_be_of_the_placeholder_s_kind(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, r"^no predictions\.csv in the working folder$"),
         ("", r"predictions\.csv: no rows"),
@@ -98,10 +98,10 @@ def test_an_answer_need_not_be_of_the_placeholder_s_kind(tmp_path: Path) -> None
         ("id,label\na\n", r"predictions\.csv, line 2: a; expected id,label"),
     ],
 )
-def test_predictions_that_are_none_are_named(tmp_path: Path, text: str | None, told: str) -> None:
+def test_predictions_that_are_none_are_named(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "predictions.csv").write_text(text)
-    with pytest.raises(RehearsalError, match=told):
+    with pytest.raises(RehearsalError, match=message):
         check_predictions(tmp_path / "predictions.csv")
 
 

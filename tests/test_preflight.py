@@ -68,7 +68,7 @@ def test_what_a_system_left_is_nothing_to_push(owned: Path, name: str) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("there", "looked_for", "told"),
+    ("there", "looked_for", "message"),
     [
         (["b1", "b3"], [], "b1.model.weights.h5, b3.model.weights.h5: predicting looks for model.weights.h5"),
         ([""], ["b1"], "model.weights.h5: predicting looks for b1.model.weights.h5"),
@@ -76,12 +76,14 @@ def test_what_a_system_left_is_nothing_to_push(owned: Path, name: str) -> None:
     ],
 )
 def test_weights_that_predicting_does_not_look_for_are_named_before_a_push(
-    owned: Path, there: list[str], looked_for: list[str], told: str
+    owned: Path, there: list[str], looked_for: list[str], message: str
 ) -> None:
     for name in there:
         stage(owned, name)
     (owned / SETTINGS["predict"]).write_text(f"[run]\ntime_budget_minutes = 9\nensemble = {json.dumps(looked_for)}\n")
-    line = f"dataset_meta: weights = {told}; name in ensemble of {SETTINGS['predict']} what is there, or stage it again"
+    line = (
+        f"dataset_meta: weights = {message}; name in ensemble of {SETTINGS['predict']} what is there, or stage it again"
+    )
     assert [lines(owned, push) for push in PUSHES] == [[], [line], [line]]
     change(owned, PREDICT_FILE, kernel_sources=["some-body/multihead-train"])
     assert [lines(owned, push) for push in PUSHES] == [[], [], []]
@@ -203,14 +205,14 @@ def test_a_key_that_kaggle_would_not_take_is_named_with_its_rule(
 ) -> None:
     key, value, rule, *shown = fault
     change(house, file, **{key: value})
-    told = shown[0] if shown else "(missing)" if value is ABSENT else json.dumps(value)
-    assert lines(house) == [f"{file}: {key} = {told}: {rule}"]
+    text = shown[0] if shown else "(missing)" if value is ABSENT else json.dumps(value)
+    assert lines(house) == [f"{file}: {key} = {text}: {rule}"]
 
 
 def test_every_key_has_its_fault_here_or_is_only_asked_for_its_type() -> None:
     for keys, faults in ((KERNEL_KEYS, KERNEL_FAULTS), (DATASET_KEYS, DATASET_FAULTS)):
         broken = {fault[0] for fault in faults}
-        assert {key for key, of in keys.items() if of.rules or of.item_rules or of.is_needed} <= broken
+        assert {key for key, rule in keys.items() if rule.rules or rule.item_rules or rule.is_needed} <= broken
 
 
 @pytest.mark.usefixtures("quick")
@@ -248,10 +250,10 @@ def test_any_unknown_key_is_named_in_one_line(file: str, key: str, value: Any) -
     metadata = json.loads((HOUSE / file).read_text()) | {key: value}
     if key in known:
         return
-    (told,) = map(str, key_findings(file, metadata))
-    assert told.startswith((f"{file}: {key} = ", f"{file}: {json.dumps(key)} = "))
-    assert "no key of this file" in told
-    assert len(told.splitlines()) == 1
+    (line,) = map(str, key_findings(file, metadata))
+    assert line.startswith((f"{file}: {key} = ", f"{file}: {json.dumps(key)} = "))
+    assert "no key of this file" in line
+    assert len(line.splitlines()) == 1
 
 
 @given(st.from_regex(PLAIN_TITLE, fullmatch=True))
@@ -261,7 +263,7 @@ def test_a_plain_title_s_slug_is_what_the_client_makes_of_it(title: str) -> None
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("file", "values", "told"),
+    ("file", "values", "message"),
     [
         (
             PREDICT_FILE,
@@ -283,9 +285,9 @@ def test_a_plain_title_s_slug_is_what_the_client_makes_of_it(title: str) -> None
         ),
     ],
 )
-def test_what_two_files_contradict_is_named(house: Path, file: str, values: dict[str, Any], told: str) -> None:
+def test_what_two_files_contradict_is_named(house: Path, file: str, values: dict[str, Any], message: str) -> None:
     change(house, file, **values)
-    assert lines(house) == [told]
+    assert lines(house) == [message]
 
 
 @pytest.mark.usefixtures("quick")
@@ -302,7 +304,7 @@ TAKEN = "leave it out, predicting takes it from the weights"
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("kernel", "text", "told"),
+    ("kernel", "text", "message"),
     [
         ("train", "[run]\nepoch = 3\n", "epoch is not known; one of data, weights"),
         ("train", "[run\n", "not TOML ("),
@@ -342,10 +344,10 @@ TAKEN = "leave it out, predicting takes it from the weights"
         ),
     ],
 )
-def test_settings_that_cannot_go_well_are_named(house: Path, kernel: str, text: str, told: str) -> None:
+def test_settings_that_cannot_go_well_are_named(house: Path, kernel: str, text: str, message: str) -> None:
     (house / SETTINGS[kernel]).write_text(text)
     (found,) = lines(house)
-    assert found.startswith(f"{SETTINGS[kernel]}: {told}")
+    assert found.startswith(f"{SETTINGS[kernel]}: {message}")
 
 
 @pytest.mark.usefixtures("quick")
@@ -373,7 +375,7 @@ species = ["ash", "elm"]
 
 
 @pytest.mark.parametrize(
-    ("source", "limit", "minutes", "told"),
+    ("source", "limit", "minutes", "messages"),
     [
         ('competition = "leaf-health"', "", 720, []),
         ('competition = "leaf-health"', "", 721, ["721: Kaggle ends a GPU session after 720 minutes"]),
@@ -388,7 +390,7 @@ species = ["ash", "elm"]
     ],
 )
 def test_the_time_of_a_submission_is_that_of_the_task(
-    house: Path, source: str, limit: str, minutes: int, told: list[str]
+    house: Path, source: str, limit: str, minutes: int, messages: list[str]
 ) -> None:
     (house / "kernel" / "train" / "task.toml").write_text(OWN_TASK.format(source=source, limit=limit))
     (house / SETTINGS["train"]).write_text("[run]\n")
@@ -398,15 +400,15 @@ def test_the_time_of_a_submission_is_that_of_the_task(
         datasets = [DATASET] if competitions else [DATASET, "somebody/leaves"]
         change(house, file, competition_sources=competitions, dataset_sources=datasets)
     found = [line for line in lines(house) if "time_budget" in line]
-    assert found == [f"{SETTINGS['predict']}: time_budget_minutes = {line}" for line in told]
+    assert found == [f"{SETTINGS['predict']}: time_budget_minutes = {line}" for line in messages]
 
 
 @pytest.mark.usefixtures("quick")
 def test_pretrained_weights_are_in_the_dataset_or_may_be_in_another_s(house: Path) -> None:
     (house / SETTINGS["train"]).write_text('[run]\npretrained = "b1.h5"\n')
     change(house, TRAIN_FILE, dataset_sources=[DATASET])
-    told = f'{SETTINGS["train"]}: pretrained = "b1.h5": no b1.h5 {IN_DATASET} fetch-weights'
-    assert lines(house) == [told]
+    message = f'{SETTINGS["train"]}: pretrained = "b1.h5": no b1.h5 {IN_DATASET} fetch-weights'
+    assert lines(house) == [message]
     change(house, TRAIN_FILE, dataset_sources=[DATASET, "some-body/their-weights"])
     assert lines(house) == []
     change(house, TRAIN_FILE, dataset_sources=[DATASET])
@@ -430,7 +432,7 @@ def test_an_ensemble_that_is_staged_is_no_finding_and_its_weights_say_what_the_m
 def test_a_crop_that_is_left_to_the_task_contradicts_no_weights(house: Path) -> None:
     (house / SETTINGS["train"]).write_text('[model]\ncrop = "none"\n')
     (house / SETTINGS["predict"]).write_text('[model]\ncrop = "task"\n')
-    assert not [of for of in lines(house) if "crop" in of]
+    assert not [line for line in lines(house) if "crop" in line]
 
 
 def write(name: str, content: bytes = b"") -> Callable[[Path], object]:
@@ -455,7 +457,7 @@ def weights_of_another_training(folder: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "messages"),
     [
         (fifty_one_files, ["dataset_meta: files = 51: Kaggle takes at most 50"]),
         (
@@ -488,15 +490,15 @@ def weights_of_another_training(folder: Path) -> None:
     ],
 )
 def test_a_dataset_that_would_not_arrive_as_meant_is_named(
-    house: Path, fault: Callable[[Path], object], told: list[str]
+    house: Path, fault: Callable[[Path], object], messages: list[str]
 ) -> None:
     fault(house / "dataset_meta")
-    assert lines(house) == told
+    assert lines(house) == messages
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         (
             write(".DS_Store", b"x" * 6148),
@@ -533,11 +535,11 @@ def test_a_dataset_that_would_not_arrive_as_meant_is_named(
     ],
 )
 def test_what_is_no_part_of_the_dataset_stands_only_in_the_way_of_its_push(
-    owned: Path, fault: Callable[[Path], object], told: str
+    owned: Path, fault: Callable[[Path], object], message: str
 ) -> None:
     stage(owned)
     fault(owned / "dataset_meta")
-    assert [lines(owned, action) for action in RULES] == [[], [], [f"dataset_meta/{told}"], []]
+    assert [lines(owned, action) for action in RULES] == [[], [], [f"dataset_meta/{message}"], []]
 
 
 @pytest.mark.usefixtures("quick")
@@ -548,7 +550,7 @@ def test_fifty_files_are_taken(house: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "No such file or directory"),
         (b"{", "not JSON (Expecting property name"),
@@ -558,12 +560,12 @@ def test_fifty_files_are_taken(house: Path) -> None:
 )
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("file", METADATA_FILES)
-def test_a_file_that_is_no_metadata_is_named(house: Path, file: str, content: bytes | None, told: str) -> None:
+def test_a_file_that_is_no_metadata_is_named(house: Path, file: str, content: bytes | None, message: str) -> None:
     (house / file).unlink()
     if content is not None:
         (house / file).write_bytes(content)
     (found,) = lines(house)
-    assert found.startswith(f"{file}: {told}")
+    assert found.startswith(f"{file}: {message}")
 
 
 MARK = "begins with a byte order mark, which the kaggle client does not read; build_kernel.py --owner NAME removes it"
@@ -597,9 +599,9 @@ def test_settings_of_another_encoding_are_named_with_the_line(house: Path) -> No
 def test_a_script_over_the_limit_is_named_with_what_is_large(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "MAX_SCRIPT_BYTES", 200_000)
     train, predict = lines(house)
-    for name, told in (("train", train), ("predict", predict)):
-        assert told.startswith(f"kernel/{name}/{name}_kernel.py: the script has ")
-        assert "bytes, Kaggle takes fewer than 200,000; largest: Keras_Applications-1.0.8-py3-none-any.whl" in told
+    for name, line in (("train", train), ("predict", predict)):
+        assert line.startswith(f"kernel/{name}/{name}_kernel.py: the script has ")
+        assert "bytes, Kaggle takes fewer than 200,000; largest: Keras_Applications-1.0.8-py3-none-any.whl" in line
 
 
 def test_a_module_that_kaggle_lacks_is_named_once_for_both_kernels(house: Path) -> None:
@@ -607,9 +609,9 @@ def test_a_module_that_kaggle_lacks_is_named_once_for_both_kernels(house: Path) 
     shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
     with (house / "src" / "multihead" / "scoring" / "metrics.py").open("a") as file:
         file.write("import onnxruntime\n")
-    (told,) = lines(house)
-    assert told.startswith("kernel/train/train_kernel.py: multihead/scoring/metrics.py, line ")
-    assert "onnxruntime is not in Kaggle's image" in told
+    (line,) = lines(house)
+    assert line.startswith("kernel/train/train_kernel.py: multihead/scoring/metrics.py, line ")
+    assert "onnxruntime is not in Kaggle's image" in line
 
 
 def test_a_module_that_is_no_python_is_named_with_its_line(house: Path) -> None:
@@ -617,8 +619,8 @@ def test_a_module_that_is_no_python_is_named_with_its_line(house: Path) -> None:
     shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
     with (house / "src" / "multihead" / "config" / "settings.py").open("a") as file:
         file.write("if\n")
-    (told,) = lines(house)
-    assert told.startswith("kernel/train/train_kernel.py: multihead/config/settings.py, line ")
+    (line,) = lines(house)
+    assert line.startswith("kernel/train/train_kernel.py: multihead/config/settings.py, line ")
 
 
 @pytest.mark.usefixtures("quick")

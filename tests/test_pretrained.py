@@ -24,10 +24,10 @@ CONTENT = bytes(range(256)) * 9000
 class Server(BaseHTTPRequestHandler):
     """Serves CONTENT as /whole.h5, half of it as /cut.h5, and nothing else; counts what is asked for."""
 
-    asked: ClassVar[list[str]] = []
+    requested: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.requested.append(self.path)
         if self.path not in ("/whole.h5", "/cut.h5"):
             self.send_error(404)
             return
@@ -43,7 +43,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("NO_PROXY", "*")
-    Server.asked.clear()
+    Server.requested.clear()
     with HTTPServer(("127.0.0.1", 0), Server) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -57,11 +57,11 @@ def test_a_file_is_fetched_once_and_is_the_one_published(tmp_path: Path, address
     file = Pretrained("b0.h5", f"{address}/whole.h5", hashlib.new(kind, CONTENT).hexdigest())
     for _ in range(2):
         assert fetch(file, tmp_path).read_bytes() == CONTENT
-    assert Server.asked == ["/whole.h5"]
+    assert Server.requested == ["/whole.h5"]
 
 
 @pytest.mark.parametrize(
-    ("path", "checksum", "told"),
+    ("path", "checksum", "message"),
     [
         ("/whole.h5", "0" * 64, "its checksum is"),
         ("/cut.h5", hashlib.sha256(CONTENT).hexdigest(), "its checksum is"),
@@ -69,10 +69,10 @@ def test_a_file_is_fetched_once_and_is_the_one_published(tmp_path: Path, address
     ],
 )
 def test_what_is_not_the_published_file_leaves_the_one_before(
-    tmp_path: Path, address: str, path: str, checksum: str, told: str
+    tmp_path: Path, address: str, path: str, checksum: str, message: str
 ) -> None:
     (tmp_path / "b0.h5").write_bytes(b"before")
-    with pytest.raises(BundlerError, match=told):
+    with pytest.raises(BundlerError, match=message):
         fetch(Pretrained("b0.h5", address + path, checksum), tmp_path)
     assert [(f.name, f.read_bytes()) for f in tmp_path.iterdir()] == [("b0.h5", b"before")]
 
@@ -117,9 +117,9 @@ def test_keras_itself_would_fetch_the_same_file(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
     file = published("imagenet", name)
-    with pytest.raises(AskedError) as asked:
+    with pytest.raises(AskedError) as raised:
         getattr(keras.applications, APPLICATIONS[name].builder)(include_top=False, input_shape=(224, 224, 3))
-    assert asked.value.args == (file.address, file.checksum)
+    assert raised.value.args == (file.address, file.checksum)
 
 
 def test_an_unknown_backbone_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +136,6 @@ def test_the_command_says_what_to_write_next(
     monkeypatch.setattr(steps, "published", lambda *_: file)
     assert main(["fetch-weights", "noisy-student", "b0"], Repository(clone(tmp_path / "house"))) == 0
     assert (tmp_path / "house" / "dataset_meta" / "b0.h5").read_bytes() == CONTENT
-    told = capsys.readouterr().out
-    assert 'pretrained = "b0.h5"' in told
-    assert "dataset_sources" in told
+    printed = capsys.readouterr().out
+    assert 'pretrained = "b0.h5"' in printed
+    assert "dataset_sources" in printed

@@ -61,22 +61,24 @@ def test_each_stage_is_projected_at_its_own_pace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "rate", "told"),
+    ("device", "rate", "message"),
     [
         ("", 0.0, "network time unknown: not measured in training"),
         ("CPU", 50.0, "network time unknown: trained on a CPU"),
     ],
 )
-def test_without_a_figure_from_a_gpu_the_network_neither_passes_nor_fails(device: str, rate: float, told: str) -> None:
+def test_without_a_figure_from_a_gpu_the_network_neither_passes_nor_fails(
+    device: str, rate: float, message: str
+) -> None:
     unknown = stages(device=device, images_per_second=rate)
     text = projection(unknown, 115)
-    assert told in text
+    assert message in text
     assert text.endswith("  hidden test     1.8 for reading, network time unknown, of 115 minutes")
     check_time(unknown, 115)
 
 
 @pytest.mark.parametrize(
-    ("slow", "budget", "told"),
+    ("slow", "budget", "message"),
     [
         (
             {"read_seconds": 300.0},
@@ -92,8 +94,8 @@ def test_without_a_figure_from_a_gpu_the_network_neither_passes_nor_fails(device
         ),
     ],
 )
-def test_a_stage_too_slow_for_the_limit_is_a_failure(slow: dict[str, float], budget: float, told: str) -> None:
-    with pytest.raises(RehearsalError, match=told):
+def test_a_stage_too_slow_for_the_limit_is_a_failure(slow: dict[str, float], budget: float, message: str) -> None:
+    with pytest.raises(RehearsalError, match=message):
         check_time(stages(**slow), budget)
 
 
@@ -138,23 +140,23 @@ BUFFER = 1.7e9  # what a file is read into, beside the one that is predicted
 
 
 @pytest.mark.parametrize(
-    ("file_bytes", "of"),
+    ("file_bytes", "measured"),
     [
         ([1e9 + 1.7e9 + BUFFER, 1e9 + 3.4e9 + BUFFER, 1e9 + 5.1e9, 1e9 + 6.8e9], FULL),
         ([1e9, 1.13e9, 1.26e9, 1.39e9], LARGE),
         ([1e9, 1.3e9, 1.6e9, 1.9e9, 1.9e9], stages(files=5, read_images=50_000)),
     ],
 )
-def test_a_file_s_content_that_is_kept_is_found(file_bytes: list[float], of: Stages) -> None:
-    growth = growth_per_file(file_bytes, of)
+def test_a_file_s_content_that_is_kept_is_found(file_bytes: list[float], measured: Stages) -> None:
+    growth = growth_per_file(file_bytes, measured)
     assert growth is not None
-    assert growth_in_words(growth, of.hidden) == f"  with each file  +{growth / 1e6:,.0f} MB"
+    assert growth_in_words(growth, measured.hidden) == f"  with each file  +{growth / 1e6:,.0f} MB"
     with pytest.raises(RehearsalError, match=r"^memory grows with the rows: by \d\.\d\d GB with each file of"):
-        check_growth(growth, of)
+        check_growth(growth, measured)
 
 
 @pytest.mark.parametrize(
-    ("file_bytes", "of"),
+    ("file_bytes", "measured"),
     [
         ([2.5e9, 2.5e9, 0.9e9, 0.9e9], FULL),
         ([2.5e9, 2.6e9, 0.9e9, 0.9e9], FULL),  # less than a tenth of the file
@@ -162,14 +164,14 @@ def test_a_file_s_content_that_is_kept_is_found(file_bytes: list[float], of: Sta
         ([1e9, 2.7e9, 2.7e9, 2.7e9, 2.7e9], stages(files=5, read_images=50_000)),  # once: something was loaded late
     ],
 )
-def test_what_does_not_grow_from_file_to_file_is_no_leak(file_bytes: list[float], of: Stages) -> None:
-    growth = growth_per_file(file_bytes, of)
+def test_what_does_not_grow_from_file_to_file_is_no_leak(file_bytes: list[float], measured: Stages) -> None:
+    growth = growth_per_file(file_bytes, measured)
     assert growth is not None
-    check_growth(growth, of)
+    check_growth(growth, measured)
 
 
 @pytest.mark.parametrize(
-    ("file_bytes", "of"),
+    ("file_bytes", "measured"),
     [
         ([], LARGE),
         ([1e9, 2e9, 3e9], stages(files=3, read_images=16_000)),
@@ -177,7 +179,9 @@ def test_what_does_not_grow_from_file_to_file_is_no_leak(file_bytes: list[float]
         ([1e9, 2e9, 3e9, 4e9], stages(read_images=14_000)),  # files too small to tell a leak from a habit
     ],
 )
-def test_where_growth_cannot_be_told_the_table_says_so(file_bytes: list[float], of: Stages) -> None:
-    growth = growth_per_file(file_bytes, of)
-    assert growth_in_words(growth, of.hidden) == "  with each file  not judged of so few images (--rows 16000 does)"
-    check_growth(growth, of)
+def test_where_growth_cannot_be_told_the_table_says_so(file_bytes: list[float], measured: Stages) -> None:
+    growth = growth_per_file(file_bytes, measured)
+    assert (
+        growth_in_words(growth, measured.hidden) == "  with each file  not judged of so few images (--rows 16000 does)"
+    )
+    check_growth(growth, measured)

@@ -57,8 +57,8 @@ def test_home_is_out_of_sight(tmp_path: Path, inputs: Inputs, monkeypatch: pytes
 def test_what_kaggle_lacks_cannot_be_imported_though_it_is_installed_here(tmp_path: Path, inputs: Inputs) -> None:
     __import__("mypy")
     body = "import importlib\nimportlib.import_module('my' + 'py')"
-    told = r"exit code 1: ModuleNotFoundError: No module named 'mypy' \(src/multihead/cli\.py, line 3\); .*_image"
-    with pytest.raises(RehearsalError, match=told):
+    message = r"exit code 1: ModuleNotFoundError: No module named 'mypy' \(src/multihead/cli\.py, line 3\); .*_image"
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, body)
 
 
@@ -74,7 +74,7 @@ def test_what_kaggle_lacks_is_hidden_from_spawned_processes_too(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "call"),
     [
         ("socket.create_connection(('kaggle.invalid', 80), 1)", "getaddrinfo kaggle.invalid"),
         ("socket.socket().connect(('192.0.2.1', 80))", "connect 192.0.2.1"),
@@ -83,11 +83,11 @@ def test_what_kaggle_lacks_is_hidden_from_spawned_processes_too(tmp_path: Path, 
     ],
 )
 def test_a_module_that_opens_a_socket_fails_even_if_it_swallows_the_error(
-    tmp_path: Path, inputs: Inputs, statement: str, told: str
+    tmp_path: Path, inputs: Inputs, statement: str, call: str
 ) -> None:
     talker = f"import socket\ntry:\n    {statement}\nexcept OSError:\n    pass\n"
     with pytest.raises(
-        RehearsalError, match=rf"reached for the network \(socket\.{told} .*multihead/talker\.py, line \d+"
+        RehearsalError, match=rf"reached for the network \(socket\.{call} .*multihead/talker\.py, line \d+"
     ):
         rehearsed(tmp_path, inputs, "import multihead.talker", talker=talker)
 
@@ -133,8 +133,8 @@ def test_a_kill_is_told_as_one(
 ) -> None:
     monkeypatch.setattr(watched_run, "oom_kills", iter(kills).__next__)
     body = "import os, signal\nprint('begun')\nos.kill(os.getpid(), signal.SIGKILL)"
-    told = rf"was killed \(SIGKILL, {why}.*at second [\d.]+, line 1 of its log \(begun\); its peak was [\d.]+ GB"
-    with pytest.raises(RehearsalError, match=told):
+    message = rf"was killed \(SIGKILL, {why}.*at second [\d.]+, line 1 of its log \(begun\); its peak was [\d.]+ GB"
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, body)
 
 
@@ -153,13 +153,13 @@ HOLD = "kept = bytearray(b'x') * 400_000_000\ntime.sleep(60)"
 def test_a_kernel_with_more_memory_than_kaggle_has_is_ended_at_once(tmp_path: Path, inputs: Inputs, where: str) -> None:
     body = f"import subprocess, sys, time\nprint('reading')\n{where}"
     started = time.monotonic()
-    told = (
+    message = (
         r"some_kernel\.py had 0\.\d+ GB of memory at second [\d.]+, line 1 of its log \(reading\); "
         r"at most 0\.3 GB \(--memory\)"
     )
-    with pytest.raises(RehearsalError, match=told):
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, body, memory_gb=0.3)
-    while [of for of in Path("/proc").glob("[0-9]*/cmdline") if "400_000_000" in _text_of(of)]:
+    while [path for path in Path("/proc").glob("[0-9]*/cmdline") if "400_000_000" in _text_of(path)]:
         assert time.monotonic() - started < 30
 
 
@@ -181,8 +181,8 @@ def test_the_peak_is_that_of_all_processes_together(tmp_path: Path, inputs: Inpu
 
 def test_a_path_of_home_that_the_script_names_is_found_before_it_runs(tmp_path: Path, inputs: Inputs) -> None:
     body = f"DATA = {str(Path.home() / 'data')!r}\nprint('ran')"
-    told = rf"^src/multihead/cli\.py, line 2: names {Path.home()}, a folder of this machine only \(DATA = "
-    with pytest.raises(RehearsalError, match=told):
+    message = rf"^src/multihead/cli\.py, line 2: names {Path.home()}, a folder of this machine only \(DATA = "
+    with pytest.raises(RehearsalError, match=message):
         rehearsed(tmp_path, inputs, body)
     assert not (tmp_path / "root").exists()
 
@@ -240,7 +240,7 @@ def check_memory(result: Rehearsed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "check", "told"),
+    ("body", "check", "message"),
     [
         (
             "open('submission.csv', 'w').close()\nopen('crops.npy', 'w').close()\nimport os; os.mkdir('cache')",
@@ -268,11 +268,11 @@ def check_memory(result: Rehearsed) -> None:
     ids=["files left", "slow reading", "memory that grows", "a submission that does not match"],
 )
 def test_what_a_run_left_and_said_is_checked(
-    tmp_path: Path, inputs: Inputs, body: str, check: Callable[[Rehearsed], object], told: str
+    tmp_path: Path, inputs: Inputs, body: str, check: Callable[[Rehearsed], object], message: str
 ) -> None:
     (tmp_path / "sample.csv").write_text("row_id,target\nTest_0,0\nTest_1,0\n")
     result = rehearsed(tmp_path, inputs, body)
-    with pytest.raises(RehearsalError, match=told):
+    with pytest.raises(RehearsalError, match=message):
         check(result)
 
 
@@ -379,8 +379,8 @@ def test_a_rehearsal_never_empties_what_it_reads(tmp_path: Path, inputs: Inputs,
     (tmp_path / "links" / "all").symlink_to(out.parent if form == "in a linked folder" else kept)
     root = out / "working" if form == "itself" else out
     (root / ".rehearsal").touch()
-    told = "is written to, but lies in" if form.startswith("in ") else "is emptied, but holds"
-    with pytest.raises(BundlerError, match=f"^out: {root} {told} ") as error:
+    reason = "is written to, but lies in" if form.startswith("in ") else "is emptied, but holds"
+    with pytest.raises(BundlerError, match=f"^out: {root} {reason} ") as error:
         rehearse(script, Inputs("c", inputs.data, {"me/weights": weights}), root)
     assert "\n" not in str(error.value)
     assert kept.read_text() == "weights of an earlier rehearsal"

@@ -55,15 +55,15 @@ def test_the_task_of_a_training_is_the_one_set_or_named_or_beside_or_the_first(s
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[model\n", r"^/.*/settings\.toml: not TOML \("),
         ("model = 3\n", r"^settings\.toml: model is not a table; expected a line \[model\] with keys below it$"),
     ],
 )
-def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, text: str, told: str) -> None:
+def test_a_mistake_in_the_settings_of_a_training_is_one_line(settings: Path, text: str, message: str) -> None:
     settings.write_text(text)
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_settings(settings)
     assert "\n" not in str(error.value)
 
@@ -98,7 +98,7 @@ def test_the_limits_of_a_task_that_is_built_in_are_this_version_s_whatever_a_man
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"task": "bengali"}', "task = 'bengali'; expected a table of its keys"),
         ('{"task": {"name": "leaves"}}', "no reader; expected one of wide parquet, "),
@@ -106,11 +106,11 @@ def test_the_limits_of_a_task_that_is_built_in_are_this_version_s_whatever_a_man
         ("cut", "not JSON ("),
     ],
 )
-def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError) as error:
         predicted_task(tmp_path)
-    assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: {told}")
+    assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: {message}")
 
 
 def test_a_truth_file_or_a_fifth_left_out_tells_the_labels(tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_test_images_tell_their_labels_in_class_folders_only(tmp_path: Path) -> 
 def test_a_test_file_of_pixels_tells_its_labels_in_the_heads_columns_only(tmp_path: Path) -> None:
     for file, text in (("test.csv", "kind,pixel0,is_ill\n1,2,3\n"), ("bare.csv", "pixel0,is_ill\n"), ("empty.csv", "")):
         (tmp_path / file).write_text(text)
-    for file, is_told in (("test.csv", True), ("bare.csv", False), ("empty.csv", False), ("*.csv", False)):
-        assert has_truth(tmp_path, task_of("pixel csv", ("kind", "is_ill"), test_files=file)) == is_told, file
+    for file, has_labels in (("test.csv", True), ("bare.csv", False), ("empty.csv", False), ("*.csv", False)):
+        assert has_truth(tmp_path, task_of("pixel csv", ("kind", "is_ill"), test_files=file)) == has_labels, file
     assert not has_truth(tmp_path, task_of("pixel csv", ("kind",), test_files="test.csv", labels_file="train.csv"))
 
 
@@ -229,7 +229,7 @@ def test_a_placeholder_stands_for_any_text_in_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("train_files", "test_files", "are_told"),
+    ("train_files", "test_files", "has_labels"),
     [
         ("train/{label}.*.jpg", "test/{label}.*.jpg", True),
         ("train/{label}.*.jpg", "test/*.jpg", False),
@@ -237,10 +237,10 @@ def test_a_placeholder_stands_for_any_text_in_a_name(tmp_path: Path) -> None:
     ],
 )
 def test_test_images_tell_their_labels_where_both_patterns_name_them(
-    tmp_path: Path, train_files: str, test_files: str, are_told: bool
+    tmp_path: Path, train_files: str, test_files: str, has_labels: bool
 ) -> None:
     lay_out(tmp_path, "train/oak.1.jpg", "train/elm.2.JPG", "test/oak.3.jpg", "test/elm.4.jpg", "other/beech.5.jpg")
-    assert has_truth(tmp_path, task_of(train_files=train_files, test_files=test_files)) == are_told
+    assert has_truth(tmp_path, task_of(train_files=train_files, test_files=test_files)) == has_labels
 
 
 def test_test_images_tell_their_labels_only_where_all_heads_are_named(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def parquet_files(folder: Path) -> list[Path]:
 def test_ids_count_through_four_files_of_about_the_same_size(repeated: Path) -> None:
     files = parquet_files(repeated)
     ids = [pq.read_table(file, columns=["image_id"])["image_id"].to_pylist() for file in files]
-    assert [len(of) for of in ids] == [13, 13, 12, 12]
-    assert [i for of in ids for i in of] == [f"Test_{i}" for i in range(50)]
+    assert [len(part) for part in ids] == [13, 13, 12, 12]
+    assert [i for part in ids for i in part] == [f"Test_{i}" for i in range(50)]
     assert all(pq.ParquetFile(file).metadata.num_row_groups == 1 for file in files)
 
 

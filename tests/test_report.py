@@ -46,24 +46,24 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 32, 40, 1), np.uint8)
 
 
-def held_out_of(task: Task, truth: dict[str, Any], told: dict[str, Any], images: Any = IMAGES) -> HeldOut:
+def held_out_of(task: Task, truth: dict[str, Any], answered: dict[str, Any], images: Any = IMAGES) -> HeldOut:
     """Images that are answered with a probability that falls with their number."""
     sure = np.linspace(0.9, 0.6, len(images))[:, None]
     answers = {
-        head: (sure * np.eye(len(of))[told[head]] + (1 - sure) / len(of)).astype(np.float32)
-        for head, of in task.heads.items()
+        head: (sure * np.eye(len(classes))[answered[head]] + (1 - sure) / len(classes)).astype(np.float32)
+        for head, classes in task.heads.items()
     }
     return HeldOut([f"id_{i}" for i in range(len(images))], truth, answers, lambda i: images[i])
 
 
 def labels_of(task: Task, count: int = 200) -> dict[str, Any]:
-    return {head: RNG.integers(0, len(of), count) for head, of in task.heads.items()}
+    return {head: RNG.integers(0, len(classes), count) for head, classes in task.heads.items()}
 
 
 def samples_of(task: Task, model: ModelSettings, run: RunSettings) -> Samples:
     labels = labels_of(task, len(IMAGES))
     rows = np.stack([np.zeros(len(IMAGES), np.int64), np.arange(len(IMAGES))], 1)
-    classes = {head: len(of) for head, of in task.heads.items()}
+    classes = {head: len(names) for head, names in task.heads.items()}
     batches = TrainBatches([IMAGES], rows, labels, classes, run, dark_ink=True, epoch=2, shard=0)
     full = np.full((3, *task.image_shape), 250, np.uint8)
     full[:, 10:40, 30:70] = 20
@@ -72,10 +72,10 @@ def samples_of(task: Task, model: ModelSettings, run: RunSettings) -> Samples:
 
 def write_run(folder: Path, record: Record, **manifest: Any) -> None:
     save_record(folder, record)
-    counts = {head: [5] * len(of) for head, of in HEADS.items()}
-    told = {
+    counts = {head: [5] * len(classes) for head, classes in HEADS.items()}
+    defaults = {
         "model": settings_dict(ModelSettings(backbone="narrow", image_size=(32, 40), crop="ink")),
-        "task": {"heads": {head: list(of) for head, of in HEADS.items()}},
+        "task": {"heads": {head: list(classes) for head, classes in HEADS.items()}},
         "train_counts": counts,
         "prior_exponents": {"animal": 0.5, "digit_1": 0.0},
         "score": {"total": 0.4321},
@@ -85,7 +85,7 @@ def write_run(folder: Path, record: Record, **manifest: Any) -> None:
         "versions": {"python": "3.12.1", "keras": "3.13.2"},
         "sha256": record.sha256,
     }
-    (folder / MANIFEST_FILE).write_text(json.dumps(told | manifest))
+    (folder / MANIFEST_FILE).write_text(json.dumps(defaults | manifest))
     history = ["epoch,loss,learning_rate,images_per_second,memory_gb,score,animal", "1,3,0.001,80,,0.2,0.3"]
     (folder / "history.csv").write_text("\n".join([*history, "2,2.5,0.0001,90,1.5,0.4321,0.5"]) + "\n")
 
@@ -94,10 +94,10 @@ def write_run(folder: Path, record: Record, **manifest: Any) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made run whose classes have awkward names, with its report."""
     folder = tmp_path_factory.mktemp("run")
-    truth, told = labels_of(TASK), labels_of(TASK)
-    told["animal"][:150] = truth["animal"][:150]
+    truth, answers = labels_of(TASK), labels_of(TASK)
+    answers["animal"][:150] = truth["animal"][:150]
     samples = samples_of(TASK, ModelSettings(), RunSettings(batch_size=16))
-    write_run(folder, make_record("abc", settings_dict(RunSettings()), held_out_of(TASK, truth, told), samples))
+    write_run(folder, make_record("abc", settings_dict(RunSettings()), held_out_of(TASK, truth, answers), samples))
     assert write_report(folder) == folder / REPORT_FOLDER / PAGE_FILE
     return folder
 
@@ -151,17 +151,17 @@ def test_a_history_and_a_manifest_that_an_editor_saved_anew_are_read(run: Path, 
 
 def test_the_page_says_what_the_run_was_in_words_and_numbers(run: Path) -> None:
     page = Page(run / REPORT_FOLDER / PAGE_FILE)
-    for told in (
+    for text in (
         "bengali, narrow: score 0.4321",
         "32 x 40 pixels, crop ink",
         "2 of 30",
         "saved epoch",
         "animal 0.5",
     ):
-        assert told in page.text
-    for told in ("1,234 images a second", "python 3.12.1", "learning_rate", "id_0"):
-        assert told in page.text
-    assert all(of["alt"] for of in page.all("img"))
+        assert text in page.text
+    for text in ("1,234 images a second", "python 3.12.1", "learning_rate", "id_0"):
+        assert text in page.text
+    assert all(image["alt"] for image in page.all("img"))
     assert len(page.all("img")) == len(page.all("figcaption")) == 2 + 2 * 3 + 2
 
 
@@ -174,7 +174,7 @@ def test_class_texts_are_text_and_not_markup(run: Path) -> None:
 
 def test_the_page_needs_no_other_file_and_runs_no_script(run: Path) -> None:
     page = Page(run / REPORT_FOLDER / PAGE_FILE)
-    assert all(of["src"].startswith("data:image/png;base64,") for of in page.all("img"))
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
     assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object", "base")]
     assert not any(name.startswith(("on", "href")) for _, attributes in page.tags for name in attributes)
     source = re.sub(r"data:image/png;base64,[^\"]+", "", (run / REPORT_FOLDER / PAGE_FILE).read_text(encoding="utf-8"))
@@ -198,30 +198,30 @@ def test_drawing_again_gives_the_same_page_and_leaves_no_picture_of_before(run: 
     shutil.copytree(run, again)
     (again / REPORT_FOLDER / "recall-old.png").write_bytes(b"")
     write_report(again)
-    files = [sorted(p.name for p in (of / REPORT_FOLDER).iterdir()) for of in (run, again)]
+    files = [sorted(p.name for p in (folder / REPORT_FOLDER).iterdir()) for folder in (run, again)]
     assert files[0] == files[1]
     assert (run / REPORT_FOLDER / PAGE_FILE).read_bytes() == (again / REPORT_FOLDER / PAGE_FILE).read_bytes()
 
 
 def test_the_record_counts_every_held_out_image_and_its_recall_is_that_of_the_metrics() -> None:
-    truth, told = labels_of(TASK), labels_of(TASK)
-    counts = make_record("", {}, held_out_of(TASK, truth, told), None).counts
-    for head, of in counts.items():
+    truth, answers = labels_of(TASK), labels_of(TASK)
+    counts = make_record("", {}, held_out_of(TASK, truth, answers), None).counts
+    for head, rows in counts.items():
         dense = np.zeros((len(HEADS[head]),) * 2, np.int64)
-        np.add.at(dense, (truth[head], told[head]), 1)
+        np.add.at(dense, (truth[head], answers[head]), 1)
         again = np.zeros_like(dense)
-        again[of[:, 0], of[:, 1]] = of[:, 2]
+        again[rows[:, 0], rows[:, 1]] = rows[:, 2]
         assert np.array_equal(dense, again)
-        recall, images = _recalls(of, len(HEADS[head]))
-        assert np.array_equal(recall, recall_per_class(truth[head], told[head], len(HEADS[head])), equal_nan=True)
+        recall, images = _recalls(rows, len(HEADS[head]))
+        assert np.array_equal(recall, recall_per_class(truth[head], answers[head], len(HEADS[head])), equal_nan=True)
         assert np.array_equal(images, dense.sum(axis=1))
 
 
 def test_the_most_confused_pairs_are_shown_with_images_of_both_classes() -> None:
     truth = {"animal": np.repeat([0, 1, 2], [60, 60, 80]), "digit_1": np.zeros(200, np.int64)}
-    told = {head: of.copy() for head, of in truth.items()}
-    told["animal"][:7], told["animal"][60:65] = 2, 0
-    record = make_record("", {}, held_out_of(TASK, truth, told), None)
+    answers = {head: indices.copy() for head, indices in truth.items()}
+    answers["animal"][:7], answers["animal"][60:65] = 2, 0
+    record = make_record("", {}, held_out_of(TASK, truth, answers), None)
     assert most_confused(record.counts["animal"]) == [(0, 2, 7), (1, 0, 5)]
     first = record.confusions["animal"][0]
     assert (first.truth, first.answer, first.images) == (0, 2, 7)
@@ -232,12 +232,12 @@ def test_the_most_confused_pairs_are_shown_with_images_of_both_classes() -> None
 
 def test_the_worst_mistakes_are_the_surest_wrong_answers_first() -> None:
     truth = labels_of(TASK)
-    told = {head: (of + 1) % len(HEADS[head]) for head, of in truth.items()}
-    told["animal"][[0, 2]] = truth["animal"][[0, 2]]
-    mistakes = make_record("", {}, held_out_of(TASK, truth, told), None).mistakes["animal"]
-    assert [of.id for of in mistakes[:3]] == ["id_1", "id_3", "id_4"]
-    assert all(of.truth != of.answer and of.probability > of.of_truth for of in mistakes)
-    assert np.all(np.diff([of.probability for of in mistakes]) <= 0)
+    answers = {head: (indices + 1) % len(HEADS[head]) for head, indices in truth.items()}
+    answers["animal"][[0, 2]] = truth["animal"][[0, 2]]
+    mistakes = make_record("", {}, held_out_of(TASK, truth, answers), None).mistakes["animal"]
+    assert [mistake.id for mistake in mistakes[:3]] == ["id_1", "id_3", "id_4"]
+    assert all(mistake.truth != mistake.answer and mistake.probability > mistake.of_truth for mistake in mistakes)
+    assert np.all(np.diff([mistake.probability for mistake in mistakes]) <= 0)
 
 
 def test_samples_are_the_batches_that_training_gets_and_the_box_that_was_cut() -> None:
@@ -245,21 +245,23 @@ def test_samples_are_the_batches_that_training_gets_and_the_box_that_was_cut() -
     samples = samples_of(TASK, ModelSettings(crop="ink"), run)
     assert samples.batches.shape == (6, 5, 32, 40, 1)
     assert len(np.unique(samples.batches[0, 0])) > 50
-    assert any(len(of) == 2 for batch in samples.labels for of in batch)
-    assert all(sum(share for _, share in of) == pytest.approx(1, abs=0.02) for batch in samples.labels for of in batch)
+    assert any(len(shares) == 2 for batch in samples.labels for shares in batch)
+    assert all(
+        sum(share for _, share in shares) == pytest.approx(1, abs=0.02) for batch in samples.labels for shares in batch
+    )
     red = np.argwhere((samples.full[0] == (220, 30, 30)).all(axis=2))
     assert [red.min(axis=0).tolist(), red.max(axis=0).tolist()] == [[10, 30], [39, 69]]
     plain = samples_of(TASK, ModelSettings(crop="none"), RunSettings(batch_size=16, mixup_share=0, cutmix_share=0))
     assert not (plain.full[0] == (220, 30, 30)).all(axis=2).any()
-    assert all(len(of) == 1 for batch in plain.labels for of in batch)
+    assert all(len(shares) == 1 for batch in plain.labels for shares in batch)
 
 
 def test_a_record_is_small_whatever_the_data_is(tmp_path: Path) -> None:
     count = 20_000
     images = np.random.default_rng(0).integers(0, 256, (50, 300, 400, 3), np.uint8)
     task = dataclasses.replace(TASK, image_shape=(300, 400, 3))
-    truth, told = labels_of(task, count), labels_of(task, count)
-    held_out = held_out_of(task, truth, told, np.broadcast_to(images[0], (count, 300, 400, 3)))
+    truth, answers = labels_of(task, count), labels_of(task, count)
+    held_out = held_out_of(task, truth, answers, np.broadcast_to(images[0], (count, 300, 400, 3)))
     save_record(tmp_path, make_record("", {}, held_out._replace(crop=lambda i: images[i % 50]), None))
     assert (tmp_path / REPORT_FOLDER / RECORD_FILE).stat().st_size < 4e6
     assert max(read_record(tmp_path).images.shape[1:]) == LONGEST
@@ -279,15 +281,15 @@ def test_a_record_comes_back_as_it_was_and_is_handed_on(run: Path, tmp_path: Pat
 def test_whatever_byte_of_a_record_is_damaged_it_is_read_or_named(run: Path, tmp_path: Path) -> None:
     copy_record(run, tmp_path)
     path = tmp_path / REPORT_FOLDER / RECORD_FILE
-    whole, told = path.read_bytes(), set()
+    whole, messages = path.read_bytes(), set()
     for place in [*range(0, 400, 5), *range(400, len(whole), 2000), *range(len(whole) - 400, len(whole), 5)]:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
         try:
             read_record(tmp_path)
         except UserError as error:
-            told.add(str(error))
-    assert any("decompressing data" in of for of in told)
-    assert all(of.startswith(f"{path}: not a readable record (") and "\n" not in of for of in told)
+            messages.add(str(error))
+    assert any("decompressing data" in message for message in messages)
+    assert all(message.startswith(f"{path}: not a readable record (") and "\n" not in message for message in messages)
 
 
 def test_without_a_finished_epoch_or_a_held_out_image_the_page_says_so(tmp_path: Path) -> None:
@@ -317,7 +319,7 @@ def test_where_all_is_right_the_page_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         (lambda run: shutil.rmtree(run / REPORT_FOLDER), r"record\.npz: not there; a training leaves it with its"),
         (lambda run: (run / REPORT_FOLDER / RECORD_FILE).write_bytes(b"cut"), r"record\.npz: not a readable record"),
@@ -335,14 +337,14 @@ def test_where_all_is_right_the_page_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: Any, told: str
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: Any, message: str
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     fault(folder)
     assert main(["report", str(folder)]) == 2
     error = capsys.readouterr().err
-    assert re.search(told, error)
+    assert re.search(message, error)
     assert error.count("\n") == 1
 
 
@@ -423,10 +425,10 @@ def test_in_a_browser_all_pictures_load_and_the_page_is_no_wider_than_the_window
     dom = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True).stdout
     found = re.search(r"<title>(.*?)</title>", dom.split("<iframe")[0] + dom.rsplit("</iframe>", 1)[-1])
     assert found, dom[:500]
-    told = json.loads(html.unescape(found[1]))
-    assert told["images"] == told["loaded"] == 10
-    assert told["page"] <= told["window"] <= width
-    assert told["widest"] <= width
+    measured = json.loads(html.unescape(found[1]))
+    assert measured["images"] == measured["loaded"] == 10
+    assert measured["page"] <= measured["window"] <= width
+    assert measured["widest"] <= width
 
 
 @pytest.mark.slow
@@ -434,17 +436,20 @@ def test_a_training_ends_with_the_report_of_its_saved_weights(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ("backbone=narrow", "image_size=[32, 32]", "epochs=2", "batch_size=16", "validation_share=0.2")
-    given = [part for of in (*small, f"data={drawn}", f"working={tmp_path}") for part in ("--set", of)]
-    assert main(["train", *given]) == 0
+    arguments = [part for setting in (*small, f"data={drawn}", f"working={tmp_path}") for part in ("--set", setting)]
+    assert main(["train", *arguments]) == 0
     assert f"report: {tmp_path / REPORT_FOLDER / PAGE_FILE}" in capsys.readouterr().out
     manifest = json.loads((tmp_path / MANIFEST_FILE).read_text())
     record = read_record(tmp_path)
     assert record.sha256 == manifest["sha256"]
     assert record.run["epochs"] == 2
     recalls = []
-    for of in record.counts.values():
-        assert of[:, 2].sum() == round(0.2 * 192)
-        each = [of[(of[:, 0] == c) & (of[:, 1] == c), 2].sum() / of[of[:, 0] == c, 2].sum() for c in set(of[:, 0])]
+    for rows in record.counts.values():
+        assert rows[:, 2].sum() == round(0.2 * 192)
+        each = [
+            rows[(rows[:, 0] == c) & (rows[:, 1] == c), 2].sum() / rows[rows[:, 0] == c, 2].sum()
+            for c in set(rows[:, 0])
+        ]
         recalls.append(np.mean(each))
     assert np.average(recalls, weights=[2, 1, 1]) == pytest.approx(manifest["score"]["present_total"])
     assert record.samples is not None

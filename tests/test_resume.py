@@ -61,26 +61,26 @@ class Training:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
     def run_to_the_end(self) -> str:
-        assert self.start().wait(timeout=200) == 0, self.told()
-        return self.told()
+        assert self.start().wait(timeout=200) == 0, self.read_log()
+        return self.read_log()
 
     def kill_when(self, is_time: Callable[[], bool]) -> bool:
         """Start, kill once `is_time`, and return whether it was killed before it ended by itself."""
         process = self.start()
         while not is_time():
             if process.poll() is not None:
-                assert process.returncode == 0, self.told()
+                assert process.returncode == 0, self.read_log()
                 return False
             time.sleep(0.0005)
         process.kill()
         process.wait()
         return True
 
-    def told(self) -> str:
+    def read_log(self) -> str:
         return (self.root / "log.txt").read_text()
 
     def is_reading(self) -> bool:
-        return "read and cropped" in self.told()
+        return "read and cropped" in self.read_log()
 
     def is_saving(self) -> bool:
         return (self.working / f"new-{CHECKPOINT_FILE}").exists() or (self.working / f"new-{WEIGHTS_FILE}").exists()
@@ -141,7 +141,7 @@ def test_after_ctrl_c_the_same_command_goes_on_to_the_same_bits(unbroken: Path, 
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
-    last = training.told().splitlines()[-1]
+    last = training.read_log().splitlines()[-1]
     assert last == f"interrupted: the same command goes on from {training.working / CHECKPOINT_FILE}"
     assert "going on from" in training.run_to_the_end()
     assert_same_end(training.working, unbroken)
@@ -153,7 +153,7 @@ def test_a_second_session_goes_on_from_the_mounted_output_of_the_first(
 ) -> None:
     first = Training(tmp_path / "first", drawn)
     stop = first.is_fitting(0)
-    assert first.kill_when(lambda: stop() and "epoch 1/3" in first.told())
+    assert first.kill_when(lambda: stop() and "epoch 1/3" in first.read_log())
     before = {f: f.read_bytes() for f in first.working.rglob("*") if f.is_file()}
     first.working.chmod(0o555)
     second = Training(tmp_path / "second", drawn, mounted=first.working)
@@ -166,9 +166,9 @@ def test_a_second_session_goes_on_from_the_mounted_output_of_the_first(
 @pytest.mark.slow
 def test_a_finished_training_is_not_trained_again(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
     again = Training(tmp_path / "kaggle", drawn, mounted=unbroken)
-    told = again.run_to_the_end()
-    assert "3 epochs and 0 shards of the next are done" in told
-    assert "read and cropped" not in told
+    log = again.run_to_the_end()
+    assert "3 epochs and 0 shards of the next are done" in log
+    assert "read and cropped" not in log
     for name in (WEIGHTS_FILE, "manifest.json", "history.csv"):
         assert (again.working / name).read_bytes() == (unbroken / name).read_bytes()
     assert_same_end(again.working, unbroken)  # what it was given is handed on to a third session
@@ -179,9 +179,9 @@ def test_a_finished_training_is_not_trained_again(unbroken: Path, drawn: Path, t
 def test_a_checkpoint_of_another_training_is_named_and_left_alone(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
     other = Training(tmp_path / "kaggle", drawn, mounted=unbroken)
     (other.root / "settings.toml").write_text(SETTINGS.replace("epochs = 3", "epochs = 1\nseed = 7"))
-    told = other.run_to_the_end()
-    assert "checkpoint.npz: not used, it is of a training with another seed" in told
-    assert "epoch 1/1" in told
+    log = other.run_to_the_end()
+    assert "checkpoint.npz: not used, it is of a training with another seed" in log
+    assert "epoch 1/1" in log
 
 
 @pytest.mark.slow
@@ -190,10 +190,10 @@ def test_a_changed_draw_is_named_and_gone_on_with(unbroken: Path, drawn: Path, t
     (other.root / "settings.toml").write_text(
         SETTINGS.replace("epochs = 3\nbatch_size = 16", "epochs = 4\naugmentation = []")
     )
-    told = other.run_to_the_end()
-    assert "3 epochs and 0 shards of the next are done" in told
-    assert "changed from here on: epochs (3, here 4), batch_size (16, here 128), augmentation" in told
-    assert "epoch 4/4" in told
+    log = other.run_to_the_end()
+    assert "3 epochs and 0 shards of the next are done" in log
+    assert "changed from here on: epochs (3, here 4), batch_size (16, here 128), augmentation" in log
+    assert "epoch 4/4" in log
 
 
 IDENTITY = {"task": {"name": "some"}, "model": {"task": "some"}}
@@ -247,7 +247,9 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> N
         content = {name: stored[name] for name in stored.files}
     content["header"] = json.loads(str(content["header"]))
     content = change(content)
-    arrays: dict[str, Any] = {k: np.array(json.dumps(of)) if isinstance(of, dict) else of for k, of in content.items()}
+    arrays: dict[str, Any] = {
+        k: np.array(json.dumps(value)) if isinstance(value, dict) else value for k, value in content.items()
+    }
     np.savez(path, **arrays)
 
 

@@ -54,7 +54,7 @@ def stack(layers: list[object]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[run]\nepoch = 3", "epoch is not known; one of data, weights"),
         ('[run]\nepochs = "3"', "epochs = '3'; expected a whole number"),
@@ -117,10 +117,10 @@ def stack(layers: list[object]) -> str:
         ("[run\n", "not TOML"),
     ],
 )
-def test_a_mistake_names_the_key_what_was_given_and_what_is_allowed(tmp_path: Path, text: str, told: str) -> None:
+def test_a_mistake_names_the_key_what_was_given_and_what_is_allowed(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=r"settings\.toml") as error:
         read_settings(written(tmp_path, text))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -194,14 +194,14 @@ def test_the_settings_that_are_shipped_are_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         (f"learning_rate=1{'0' * 400}", r"learning_rate = inf; expected a finite number"),
         (f"epochs=1{'0' * 5000}", r"epochs = '10+'; expected a whole number"),
     ],
 )
-def test_a_number_that_no_float_can_hold_is_a_mistake_like_any_other(override: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_number_that_no_float_can_hold_is_a_mistake_like_any_other(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         read_settings(None, [override])
 
 
@@ -220,7 +220,7 @@ def test_an_output_that_nobody_reads_any_more_is_no_error() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_an_output_that_could_not_be_written_is_an_error() -> None:
-    environment = {name: of for name, of in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "multihead", "settings"],

@@ -134,14 +134,14 @@ def test_whatever_is_damaged_the_file_is_read_or_named(whole: Path, data: st.Dat
         start = data.draw(st.integers(0, len(raw) - 1))
         raw[start : start + 8] = data.draw(st.binary(min_size=1, max_size=8))
     hurt.write_bytes(raw)
-    told = ""
+    message = ""
     try:
         shard = read_shard(hurt, SMALL)
     except UserError as error:
-        told = str(error)
+        message = str(error)
     else:
         assert shard.images.shape == (len(shard.ids), 20, 30, 1)
-    assert not told or ("hurt.parquet: " in told and "\n" not in told)
+    assert not message or ("hurt.parquet: " in message and "\n" not in message)
 
 
 def test_labels_follow_the_ids(drawn: Path) -> None:
@@ -161,7 +161,7 @@ def test_an_image_without_labels_is_named(drawn: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ("b,168,0,0", "b: grapheme_root is 168; expected 0 to 167"),
         ("b,1,-1,0", "b: vowel_diacritic is -1; expected 0 to 10"),
@@ -170,10 +170,10 @@ def test_an_image_without_labels_is_named(drawn: Path) -> None:
         ("a,1,0,0", "a stands here for the second time"),
     ],
 )
-def test_a_wrong_label_is_named(tmp_path: Path, row: str, told: str) -> None:
+def test_a_wrong_label_is_named(tmp_path: Path, row: str, message: str) -> None:
     path = tmp_path / "train.csv"
     path.write_text(f"image_id,grapheme_root,vowel_diacritic,consonant_diacritic\na,0,0,0\n{row}\n")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_label_table(path, BENGALI)
 
 

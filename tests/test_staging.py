@@ -48,7 +48,9 @@ def test_weights_and_manifest_go_into_the_dataset_and_nothing_else(trained: Path
 def change(folder: Path, *without: str, **values: object) -> None:
     """Change the manifest's keys, or leave some out."""
     manifest = json.loads((folder / MANIFEST_FILE).read_text()) | values
-    (folder / MANIFEST_FILE).write_text(json.dumps({key: of for key, of in manifest.items() if key not in without}))
+    (folder / MANIFEST_FILE).write_text(
+        json.dumps({key: value for key, value in manifest.items() if key not in without})
+    )
 
 
 def test_the_limits_of_the_task_as_it_is_now_go_into_the_manifest(trained: Path, dataset: Path) -> None:
@@ -87,7 +89,7 @@ def test_a_key_that_a_manifest_lacks_is_named(trained: Path, dataset: Path, key:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         (WEIGHTS_FILE, b"weight", "not the file that manifest.json tells of; download both again"),
         (WEIGHTS_FILE, None, "No such file.*expected what build_kernel.py pull train brings"),
@@ -97,12 +99,12 @@ def test_a_key_that_a_manifest_lacks_is_named(trained: Path, dataset: Path, key:
     ],
 )
 def test_what_does_not_belong_together_leaves_the_dataset_as_it_was(
-    trained: Path, dataset: Path, name: str, content: bytes | None, told: str
+    trained: Path, dataset: Path, name: str, content: bytes | None, message: str
 ) -> None:
     (trained / name).unlink()
     if content is not None:
         (trained / name).write_bytes(content)
-    with pytest.raises(BundlerError, match=told):
+    with pytest.raises(BundlerError, match=message):
         stage(trained, dataset)
     assert [f.name for f in dataset.iterdir()] == [WEIGHTS_FILE]
     assert (dataset / WEIGHTS_FILE).read_bytes() == b"earlier"

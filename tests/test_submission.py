@@ -89,8 +89,8 @@ def test_columns_stand_as_in_the_sample(tmp_path: Path) -> None:
     submission = submission_of_sample(tmp_path / "submission.csv", path, BENGALI, PRIOR)
     submission.add(predicted(2).iloc[1:].add([5, 3, 1]))
     submission.write()
-    told = (tmp_path / "submission.csv").read_text()
-    assert told == ",".join(["image_id", *ORDER]) + "\nTest_1,2,6,4\n"
+    text = (tmp_path / "submission.csv").read_text()
+    assert text == ",".join(["image_id", *ORDER]) + "\nTest_1,2,6,4\n"
 
 
 def test_a_head_that_the_sample_does_not_ask_for_is_left_out(tmp_path: Path) -> None:

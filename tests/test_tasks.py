@@ -124,7 +124,7 @@ def test_pixel_columns_are_taken_by_number_and_rows_counted_from_1(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("label,pixel0\n1,2\n", "no columns of pixels, and no cells of 6; it has label, pixel0"),
         ("label,pixel0,pixel1,pixel2,pixel3,pixel4,pixel5\n1,2,3,4,5,6,256\n", "'pixel5' holds 256; expected whole"),
@@ -148,9 +148,9 @@ def test_pixel_columns_are_taken_by_number_and_rows_counted_from_1(tmp_path: Pat
         ("", "holds no table; expected a line with the names"),
     ],
 )
-def test_a_csv_that_is_not_the_task_s_is_named(tmp_path: Path, text: str, told: str) -> None:
+def test_a_csv_that_is_not_the_task_s_is_named(tmp_path: Path, text: str, message: str) -> None:
     write_csv(tmp_path, text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_shard(tmp_path / "train.csv", SMALL, read_labels(tmp_path, SMALL))
 
 
@@ -582,7 +582,7 @@ def test_the_readme_s_example_of_a_task_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "message"),
     [
         ('name = "leaves"', 'name = "bengali"', "name = 'bengali' is a task that is built in"),
         ('name = "leaves"', "", "no name; expected a text"),
@@ -627,11 +627,11 @@ def test_the_readme_s_example_of_a_task_is_one(tmp_path: Path) -> None:
         ("[heads]", "[heads", "not TOML"),
     ],
 )
-def test_a_mistake_in_a_task_is_one_line(tmp_path: Path, before: str, after: str, told: str) -> None:
+def test_a_mistake_in_a_task_is_one_line(tmp_path: Path, before: str, after: str, message: str) -> None:
     path = tmp_path / "task.toml"
     assert before in LEAVES
     path.write_text(LEAVES.replace(before, after))
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_task(path)
     assert "\n" not in str(error.value)
 
@@ -665,8 +665,8 @@ def test_without_a_sample_predictions_have_a_row_per_image_and_a_column_per_head
 def test_accuracy_is_the_share_of_images_and_weighted_by_head(tmp_path: Path) -> None:
     task = write_leaves(tmp_path)
     true = pd.DataFrame({"species": [0, 0, 0, 1], "is_ill": [0, 1, 0, 1]})
-    told = pd.DataFrame({"species": [0, 0, 0, 0], "is_ill": [0, 1, 1, 0]})
-    found = score(told, true, task)
+    answers = pd.DataFrame({"species": [0, 0, 0, 0], "is_ill": [0, 1, 1, 0]})
+    found = score(answers, true, task)
     assert found.heads == {"species": 0.75, "is_ill": 0.5}
     assert found.total == pytest.approx((3 * 0.75 + 0.5) / 4)
     assert str(found) == "accuracy 0.6875 (species 0.7500, is_ill 0.5000)"
@@ -681,8 +681,8 @@ def test_predictions_are_scored_with_the_labels_that_the_data_folder_holds(
     path = tmp_path / "predictions.csv"
     right = task.heads["label"][3]
     pd.DataFrame({"id": ids, "label": right}).to_csv(path, index=False)
-    told, true = read_both(path, data, task)
-    assert score(told, true, task).total == pytest.approx((true["label"] == 3).mean())
+    answers, true = read_both(path, data, task)
+    assert score(answers, true, task).total == pytest.approx((true["label"] == 3).mean())
     assert cli.main(["evaluate", str(path), str(data), "--task", name]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("accuracy = 0.")

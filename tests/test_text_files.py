@@ -63,6 +63,6 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         read_toml(path)
     assert str(raised.value) == f"{path}: cannot be read (No such file or directory)"
-    with pytest.raises(BundlerError) as told:
+    with pytest.raises(BundlerError) as error:
         text_of(path)
-    assert str(told.value) == f"{path}: No such file or directory"
+    assert str(error.value) == f"{path}: No such file or directory"

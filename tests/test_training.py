@@ -258,11 +258,11 @@ prepare_devices(RunSettings(deterministic=sys.argv[2] == "True"), sys.argv[1])
 
 
 @pytest.mark.parametrize(
-    ("backbone", "deterministic", "asked"),
+    ("backbone", "deterministic", "flag"),
     [("stack", False, "1"), ("resnet10", False, "1"), ("narrow", False, None), ("stack", True, None)],
 )
 def test_onednn_is_asked_for_before_keras_where_it_makes_a_network_faster(
-    backbone: str, deterministic: bool, asked: str | None, tmp_path: Path
+    backbone: str, deterministic: bool, flag: str | None, tmp_path: Path
 ) -> None:
     (tmp_path / "keras.py").write_text(KERAS)
     (tmp_path / "jax.py").write_text("devices = list\n")
@@ -270,7 +270,7 @@ def test_onednn_is_asked_for_before_keras_where_it_makes_a_network_faster(
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     environment["PYTHONPATH"] = f"{tmp_path}:{HOUSE / 'src'}"
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    assert f"oneDNN: {asked}\n" in done.stdout
+    assert f"oneDNN: {flag}\n" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_training_starts_from_pretrained_weights_and_leaves_the_frozen_ones(dr
     Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
     trained = load_model(tmp_path, read_manifest(tmp_path)).get_layer("narrow")
     for name, is_frozen in (("stem_conv", True), ("top_conv", False)):
-        kernels = [np.asarray(of.get_layer(name).weights[0]) for of in (trained, pretrained)]
+        kernels = [np.asarray(network.get_layer(name).weights[0]) for network in (trained, pretrained)]
         assert np.array_equal(kernels[0], kernels[1]) == is_frozen
         assert np.allclose(kernels[0], kernels[1], atol=0.1)  # some steps away from where it started
 

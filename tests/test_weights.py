@@ -102,7 +102,7 @@ def test_what_was_not_measured_may_be_left_out(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"format": 3}, "format 3; this version reads format 4"),
         ({"task": {"name": "bengali"}}, "no reader; expected one of wide parquet"),
@@ -111,9 +111,9 @@ def test_what_was_not_measured_may_be_left_out(folder: Path) -> None:
         ({"model": {"task": "mnist"}}, "its model is of mnist, its task bengali"),
     ],
 )
-def test_a_manifest_of_something_else_is_refused(folder: Path, values: dict[str, object], told: str) -> None:
+def test_a_manifest_of_something_else_is_refused(folder: Path, values: dict[str, object], message: str) -> None:
     change(folder, **values)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_manifest(folder)
 
 
@@ -142,8 +142,8 @@ def precision(policy: str) -> Iterator[None]:
 def test_the_manifest_says_with_what_and_on_what_it_was_trained(tmp_path: Path) -> None:
     network = build_model(NARROW, BENGALI)
     steps = ({"name": "flip", "share": 0.5}, {"name": "Perspective", "scale": [0.02, 0.08]})
-    given = {"device": "Tesla T4", "images_per_second": 3141.6, "augmentation": steps}
-    save_weights(tmp_path, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=1, **given)  # type: ignore[arg-type]
+    facts = {"device": "Tesla T4", "images_per_second": 3141.6, "augmentation": steps}
+    save_weights(tmp_path, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=1, **facts)  # type: ignore[arg-type]
     manifest = read_manifest(tmp_path)
     assert manifest.augmentation == steps
     assert (manifest.device, manifest.images_per_second) == ("Tesla T4", 3141.6)
@@ -159,11 +159,11 @@ def test_an_answer_to_the_probe_that_is_off_names_head_and_both_values(folder: P
     load_model(folder, read_manifest(folder))
     probe["consonant_diacritic"][1][3] = said + 0.002
     change(folder, probe=probe)
-    told = (
+    message = (
         rf"model\.weights\.h5: probe of consonant_diacritic: the network says {said:.4f} for class 3 of image 1, "
         rf"the manifest says {said + 0.002:.4f}; it was trained with python 3.*, keras {keras.__version__}"
     )
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_model(folder, read_manifest(folder))
 
 
@@ -200,8 +200,8 @@ def test_the_probe_does_not_depend_on_the_precision_that_the_network_computes_in
         loaded = load_model(tmp_path, read_manifest(tmp_path))
         answers = answer_probe(loaded, NARROW, BENGALI)
     with precision("float32"):
-        for head, of in answer_probe(network, NARROW, BENGALI).items():
-            assert np.abs(answers[head] - of).max() < 1e-6
+        for head, answer in answer_probe(network, NARROW, BENGALI).items():
+            assert np.abs(answers[head] - answer).max() < 1e-6
 
 
 def test_the_probe_is_the_same_images_everywhere() -> None:

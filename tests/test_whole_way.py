@@ -135,7 +135,7 @@ def test_with_the_wheel_left_out_the_rehearsal_names_efficientnet(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (
             ["--set", "backbone=efficientnet-b0"],
@@ -146,10 +146,10 @@ def test_with_the_wheel_left_out_the_rehearsal_names_efficientnet(
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(
-    scripts: dict[str, Path], drawn: Path, weights: Path, tmp_path: Path, arguments: list[str], told: str
+    scripts: dict[str, Path], drawn: Path, weights: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": weights})
-    with pytest.raises(RehearsalError, match=f"exit code 1: error: {re.escape(told)}"):
+    with pytest.raises(RehearsalError, match=f"exit code 1: error: {re.escape(message)}"):
         rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*AT_HOME, *arguments])
     assert not list((tmp_path / "root" / "working").iterdir())
     assert "Traceback" not in (tmp_path / "root" / "log.txt").read_text()
@@ -169,13 +169,13 @@ def test_the_readme_s_second_session_is_rehearsed_with_the_output_of_the_first(d
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    told = rehearse_training(1)
-    assert "  not mounted, though Kaggle would: OWNER/multihead-train (rehearse --mount SOURCE=FOLDER)" in told
+    printed = rehearse_training(1)
+    assert "  not mounted, though Kaggle would: OWNER/multihead-train (rehearse --mount SOURCE=FOLDER)" in printed
     shutil.copytree(house / "dry-run" / "rehearsal-train" / "working", house / "trained")
-    told = rehearse_training(2, "--mount", f"OWNER/multihead-train={house / 'trained'}")
+    printed = rehearse_training(2, "--mount", f"OWNER/multihead-train={house / 'trained'}")
     mounted = "input/notebooks/OWNER/multihead-train/checkpoint.npz: 1 epochs and 0 shards of the next are done"
-    assert re.search(rf"going on from .*/{re.escape(mounted)}", told)
-    assert "epoch 2/2: loss" in told
+    assert re.search(rf"going on from .*/{re.escape(mounted)}", printed)
+    assert "epoch 2/2: loss" in printed
 
 
 LEAVES_SETTINGS = """
@@ -236,5 +236,5 @@ def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> No
     predicted = rehearse(kernels / "predict_kernel.py", inputs, tmp_path / "2", "old", AT_HOME)
     submission = predicted.working / "submission.csv"
     assert check_submission(submission, data / task.sample_submission) == 12
-    told, true = read_both(submission, data, task)
-    assert len(told) == len(true) == 12
+    answers, true = read_both(submission, data, task)
+    assert len(answers) == len(true) == 12

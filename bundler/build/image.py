@@ -88,14 +88,18 @@ def image_versions(image: Path) -> tuple[str, dict[str, str]]:
 def age_in_words(image: Path, today: date) -> str:
     """Return how old the listing behind an image file is, as a warning where it is too old to be relied on."""
     days = (today - _read(image)["listed"]).days
-    told = f"Kaggle's image as listed {days} days ago"
-    return told if days <= OLD_DAYS else f"warning: {told}; build_kernel.py refresh-image FREEZE renews it"
+    words = f"Kaggle's image as listed {days} days ago"
+    return words if days <= OLD_DAYS else f"warning: {words}; build_kernel.py refresh-image FREEZE renews it"
 
 
 def _import_names(versions: Mapping[str, str], before: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return {import name: distribution}; a name that several claim goes to the surest, then to the first of them."""
     known = [(name, distribution) for name, (distribution, _) in before.items()]
-    installed = [(name, of) for name, distributions in packages_distributions().items() for of in distributions]
+    installed = [
+        (name, distribution)
+        for name, distributions in packages_distributions().items()
+        for distribution in distributions
+    ]
     guessed = [(_normal(distribution.partition(".")[0]), distribution) for distribution in versions]
     names: dict[str, str] = {}
     unnamed = sorted(versions)

@@ -74,16 +74,18 @@ def push_kernel(folder: Path) -> str:
     metadata = read_metadata(folder / KERNEL_METADATA)
     printed = run_client(["kernels", "push", "-p", str(folder)])
     version = int(_proof(r"Kernel version (\d+) successfully pushed", printed, "kernels push")[1])
-    told = f"{metadata['id']}: version {version}"
-    print(f"{told}: Kaggle runs it", flush=True)  # whatever becomes of the questions after it
+    description = f"{metadata['id']}: version {version}"
+    print(f"{description}: Kaggle runs it", flush=True)  # whatever becomes of the questions after it
     pushed = {"id": metadata["id"], "version": version}
     (folder / PUSHED_FILE).write_text(json.dumps(pushed) + "\n", encoding="utf-8")
     refused = re.search(r"The following are not valid \w+ sources.*", printed)
     missing = "" if refused else _missing_sources(metadata)
     if refused or missing:
         (folder / PUSHED_FILE).unlink()
-        raise BundlerError(f"{told} was pushed, but {refused[0] if refused else f'Kaggle has it without {missing}'}")
-    return f"{told} pushed"
+        raise BundlerError(
+            f"{description} was pushed, but {refused[0] if refused else f'Kaggle has it without {missing}'}"
+        )
+    return f"{description} pushed"
 
 
 def pushed_version(folder: Path) -> int:
@@ -104,8 +106,8 @@ def kernel_status(kernel: str) -> Status:
     status = _proof(r'has status "(?:\w+\.)?(\w+)"', printed, "kernels status")[1].lower()
     if status in FAILED:
         why = re.search(r'Failure message: "(.*)"', printed, re.DOTALL)
-        told = f": {' '.join(why[1].split())}" if why else ""
-        raise BundlerError(f"{kernel}: {status}{told}; its log: .venv/bin/kaggle kernels logs {kernel}")
+        reason = f": {' '.join(why[1].split())}" if why else ""
+        raise BundlerError(f"{kernel}: {status}{reason}; its log: .venv/bin/kaggle kernels logs {kernel}")
     return Status(status == "complete", status)
 
 
@@ -174,7 +176,9 @@ def submit(kernel: str, version: int, competition: str, message: str) -> str:
     known = {submission["ref"] for submission in submissions(competition)}
     chosen = ["-k", kernel, "--version", str(version), "-f", "submission.csv", f"--message={message}"]
     printed = run_client(["competitions", "submit", competition, *chosen])
-    if "Successfully submitted" not in printed and known.issuperset(of["ref"] for of in submissions(competition)):
+    if "Successfully submitted" not in printed and known.issuperset(
+        submission["ref"] for submission in submissions(competition)
+    ):
         raise BundlerError(f"kaggle competitions submit: {_words(printed)}; {competition} lists no new submission")
     return _words(printed)
 
@@ -206,22 +210,22 @@ def wait_for(name: str, ask: Callable[[], Status], hours: float) -> None:
     A question that fails after another had its answer is asked again: in hours, a connection fails now and then.
     """
     end = time.monotonic() + 3600 * hours
-    told, failures = "", 0
+    shown, failures = "", 0
     while True:
         try:
             now, failures = ask(), 0
         except ClientError as error:
             failures += 1
-            if not told or failures == MAX_FAILURES:
+            if not shown or failures == MAX_FAILURES:
                 raise
             now = Status(False, str(error))
-        if now.words != told:
+        if now.words != shown:
             print(f"{name}: {now.words}", flush=True)
         if now.done:
             return
         if time.monotonic() >= end:
             raise BundlerError(f"{name}: {now.words} after {hours:g} hours")
-        told = now.words
+        shown = now.words
         time.sleep(PAUSE_SECONDS)
 
 
@@ -296,8 +300,8 @@ def _exists(dataset: str) -> bool:
 
 
 def _dataset_version(dataset: str) -> int:
-    told = _json(run_client(["datasets", "status", dataset, "--format", "json(current_version_number)"]))
-    return int(told["current_version_number"] or 0)
+    answer = _json(run_client(["datasets", "status", dataset, "--format", "json(current_version_number)"]))
+    return int(answer["current_version_number"] or 0)
 
 
 def _in_words(submission: dict[str, Any]) -> str:

@@ -106,11 +106,11 @@ def published(kind: str, backbone: str) -> Pretrained:
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    given, backbone = backbone, f"efficientnet-{backbone.removeprefix('efficientnet-')}"
+    original, backbone = backbone, f"efficientnet-{backbone.removeprefix('efficientnet-')}"
     checksums = values[hashes_key]
     if backbone not in checksums:
         known = [*sorted(checksums), *(KERAS_FILES if kind == "imagenet" else ())]
-        raise BundlerError(f"{kind} {given}: no such weights; one of {', '.join(known)}")
+        raise BundlerError(f"{kind} {original}: no such weights; one of {', '.join(known)}")
     file = name.format(backbone)
     return Pretrained(file, values[path_key] + file, checksums[backbone][1])
 

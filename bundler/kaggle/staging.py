@@ -20,7 +20,7 @@ def stage(trained: Path, dataset: Path, name: str = "", own: Task | None = None)
     limits of the manifest's task become those it has now: they may have been mended since the training.
     Raises BundlerError, with the dataset left as it was, where one is missing or they do not belong together.
     """
-    told = verified(trained)
+    description = verified(trained)
     if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise BundlerError(f"--name {name}: expected letters, digits, dashes and underscores")
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
@@ -28,7 +28,7 @@ def stage(trained: Path, dataset: Path, name: str = "", own: Task | None = None)
     _put_in_limits(dataset / f".new-{named(MANIFEST_FILE, name)}", own)
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
         (dataset / f".new-{named(file, name)}").replace(dataset / named(file, name))
-    return told
+    return description
 
 
 def _put_in_limits(path: Path, own: Task | None) -> None:
@@ -36,7 +36,7 @@ def _put_in_limits(path: Path, own: Task | None) -> None:
     name = manifest.get("task", {}).get("name")
     task = own if own and own.name == name else TASKS.get(name)
     if task:
-        manifest["task"] |= {key: of for key, of in task_dict(task).items() if key in OF_THE_SUBMISSION}
+        manifest["task"] |= {key: value for key, value in task_dict(task).items() if key in OF_THE_SUBMISSION}
         path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
@@ -45,7 +45,7 @@ def verified(trained: Path) -> str:
     try:
         manifest = json.loads(read_text(trained / MANIFEST_FILE))
         sha256 = sha256_of(trained / WEIGHTS_FILE)
-        told, expected = _in_words(manifest), manifest["sha256"]
+        description, expected = _in_words(manifest), manifest["sha256"]
     except OSError as error:
         raise BundlerError(
             f"{error.filename}: {error.strerror}; expected what build_kernel.py pull train brings"
@@ -56,7 +56,7 @@ def verified(trained: Path) -> str:
         raise BundlerError(f"{trained / MANIFEST_FILE}: not a manifest of weights ({error!r})") from error
     if sha256 != expected:
         raise BundlerError(f"{trained / WEIGHTS_FILE}: not the file that {MANIFEST_FILE} tells of; download both again")
-    return told
+    return description
 
 
 def _in_words(manifest: dict[str, Any]) -> str:

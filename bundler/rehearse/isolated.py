@@ -109,9 +109,9 @@ def _run_as_first_process(spec: Spec, command: Sequence[str]) -> NoReturn:
     first = os.fork()
     if first:
         os.close(writing)
-        told = os.read(reading, 4)
+        packed_status = os.read(reading, 4)
         _, status = os.waitpid(first, 0)
-        _end_as(struct.unpack("i", told)[0] if told else status)
+        _end_as(struct.unpack("i", packed_status)[0] if packed_status else status)
     os.close(reading)
     _end_with_the_parent()
     try:

@@ -25,13 +25,13 @@ def check_predictions(predictions: Path) -> int:
     """Return the number of rows of predictions that no sample asks for; RehearsalError where they are none."""
     if not predictions.is_file():
         raise RehearsalError(f"no {predictions.name} in the working folder")
-    told = _rows(predictions)
-    for line, row in enumerate(told[1:], 2):
-        if len(row) != len(told[0]) or not all(map(str.strip, row)):
-            raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(told[0])}")
-    if len(told) < 2:
+    rows = _rows(predictions)
+    for line, row in enumerate(rows[1:], 2):
+        if len(row) != len(rows[0]) or not all(map(str.strip, row)):
+            raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(rows[0])}")
+    if len(rows) < 2:
         raise RehearsalError(f"{predictions}: no rows")
-    return len(told) - 1
+    return len(rows) - 1
 
 
 def check_submission(submission: Path, sample: Path) -> int:
@@ -43,31 +43,31 @@ def check_submission(submission: Path, sample: Path) -> int:
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
-    told, wanted = _rows(submission), list(read_rows(sample))
+    rows, wanted = _rows(submission), list(read_rows(sample))
     if not wanted:
         raise BundlerError(f"{sample}: is empty")
-    if not told:
+    if not rows:
         raise RehearsalError(f"{submission}: is empty")
-    if len(told) != len(wanted):
-        raise RehearsalError(f"{submission}: {len(told) - 1} rows; {sample.name} has {len(wanted) - 1}")
-    header = told[0]
+    if len(rows) != len(wanted):
+        raise RehearsalError(f"{submission}: {len(rows) - 1} rows; {sample.name} has {len(wanted) - 1}")
+    header = rows[0]
     if header != [name for name in wanted[0] if name in header or name.casefold() != "usage"]:
         raise RehearsalError(f"{submission}: header {','.join(header)}; {sample.name} has {','.join(wanted[0])}")
     columns = {name: (header.index(name), wanted[0].index(name)) for name in header}
     found = {
         name: (
             len({row[there] for row in wanted}) == len(wanted),
-            sum(row[here : here + 1] == line[there : there + 1] for row, line in zip(told, wanted, strict=True)),
+            sum(row[here : here + 1] == line[there : there + 1] for row, line in zip(rows, wanted, strict=True)),
         )
         for name, (here, there) in columns.items()
     }
     ids = max(header, key=lambda name: found[name])
     place, sample_place = columns[ids]
-    for line, (row, sample_row) in enumerate(zip(told[1:], wanted[1:], strict=True), 2):
+    for line, (row, sample_row) in enumerate(zip(rows[1:], wanted[1:], strict=True), 2):
         if len(row) != len(header) or not all(map(str.strip, row)) or row[place] != sample_row[sample_place]:
             expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)
             raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
-    return len(told) - 1
+    return len(rows) - 1
 
 
 def read_rows(table: Path) -> Iterator[list[str]]:

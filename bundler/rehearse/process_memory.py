@@ -69,21 +69,24 @@ class TreeMemory:
     def processes(self) -> set[int]:
         """Return the ids of the tree's processes."""
         if self.how != OF_THE_TREE:
-            return tree({self.pid}, {of: parents for of, (parents, _) in _told_by_ps().items()})
-        return self._members(_told_by_proc())
+            return tree({self.pid}, {pid: parents for pid, (parents, _) in _processes_by_ps().items()})
+        return self._members(_processes_by_proc())
 
     def living(self) -> set[int]:
         """Return the ids of those that have not ended; of one that has, a number may stay until its parent asks."""
         if self.how != OF_THE_TREE:
-            told = _told_by_ps()  # what has ended has no memory
-            members = tree({self.pid}, {of: parents for of, (parents, _) in told.items()})
-            return {of for of in members if of in told and told[of][1]}
-        now = _told_by_proc()
-        return {of for of in self._members(now) if of in now and now[of].state not in ENDED}
+            processes = _processes_by_ps()  # what has ended has no memory
+            members = tree({self.pid}, {pid: parents for pid, (parents, _) in processes.items()})
+            return {pid for pid in members if pid in processes and processes[pid][1]}
+        now = _processes_by_proc()
+        return {pid for pid in self._members(now) if pid in now and now[pid].state not in ENDED}
 
     def _members(self, now: Mapping[int, Process]) -> set[int]:
-        seen = {of for of, started in self._seen.items() if of in now and now[of].started == started}
-        members = tree({self.pid} | seen | self.adopted(now), {pid: (of.parent, of.session) for pid, of in now.items()})
+        seen = {pid for pid, started in self._seen.items() if pid in now and now[pid].started == started}
+        members = tree(
+            {self.pid} | seen | self.adopted(now),
+            {pid: (process.parent, process.session) for pid, process in now.items()},
+        )
         self._seen = {pid: now[pid].started for pid in members if pid in now}
         return members
 
@@ -98,7 +101,7 @@ class TreeMemory:
 
         A shared page is both its file's and that of those who mapped it: the larger sum of the two is surely used.
         """
-        now = _told_by_proc()
+        now = _processes_by_proc()
         processes = self._members(now)
         if self._is_supervised:
             processes -= {self.pid, *children_of(self.pid, now)}
@@ -117,11 +120,11 @@ class TreeMemory:
         return 0
 
     def _resident(self) -> int:
-        told = _told_by_ps()
-        if not told:
+        processes = _processes_by_ps()
+        if not processes:
             self.how = OF_THE_LARGEST
-        members = tree({self.pid}, {of: parents for of, (parents, _) in told.items()})
-        return sum(told[of][1] for of in members if of in told)
+        members = tree({self.pid}, {pid: parents for pid, (parents, _) in processes.items()})
+        return sum(processes[pid][1] for pid in members if pid in processes)
 
 
 def tree(roots: set[int], parents: Mapping[int, Iterable[int]]) -> set[int]:
@@ -129,14 +132,14 @@ def tree(roots: set[int], parents: Mapping[int, Iterable[int]]) -> set[int]:
     members, before = set(roots), 0
     while len(members) > before:
         before = len(members)
-        members |= {of for of, belongs_to in parents.items() if not members.isdisjoint(belongs_to)}
+        members |= {pid for pid, belongs_to in parents.items() if not members.isdisjoint(belongs_to)}
     return members
 
 
 def children_of(pid: int, now: Mapping[int, Process] | None = None) -> set[int]:
     """Return the ids of a process's children, none where there is no /proc. now: what is there, if that is known."""
     if now is None:
-        now = _told_by_proc() if PROC.is_dir() else {}
+        now = _processes_by_proc() if PROC.is_dir() else {}
     return {child for child, process in now.items() if process.parent == pid}
 
 
@@ -165,7 +168,7 @@ def oom_kills() -> int | None:
         return None
 
 
-def _told_by_proc() -> dict[int, Process]:
+def _processes_by_proc() -> dict[int, Process]:
     found = {}
     for name in os.listdir(PROC):  # noqa: PTH208 - ten times a second, and a Path for each takes longer than the rest
         if name.isdecimal():
@@ -230,12 +233,12 @@ def _bytes_of_memory_files(processes: Iterable[int]) -> int:
     return sum(found.values())
 
 
-def _told_by_ps() -> dict[int, tuple[tuple[int, int], int]]:
+def _processes_by_ps() -> dict[int, tuple[tuple[int, int], int]]:
     """Return parent, group and resident bytes of every process, as macOS's and Linux's ps tell them."""
     try:
         command = ["ps", "-A", "-o", "pid=,ppid=,pgid=,rss="]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return {}
-    rows = [tuple(map(int, line.split())) for line in told.splitlines()]
+    rows = [tuple(map(int, line.split())) for line in printed.splitlines()]
     return {pid: ((parent, group), kilobytes * 1024) for pid, parent, group, kilobytes in rows}

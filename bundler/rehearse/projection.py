@@ -80,8 +80,8 @@ def projection(stages: Stages, budget_minutes: float) -> str:
     paces = [_pace(stages.read_images, stages.read_seconds), _pace(stages.network_images, stages.network_seconds)]
     limit = _limit(budget_minutes, stages.hidden)
     if not stages.hidden.images:
-        told = f"its number of images is not known (hidden_images of the task); at most {limit:g} minutes"
-        return f"  read and crop   {paces[0]}\n  network         {paces[1]}\n  hidden test     {told}"
+        words = f"its number of images is not known (hidden_images of the task); at most {limit:g} minutes"
+        return f"  read and crop   {paces[0]}\n  network         {paces[1]}\n  hidden test     {words}"
     reading, network = stages.reading_minutes, stages.network_minutes
     bound = "at most " if stages.has_small_files else ""
     hint = f" (so few images in a file say no more: {stages.hidden.enough})" if stages.has_small_files else ""
@@ -141,8 +141,8 @@ def check_growth(growth: float | None, stages: Stages) -> None:
 
 def growth_in_words(growth: float | None, hidden: HiddenTest) -> str:
     """Return the row of the table that tells whether memory grows from one test file to the next."""
-    told = f"not judged of so few images ({hidden.enough})" if growth is None else f"{growth / 1e6:+,.0f} MB"
-    return f"  with each file  {told}"
+    words = f"not judged of so few images ({hidden.enough})" if growth is None else f"{growth / 1e6:+,.0f} MB"
+    return f"  with each file  {words}"
 
 
 def _pixel_bytes(stages: Stages) -> float:

@@ -102,7 +102,7 @@ def rehearse(
     if refused := watched_run.first_line(root / REFUSED):
         raise RehearsalError(f"{script.name} {refused}, {ended.end}")
     if ended.code:
-        raise RehearsalError(f"{script.name} {_told_end(ended, root)}")
+        raise RehearsalError(f"{script.name} {_end_in_words(ended, root)}")
     if not (root / ENTERED).exists() and (root / "working").is_dir():  # a script that removes the one removes both
         raise RehearsalError(f"{script.name} ran, but the sandbox was not set up (all of it: {root / 'log.txt'})")
     if not (root / "working").is_dir():
@@ -201,8 +201,8 @@ def _environment(root: Path, inputs: Sequence[str], arguments: Sequence[str]) ->
 
 def _settings_files(arguments: Sequence[str]) -> list[str]:
     """Return the settings file that the script is given instead of its own, and where a task beside it would be."""
-    given = [Path(of) for of in arguments if Path(of).is_absolute()]
-    return [str(path) for of in given for path in (of, of.with_name(TASK_FILE))]
+    files = [Path(argument) for argument in arguments if Path(argument).is_absolute()]
+    return [str(path) for file in files for path in (file, file.with_name(TASK_FILE))]
 
 
 def _spec(
@@ -250,7 +250,7 @@ def _size(path: Path) -> int:
     return sum(f.stat().st_size for f in (path, *path.rglob("*")) if f.is_file())
 
 
-def _told_end(ended: watched_run.Ended, root: Path) -> str:
+def _end_in_words(ended: watched_run.Ended, root: Path) -> str:
     """Return how a run failed, in words."""
     if ended.code == -signal.SIGKILL:
         why = "this machine's memory was full" if ended.was_oom else "as the OOM killer of a full machine does"

@@ -233,10 +233,10 @@ def tell_exception(file: str) -> None:
 def _words(error: BaseException) -> str:
     """Return an exception's name and message in one line; of a group, its first one's after it."""
     lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
-    told = " ".join((lines[-1] if isinstance(error, SyntaxError) else " ".join(lines[:2])).split())
+    words = " ".join((lines[-1] if isinstance(error, SyntaxError) else " ".join(lines[:2])).split())
     if isinstance(error, BaseExceptionGroup):
-        told = f"{type(error).__name__}: {error}: {_words(error.exceptions[0])}"
-    return told
+        words = f"{type(error).__name__}: {error}: {_words(error.exceptions[0])}"
+    return words
 
 
 def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:

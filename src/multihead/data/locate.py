@@ -36,15 +36,15 @@ def is_rerun() -> bool:
     return bool(os.environ.get("KAGGLE_IS_COMPETITION_RERUN"))
 
 
-def find_input(what: str, files: Sequence[str], given: str, prefer: str = "") -> Path:
+def find_input(what: str, files: Sequence[str], setting: str, prefer: str = "") -> Path:
     """Return the folder that holds all of `files` (names, or glob patterns as `matching` takes them).
 
-    given: a folder named in the settings, the only one looked in then. prefer: of several folders that
+    setting: a folder named in the settings, the only one looked in then. prefer: of several folders that
     qualify, those whose path holds this name win; of one inside another, a data set's second copy of its files, the
     outer one. UserError says which folders were looked in, or of several that qualify, how to choose one.
     """
-    if given:
-        folder = _named(given)
+    if setting:
+        folder = _named(setting)
         if not folder.is_dir():
             raise UserError(f"{what}: {folder} is not there, or no folder")
         missing = [name for name in files if not _holds(folder, name)]
@@ -78,9 +78,9 @@ def find_everywhere(file: str, working: Path) -> list[Path]:
     return [folder / file for folder in folders if (folder / file).is_file()]
 
 
-def working_folder(given: str) -> Path:
+def working_folder(setting: str) -> Path:
     """Return the folder for what the run leaves behind; UserError if it is not there or not writable."""
-    folder = _named(given) if given else kaggle_root() / "working"
+    folder = _named(setting) if setting else kaggle_root() / "working"
     if not folder.is_dir():
         raise UserError(f"working folder: {folder} is not there; make it, or name another one as working in [run]")
     if not os.access(folder, os.W_OK):
@@ -88,9 +88,9 @@ def working_folder(given: str) -> Path:
     return folder
 
 
-def _named(given: str) -> Path:
+def _named(setting: str) -> Path:
     """Return a folder that the settings name; one below /kaggle may be a rehearsal's."""
-    folder = Path(given).expanduser()
+    folder = Path(setting).expanduser()
     return kaggle_root() / folder.relative_to(KAGGLE) if folder.is_relative_to(KAGGLE) else folder
 
 

@@ -111,12 +111,12 @@ def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, ND
     keras.config.set_dtype_policy("float32")
     try:
         with keras.device("cpu:0"):
-            asked = network
+            probed = network
             if network.dtype_policy.name != "float32" or device_name() != "CPU":
-                asked = build_model(model, task)
-                asked.set_weights(network.get_weights())
-            answers = asked(probe_images(model, task), training=False)  # not compiled, which would take longer
-            return {head: np.array(of, np.float64) for head, of in answers.items()}
+                probed = build_model(model, task)
+                probed.set_weights(network.get_weights())
+            answers = probed(probe_images(model, task), training=False)  # not compiled, which would take longer
+            return {head: np.array(answer, np.float64) for head, answer in answers.items()}
     finally:
         keras.config.set_dtype_policy(policy)
 

@@ -145,7 +145,10 @@ def _facts(run: Run) -> str:
         ("epochs", f"{epochs} of {of_run['epochs']}"),
         ("saved epoch", _saved_in_words(manifest["epoch"], epochs)),
         ("score", _score_in_words(score) if score else "none: no held-out image was read"),
-        ("prior exponents", ", ".join(f"{head} {of:g}" for head, of in manifest["prior_exponents"].items())),
+        (
+            "prior exponents",
+            ", ".join(f"{head} {exponent:g}" for head, exponent in manifest["prior_exponents"].items()),
+        ),
         ("images trained on", f"{sum(next(iter(manifest['train_counts'].values()))):,}"),
         ("images held out", f"{0 if counts is None else int(counts[:, 2].sum()):,}"),
         ("device", manifest["device"] + (f", where it answers {speed:,.0f} images a second" if speed else "")),
@@ -164,8 +167,8 @@ def _facts(run: Run) -> str:
         text += _table(
             ["head", "macro recall of the classes shown", "accuracy", "classes shown", "classes", "worst class"], heads
         )
-    given = [[key, json.dumps(value)] for key, value in of_run.items()]
-    return text + _details("All settings of the run", _table(["setting", "value"], given))
+    settings = [[key, json.dumps(value)] for key, value in of_run.items()]
+    return text + _details("All settings of the run", _table(["setting", "value"], settings))
 
 
 def _saved_in_words(epoch: int, finished: int) -> str:
@@ -199,7 +202,7 @@ def _learning(run: Run, figure: Draw) -> str:
     history = run.history
     if not history:
         return _paragraph("No epoch was finished, so there is nothing to draw over epochs.")
-    columns = {key: of.tolist() for key, of in history.items()}
+    columns = {key: column.tolist() for key, column in history.items()}
     saved = columns["epoch"].index(run.manifest["epoch"]) if run.manifest["epoch"] in columns["epoch"] else None
     of_saved = "the weights are of the next, unfinished one"
     if saved is not None:
@@ -230,7 +233,7 @@ def _learning(run: Run, figure: Draw) -> str:
             "the files and compiles the network. Memory that rises with every epoch will end at the machine's limit.",
         )
     )
-    rows = [[_number(of[row]) for of in history.values()] for row in range(len(history["epoch"]))]
+    rows = [[_number(column[row]) for column in history.values()] for row in range(len(history["epoch"]))]
     return text + _details("The numbers of every epoch", _table(list(history), rows))
 
 
@@ -372,12 +375,12 @@ def _draw_confusions(
     confusions: Sequence[Confusion], record: Record, names: Sequence[str], images: NDArray[np.int64]
 ) -> bytes:
     rows = []
-    for of in confusions:
-        mistaken = [record.images[i] for i in of.mistaken]
+    for confusion in confusions:
+        mistaken = [record.images[i] for i in confusion.mistaken]
         gap = [None] * (EXAMPLES + 1 - len(mistaken))
-        title = f"{shortened(names[of.truth], 350)} taken for {shortened(names[of.answer], 350)}: "
-        title += f"{of.images} of {images[of.truth]}"
-        rows.append(Row(title, [*mistaken, *gap, *(record.images[i] for i in of.others)]))
+        title = f"{shortened(names[confusion.truth], 350)} taken for {shortened(names[confusion.answer], 350)}: "
+        title += f"{confusion.images} of {images[confusion.truth]}"
+        rows.append(Row(title, [*mistaken, *gap, *(record.images[i] for i in confusion.others)]))
     return sheet(rows, 2 * EXAMPLES + 1)
 
 
@@ -397,7 +400,14 @@ def _mistakes(run: Run, figure: Draw) -> str:
             )
         )
         rows = [
-            [of.id, names[of.truth], names[of.answer], f"{of.probability:.4f}", f"{of.of_truth:.4f}"] for of in mistakes
+            [
+                mistake.id,
+                names[mistake.truth],
+                names[mistake.answer],
+                f"{mistake.probability:.4f}",
+                f"{mistake.of_truth:.4f}",
+            ]
+            for mistake in mistakes
         ]
         text += _table(["image", "class", "answer", "its probability", "the class's"], rows)
     return text or _paragraph("There is none.")
@@ -407,8 +417,8 @@ def _draw_mistakes(mistakes: Sequence[Mistake], record: Record, names: Sequence[
     rows = []
     for start in range(0, len(mistakes), 4):
         some = mistakes[start : start + 4]
-        captions = [f"is {names[of.truth]}\n{of.probability:.0%} {names[of.answer]}" for of in some]
-        rows.append(Row("", [record.images[of.image] for of in some], captions))
+        captions = [f"is {names[mistake.truth]}\n{mistake.probability:.0%} {names[mistake.answer]}" for mistake in some]
+        rows.append(Row("", [record.images[mistake.image] for mistake in some], captions))
     return sheet(rows, 4)
 
 
@@ -444,13 +454,13 @@ def _batches(run: Run, figure: Draw) -> str:
     rows, mixed = [], 0
     for number, (images, labels) in enumerate(zip(samples.batches, samples.labels, strict=True), 1):
         captions = [
-            names[of[0][0]] if len(of) == 1 else "\n".join(f"{share:.0%} {names[i]}" for i, share in of)
-            for of in labels
+            names[shares[0][0]] if len(shares) == 1 else "\n".join(f"{share:.0%} {names[i]}" for i, share in shares)
+            for shares in labels
         ]
-        mixed += any(len(of) > 1 for of in labels)
+        mixed += any(len(shares) > 1 for shares in labels)
         rows.append(Row(f"batch {number}", list(images), captions))
     table = [
-        [str(number), "; ".join(" + ".join(f"{share:.0%} {names[i]}" for i, share in of) for of in labels)]
+        [str(number), "; ".join(" + ".join(f"{share:.0%} {names[i]}" for i, share in shares) for shares in labels)]
         for number, labels in enumerate(samples.labels, 1)
     ]
     return figure(
@@ -526,11 +536,13 @@ def _figure(picture: Picture) -> str:
 
 def _table(header: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> str:
     """Return a table that scrolls in a box of its own; without a header, the first cell of each row is one."""
-    head = f"<thead><tr>{''.join(f'<th scope=col>{escape(of)}</th>' for of in header)}</tr></thead>" if header else ""
+    head = (
+        f"<thead><tr>{''.join(f'<th scope=col>{escape(cell)}</th>' for cell in header)}</tr></thead>" if header else ""
+    )
     lines = []
     for first, *others in rows:
         name = f"<td>{escape(first)}</td>" if header else f"<th scope=row>{escape(first)}</th>"
-        lines.append(f"<tr>{name}{''.join(f'<td>{escape(of)}</td>' for of in others)}</tr>")
+        lines.append(f"<tr>{name}{''.join(f'<td>{escape(cell)}</td>' for cell in others)}</tr>")
     kind = "table wide" if header else "table"
     return f'<div class="{kind}"><table>{head}<tbody>\n' + "\n".join(lines) + "\n</tbody></table></div>\n"
 

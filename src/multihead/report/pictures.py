@@ -42,7 +42,7 @@ def sheet(rows: Sequence[Row], columns: int, *, titles_left: bool = False) -> by
         for images in scaled
     ]
     below = [LINE_HEIGHT * count + MARGIN for count in lines]
-    tops = np.cumsum([MARGIN, *(sum(of) for of in zip(above, tall, below, strict=True))])
+    tops = np.cumsum([MARGIN, *(sum(parts) for parts in zip(above, tall, below, strict=True))])
     canvas = np.full((int(tops[-1]), WIDTH, 3), 255, np.uint8)
     left = MARGIN + (2 * (cell + MARGIN) if first else 0)
     with _style():
