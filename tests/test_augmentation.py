@@ -176,8 +176,10 @@ def test_a_step_that_would_not_go_is_told_before_there_are_images(step: Step, me
     assert "\n" not in str(error.value)
 
 
-def test_the_steps_in_the_readme_can_be_pasted(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(\[\[run\.augmentation.*?)```", (HOUSE / "README.md").read_text(), re.S)
+def test_the_steps_in_the_docs_can_be_pasted(tmp_path: Path) -> None:
+    (example,) = re.findall(
+        r"```toml\n(\[\[run\.augmentation.*?)```", (HOUSE / "docs" / "settings.md").read_text(), re.S
+    )
     (tmp_path / "settings.toml").write_text(example)
     steps = read_settings(tmp_path / "settings.toml").run.augmentation
     assert [step["name"] for step in steps] == ["affine", "Perspective"]

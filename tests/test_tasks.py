@@ -573,8 +573,8 @@ def test_a_task_beside_the_settings_is_theirs(tmp_path: Path) -> None:
         read_settings(tmp_path / "settings.toml", ["task=moss"])
 
 
-def test_the_readme_s_example_of_a_task_is_one(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(name = .*?)```", (HOUSE / "README.md").read_text(), re.S)
+def test_the_example_of_a_task_in_the_docs_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(name = .*?)```", (HOUSE / "docs" / "tasks.md").read_text(), re.S)
     (tmp_path / "task.toml").write_text(example)
     task = read_task(tmp_path / "task.toml")
     assert list(task.heads) == ["species", "is_ill"]

@@ -207,8 +207,8 @@ def draw_leaves(folder: Path, task: Task) -> None:
     table.assign(is_ill=0, species="oak").to_csv(folder / "sample_submission.csv", index=False)
 
 
-def test_the_readme_s_task_of_one_s_own_goes_the_whole_way(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(name = .*?)```", (HOUSE / "README.md").read_text(), re.DOTALL)
+def test_the_task_of_one_s_own_in_the_docs_goes_the_whole_way(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(name = .*?)```", (HOUSE / "docs" / "tasks.md").read_text(), re.DOTALL)
     kernels, data, dataset = (tmp_path / name for name in ("kernels", "data", "dataset"))
     kernels.mkdir()
     dataset.mkdir()

@@ -97,4 +97,4 @@ def _nearest(choices: Sequence[str], value: str) -> str:
     if len(choices) <= MANY:
         return ", ".join(choices)
     nearest = difflib.get_close_matches(value, choices, MANY, cutoff=0)
-    return f"{', '.join(nearest)}, or {len(choices) - MANY} more that the README lists"
+    return f"{', '.join(nearest)}, or {len(choices) - MANY} more that docs/settings.md lists"
