@@ -70,10 +70,14 @@ def save_checkpoint(
     average: MovingAverage | None = None,
 ) -> None:
     """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
-    names = _names(network, average)
-    header = {"format": FORMAT, "versions": versions(), "identity": identity, "counters": asdict(state), "names": names}
-    arrays = [np.asarray(variable) for variable in _variables(network)]
-    arrays += average.arrays if average else []
+    header = {
+        "format": FORMAT,
+        "versions": versions(),
+        "identity": identity,
+        "counters": asdict(state),
+        "names": _names(network, average),
+    }
+    arrays = [*map(np.asarray, _variables(network)), *(average.arrays if average else ())]
     with whole_file(folder / CHECKPOINT_FILE) as new, new.open("wb") as file:
         np.savez(file, *arrays, header=np.array(json.dumps(header)))
 
@@ -122,7 +126,8 @@ def restore(network: Any, checkpoint: Checkpoint, average: MovingAverage | None 
     stored = dict(zip(names if checkpoint.names is None else checkpoint.names, arrays, strict=False))
     for these, those, what in ((names, stored, "lacks"), (stored, names, "has")):
         if missing := [name for name in these if name not in those]:
-            raise UserError(f"{checkpoint.path}: {what} {_listed(missing)}; it is of another network or optimizer")
+            names_of = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more variables" if len(missing) > 3 else "")
+            raise UserError(f"{checkpoint.path}: {what} {names_of}; it is of another network or optimizer")
     expected = dict(zip(names, [*variables, *(average.arrays if average else [])], strict=True))
     values = {name: _as_expected(name, stored[name], like, checkpoint) for name, like in expected.items()}
     for variable, name in zip(variables, names, strict=False):
@@ -155,13 +160,12 @@ def _names(network: Any, average: MovingAverage | None) -> list[str]:
     It is the variable's path. But Keras numbers the layers that nobody named through all networks of a process
     (conv2d_7): here they are numbered within this one. An optimizer's variable has its weight's path in its own.
     """
-    variables = _variables(network)
     of_network = _numbered_anew([variable.path for variable in network.variables])
     renamed = {
         variable.path.replace("/", "_"): name.replace("/", "_")
         for variable, name in zip(network.variables, of_network, strict=True)
     }
-    names = of_network + [_of_optimizer(variable.path, renamed) for variable in variables[len(of_network) :]]
+    names = of_network + [_of_optimizer(variable.path, renamed) for variable in _variables(network)[len(of_network) :]]
     if average:
         name_of = {id(variable): name for variable, name in zip(network.variables, of_network, strict=True)}
         names += ["average/steps", *(f"average/{name_of[id(weight)]}" for weight in network.weights)]
@@ -198,10 +202,6 @@ def _of_optimizer(path: str, renamed: Mapping[str, str]) -> str:
     while weight and weight not in renamed:  # what follows it says which of its statistics this is
         weight = weight.rpartition("_")[0]
     return f"{optimizer}/{renamed[weight]}{end.removeprefix(weight)}" if weight else f"{optimizer}/{end}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more variables" if len(names) > 3 else "")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

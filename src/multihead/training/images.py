@@ -89,8 +89,7 @@ class TrainingImages:
             return
         self.fill_if_empty(store)
         order = random_for(self._run.seed, Draw.SHARD_ORDER, epoch).permutation(len(self.parts)).tolist()
-        for start in range(0, len(order), SHARDS_IN_MEMORY):
-            yield order[start : start + SHARDS_IN_MEMORY]
+        yield from (order[start : start + SHARDS_IN_MEMORY] for start in range(0, len(order), SHARDS_IN_MEMORY))
 
     def batches(self, shards: Sequence[Shard], first: int, epoch: int) -> TrainBatches:
         """Return an epoch's batches of the shards' train images; `first` is the number of the first of the shards."""
