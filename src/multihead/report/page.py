@@ -147,7 +147,7 @@ def _facts(run: Run) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())),
     ]
     heads = [_head_row(run, head) for head in record.counts]
-    text = _table(None, [[name, value] for name, value in facts])
+    text = _table(None, facts)
     if heads:
         text += _paragraph(
             "The held-out images were not trained on. Macro recall here is the mean of the recalls of all classes that "
@@ -358,9 +358,9 @@ def _draw_confusions(
     rows = []
     for confusion in confusions:
         mistaken = [record.images[i] for i in confusion.mistaken]
-        gap = [None] * (EXAMPLES + 1 - len(mistaken))
         truth, answer = (shortened(names[i], 350) for i in (confusion.truth, confusion.answer))
         title = f"{truth} taken for {answer}: {confusion.images} of {images[confusion.truth]}"
+        gap = [None] * (EXAMPLES + 1 - len(mistaken))
         rows.append(Row(title, [*mistaken, *gap, *(record.images[i] for i in confusion.others)]))
     return sheet(rows, 2 * EXAMPLES + 1)
 
@@ -505,10 +505,11 @@ def _table(header: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> str:
     head = (
         f"<thead><tr>{''.join(f'<th scope=col>{escape(cell)}</th>' for cell in header)}</tr></thead>" if header else ""
     )
-    lines = []
-    for first, *others in rows:
-        name = f"<td>{escape(first)}</td>" if header else f"<th scope=row>{escape(first)}</th>"
-        lines.append(f"<tr>{name}{''.join(f'<td>{escape(cell)}</td>' for cell in others)}</tr>")
+    begin, end = ("<td>", "</td>") if header else ("<th scope=row>", "</th>")
+    lines = [
+        f"<tr>{begin}{escape(first)}{end}{''.join(f'<td>{escape(cell)}</td>' for cell in others)}</tr>"
+        for first, *others in rows
+    ]
     kind = "table wide" if header else "table"
     return f'<div class="{kind}"><table>{head}<tbody>\n' + "\n".join(lines) + "\n</tbody></table></div>\n"
 

@@ -179,11 +179,10 @@ def _names(network: Any, average: MovingAverage | None) -> list[str]:
 def _numbered_anew(paths: Iterable[str]) -> list[str]:
     """Return the paths with the numbers at the ends of their parts as in a process that has no other network."""
     parts = [[_base_and_number(part) for part in path.split("/")] for path in paths]
-    numbers: dict[str, set[int]] = {}
-    for base, number in itertools.chain.from_iterable(parts):
-        numbers.setdefault(base, set()).add(number)
-    ranks = {base: {number: rank for rank, number in enumerate(sorted(found))} for base, found in numbers.items()}
-    return ["/".join(f"{base}_{rank}" if (rank := ranks[base][number]) else base for base, number in path)
+    found = sorted(set(itertools.chain.from_iterable(parts)))  # those of one base follow each other
+    of_bases = itertools.groupby(found, key=lambda part: part[0])
+    ranks = {part: rank for _, of_base in of_bases for rank, part in enumerate(of_base)}
+    return ["/".join(f"{base}_{rank}" if (rank := ranks[base, number]) else base for base, number in path)
             for path in parts]  # fmt: skip
 
 

@@ -40,10 +40,13 @@ class Validated(NamedTuple):
     @property
     def columns(self) -> dict[str, float]:
         """The scores as columns of history.csv."""
-        columns = {"score": self.score.total} | dict(self.score.heads) | {"score_with_prior": self.plain.total}
-        if any(self.score.absent.values()):
-            columns["score_present"] = self.score.present_total
-        return columns | ({"score_unseen": self.unseen.present_total} if self.unseen else {})
+        return {
+            "score": self.score.total,
+            **self.score.heads,
+            "score_with_prior": self.plain.total,
+            **({"score_present": self.score.present_total} if any(self.score.absent.values()) else {}),
+            **({"score_unseen": self.unseen.present_total} if self.unseen else {}),
+        }
 
 
 class Validator:
