@@ -93,8 +93,7 @@ def _read_run(folder: Path) -> Run:
     record = read_record(folder)
     path = folder / MANIFEST_FILE
     try:
-        not_measured = {"score": None, "device": "", "images_per_second": None}
-        manifest = not_measured | json.loads(read_text(path))
+        manifest = {"score": None, "device": "", "images_per_second": None} | json.loads(read_text(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError) as error:
@@ -105,7 +104,7 @@ def _read_run(folder: Path) -> Run:
         if key not in manifest:
             raise UserError(f"{path}: not a manifest of weights: no {key}")
     history = _read_history(folder / HISTORY_FILE)
-    epoch = manifest.get("epoch")
+    epoch = manifest["epoch"]
     epochs = history.get("epoch", np.zeros(0))
     if history and epoch not in (*epochs, *epochs[-1:] + 1):  # the next one may be unfinished
         raise UserError(f"{folder / HISTORY_FILE}: does not have epoch {epoch}, whose weights were saved")

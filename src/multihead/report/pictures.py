@@ -35,12 +35,13 @@ def sheet(rows: Sequence[Row], columns: int, *, titles_left: bool = False) -> by
     cell = (WIDTH - MARGIN) // (columns + titles_left * 2) - MARGIN
     scaled = [[None if image is None else _fit(image, cell) for image in row.images] for row in rows]
     above = [LINE_HEIGHT if row.title and not titles_left else 0 for row in rows]
-    lines = [max((caption.count("\n") + 1 for caption in row.captions), default=0) for row in rows]
     tall = [
         max((len(image) for image in images if image is not None), default=LINE_HEIGHT if titles_left else 0)
         for images in scaled
     ]
-    below = [LINE_HEIGHT * count + MARGIN for count in lines]
+    below = [
+        MARGIN + LINE_HEIGHT * max((caption.count("\n") + 1 for caption in row.captions), default=0) for row in rows
+    ]
     tops = np.cumsum([MARGIN, *(sum(parts) for parts in zip(above, tall, below, strict=True))])
     canvas = np.full((int(tops[-1]), WIDTH, 3), 255, np.uint8)
     left = MARGIN + titles_left * 2 * (cell + MARGIN)

@@ -142,8 +142,9 @@ def _as_expected(name: str, value: NDArray[Any], like: Any, checkpoint: Checkpoi
     if value.dtype.kind in "iu" and dtype.kind in "iu" and np.array_equal(value.astype(dtype), value):
         value = value.astype(dtype)
     if (tuple(like.shape), dtype) != (value.shape, value.dtype):
-        shapes = f"{value.dtype} {value.shape}; expected {dtype} {tuple(like.shape)}"
-        raise UserError(f"{checkpoint.path}: {name} is {shapes}")
+        raise UserError(
+            f"{checkpoint.path}: {name} is {value.dtype} {value.shape}; expected {dtype} {tuple(like.shape)}"
+        )
     return value
 
 
