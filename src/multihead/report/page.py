@@ -24,7 +24,7 @@ from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import recall_per_class
-from multihead.training.record import EXAMPLES, Confusion, Record, Samples, most_confused, read_record
+from multihead.training.record import EXAMPLES, Confusion, Record, most_confused, read_record
 
 OF_EACH_MANIFEST = ("model", "task", "train_counts", "prior_exponents", "epoch", "versions", "sha256")
 WORST = 12  # classes that are named
@@ -34,19 +34,29 @@ PAIRS = 20  # of classes, in a table
 History = Mapping[str, NDArray[np.float64]]
 
 
-# Keeps a picture and returns it as HTML: its file's name, its bytes as PNG, what it shows in words, how to read it
-Figure = Callable[[str, bytes, str, str], str]
-
-
 class Run(NamedTuple):
-    """What a working folder holds of a training. history: a column per heading of history.csv, float64 (epochs,)."""
+    """What a working folder holds of a training. history: a column per heading of history.csv, float64 (epochs,).
+
+    pictures: the PNG files of its report, by their names, as far as they are drawn.
+    """
 
     manifest: Mapping[str, Any]
     record: Record
     history: History
+    pictures: dict[str, bytes]
 
     def classes(self, head: str) -> list[str]:
         return [str(label) for label in self.manifest["task"]["heads"][head]]
+
+    def figure(self, name: str, content: bytes, alt: str, caption: str) -> str:
+        """Keep a picture, and return it as HTML. alt: what it shows in words. caption: how to read it."""
+        self.pictures[name] = content
+        height = int.from_bytes(content[20:24])  # of the PNG header
+        source = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+        return (
+            f'<figure><img src="{source}" width="{WIDTH}" height="{height}" alt="{escape(alt)}">\n'
+            f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+        )
 
 
 def write_report(folder: Path) -> Path:
@@ -56,24 +66,10 @@ def write_report(folder: Path) -> Path:
     same weights, or where matplotlib is not installed.
     """
     run = _read_run(folder)
-    pictures: dict[str, bytes] = {}
-
-    def figure(name: str, content: bytes, alt: str, caption: str) -> str:
-        pictures[name] = content
-        return _figure(content, alt, caption)
-
     try:
         score, model = run.manifest["score"], run.manifest["model"]
         title = f"{model['task']}, {model['backbone']}" + (f": score {score['total']:.4f}" if score else "")
-        sections = [
-            ("What it was", _facts(run)),
-            ("How it learned", _learning(run, figure)),
-            ("What each class reaches", _classes(run, figure)),
-            ("What is taken for what", _confusions(run, figure)),
-            ("Where it was surest and wrong", _mistakes(run, figure)),
-            ("From the file to the crop", _crops(run.record.samples, run.manifest, figure)),
-            ("What it was trained on", _batches(run, figure)),
-        ]
+        sections = _sections(run)
     except ImportError as error:
         raise UserError(f"matplotlib is needed to draw: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # a key or a column is not there, or odd
@@ -82,11 +78,36 @@ def write_report(folder: Path) -> Path:
     out = folder / REPORT_FOLDER
     for stale in out.glob("*.png"):
         stale.unlink()
-    for name, content in pictures.items():
+    for name, content in run.pictures.items():
         (out / name).write_bytes(content)
     with whole_file(out / PAGE_FILE) as new:
         new.write_text(_page(title, sections), encoding="utf-8")
     return out / PAGE_FILE
+
+
+def _sections(run: Run) -> list[tuple[str, str]]:
+    """Return each section of the page: its heading, and its HTML."""
+    counts = run.record.counts
+    of_recall = _paragraph(
+        "The recall of a class is the share of its held-out images that are answered so. Few images say little: of "
+        "three images, a recall is 0, 1/3, 2/3 or 1."
+    )
+    no_recall = "No held-out image was read, so no class has a recall."
+    wrong = [head for head, mistakes in run.record.mistakes.items() if mistakes]
+    return [
+        ("What it was", _facts(run)),
+        ("How it learned", _learning(run)),
+        ("What each class reaches", (of_recall if counts else "") + _of_heads(_classes, run, counts, no_recall)),
+        ("What is taken for what", _of_heads(_confusions, run, counts, "No held-out image was read.")),
+        ("Where it was surest and wrong", _of_heads(_mistakes, run, wrong, "There is none.")),
+        ("From the file to the crop", _crops(run)),
+        ("What it was trained on", _batches(run)),
+    ]
+
+
+def _of_heads(part: Callable[[Run, str], str], run: Run, heads: Iterable[str], otherwise: str) -> str:
+    """Return what is to be shown of each head, under its name; where there is none, a paragraph."""
+    return "".join(f"<h3>{escape(head)}</h3>{part(run, head)}" for head in heads) or _paragraph(otherwise)
 
 
 def _read_run(folder: Path) -> Run:
@@ -108,7 +129,7 @@ def _read_run(folder: Path) -> Run:
     epochs = history.get("epoch", np.zeros(0))
     if history and epoch not in (*epochs, *epochs[-1:] + 1):  # the next one may be unfinished
         raise UserError(f"{folder / HISTORY_FILE}: does not have epoch {epoch}, whose weights were saved")
-    return Run(manifest, record, history)
+    return Run(manifest, record, history, {})
 
 
 def _read_history(path: Path) -> History:
@@ -189,7 +210,7 @@ def _head_row(run: Run, head: str) -> list[str]:
     ]
 
 
-def _learning(run: Run, figure: Figure) -> str:
+def _learning(run: Run) -> str:
     history = run.history
     if not history:
         return _paragraph("No epoch was finished, so there is nothing to draw over epochs.")
@@ -201,7 +222,7 @@ def _learning(run: Run, figure: Figure) -> str:
     heads = [head for head in run.manifest["task"]["heads"] if head in history]
     losses = [(head, f"{head}_loss") for head in run.manifest["task"]["heads"] if f"{head}_loss" in history]
     first, last = columns["loss"][0], columns["loss"][-1]
-    text = figure(
+    text = run.figure(
         "learning.png",
         _draw_learning(history, heads, losses, saved),
         f"Loss, score and learning rate over {len(history['epoch'])} epochs: the loss goes from {first:.3f} to "
@@ -210,7 +231,7 @@ def _learning(run: Run, figure: Figure) -> str:
         "images; learning rate at each epoch's end. The dotted line is the epoch whose weights were saved. "
         "A score that falls while the loss still falls: the network learns its train images by heart. "
         "A score that still rises at the end: more epochs may help.",
-    ) + figure(
+    ) + run.figure(
         "speed.png",
         _draw_speed(history),
         f"Speed and memory over the epochs: {columns['images_per_second'][-1]:.0f} images a second"
@@ -264,39 +285,26 @@ def _draw_speed(history: History) -> bytes:
         return png(figure)
 
 
-def _classes(run: Run, figure: Figure) -> str:
-    if not run.record.counts:
-        return _paragraph("No held-out image was read, so no class has a recall.")
-    text = _paragraph(
-        "The recall of a class is the share of its held-out images that are answered so. Few images say little: of "
-        "three images, a recall is 0, 1/3, 2/3 or 1."
-    )
-    for head, counts in run.record.counts.items():
-        names = run.classes(head)
-        recall, images = _recalls(counts, len(names))
-        order = _worst_first(recall, images)
-        shown = min(WORST, len(order))
-        absent = [name for name, count in zip(names, images, strict=True) if not count]
-        above = f" Above, each bar is one of {len(order)} classes; the {shown} red ones are named below."
-        caption = (
-            f"Recall of {head}, the worst class first.{above if len(order) > FEW else ''} "
-            "The dashed line is the mean. Behind a name stands how many held-out images the class has."
-        )
-        worst = ", ".join(f"{names[i]} {recall[i]:.2f}" for i in order[:3])
-        text += f"<h3>{escape(head)}</h3>" + figure(
-            f"recall-{_file_name(head)}.png",
-            _draw_recall(names, recall, images, order),
-            f"Recall of {len(order)} classes of {head}, sorted; the least: {worst}.",
-            caption,
-        )
-        trained = run.manifest["train_counts"][head]
-        rows = [[names[i], f"{recall[i]:.4f}", str(images[i]), str(trained[i])] for i in order]
-        header = ["class", "recall", "held out", "trained on"]
-        text += _table(header, rows[:shown])
-        if len(rows) > shown:
-            text += _details(f"All {len(rows)} classes of {head}", _table(header, rows))
-        if absent:
-            text += _paragraph(f"Without a held-out image: {', '.join(absent)}.")
+def _classes(run: Run, head: str) -> str:
+    names, trained = run.classes(head), run.manifest["train_counts"][head]
+    recall, images = _recalls(run.record.counts[head], len(names))
+    order = _worst_first(recall, images)
+    shown = min(WORST, len(order))
+    above = f" Above, each bar is one of {len(order)} classes; the {shown} red ones are named below."
+    worst = ", ".join(f"{names[i]} {recall[i]:.2f}" for i in order[:3])
+    header = ["class", "recall", "held out", "trained on"]
+    rows = [[names[i], f"{recall[i]:.4f}", str(images[i]), str(trained[i])] for i in order]
+    text = run.figure(
+        f"recall-{_file_name(head)}.png",
+        _draw_recall(names, recall, images, order),
+        f"Recall of {len(order)} classes of {head}, sorted; the least: {worst}.",
+        f"Recall of {head}, the worst class first.{above if len(order) > FEW else ''} "
+        "The dashed line is the mean. Behind a name stands how many held-out images the class has.",
+    ) + _table(header, rows[:shown])
+    if len(rows) > shown:
+        text += _details(f"All {len(rows)} classes of {head}", _table(header, rows))
+    if absent := [name for name, count in zip(names, images, strict=True) if not count]:
+        text += _paragraph(f"Without a held-out image: {', '.join(absent)}.")
     return text
 
 
@@ -324,31 +332,24 @@ def _draw_recall(
         return png(figure)
 
 
-def _confusions(run: Run, figure: Figure) -> str:
-    text = ""
-    for head, confusions in run.record.confusions.items():
-        names = run.classes(head)
-        counts = run.record.counts[head]
-        _, images = _recalls(counts, len(names))
-        pairs = most_confused(counts)
-        text += f"<h3>{escape(head)}</h3>"
-        if not pairs:
-            text += _paragraph("Every held-out image is right.")
-            continue
-        text += figure(
-            f"confused-{_file_name(head)}.png",
-            _draw_confusions(confusions, run.record, names, images),
-            f"Images of the {len(confusions)} most confused pairs of {head}; the table below has their numbers.",
-            "Each row is a pair. On the left are images of the first class that were taken for the second, those "
-            "with the surest answers; on the right, images of the second. Where both sides look alike, the pair is "
-            "hard or a label is wrong; where they do not, there may be too few images of one to learn from.",
-        )
-        rows = [
-            [names[truth], names[answer], str(count), str(images[truth]), f"{count / images[truth]:.1%}"]
-            for truth, answer, count in pairs[:PAIRS]
-        ]
-        text += _table(["class", "taken for", "images", "of", "share"], rows)
-    return text or _paragraph("No held-out image was read.")
+def _confusions(run: Run, head: str) -> str:
+    names, counts, confusions = run.classes(head), run.record.counts[head], run.record.confusions[head]
+    pairs = most_confused(counts)
+    if not pairs:
+        return _paragraph("Every held-out image is right.")
+    _, images = _recalls(counts, len(names))
+    rows = [
+        [names[truth], names[answer], str(count), str(images[truth]), f"{count / images[truth]:.1%}"]
+        for truth, answer, count in pairs[:PAIRS]
+    ]
+    return run.figure(
+        f"confused-{_file_name(head)}.png",
+        _draw_confusions(confusions, run.record, names, images),
+        f"Images of the {len(confusions)} most confused pairs of {head}; the table below has their numbers.",
+        "Each row is a pair. On the left are images of the first class that were taken for the second, those "
+        "with the surest answers; on the right, images of the second. Where both sides look alike, the pair is "
+        "hard or a label is wrong; where they do not, there may be too few images of one to learn from.",
+    ) + _table(["class", "taken for", "images", "of", "share"], rows)
 
 
 def _draw_confusions(
@@ -364,44 +365,37 @@ def _draw_confusions(
     return sheet(rows, 2 * EXAMPLES + 1)
 
 
-def _mistakes(run: Run, figure: Figure) -> str:
-    text = ""
-    for head, mistakes in run.record.mistakes.items():
-        if not mistakes:
-            continue
-        names = run.classes(head)
-        images = [run.record.images[mistake.image] for mistake in mistakes]
-        captions = [
-            f"is {names[mistake.truth]}\n{mistake.probability:.0%} {names[mistake.answer]}" for mistake in mistakes
-        ]
-        text += f"<h3>{escape(head)}</h3>" + figure(
-            f"mistakes-{_file_name(head)}.png",
-            _in_fours(images, captions),
-            f"The {len(mistakes)} held-out images with the surest wrong answers in {head}; the table has them all.",
-            "Below each image stand its class, then the answer with its probability. A wrong label shows here "
-            "first, and an image that no person could read.",
-        )
-        rows = [
-            [name, names[truth], names[answer], f"{probability:.4f}", f"{of_truth:.4f}"]
-            for _, name, truth, answer, probability, of_truth in mistakes
-        ]
-        text += _table(["image", "class", "answer", "its probability", "the class's"], rows)
-    return text or _paragraph("There is none.")
+def _mistakes(run: Run, head: str) -> str:
+    names, mistakes = run.classes(head), run.record.mistakes[head]
+    images = [run.record.images[mistake.image] for mistake in mistakes]
+    captions = [f"is {names[wrong.truth]}\n{wrong.probability:.0%} {names[wrong.answer]}" for wrong in mistakes]
+    rows = [
+        [name, names[truth], names[answer], f"{probability:.4f}", f"{of_truth:.4f}"]
+        for _, name, truth, answer, probability, of_truth in mistakes
+    ]
+    return run.figure(
+        f"mistakes-{_file_name(head)}.png",
+        _in_fours(images, captions),
+        f"The {len(mistakes)} held-out images with the surest wrong answers in {head}; the table has them all.",
+        "Below each image stand its class, then the answer with its probability. A wrong label shows here "
+        "first, and an image that no person could read.",
+    ) + _table(["image", "class", "answer", "its probability", "the class's"], rows)
 
 
-def _crops(samples: Samples | None, manifest: Mapping[str, Any], figure: Figure) -> str:
+def _crops(run: Run) -> str:
+    samples, crop = run.record.samples, run.manifest["model"]["crop"]
     if samples is None or not len(samples.full):
         return _paragraph("No image was kept.")
     both = [image for pair in zip(samples.full, samples.crops, strict=True) for image in pair]
     captions = [text for name in samples.ids for text in (name.rpartition("/")[2], "crop")]
     how = "The whole image was stretched to the image size."
-    if manifest["model"]["crop"] != "none":
-        fitted = {"ink": "stretched", "padded": "padded with paper"}[manifest["model"]["crop"]]
+    if crop != "none":
+        fitted = {"ink": "stretched", "padded": "padded with paper"}[crop]
         how = (
             f"The red box is what was cut out and {fitted} to the image size. A box that cuts ink off, or that a speck "
             "makes too large, shows here."
         )
-    return figure(
+    return run.figure(
         "crops.png",
         _in_fours(both, captions),
         f"{len(samples.ids)} images as the files hold them, each beside its crop: {', '.join(samples.ids)}.",
@@ -413,7 +407,7 @@ def _in_fours(images: Sequence[Image], captions: Sequence[str]) -> bytes:
     return sheet([Row("", images[at : at + 4], captions[at : at + 4]) for at in range(0, len(images), 4)], 4)
 
 
-def _batches(run: Run, figure: Figure) -> str:
+def _batches(run: Run) -> str:
     samples = run.record.samples
     if samples is None or not len(samples.batches):
         return _paragraph("No batch was made.")
@@ -431,7 +425,7 @@ def _batches(run: Run, figure: Figure) -> str:
         [str(number), "; ".join(" + ".join(f"{share:.0%} {names[i]}" for i, share in shares) for shares in labels)]
         for number, labels in enumerate(samples.labels, 1)
     ]
-    return figure(
+    return run.figure(
         "batches.png",
         sheet(rows, samples.batches.shape[1]),
         f"Images of {len(rows)} batches of epoch {samples.epoch}, augmented; {mixed} of the batches are mixed.",
@@ -487,15 +481,6 @@ def _page(title: str, sections: Iterable[tuple[str, str]]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _figure(content: bytes, alt: str, caption: str) -> str:
-    height = int.from_bytes(content[20:24])  # of the PNG header
-    source = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
-    return (
-        f'<figure><img src="{source}" width="{WIDTH}" height="{height}" alt="{escape(alt)}">\n'
-        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
     )
 
 
