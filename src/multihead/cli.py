@@ -10,7 +10,7 @@ from pathlib import Path
 
 from multihead import __version__, commands
 from multihead.config.settings import Settings, read_settings
-from multihead.config.task import TASKS, Task, read_task, task_by_name
+from multihead.config.task import TASKS, read_task, task_by_name
 from multihead.data.locate import is_kernel
 from multihead.runtime.background import is_busy
 from multihead.runtime.errors import UserError
@@ -98,7 +98,8 @@ def _call(arguments: argparse.Namespace) -> None:
         case "report":
             commands.report(arguments.run)
         case "evaluate":
-            task = _task_named(arguments.task)
+            is_file = arguments.task.endswith(".toml")
+            task = read_task(Path(arguments.task)) if is_file else task_by_name(arguments.task)
             commands.evaluate(arguments.submission, arguments.truth, task, arguments.train, arguments.classes)
         case "schema":
             commands.schema(arguments.folder)
@@ -106,10 +107,6 @@ def _call(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace, more_overrides: Sequence[str] = ()) -> Settings:
     return read_settings(arguments.settings, [*arguments.set, *more_overrides])
-
-
-def _task_named(name: str) -> Task:
-    return read_task(Path(name)) if name.endswith(".toml") else task_by_name(name)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,13 +8,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multihead.config.files import MANIFEST_FILE, PREDICTIONS_FILE, SUBMISSION_FILE, WEIGHTS_FILE, named
 from multihead.config.manifest import Manifest, read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
-from multihead.config.settings import ModelSettings, RunSettings, Settings, settings_dict
+from multihead.config.settings import RunSettings, Settings, settings_dict
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_input, is_rerun, working_folder
 from multihead.runtime.errors import UserError, first_line, listed
@@ -25,8 +26,7 @@ from multihead.runtime.whole_files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from multihead.data.readers.reader import ImagesToPredict
-    from multihead.prediction.predictor import Member, Predictor, Probabilities, Stages
+    from multihead.prediction.predictor import Member, Predictor, Stages
     from multihead.prediction.submission import Submission
 
 SHEET_FILE = "inspect.png"
@@ -99,26 +99,35 @@ def predict(settings: Settings) -> None:
     run = settings.run
     working = working_folder(run.working)
     prepare_devices(run)
+    from multihead.data.answers import form_of_images
+    from multihead.data.datasets import images_to_predict
     from multihead.prediction.predictor import Predictor
+    from multihead.prediction.submission import Submission
 
     ensemble = _find_weights(settings)
-    task = ensemble[0].manifest.task
+    first = ensemble[0].manifest
+    task = first.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
-    images = _find_images(data, ensemble)
+    as_read = [manifest.model.as_read(task) for _, _, manifest in ensemble]
+    largest = max(as_read, key=lambda read: math.prod(read.image_shape))  # every member's images can be made of it
+    images = images_to_predict(data, largest, first.model.fold)
     which = ", ".join(f"{folder / name}, epoch {manifest.epoch}" for folder, name, manifest in ensemble)
     say(f"predict: {data} with {which}")
     members = _load_members(ensemble, run)
-    path, submission = _begin_submission(working, images, ensemble[0].manifest)
+    path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
+    form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
+    submission = Submission(path, form, first.prior, task.sample_submission or "the test files")
+    if is_rerun():  # it is there already, with the most frequent classes, whatever becomes of this run
+        submission.write()
     on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
     predictor = Predictor(members, task, run, total_images=submission.images, on_problem=on_problem)
-    tables = predictor.predict_files(images.parts)
-    rows = _fill(submission, predictor, tables, run, on_problem)
+    _fill(submission, predictor, predictor.predict_files(images.parts), run, on_problem)
     without_row = [*images.without_row, *predictor.passed_over]
     if without_row:
         which = f"{len(without_row):,} images have no row in {task.sample_submission}"
         say(f"warning: {which}, and are passed over: {listed(without_row)}")
     _say_stages(predictor.stages, ensemble)
-    say(f"submission: {path} ({rows} rows)")
+    say(f"submission: {path} ({submission.rows} rows)")
 
 
 def _find_weights(settings: Settings) -> list[Trained]:
@@ -129,78 +138,46 @@ def _find_weights(settings: Settings) -> list[Trained]:
     run = settings.run
     names = run.ensemble or [""]
     folders = [
-        find_input(_weights_of(name), [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)], run.weights)
+        find_input(
+            f"weights {name} (build_kernel.py stage FOLDER --name {name})" if name else "weights",
+            [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)],
+            run.weights,
+        )
         for name in names
     ]
     ensemble = [Trained(folder, name, read_manifest(folder, name)) for folder, name in zip(folders, names, strict=True)]
-    for member in ensemble:
-        _refuse_other_model(settings, member.manifest.model)
-    _refuse_other_images(ensemble)
+    for _, _, manifest in ensemble:
+        for key in sorted(settings.given_model_keys):
+            value, trained_value = getattr(settings.model, key), getattr(manifest.model, key)
+            if value != trained_value:
+                raise UserError(
+                    f"{key} = {value!r}, but the weights were trained with {trained_value!r}; leave it out to predict"
+                )
+    questions = [(what_answers_depend_on(manifest.task), manifest.model.fold) for _, _, manifest in ensemble]
+    for name, question in zip(names, questions, strict=True):
+        if question != questions[0]:
+            raise UserError(f"ensemble: {name} has another task or fold than {names[0]}")
     return ensemble
 
 
-def _weights_of(name: str) -> str:
-    return f"weights {name} (build_kernel.py stage FOLDER --name {name})" if name else "weights"
-
-
-def _refuse_other_model(settings: Settings, trained_model: ModelSettings) -> None:
-    for key in sorted(settings.given_model_keys):
-        value, trained_value = getattr(settings.model, key), getattr(trained_model, key)
-        if value != trained_value:
-            raise UserError(
-                f"{key} = {value!r}, but the weights were trained with {trained_value!r}; leave it out to predict"
-            )
-
-
-def _refuse_other_images(ensemble: Sequence[Trained]) -> None:
-    first = ensemble[0]
-    question, fold = what_answers_depend_on(first.manifest.task), first.manifest.model.fold
-    for _, name, manifest in ensemble:
-        if what_answers_depend_on(manifest.task) != question or manifest.model.fold != fold:
-            raise UserError(f"ensemble: {name} has another task or fold than {first.name}")
-
-
-def _find_images(data: Path, ensemble: Sequence[Trained]) -> "ImagesToPredict":
-    """Return the images to predict, read as large as the member with the largest images needs them."""
-    from multihead.data.datasets import images_to_predict
-
-    first = ensemble[0].manifest
-    tasks = [manifest.model.as_read(first.task) for _, _, manifest in ensemble]
-    return images_to_predict(data, max(tasks, key=lambda task: math.prod(task.image_shape)), first.model.fold)
-
-
 def _load_members(ensemble: Sequence[Trained], run: RunSettings) -> "list[Member]":
-    members = [_load_member(*trained) for trained in ensemble]
-    if run.test_time_copies and not all(member.augment for member in members):
-        say("warning: no test-time copies, as some weights were trained without an affine or flip step")
-    return members
-
-
-def _load_member(folder: Path, name: str, manifest: Manifest) -> "Member":
     from multihead.data.augment import copy_jitter
     from multihead.model.weights import load_model
     from multihead.prediction.logit_adjustment import adjusted_heads
     from multihead.prediction.predictor import Member
 
-    def adjust(probabilities: "Probabilities") -> "Probabilities":
-        return adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
-
-    augment = copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink)
-    return Member(load_model(folder, manifest, name), manifest.model, adjust, augment)
-
-
-def _begin_submission(working: Path, images: "ImagesToPredict", manifest: Manifest) -> "tuple[Path, Submission]":
-    """Return the submission and its path; in a rerun it is written already, with the most frequent classes."""
-    from multihead.data.answers import form_of_images
-    from multihead.prediction.submission import Submission
-
-    task = manifest.task
-    path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
-    form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
-    submission = Submission(path, form, manifest.prior, task.sample_submission or "the test files")
-    if is_rerun():
-        submission.write()
-    return path, submission
+    members = [
+        Member(
+            load_model(folder, manifest, name),
+            manifest.model,
+            partial(adjusted_heads, counts=manifest.train_counts, exponents=manifest.prior_exponents),
+            copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink),
+        )
+        for folder, name, manifest in ensemble
+    ]
+    if run.test_time_copies and not all(member.augment for member in members):
+        say("warning: no test-time copies, as some weights were trained without an affine or flip step")
+    return members
 
 
 def _fill(
@@ -209,8 +186,8 @@ def _fill(
     tables: "Iterator[pd.DataFrame]",
     run: RunSettings,
     on_problem: OnProblem,
-) -> int:
-    """Put predictions into the submission as they come, and it into the working folder; return its rows."""
+) -> None:
+    """Put predictions into the submission as they come, and it into the working folder."""
     share_on_disk = 0.0
     for table in tables:
         try:
@@ -235,7 +212,6 @@ def _fill(
         if not share_on_disk or share_on_disk < needed:
             raise
         on_problem(f"{error}; {share_on_disk:.0%} of the rows in the file are predicted", error)
-    return submission.rows
 
 
 def _refuse(problem: str, cause: Exception | None) -> None:
@@ -312,11 +288,13 @@ def settings(settings: Settings) -> None:
 
 def _toml(value: Any) -> str:
     """Return plain values as TOML; a table on one line."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_toml_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
-    return json.dumps(value)
+    match value:
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            return f"{{ {', '.join(f'{_toml_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
+        case _:
+            return json.dumps(value)
 
 
 def _toml_key(key: str) -> str:

@@ -45,7 +45,8 @@ def build_backbone(settings: ModelSettings, channels: int = 3) -> Any:
     if name == STACK:
         return _stack(settings, channels)
     if name in APPLICATIONS:
-        return _application(name, size)
+        application = getattr(keras.applications, APPLICATIONS[name].builder)
+        return application(include_top=False, weights=None, input_shape=(*size, 3), pooling="avg", name=name)
     return _resnet(name, size) if name in RESNETS else _efficientnet(name, size)
 
 
@@ -69,8 +70,7 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
         features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv")(features)
         return layers.BatchNormalization(name=f"{name}_bn")(features)
 
-    images = keras.Input((*size, 3))
-    features = images
+    features = images = keras.Input((*size, 3))
     for stage, (filters, blocks) in enumerate(zip(*RESNETS[name], strict=True), start=1):
         features = layers.ReLU()(convolution(features, filters, f"stage{stage}", strides=2))
         for block in range(1, blocks + 1):
@@ -103,24 +103,19 @@ def _efficientnet(name: str, size: tuple[int, int]) -> Any:
     return network
 
 
-def _application(name: str, size: tuple[int, int]) -> Any:
-    builder = getattr(keras.applications, APPLICATIONS[name].builder)
-    return builder(include_top=False, weights=None, input_shape=(*size, 3), pooling="avg", name=name)
-
-
 def _stack(settings: ModelSettings, channels: int) -> Any:
     layers = keras.layers
-    images = keras.Input((*settings.image_size, channels))
-    features = images
+    features = images = keras.Input((*settings.image_size, channels))
     for kind, amount, padding in map(stack_layer, settings.stack_layers):
-        if kind == "conv":
-            features = layers.Conv2D(int(amount), 3, padding=padding, activation="relu")(features)
-        elif kind == "pool":
-            features = layers.MaxPooling2D(int(amount), padding=padding)(features)
-        elif kind == "norm":
-            features = layers.BatchNormalization()(features)
-        elif kind == "dropout":
-            features = layers.Dropout(amount)(features)
-        else:
-            features = layers.Dense(int(amount), activation="relu")(layers.Flatten()(features))
+        match kind:
+            case "conv":
+                features = layers.Conv2D(int(amount), 3, padding=padding, activation="relu")(features)
+            case "pool":
+                features = layers.MaxPooling2D(int(amount), padding=padding)(features)
+            case "norm":
+                features = layers.BatchNormalization()(features)
+            case "dropout":
+                features = layers.Dropout(amount)(features)
+            case _:
+                features = layers.Dense(int(amount), activation="relu")(layers.Flatten()(features))
     return keras.Model(images, layers.Flatten()(features), name=STACK)

@@ -19,8 +19,7 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
     Heads are float32 under mixed precision.
     """
     channels = task.image_shape[2]
-    images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")
-    pixels = images
+    pixels = images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")
     if channels == 1 and settings.backbone != STACK:
         pixels = keras.layers.Concatenate(name="gray_to_colour")([images] * 3)
     features = build_backbone(settings, pixels.shape[-1])(scaled(pixels, settings.backbone))

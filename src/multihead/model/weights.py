@@ -73,11 +73,10 @@ def save_weights(
 
 def copy_weights(source: Path, folder: Path) -> None:
     """Copy weights and manifest, if there are any, from one folder into another."""
-    if not (source / MANIFEST_FILE).is_file() or not (source / WEIGHTS_FILE).is_file():
-        return
-    with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
-        shutil.copyfile(source / WEIGHTS_FILE, new)
-        shutil.copyfile(source / MANIFEST_FILE, new_manifest)
+    if (source / MANIFEST_FILE).is_file() and (source / WEIGHTS_FILE).is_file():
+        with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
+            shutil.copyfile(source / WEIGHTS_FILE, new)
+            shutil.copyfile(source / MANIFEST_FILE, new_manifest)
 
 
 def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
@@ -123,13 +122,15 @@ def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, ND
 
 def probe_images(model: ModelSettings, task: Task) -> NDArray[np.uint8]:
     """Return stripes as uint8 (PROBE_IMAGES, height, width, c): whole numbers only, so the same on every machine."""
-    channels = task.image_shape[2]
-    image, row, column, channel = np.indices((PROBE_IMAGES, *model.image_size, channels))
+    image, row, column, channel = np.indices((PROBE_IMAGES, *model.image_size, task.image_shape[2]))
     return np.asarray((3 + image) * row + (5 - 2 * image) * column + 64 * channel).astype(np.uint8)
 
 
 def _versions(model: ModelSettings) -> dict[str, str]:
     backend = keras.config.backend()
-    versions = {"python": platform.python_version(), "keras": keras.__version__}
-    versions[backend] = sys.modules[backend].__version__
-    return versions | ({"efficientnet": efficientnet.__version__} if model.backbone in EFFICIENTNETS else {})
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        backend: sys.modules[backend].__version__,
+        **({"efficientnet": efficientnet.__version__} if model.backbone in EFFICIENTNETS else {}),
+    }

@@ -25,17 +25,12 @@ MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
 Images = NDArray[np.uint8]
 Crops = Mapping[tuple[tuple[int, int], str], Images]  # by ModelSettings.crops_of
 Probabilities = dict[str, NDArray[np.float32]]
+Change = Callable[[Images, int], Images]  # of a batch, by its number
 
 
-def predict_probabilities(
-    network: Any,
-    images: Images,
-    batch_size: int,
-    deadline: float = math.inf,
-    change: Callable[[Images, int], Images] | None = None,
-) -> Probabilities:
+def predict_probabilities(network: Any, images: Images, batch_size: int, change: Change | None = None) -> Probabilities:
     """Return {head: float32 (n, classes)} for uint8 crops (n, height, width, c), as answered_batches yields them."""
-    return _joined(list(answered_batches(network, images, batch_size, deadline, change)))
+    return _joined(list(answered_batches(network, images, batch_size, change=change)))
 
 
 def answered_batches(
@@ -43,7 +38,7 @@ def answered_batches(
     images: Images,
     batch_size: int,
     deadline: float = math.inf,
-    change: Callable[[Images, int], Images] | None = None,
+    change: Change | None = None,
 ) -> Iterator[Probabilities]:
     """Yield {head: float32 (b, classes)} for each batch of uint8 crops (n, height, width, c).
 
@@ -87,7 +82,7 @@ def images_per_second(network: Any, images: Images, batch_size: int) -> float:
     return batches * batch_size / seconds
 
 
-def jitter(augment: Augment, seed: int, copy: int, file: int = 0) -> Callable[[Images, int], Images]:
+def jitter(augment: Augment, seed: int, copy: int, file: int = 0) -> Change:
     """Return what makes a test-time copy of a batch, by its number."""
 
     def jittered(images: Images, batch: int) -> Images:
@@ -188,8 +183,9 @@ class Predictor:
         early, the table of that file ends with what was done, and it is the last.
         """
         self._files = len(files)
-        models = list(self._models.values())
-        crops = crops_ahead(files, self._task, models, deadline=self._deadline, on_error=self._lose_file)
+        crops = crops_ahead(
+            files, self._task, list(self._models.values()), deadline=self._deadline, on_error=self._lose_file
+        )
         for member in self._members:  # compiles them while the first file is read
             nothing = np.zeros((1, *member.model.image_size, self._task.image_shape[2]), np.uint8)
             self._answer(member, {member.model.crops_of(self._task): nothing}, math.inf)
@@ -255,9 +251,7 @@ class Predictor:
                 return Answer(_joined(parts), False), number == 0
         return Answer(_joined(parts), True), False
 
-    def _answer(
-        self, member: Member, crops: Crops, deadline: float, change: Callable[[Images, int], Images] | None = None
-    ) -> Answer:
+    def _answer(self, member: Member, crops: Crops, deadline: float, change: Change | None = None) -> Answer:
         """Return what a member says; out of the device's memory it goes on, once, with half the batch size."""
         images = crops[member.model.crops_of(self._task)]
         parts: list[Probabilities] = [{head: np.zeros((0, len(c)), np.float32) for head, c in self._task.heads.items()}]
@@ -284,10 +278,15 @@ class Predictor:
         the time of those images begins. One that fails is the last.
         """
         images = len(next(iter(crops.values())))
-        passes: list[tuple[Member, int | None]] = [(member, None) for member in self._members[1:]]
+        passes: list[tuple[Member, Change | None]] = [(member, None) for member in self._members[1:]]
         if all(member.augment for member in self._members):  # or those with copies would count for more than the others
-            passes += [(member, copy) for copy in range(self._run.test_time_copies) for member in self._members]
-        for added, (member, copy) in enumerate(passes):
+            passes += [
+                (member, jitter(member.augment, self._run.seed, copy, number))
+                for copy in range(self._run.test_time_copies)
+                for member in self._members
+                if member.augment
+            ]
+        for added, (member, change) in enumerate(passes):
             once = (self._reading.seconds + self._first_pass.seconds) / max(1, self._first_pass.images)
             to_come = max(0, self._images_left) * once
             started = elapsed()
@@ -298,9 +297,6 @@ class Predictor:
                     say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
                     self._has_warned = True
                 return added
-            change = None
-            if member.augment and copy is not None:
-                change = jitter(member.augment, self._run.seed, copy, number)
             answer = self._answer(member, crops, self._deadline - to_come, change)
             is_finite = _is_finite(answer.probabilities)
             if not answer.has_failed:

@@ -135,18 +135,13 @@ def test_lines(test: ImagesToPredict, task: Task, labels: pd.DataFrame) -> Itera
         yield f"  {_ids_in_words(form.rows, is_table=True)}"
         if missing:
             yield _listed(f"images of {task.sample_submission} that are in no test file", missing)
-        yield _listed(f"images that have no row in {task.sample_submission}", _beside(test, held))
+        beside = [*test.without_row, *held[match(held.tolist(), form.every_image.tolist()) < 0]]
+        yield _listed(f"images that have no row in {task.sample_submission}", beside)
     else:
         yield f"test: {len(held):,} images of {files}; {_ids_in_words(held, reader_of(task).is_table)}"
     prior = {head: classes[int(labels[head].mode()[0])] for head, classes in task.heads.items()}
     yield f"{SUBMISSION_FILE if test.form else PREDICTIONS_FILE} would begin:"
     yield from (f"  {line}" for line in Submission(Path(), form, prior, "").first_lines(SHOWN_ROWS))
-
-
-def _beside(test: ImagesToPredict, held: pd.Index) -> list[str]:
-    """Return the images that the sample has no row for."""
-    wanted = test.form.every_image.tolist() if test.form else []
-    return [*test.without_row, *held[match(held.tolist(), wanted) < 0]]
 
 
 def _ids_in_words(ids: pd.Index, is_table: bool) -> str:

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.files import HISTORY_FILE, MANIFEST_FILE, PAGE_FILE, REPORT_FOLDER
+from multihead.data.thumbnails import Image
 from multihead.report.pictures import WIDTH, Row, drawing, png, sheet, shortened
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import recall_per_class
-from multihead.training.record import EXAMPLES, Confusion, Mistake, Record, Samples, most_confused, read_record
+from multihead.training.record import EXAMPLES, Confusion, Record, most_confused, read_record
 
 OF_EACH_MANIFEST = ("model", "task", "train_counts", "prior_exponents", "epoch", "versions", "sha256")
 WORST = 12  # classes that are named
@@ -33,27 +34,29 @@ PAIRS = 20  # of classes, in a table
 History = Mapping[str, NDArray[np.float64]]
 
 
-class Picture(NamedTuple):
-    """A PNG file of the report: its name, its bytes, what it shows in words, and how to read it."""
-
-    name: str
-    content: bytes
-    alt: str
-    caption: str
-
-
-Draw = Callable[[Picture], str]  # keeps a picture and returns it as HTML
-
-
 class Run(NamedTuple):
-    """What a working folder holds of a training. history: a column per heading of history.csv, float64 (epochs,)."""
+    """What a working folder holds of a training. history: a column per heading of history.csv, float64 (epochs,).
+
+    pictures: the PNG files of its report, by their names, as far as they are drawn.
+    """
 
     manifest: Mapping[str, Any]
     record: Record
     history: History
+    pictures: dict[str, bytes]
 
     def classes(self, head: str) -> list[str]:
         return [str(label) for label in self.manifest["task"]["heads"][head]]
+
+    def figure(self, name: str, content: bytes, alt: str, caption: str) -> str:
+        """Keep a picture, and return it as HTML. alt: what it shows in words. caption: how to read it."""
+        self.pictures[name] = content
+        height = int.from_bytes(content[20:24])  # of the PNG header
+        source = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+        return (
+            f'<figure><img src="{source}" width="{WIDTH}" height="{height}" alt="{escape(alt)}">\n'
+            f"<figcaption>{escape(caption)}</figcaption></figure>\n"
+        )
 
 
 def write_report(folder: Path) -> Path:
@@ -63,24 +66,10 @@ def write_report(folder: Path) -> Path:
     same weights, or where matplotlib is not installed.
     """
     run = _read_run(folder)
-    pictures: list[Picture] = []
-
-    def figure(picture: Picture) -> str:
-        pictures.append(picture)
-        return _figure(picture)
-
     try:
         score, model = run.manifest["score"], run.manifest["model"]
         title = f"{model['task']}, {model['backbone']}" + (f": score {score['total']:.4f}" if score else "")
-        sections = [
-            ("What it was", _facts(run)),
-            ("How it learned", _learning(run, figure)),
-            ("What each class reaches", _classes(run, figure)),
-            ("What is taken for what", _confusions(run, figure)),
-            ("Where it was surest and wrong", _mistakes(run, figure)),
-            ("From the file to the crop", _crops(run.record.samples, run.manifest, figure)),
-            ("What it was trained on", _batches(run, figure)),
-        ]
+        sections = _sections(run)
     except ImportError as error:
         raise UserError(f"matplotlib is needed to draw: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # a key or a column is not there, or odd
@@ -89,20 +78,43 @@ def write_report(folder: Path) -> Path:
     out = folder / REPORT_FOLDER
     for stale in out.glob("*.png"):
         stale.unlink()
-    for picture in pictures:
-        (out / picture.name).write_bytes(picture.content)
-    page = _page(title, sections)
+    for name, content in run.pictures.items():
+        (out / name).write_bytes(content)
     with whole_file(out / PAGE_FILE) as new:
-        new.write_text(page, encoding="utf-8")
+        new.write_text(_page(title, sections), encoding="utf-8")
     return out / PAGE_FILE
+
+
+def _sections(run: Run) -> list[tuple[str, str]]:
+    """Return each section of the page: its heading, and its HTML."""
+    counts = run.record.counts
+    of_recall = _paragraph(
+        "The recall of a class is the share of its held-out images that are answered so. Few images say little: of "
+        "three images, a recall is 0, 1/3, 2/3 or 1."
+    )
+    no_recall = "No held-out image was read, so no class has a recall."
+    wrong = [head for head, mistakes in run.record.mistakes.items() if mistakes]
+    return [
+        ("What it was", _facts(run)),
+        ("How it learned", _learning(run)),
+        ("What each class reaches", (of_recall if counts else "") + _of_heads(_classes, run, counts, no_recall)),
+        ("What is taken for what", _of_heads(_confusions, run, counts, "No held-out image was read.")),
+        ("Where it was surest and wrong", _of_heads(_mistakes, run, wrong, "There is none.")),
+        ("From the file to the crop", _crops(run)),
+        ("What it was trained on", _batches(run)),
+    ]
+
+
+def _of_heads(part: Callable[[Run, str], str], run: Run, heads: Iterable[str], otherwise: str) -> str:
+    """Return what is to be shown of each head, under its name; where there is none, a paragraph."""
+    return "".join(f"<h3>{escape(head)}</h3>{part(run, head)}" for head in heads) or _paragraph(otherwise)
 
 
 def _read_run(folder: Path) -> Run:
     record = read_record(folder)
     path = folder / MANIFEST_FILE
     try:
-        not_measured = {"score": None, "device": "", "images_per_second": None}
-        manifest = not_measured | json.loads(read_text(path))
+        manifest = {"score": None, "device": "", "images_per_second": None} | json.loads(read_text(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError) as error:
@@ -113,11 +125,11 @@ def _read_run(folder: Path) -> Run:
         if key not in manifest:
             raise UserError(f"{path}: not a manifest of weights: no {key}")
     history = _read_history(folder / HISTORY_FILE)
-    epoch = manifest.get("epoch")
+    epoch = manifest["epoch"]
     epochs = history.get("epoch", np.zeros(0))
     if history and epoch not in (*epochs, *epochs[-1:] + 1):  # the next one may be unfinished
         raise UserError(f"{folder / HISTORY_FILE}: does not have epoch {epoch}, whose weights were saved")
-    return Run(manifest, record, history)
+    return Run(manifest, record, history, {})
 
 
 def _read_history(path: Path) -> History:
@@ -155,7 +167,7 @@ def _facts(run: Run) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())),
     ]
     heads = [_head_row(run, head) for head in record.counts]
-    text = _table(None, [[name, value] for name, value in facts])
+    text = _table(None, facts)
     if heads:
         text += _paragraph(
             "The held-out images were not trained on. Macro recall here is the mean of the recalls of all classes that "
@@ -198,7 +210,7 @@ def _head_row(run: Run, head: str) -> list[str]:
     ]
 
 
-def _learning(run: Run, figure: Draw) -> str:
+def _learning(run: Run) -> str:
     history = run.history
     if not history:
         return _paragraph("No epoch was finished, so there is nothing to draw over epochs.")
@@ -210,28 +222,23 @@ def _learning(run: Run, figure: Draw) -> str:
     heads = [head for head in run.manifest["task"]["heads"] if head in history]
     losses = [(head, f"{head}_loss") for head in run.manifest["task"]["heads"] if f"{head}_loss" in history]
     first, last = columns["loss"][0], columns["loss"][-1]
-    text = figure(
-        Picture(
-            "learning.png",
-            _draw_learning(history, heads, losses, saved),
-            f"Loss, score and learning rate over {len(history['epoch'])} epochs: the loss goes from {first:.3f} to "
-            f"{last:.3f}; {of_saved}.",
-            "Loss of the train images, as augmented and mixed, so it need not come near 0; score of the held-out "
-            "images; learning rate at each epoch's end. The dotted line is the epoch whose weights were saved. "
-            "A score that falls while the loss still falls: the network learns its train images by heart. "
-            "A score that still rises at the end: more epochs may help.",
-        )
-    )
-    text += figure(
-        Picture(
-            "speed.png",
-            _draw_speed(history),
-            f"Speed and memory over the epochs: {columns['images_per_second'][-1]:.0f} images a second"
-            + (f" and {columns['memory_gb'][-1]:.2f} GB" if "memory_gb" in columns else "")
-            + " in the last.",
-            "Images trained in a second, and the memory of the process at each epoch's end. The first epoch also reads "
-            "the files and compiles the network. Memory that rises with every epoch will end at the machine's limit.",
-        )
+    text = run.figure(
+        "learning.png",
+        _draw_learning(history, heads, losses, saved),
+        f"Loss, score and learning rate over {len(history['epoch'])} epochs: the loss goes from {first:.3f} to "
+        f"{last:.3f}; {of_saved}.",
+        "Loss of the train images, as augmented and mixed, so it need not come near 0; score of the held-out "
+        "images; learning rate at each epoch's end. The dotted line is the epoch whose weights were saved. "
+        "A score that falls while the loss still falls: the network learns its train images by heart. "
+        "A score that still rises at the end: more epochs may help.",
+    ) + run.figure(
+        "speed.png",
+        _draw_speed(history),
+        f"Speed and memory over the epochs: {columns['images_per_second'][-1]:.0f} images a second"
+        + (f" and {columns['memory_gb'][-1]:.2f} GB" if "memory_gb" in columns else "")
+        + " in the last.",
+        "Images trained in a second, and the memory of the process at each epoch's end. The first epoch also reads "
+        "the files and compiles the network. Memory that rises with every epoch will end at the machine's limit.",
     )
     rows = [[_number(column[row]) for column in history.values()] for row in range(len(history["epoch"]))]
     return text + _details("The numbers of every epoch", _table(list(history), rows))
@@ -255,9 +262,7 @@ def _draw_learning(
         if len(heads) > 1:
             figure.legend(*score.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
         rate.plot(epochs, history["learning_rate"], "k.-")
-        rate.set_ylim(0)
-        rate.set_ylabel("learning rate")
-        rate.set_xlabel("epoch")
+        rate.set(ylim=(0, None), ylabel="learning rate", xlabel="epoch")
         rate.xaxis.get_major_locator().set_params(integer=True)
         for axes in (loss, score, rate):
             if saved is not None:
@@ -273,48 +278,33 @@ def _draw_speed(history: History) -> bytes:
         grid = figure.subplots(len(lines), sharex=True, squeeze=False)[:, 0]
         for axes, (key, name) in zip(grid, lines, strict=True):
             axes.plot(history["epoch"], history[key], "k.-")
-            axes.set_ylim(0, 1.1 * np.nanmax(history[key]) or 1)
-            axes.set_ylabel(name)
+            axes.set(ylim=(0, 1.1 * np.nanmax(history[key]) or 1), ylabel=name)
             axes.grid(alpha=0.3)
         grid[-1].set_xlabel("epoch")
         grid[-1].xaxis.get_major_locator().set_params(integer=True)
         return png(figure)
 
 
-def _classes(run: Run, figure: Draw) -> str:
-    if not run.record.counts:
-        return _paragraph("No held-out image was read, so no class has a recall.")
-    text = _paragraph(
-        "The recall of a class is the share of its held-out images that are answered so. Few images say little: of "
-        "three images, a recall is 0, 1/3, 2/3 or 1."
-    )
-    for head, counts in run.record.counts.items():
-        names = run.classes(head)
-        recall, images = _recalls(counts, len(names))
-        order = _worst_first(recall, images)
-        shown = min(WORST, len(order))
-        absent = [name for name, count in zip(names, images, strict=True) if not count]
-        caption = f"Recall of {head}, the worst class first."
-        if len(order) > FEW:
-            caption += f" Above, each bar is one of {len(order)} classes; the {shown} red ones are named below."
-        caption += " The dashed line is the mean. Behind a name stands how many held-out images the class has."
-        worst = ", ".join(f"{names[i]} {recall[i]:.2f}" for i in order[:3])
-        text += f"<h3>{escape(head)}</h3>" + figure(
-            Picture(
-                f"recall-{_file_name(head)}.png",
-                _draw_recall(names, recall, images, order),
-                f"Recall of {len(order)} classes of {head}, sorted; the least: {worst}.",
-                caption,
-            )
-        )
-        trained = run.manifest["train_counts"][head]
-        rows = [[names[i], f"{recall[i]:.4f}", str(images[i]), str(trained[i])] for i in order]
-        header = ["class", "recall", "held out", "trained on"]
-        text += _table(header, rows[:shown])
-        if len(rows) > shown:
-            text += _details(f"All {len(rows)} classes of {head}", _table(header, rows))
-        if absent:
-            text += _paragraph(f"Without a held-out image: {', '.join(absent)}.")
+def _classes(run: Run, head: str) -> str:
+    names, trained = run.classes(head), run.manifest["train_counts"][head]
+    recall, images = _recalls(run.record.counts[head], len(names))
+    order = _worst_first(recall, images)
+    shown = min(WORST, len(order))
+    above = f" Above, each bar is one of {len(order)} classes; the {shown} red ones are named below."
+    worst = ", ".join(f"{names[i]} {recall[i]:.2f}" for i in order[:3])
+    header = ["class", "recall", "held out", "trained on"]
+    rows = [[names[i], f"{recall[i]:.4f}", str(images[i]), str(trained[i])] for i in order]
+    text = run.figure(
+        f"recall-{_file_name(head)}.png",
+        _draw_recall(names, recall, images, order),
+        f"Recall of {len(order)} classes of {head}, sorted; the least: {worst}.",
+        f"Recall of {head}, the worst class first.{above if len(order) > FEW else ''} "
+        "The dashed line is the mean. Behind a name stands how many held-out images the class has.",
+    ) + _table(header, rows[:shown])
+    if len(rows) > shown:
+        text += _details(f"All {len(rows)} classes of {head}", _table(header, rows))
+    if absent := [name for name, count in zip(names, images, strict=True) if not count]:
+        text += _paragraph(f"Without a held-out image: {', '.join(absent)}.")
     return text
 
 
@@ -342,33 +332,24 @@ def _draw_recall(
         return png(figure)
 
 
-def _confusions(run: Run, figure: Draw) -> str:
-    text = ""
-    for head, confusions in run.record.confusions.items():
-        names = run.classes(head)
-        counts = run.record.counts[head]
-        _, images = _recalls(counts, len(names))
-        pairs = most_confused(counts)
-        text += f"<h3>{escape(head)}</h3>"
-        if not pairs:
-            text += _paragraph("Every held-out image is right.")
-            continue
-        text += figure(
-            Picture(
-                f"confused-{_file_name(head)}.png",
-                _draw_confusions(confusions, run.record, names, images),
-                f"Images of the {len(confusions)} most confused pairs of {head}; the table below has their numbers.",
-                "Each row is a pair. On the left are images of the first class that were taken for the second, those "
-                "with the surest answers; on the right, images of the second. Where both sides look alike, the pair is "
-                "hard or a label is wrong; where they do not, there may be too few images of one to learn from.",
-            )
-        )
-        rows = [
-            [names[truth], names[answer], str(count), str(images[truth]), f"{count / images[truth]:.1%}"]
-            for truth, answer, count in pairs[:PAIRS]
-        ]
-        text += _table(["class", "taken for", "images", "of", "share"], rows)
-    return text or _paragraph("No held-out image was read.")
+def _confusions(run: Run, head: str) -> str:
+    names, counts, confusions = run.classes(head), run.record.counts[head], run.record.confusions[head]
+    pairs = most_confused(counts)
+    if not pairs:
+        return _paragraph("Every held-out image is right.")
+    _, images = _recalls(counts, len(names))
+    rows = [
+        [names[truth], names[answer], str(count), str(images[truth]), f"{count / images[truth]:.1%}"]
+        for truth, answer, count in pairs[:PAIRS]
+    ]
+    return run.figure(
+        f"confused-{_file_name(head)}.png",
+        _draw_confusions(confusions, run.record, names, images),
+        f"Images of the {len(confusions)} most confused pairs of {head}; the table below has their numbers.",
+        "Each row is a pair. On the left are images of the first class that were taken for the second, those "
+        "with the surest answers; on the right, images of the second. Where both sides look alike, the pair is "
+        "hard or a label is wrong; where they do not, there may be too few images of one to learn from.",
+    ) + _table(["class", "taken for", "images", "of", "share"], rows)
 
 
 def _draw_confusions(
@@ -377,75 +358,56 @@ def _draw_confusions(
     rows = []
     for confusion in confusions:
         mistaken = [record.images[i] for i in confusion.mistaken]
+        truth, answer = (shortened(names[i], 350) for i in (confusion.truth, confusion.answer))
+        title = f"{truth} taken for {answer}: {confusion.images} of {images[confusion.truth]}"
         gap = [None] * (EXAMPLES + 1 - len(mistaken))
-        title = f"{shortened(names[confusion.truth], 350)} taken for {shortened(names[confusion.answer], 350)}: "
-        title += f"{confusion.images} of {images[confusion.truth]}"
         rows.append(Row(title, [*mistaken, *gap, *(record.images[i] for i in confusion.others)]))
     return sheet(rows, 2 * EXAMPLES + 1)
 
 
-def _mistakes(run: Run, figure: Draw) -> str:
-    text = ""
-    for head, mistakes in run.record.mistakes.items():
-        if not mistakes:
-            continue
-        names = run.classes(head)
-        text += f"<h3>{escape(head)}</h3>" + figure(
-            Picture(
-                f"mistakes-{_file_name(head)}.png",
-                _draw_mistakes(mistakes, run.record, names),
-                f"The {len(mistakes)} held-out images with the surest wrong answers in {head}; the table has them all.",
-                "Below each image stand its class, then the answer with its probability. A wrong label shows here "
-                "first, and an image that no person could read.",
-            )
-        )
-        rows = [
-            [
-                mistake.id,
-                names[mistake.truth],
-                names[mistake.answer],
-                f"{mistake.probability:.4f}",
-                f"{mistake.of_truth:.4f}",
-            ]
-            for mistake in mistakes
-        ]
-        text += _table(["image", "class", "answer", "its probability", "the class's"], rows)
-    return text or _paragraph("There is none.")
+def _mistakes(run: Run, head: str) -> str:
+    names, mistakes = run.classes(head), run.record.mistakes[head]
+    images = [run.record.images[mistake.image] for mistake in mistakes]
+    captions = [f"is {names[wrong.truth]}\n{wrong.probability:.0%} {names[wrong.answer]}" for wrong in mistakes]
+    rows = [
+        [name, names[truth], names[answer], f"{probability:.4f}", f"{of_truth:.4f}"]
+        for _, name, truth, answer, probability, of_truth in mistakes
+    ]
+    return run.figure(
+        f"mistakes-{_file_name(head)}.png",
+        _in_fours(images, captions),
+        f"The {len(mistakes)} held-out images with the surest wrong answers in {head}; the table has them all.",
+        "Below each image stand its class, then the answer with its probability. A wrong label shows here "
+        "first, and an image that no person could read.",
+    ) + _table(["image", "class", "answer", "its probability", "the class's"], rows)
 
 
-def _draw_mistakes(mistakes: Sequence[Mistake], record: Record, names: Sequence[str]) -> bytes:
-    rows = []
-    for start in range(0, len(mistakes), 4):
-        some = mistakes[start : start + 4]
-        captions = [f"is {names[mistake.truth]}\n{mistake.probability:.0%} {names[mistake.answer]}" for mistake in some]
-        rows.append(Row("", [record.images[mistake.image] for mistake in some], captions))
-    return sheet(rows, 4)
-
-
-def _crops(samples: Samples | None, manifest: Mapping[str, Any], figure: Draw) -> str:
+def _crops(run: Run) -> str:
+    samples, crop = run.record.samples, run.manifest["model"]["crop"]
     if samples is None or not len(samples.full):
         return _paragraph("No image was kept.")
     both = [image for pair in zip(samples.full, samples.crops, strict=True) for image in pair]
     captions = [text for name in samples.ids for text in (name.rpartition("/")[2], "crop")]
-    rows = [Row("", both[at : at + 4], captions[at : at + 4]) for at in range(0, len(both), 4)]
     how = "The whole image was stretched to the image size."
-    if manifest["model"]["crop"] != "none":
-        fitted = {"ink": "stretched", "padded": "padded with paper"}[manifest["model"]["crop"]]
+    if crop != "none":
+        fitted = {"ink": "stretched", "padded": "padded with paper"}[crop]
         how = (
             f"The red box is what was cut out and {fitted} to the image size. A box that cuts ink off, or that a speck "
             "makes too large, shows here."
         )
-    return figure(
-        Picture(
-            "crops.png",
-            sheet(rows, 4),
-            f"{len(samples.ids)} images as the files hold them, each beside its crop: {', '.join(samples.ids)}.",
-            f"Images as the files hold them, each with what the network gets of it on its right. {how}",
-        )
+    return run.figure(
+        "crops.png",
+        _in_fours(both, captions),
+        f"{len(samples.ids)} images as the files hold them, each beside its crop: {', '.join(samples.ids)}.",
+        f"Images as the files hold them, each with what the network gets of it on its right. {how}",
     )
 
 
-def _batches(run: Run, figure: Draw) -> str:
+def _in_fours(images: Sequence[Image], captions: Sequence[str]) -> bytes:
+    return sheet([Row("", images[at : at + 4], captions[at : at + 4]) for at in range(0, len(images), 4)], 4)
+
+
+def _batches(run: Run) -> str:
     samples = run.record.samples
     if samples is None or not len(samples.batches):
         return _paragraph("No batch was made.")
@@ -463,16 +425,14 @@ def _batches(run: Run, figure: Draw) -> str:
         [str(number), "; ".join(" + ".join(f"{share:.0%} {names[i]}" for i, share in shares) for shares in labels)]
         for number, labels in enumerate(samples.labels, 1)
     ]
-    return figure(
-        Picture(
-            "batches.png",
-            sheet(rows, samples.batches.shape[1]),
-            f"Images of {len(rows)} batches of epoch {samples.epoch}, augmented; {mixed} of the batches are mixed.",
-            f"The first images of batches of epoch {samples.epoch}, as the network got them: augmented, and mixed "
-            "where the settings ask for it. Whether and how is drawn for a whole batch; a mixed image has the classes "
-            f"of two, with their shares. Below each image stands its {head}. Where a person could no longer tell, the "
-            "augmentation may be too strong.",
-        )
+    return run.figure(
+        "batches.png",
+        sheet(rows, samples.batches.shape[1]),
+        f"Images of {len(rows)} batches of epoch {samples.epoch}, augmented; {mixed} of the batches are mixed.",
+        f"The first images of batches of epoch {samples.epoch}, as the network got them: augmented, and mixed "
+        "where the settings ask for it. Whether and how is drawn for a whole batch; a mixed image has the classes "
+        f"of two, with their shares. Below each image stands its {head}. Where a person could no longer tell, the "
+        "augmentation may be too strong.",
     ) + _details("Their labels", _table(["batch", head], table))
 
 
@@ -524,25 +484,16 @@ def _page(title: str, sections: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _figure(picture: Picture) -> str:
-    height = int.from_bytes(picture.content[20:24])  # of the PNG header
-    source = f"data:image/png;base64,{base64.b64encode(picture.content).decode('ascii')}"
-    size = f'width="{WIDTH}" height="{height}"'
-    return (
-        f'<figure><img src="{source}" {size} alt="{escape(picture.alt)}">\n'
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>\n"
-    )
-
-
 def _table(header: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> str:
     """Return a table that scrolls in a box of its own; without a header, the first cell of each row is one."""
     head = (
         f"<thead><tr>{''.join(f'<th scope=col>{escape(cell)}</th>' for cell in header)}</tr></thead>" if header else ""
     )
-    lines = []
-    for first, *others in rows:
-        name = f"<td>{escape(first)}</td>" if header else f"<th scope=row>{escape(first)}</th>"
-        lines.append(f"<tr>{name}{''.join(f'<td>{escape(cell)}</td>' for cell in others)}</tr>")
+    begin, end = ("<td>", "</td>") if header else ("<th scope=row>", "</th>")
+    lines = [
+        f"<tr>{begin}{escape(first)}{end}{''.join(f'<td>{escape(cell)}</td>' for cell in others)}</tr>"
+        for first, *others in rows
+    ]
     kind = "table wide" if header else "table"
     return f'<div class="{kind}"><table>{head}<tbody>\n' + "\n".join(lines) + "\n</tbody></table></div>\n"
 

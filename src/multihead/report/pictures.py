@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -32,21 +32,20 @@ class Row(NamedTuple):
 
 def sheet(rows: Sequence[Row], columns: int, *, titles_left: bool = False) -> bytes:
     """Return rows of images as one PNG, so many to its width; titles_left: in a column of their own, not above."""
-    first = columns if titles_left else 0
     cell = (WIDTH - MARGIN) // (columns + titles_left * 2) - MARGIN
     scaled = [[None if image is None else _fit(image, cell) for image in row.images] for row in rows]
     above = [LINE_HEIGHT if row.title and not titles_left else 0 for row in rows]
-    lines = [max((caption.count("\n") + 1 for caption in row.captions), default=0) for row in rows]
     tall = [
         max((len(image) for image in images if image is not None), default=LINE_HEIGHT if titles_left else 0)
         for images in scaled
     ]
-    below = [LINE_HEIGHT * count + MARGIN for count in lines]
+    below = [
+        MARGIN + LINE_HEIGHT * max((caption.count("\n") + 1 for caption in row.captions), default=0) for row in rows
+    ]
     tops = np.cumsum([MARGIN, *(sum(parts) for parts in zip(above, tall, below, strict=True))])
     canvas = np.full((int(tops[-1]), WIDTH, 3), 255, np.uint8)
-    left = MARGIN + (2 * (cell + MARGIN) if first else 0)
-    with _style():
-        figure = new_figure(len(canvas))
+    left = MARGIN + titles_left * 2 * (cell + MARGIN)
+    with drawing(len(canvas), layout=None) as figure:
         for row, images, top, title, height in zip(rows, scaled, tops.tolist(), above, tall, strict=False):
             width = 2 * cell if titles_left and row.images else WIDTH - 2 * MARGIN
             place = top + (height if titles_left else LINE_HEIGHT) / 2
@@ -64,22 +63,21 @@ def sheet(rows: Sequence[Row], columns: int, *, titles_left: bool = False) -> by
         return png(figure)
 
 
-def new_figure(height: float) -> "Figure":
-    """Return an empty figure, WIDTH pixels wide and so many high."""
+@contextmanager
+def drawing(height: float, layout: Literal["constrained"] | None = "constrained") -> "Iterator[Figure]":
+    """Give a figure in the style of all pictures, WIDTH pixels wide and so many high; `png` takes it before this ends.
+
+    layout: "constrained" for axes that share its height, None for none at all.
+    """
+    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure((WIDTH / DOTS_PER_INCH, height / DOTS_PER_INCH), DOTS_PER_INCH)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-@contextmanager
-def drawing(height: float) -> "Iterator[Figure]":
-    """Give a figure whose axes share its height, in the style of all pictures; `png` takes it before this ends."""
-    with _style():
-        figure = new_figure(height)
-        figure.set_layout_engine("constrained")
+    style = {"font.size": FONT_SIZE, "text.parse_math": False, "axes.spines.top": False, "axes.spines.right": False}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a class in a script that it has no letters of; tables have it
+        figure = Figure((WIDTH / DOTS_PER_INCH, height / DOTS_PER_INCH), DOTS_PER_INCH, layout=layout)
+        FigureCanvasAgg(figure)
         yield figure
 
 
@@ -97,16 +95,6 @@ def shortened(text: str, width: float) -> str:
     """Return a text, cut to about so many pixels."""
     most = max(2, int(width / CHARACTER_WIDTH))
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib as mpl
-
-    style = {"font.size": FONT_SIZE, "text.parse_math": False, "axes.spines.top": False, "axes.spines.right": False}
-    with mpl.rc_context(style), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a class in a script that it has no letters of; tables have it
-        yield
 
 
 def _write(figure: "Figure", height: int, x: float, y: float, text: str, **how: Any) -> None:

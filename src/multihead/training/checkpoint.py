@@ -70,10 +70,14 @@ def save_checkpoint(
     average: MovingAverage | None = None,
 ) -> None:
     """Put a checkpoint of the compiled network in place at once; a kill leaves the one before."""
-    names = _names(network, average)
-    header = {"format": FORMAT, "versions": versions(), "identity": identity, "counters": asdict(state), "names": names}
-    arrays = [np.asarray(variable) for variable in _variables(network)]
-    arrays += average.arrays if average else []
+    header = {
+        "format": FORMAT,
+        "versions": versions(),
+        "identity": identity,
+        "counters": asdict(state),
+        "names": _names(network, average),
+    }
+    arrays = [*map(np.asarray, _variables(network)), *(average.arrays if average else ())]
     with whole_file(folder / CHECKPOINT_FILE) as new, new.open("wb") as file:
         np.savez(file, *arrays, header=np.array(json.dumps(header)))
 
@@ -122,7 +126,8 @@ def restore(network: Any, checkpoint: Checkpoint, average: MovingAverage | None 
     stored = dict(zip(names if checkpoint.names is None else checkpoint.names, arrays, strict=False))
     for these, those, what in ((names, stored, "lacks"), (stored, names, "has")):
         if missing := [name for name in these if name not in those]:
-            raise UserError(f"{checkpoint.path}: {what} {_listed(missing)}; it is of another network or optimizer")
+            names_of = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more variables" if len(missing) > 3 else "")
+            raise UserError(f"{checkpoint.path}: {what} {names_of}; it is of another network or optimizer")
     expected = dict(zip(names, [*variables, *(average.arrays if average else [])], strict=True))
     values = {name: _as_expected(name, stored[name], like, checkpoint) for name, like in expected.items()}
     for variable, name in zip(variables, names, strict=False):
@@ -137,8 +142,9 @@ def _as_expected(name: str, value: NDArray[Any], like: Any, checkpoint: Checkpoi
     if value.dtype.kind in "iu" and dtype.kind in "iu" and np.array_equal(value.astype(dtype), value):
         value = value.astype(dtype)
     if (tuple(like.shape), dtype) != (value.shape, value.dtype):
-        shapes = f"{value.dtype} {value.shape}; expected {dtype} {tuple(like.shape)}"
-        raise UserError(f"{checkpoint.path}: {name} is {shapes}")
+        raise UserError(
+            f"{checkpoint.path}: {name} is {value.dtype} {value.shape}; expected {dtype} {tuple(like.shape)}"
+        )
     return value
 
 
@@ -155,13 +161,12 @@ def _names(network: Any, average: MovingAverage | None) -> list[str]:
     It is the variable's path. But Keras numbers the layers that nobody named through all networks of a process
     (conv2d_7): here they are numbered within this one. An optimizer's variable has its weight's path in its own.
     """
-    variables = _variables(network)
     of_network = _numbered_anew([variable.path for variable in network.variables])
     renamed = {
         variable.path.replace("/", "_"): name.replace("/", "_")
         for variable, name in zip(network.variables, of_network, strict=True)
     }
-    names = of_network + [_of_optimizer(variable.path, renamed) for variable in variables[len(of_network) :]]
+    names = of_network + [_of_optimizer(variable.path, renamed) for variable in _variables(network)[len(of_network) :]]
     if average:
         name_of = {id(variable): name for variable, name in zip(network.variables, of_network, strict=True)}
         names += ["average/steps", *(f"average/{name_of[id(weight)]}" for weight in network.weights)]
@@ -175,11 +180,10 @@ def _names(network: Any, average: MovingAverage | None) -> list[str]:
 def _numbered_anew(paths: Iterable[str]) -> list[str]:
     """Return the paths with the numbers at the ends of their parts as in a process that has no other network."""
     parts = [[_base_and_number(part) for part in path.split("/")] for path in paths]
-    numbers: dict[str, set[int]] = {}
-    for base, number in itertools.chain.from_iterable(parts):
-        numbers.setdefault(base, set()).add(number)
-    ranks = {base: {number: rank for rank, number in enumerate(sorted(found))} for base, found in numbers.items()}
-    return ["/".join(f"{base}_{rank}" if (rank := ranks[base][number]) else base for base, number in path)
+    found = sorted(set(itertools.chain.from_iterable(parts)))  # those of one base follow each other
+    of_bases = itertools.groupby(found, key=lambda part: part[0])
+    ranks = {part: rank for _, of_base in of_bases for rank, part in enumerate(of_base)}
+    return ["/".join(f"{base}_{rank}" if (rank := ranks[base, number]) else base for base, number in path)
             for path in parts]  # fmt: skip
 
 
@@ -198,10 +202,6 @@ def _of_optimizer(path: str, renamed: Mapping[str, str]) -> str:
     while weight and weight not in renamed:  # what follows it says which of its statistics this is
         weight = weight.rpartition("_")[0]
     return f"{optimizer}/{renamed[weight]}{end.removeprefix(weight)}" if weight else f"{optimizer}/{end}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more variables" if len(names) > 3 else "")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

@@ -19,7 +19,7 @@ from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore, crops_ahead
 from multihead.data.datasets import images_to_train
 from multihead.data.draws import Draw, random_for
-from multihead.data.shards import Part, Shard
+from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
 from multihead.runtime.errors import UserError, listed
 from multihead.runtime.log import say
@@ -71,7 +71,12 @@ class TrainingImages:
         """
         crops = crops_ahead(self.parts, self.task, [self._model], self.labels, deadline=self._run.deadline())
         for number, ((shard,), _) in enumerate(crops):
-            _refuse_blank(shard, self.parts[number])
+            if shard.blank:
+                part, images = self.parts[number], len(shard.ids)
+                problem = f"{part.name}: {len(shard.blank)} of {images} images are blank: {listed(shard.blank)}"
+                if 2 * len(shard.blank) > images:  # there is nothing to learn from them
+                    raise UserError(problem + part.why_blank)
+                say(f"warning: {problem}")
             store.save(number, shard)
             self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number
@@ -89,8 +94,7 @@ class TrainingImages:
             return
         self.fill_if_empty(store)
         order = random_for(self._run.seed, Draw.SHARD_ORDER, epoch).permutation(len(self.parts)).tolist()
-        for start in range(0, len(order), SHARDS_IN_MEMORY):
-            yield order[start : start + SHARDS_IN_MEMORY]
+        yield from (order[start : start + SHARDS_IN_MEMORY] for start in range(0, len(order), SHARDS_IN_MEMORY))
 
     def batches(self, shards: Sequence[Shard], first: int, epoch: int) -> TrainBatches:
         """Return an epoch's batches of the shards' train images; `first` is the number of the first of the shards."""
@@ -110,13 +114,3 @@ class TrainingImages:
             epoch=epoch,
             shard=first,
         )
-
-
-def _refuse_blank(shard: Shard, part: Part) -> None:
-    """Raise UserError where most of a shard's images have one value all over: there is nothing to learn from them."""
-    if not shard.blank:
-        return
-    problem = f"{part.name}: {len(shard.blank)} of {len(shard.ids)} images are blank: {listed(shard.blank)}"
-    if 2 * len(shard.blank) > len(shard.ids):
-        raise UserError(problem + part.why_blank)
-    say(f"warning: {problem}")

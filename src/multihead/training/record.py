@@ -143,7 +143,8 @@ def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, s
 
     for head, shares in held_out.probabilities.items():
         truth, answer = held_out.truth[head], shares.argmax(axis=1)
-        counts[head] = _count_pairs(truth, answer)
+        pairs, images = np.unique(np.stack([truth, answer], 1), axis=0, return_counts=True)
+        counts[head] = np.asarray(np.concatenate([pairs, images[:, None]], 1), np.int64)
         sure = np.argsort(-shares[np.arange(len(shares)), answer], kind="stable")
         wrong = sure[truth[sure] != answer[sure]]
         right = sure[truth[sure] == answer[sure]]
@@ -166,8 +167,8 @@ def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, s
             )
             for number, row in zip(keep(wrong[:MISTAKES]), wrong[:MISTAKES].tolist(), strict=True)
         ]
-    images = [thumbnail(held_out.crop(row), LONGEST) for row in numbers]
-    return Record(sha256, run, counts, confusions, mistakes, _stack(images), samples)
+    kept = [thumbnail(held_out.crop(row), LONGEST) for row in numbers]
+    return Record(sha256, run, counts, confusions, mistakes, _stack(kept), samples)
 
 
 def most_confused(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -189,9 +190,11 @@ def save_record(folder: Path, record: Record) -> None:
         "mistakes": record.mistakes,
         "samples": samples and {"epoch": samples.epoch, "ids": samples.ids, "labels": samples.labels},
     }
-    arrays: dict[str, Any] = {f"counts_{number}": counts for number, counts in enumerate(record.counts.values())}
-    arrays["images"] = record.images
-    arrays |= {"full": samples.full, "crops": samples.crops, "batches": samples.batches} if samples else {}
+    arrays: dict[str, Any] = {
+        **{f"counts_{number}": counts for number, counts in enumerate(record.counts.values())},
+        "images": record.images,
+        **({"full": samples.full, "crops": samples.crops, "batches": samples.batches} if samples else {}),
+    }
     with whole_file(folder / REPORT_FOLDER / RECORD_FILE) as new, new.open("wb") as file:
         np.savez_compressed(file, told=np.array(json.dumps(header)), **arrays)
 
@@ -228,12 +231,6 @@ def read_record(folder: Path) -> Record:
         raise UserError(f"{path}: not there; a training leaves it with its weights") from error
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise many kinds
         raise UserError(f"{path}: not a readable record ({error})") from error
-
-
-def _count_pairs(truth: NDArray[np.int64], answer: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return int64 (k, 3): each pair of class and answer that occurs, and how often."""
-    pairs, images = np.unique(np.stack([truth, answer], 1), axis=0, return_counts=True)
-    return np.asarray(np.concatenate([pairs, images[:, None]], 1), np.int64)
 
 
 def _with_box(image: Image, task: Task, model: ModelSettings) -> Image:

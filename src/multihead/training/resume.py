@@ -35,14 +35,9 @@ def identity_of(
     task: Task, model: ModelSettings, run: RunSettings, files: Sequence[str], images: int
 ) -> dict[str, Any]:
     """Return what decides what a training becomes, as plain values of JSON."""
+    own = {"task": what_answers_depend_on(task), "model": settings_dict(model), "files": files, "images": images}
     of_run = {key: value for key, value in settings_dict(run).items() if key not in WITHOUT_EFFECT}
-    identity = {
-        "task": what_answers_depend_on(task),
-        "model": settings_dict(model),
-        "files": files,
-        "images": images,
-    } | of_run
-    return dict(json.loads(json.dumps(identity)))
+    return dict(json.loads(json.dumps(own | of_run)))
 
 
 def differing(stored: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -111,8 +106,8 @@ def restore_furthest(
             if number == len(checkpoints):
                 raise
             say(f"warning: not used: {error}")
-            continue
-        return checkpoint
+        else:
+            return checkpoint
     return None
 
 
@@ -121,8 +116,9 @@ def say_how_it_goes_on(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> N
     epoch, shards = checkpoint.progress
     say(f"going on from {checkpoint.path}: {epoch} epochs and {shards} shards of the next are done")
     own = versions()
-    changed = differing(checkpoint.identity, identity)
-    changed |= {name: (there, own[name]) for name, there in checkpoint.versions.items() if there != own[name]}
+    changed = differing(checkpoint.identity, identity) | {
+        name: (there, own[name]) for name, there in checkpoint.versions.items() if there != own[name]
+    }
     if changed:
         say(f"changed from here on: {in_words(changed)}")
 
@@ -139,9 +135,8 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_words(differences: Mapping[str, tuple[Any, Any]]) -> str:
     """Return the keys, with the values there and here where these are short."""
-    texts = []
-    for key, values in differences.items():
-        there, here = map(json.dumps, values)
-        is_short = max(len(there), len(here)) <= LONGEST_VALUE
-        texts.append(f"{key} ({there}, here {here})" if is_short else key)
-    return ", ".join(texts)
+    texts = {key: [json.dumps(value) for value in values] for key, values in differences.items()}
+    return ", ".join(
+        f"{key} ({there}, here {here})" if max(len(there), len(here)) <= LONGEST_VALUE else key
+        for key, (there, here) in texts.items()
+    )

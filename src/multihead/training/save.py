@@ -31,8 +31,7 @@ class WorkingFolder:
 
     def __init__(self, folder: Path, images: TrainingImages, model: ModelSettings, run: RunSettings) -> None:
         self._folder, self._images, self._model, self._run = folder, images, model, run
-        names = [part.name for part in images.parts]
-        self.identity = identity_of(images.task, model, run, names, images.count)
+        self.identity = identity_of(images.task, model, run, [part.name for part in images.parts], images.count)
         self.has_weights = self.has_checkpoint = False
         self._samples: Samples | None = None  # for the report
 

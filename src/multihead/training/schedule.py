@@ -17,30 +17,6 @@ from multihead.scoring.metrics import Score
 TOLERANCE = 1.96 * math.sqrt(2)  # standard errors; two scores of other images differ by more in one case of 20
 
 
-def cosine_rate(run: RunSettings, epochs: float) -> float:
-    """Return the learning rate so many epochs after the start: a linear warm-up, then half a cosine down to the floor.
-
-    I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, with no restart.
-    """
-    warmup, floor = _warmup_and_floor(run)
-    if epochs < warmup:
-        return run.learning_rate * epochs / warmup
-    done = (epochs - warmup) / (run.epochs - warmup)
-    return floor + (run.learning_rate - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
-
-
-def plateau_rate(run: RunSettings, epochs: float, factor: float) -> float:
-    """Return the learning rate so many epochs after the start: a linear warm-up to `factor` times the first rate."""
-    warmup, floor = _warmup_and_floor(run)
-    if epochs < warmup:
-        return run.learning_rate * factor * epochs / warmup
-    return max(run.learning_rate * factor, floor)
-
-
-def _warmup_and_floor(run: RunSettings) -> tuple[float, float]:
-    return min(run.warmup_epochs, run.epochs / 2), min(run.min_learning_rate, run.learning_rate)
-
-
 @dataclass
 class TrainingState:
     """The counters of a training, plain values that a checkpoint keeps.
@@ -74,30 +50,26 @@ class TrainingState:
         for head, loss in mean_head_losses.items():
             self.head_losses[head] = self.head_losses.get(head, 0.0) + loss * images
 
-    @property
-    def mean_loss(self) -> float:
-        return self.loss / max(1, self.images)
-
-    @property
-    def mean_head_losses(self) -> dict[str, float]:
-        return {head: loss / max(1, self.images) for head, loss in self.head_losses.items()}
-
     def learning_rate(self, run: RunSettings, epochs: float) -> float:
-        """Return the learning rate of the batch that is so many epochs after the start.
+        """Return the rate of the batch that is so many epochs after the start: a linear warm-up, then the rest.
 
-        Only a plateau's depends on the scores so far.
+        Of a cosine that is half of one, down to the floor (I. Loshchilov, F. Hutter, SGDR: Stochastic Gradient Descent
+        with Warm Restarts, 2017, with no restart). Of a plateau it is what the scores so far have made of the rate.
         """
-        return cosine_rate(run, epochs) if run.schedule == "cosine" else plateau_rate(run, epochs, self.plateau_factor)
+        warmup, floor = min(run.warmup_epochs, run.epochs / 2), min(run.min_learning_rate, run.learning_rate)
+        highest = run.learning_rate * (self.plateau_factor if run.schedule == "plateau" else 1.0)
+        if epochs < warmup:
+            return highest * epochs / warmup
+        if run.schedule == "plateau":
+            return max(highest, floor)
+        done = (epochs - warmup) / (run.epochs - warmup)
+        return floor + (highest - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
     def learning_rates(self, run: RunSettings, batches: int, train_images: int) -> list[float]:
         """Return the learning rates of this epoch's next batches; train_images: how many images an epoch has."""
         images = self.images + run.batch_size * np.arange(1, batches + 1)
         epochs = self.epoch + np.minimum(images / train_images, 1.0)
         return [self.learning_rate(run, begun) for begun in epochs.tolist()]
-
-    def is_over(self, run: RunSettings) -> bool:
-        """Tell whether the score has stayed for as long as ends a training with a plateau."""
-        return run.schedule == "plateau" and self.epochs_since_best >= run.stop_patience
 
     def is_to_save(self, score: Score, run: RunSettings) -> bool:
         """Tell whether an epoch's weights take the place of those that are kept.
@@ -114,18 +86,16 @@ class TrainingState:
 
     def end_epoch(self, score: Score, run: RunSettings, *, is_saved: bool) -> None:
         """Take in one epoch's validation score, one plateau for all heads, and whether its weights were saved."""
-        is_better = score.present_total > self.best_score
-        if is_saved:
-            self.saved_score, self.saved_epoch = score.present_total, self.epoch + 1
-        self.best_score = max(self.best_score, score.present_total)
         self.epoch += 1
         self.shards_done, self.images, self.loss, self.head_losses = 0, 0, 0.0, {}
-        if is_better:
+        if is_saved:
+            self.saved_score, self.saved_epoch = score.present_total, self.epoch
+        if score.present_total > self.best_score:
+            self.best_score = score.present_total
             self.epochs_since_best = self.epochs_at_rate = 0
             return
         self.epochs_since_best += 1
-        if run.schedule == "plateau":
-            self.epochs_at_rate += 1
+        self.epochs_at_rate += run.schedule == "plateau"
         if self.epochs_at_rate >= run.plateau_patience:
             self.plateau_factor *= run.plateau_factor
             self.epochs_at_rate = 0

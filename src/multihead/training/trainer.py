@@ -18,9 +18,15 @@ from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore
 from multihead.runtime.errors import OutOfTimeError, UserError
 from multihead.runtime.log import elapsed, memory_gb, say
-from multihead.training.build import compiled_network, moving_average, start_from_pretrained
 from multihead.training.images import TrainingImages
-from multihead.training.keras_io import KerasBatches, Steps, Watch
+from multihead.training.keras_io import (
+    KerasBatches,
+    Steps,
+    Watch,
+    compiled_network,
+    moving_average,
+    start_from_pretrained,
+)
 from multihead.training.resume import restore_furthest, say_how_it_goes_on
 from multihead.training.save import WorkingFolder
 from multihead.training.schedule import TrainingState
@@ -58,7 +64,9 @@ class Trainer:
                 if not self._folder.has_weights:
                     self._save_what_is_restored(store)
             except FloatingPointError as error:
-                self._stop_at_last_good(error)
+                if not self._folder.has_weights:
+                    raise UserError(str(error)) from error
+                say(f"warning: {error}; training stops, the weights of epoch {self.state.saved_epoch} are kept")
             except OutOfTimeError:
                 self._stop_in_time(store)
             except KeyboardInterrupt as interruption:
@@ -81,10 +89,10 @@ class Trainer:
     def _is_over(self) -> bool:
         """Tell whether no further epoch follows, and say why where it ends early."""
         left = self.run.epochs - self.state.epoch
-        if left > 0 and self.state.is_over(self.run):
+        is_stuck = self.run.schedule == "plateau" and self.state.epochs_since_best >= self.run.stop_patience
+        if left > 0 and is_stuck:
             say(f"no better score for {self.run.stop_patience} epochs; {left} of {self.run.epochs} epochs skipped")
-            return True
-        return left <= 0
+        return is_stuck or left <= 0
 
     def _fit_epoch(self, store: CropStore) -> None:
         """Fit what the epoch has left; OutOfTimeError where the time budget ends before it."""
@@ -116,9 +124,9 @@ class Trainer:
         steps = Steps(self.state.learning_rates(self.run, len(which), self.images.train_count), self.average)
         source = KerasBatches(batches, which)
         self._has_fitted = True
-        fitted = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps])
+        means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps]).history
         source.release()
-        loss = float(fitted.history["loss"][0])
+        loss = float(means["loss"][0])
         if not math.isfinite(loss) or not all(np.isfinite(np.asarray(v)).all() for v in self.network.weights):
             raise FloatingPointError(
                 f"epoch {epoch + 1}: the loss is {loss} or has made a weight infinite; "
@@ -126,8 +134,9 @@ class Trainer:
             )
         if watch.batches_done < len(which):
             raise OutOfTimeError
-        losses = {head: fitted.history.get(f"{head}_loss") for head in self.images.task.heads}
-        return loss, {head: float(values[0]) for head, values in losses.items() if values}
+        return loss, {
+            head: float(means[f"{head}_loss"][0]) for head in self.images.task.heads if f"{head}_loss" in means
+        }
 
     def _end_epoch(self, store: CropStore) -> None:
         """Validate, keep the weights if they are to be saved, and leave a checkpoint."""
@@ -137,15 +146,19 @@ class Trainer:
             is_saved = not self._folder.has_weights or state.is_to_save(validated.score, self.run)
             if is_saved:
                 self._save(validated, state.epoch + 1)
-        loss, losses = state.mean_loss, {f"{head}_loss": mean for head, mean in state.mean_head_losses.items()}
-        learning_rate = float(np.asarray(self.network.optimizer.learning_rate))
-        row = {"epoch": state.epoch + 1, "loss": loss} | losses | {"learning_rate": learning_rate}
-        row |= {"images_per_second": rate, "memory_gb": round(memory_gb(), 3)}
-        state.history.append(row | validated.columns)
+        images = max(1, state.images)
+        mean_loss = state.loss / images
+        state.history.append(
+            {"epoch": state.epoch + 1, "loss": mean_loss}
+            | {f"{head}_loss": loss / images for head, loss in state.head_losses.items()}
+            | {"learning_rate": float(np.asarray(self.network.optimizer.learning_rate))}
+            | {"images_per_second": rate, "memory_gb": round(memory_gb(), 3)}
+            | validated.columns
+        )
         state.end_epoch(validated.score, self.run, is_saved=is_saved)
         self._has_fitted = False
         saved = "saved" if is_saved else f"saved: epoch {state.saved_epoch}"
-        say(f"epoch {state.epoch}/{self.run.epochs}: loss {loss:.3f}, {validated} [{saved}], {rate:.0f} images/s")
+        say(f"epoch {state.epoch}/{self.run.epochs}: loss {mean_loss:.3f}, {validated} [{saved}], {rate:.0f} images/s")
         state.write_history(self.working)
         self._checkpoint()
 
@@ -160,12 +173,6 @@ class Trainer:
         state.best_score = state.saved_score = validated.score.present_total
         state.saved_epoch = state.epoch
         self._checkpoint()
-
-    def _stop_at_last_good(self, error: FloatingPointError) -> None:
-        """End with the best weights so far; UserError where there are none."""
-        if not self._folder.has_weights:
-            raise UserError(str(error)) from error
-        say(f"warning: {error}; training stops, the weights of epoch {self.state.saved_epoch} are kept")
 
     def _stop_in_time(self, store: CropStore) -> None:
         """Say what the time budget skips; where no epoch was finished, keep the weights as they are now."""

@@ -40,10 +40,13 @@ class Validated(NamedTuple):
     @property
     def columns(self) -> dict[str, float]:
         """The scores as columns of history.csv."""
-        columns = {"score": self.score.total} | dict(self.score.heads) | {"score_with_prior": self.plain.total}
-        if any(self.score.absent.values()):
-            columns["score_present"] = self.score.present_total
-        return columns | ({"score_unseen": self.unseen.present_total} if self.unseen else {})
+        return {
+            "score": self.score.total,
+            **self.score.heads,
+            "score_with_prior": self.plain.total,
+            **({"score_present": self.score.present_total} if any(self.score.absent.values()) else {}),
+            **({"score_unseen": self.unseen.present_total} if self.unseen else {}),
+        }
 
 
 class Validator:
@@ -70,23 +73,15 @@ class Validator:
         if task.score == "macro recall":
             exponents = choose_exponents(probabilities, truth, counts)
         adjusted = adjusted_heads(probabilities, counts, exponents)
-        plain, predicted = (
-            {head: rows.argmax(axis=1) for head, rows in answers.items()} for answers in (probabilities, adjusted)
-        )
+
+        def score(answers: Mapping[str, NDArray[np.float32]], rows: Any = slice(None)) -> Score:
+            answered = {head: of_head[rows].argmax(axis=1) for head, of_head in answers.items()}
+            return task_score({head: indices[rows] for head, indices in truth.items()}, answered, task)
+
         is_unseen = ~is_seen(pd.DataFrame(truth), self._images.train_labels)
-        unseen = None
-        if is_unseen.any():
-            unseen_truth, unseen_answers = (
-                {head: indices[is_unseen] for head, indices in heads.items()} for heads in (truth, predicted)
-            )
-            unseen = task_score(unseen_truth, unseen_answers, task)
-        return Validated(
-            task_score(truth, predicted, task),
-            task_score(truth, plain, task),
-            unseen,
-            exponents,
-            held_out._replace(probabilities=adjusted),
-        )
+        unseen = score(adjusted, is_unseen) if is_unseen.any() else None
+        held_out = held_out._replace(probabilities=adjusted)
+        return Validated(score(adjusted), score(probabilities), unseen, exponents, held_out)
 
     def validate_so_far(self, network: Any, store: CropStore, epoch: int) -> Validated | None:
         """Return what validate does; None where no held-out image is stored, or the answers are not finite."""
