@@ -43,4 +43,4 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-no-deps.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dry-run kernel/*/*_kernel.py inspect.png src/*.egg-info
+	rm -rf $(VENV) dry-run kernel/*/*_kernel.py inspect.html src/*.egg-info

@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _add_evaluate(add("evaluate", "print the score of a submission whose truth is known, and the worst classes"))
-    report = add("report", "draw the report of a training again: pictures and one page, in its folder report")
+    report = add("report", "write the report of a training again: one page, in its folder report")
     report.add_argument("run", type=Path, help="the working folder of a training, or what `pull train` brought of it")
     _add_inspect(
         add("inspect", "print what the train files hold and what is wrong with them; draw samples of each class")
@@ -173,9 +173,9 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out",
         type=Path,
-        default=Path(commands.SHEET_FILE),
+        default=Path(commands.SAMPLES_FILE),
         metavar="FILE",
-        help="the picture to write, of samples of each class (default: %(default)s)",
+        help="the page to write, of samples of each class (default: %(default)s)",
     )
     _add_settings(command)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multihead.prediction.predictor import Member, Predictor, Stages
     from multihead.prediction.submission import Submission
 
-SHEET_FILE = "inspect.png"
+SAMPLES_FILE = "inspect.html"
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 OnProblem = Callable[[str, Exception | None], None]
@@ -259,21 +259,21 @@ def report(run: Path) -> None:
     print(f"report: {write_report(run)}")
 
 
-def inspect(settings: Settings, picture: Path) -> None:
-    """Print what the train files hold and what is wrong with them; write a sheet of samples."""
+def inspect(settings: Settings, out: Path) -> None:
+    """Print what the train files hold and what is wrong with them; write a page of samples."""
     from multihead.report.inspection import inspect as lines_of
 
     task = settings.task
     data = find_input("competition", task.files_to_train, settings.run.data, task.slug)
-    _refuse_overwriting(picture, data)
-    for line in lines_of(data, task, picture, settings.model.fold):
+    _refuse_overwriting(out, data)
+    for line in lines_of(data, task, out, settings.model.fold):
         print(line, flush=True)
 
 
 def _refuse_overwriting(out: Path, *inputs: Path) -> None:
-    """Raise UserError for an output that would take the place of an input, or of a file in one but an older sheet."""
+    """Raise UserError for an output that would take the place of an input, or of a file in one but an older page."""
     for path in inputs:
-        if out.exists() and out.name != SHEET_FILE and out.resolve().is_relative_to(path.resolve()):
+        if out.exists() and out.name != SAMPLES_FILE and out.resolve().is_relative_to(path.resolve()):
             raise UserError(f"{out}: would be written over, but it is among what is read; name another file")
 
 

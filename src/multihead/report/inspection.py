@@ -27,12 +27,12 @@ from multihead.data.shards import PixelMemory, Shard, read_shard
 from multihead.data.tables import Table
 from multihead.data.thumbnails import Image, thumbnail
 from multihead.prediction.submission import Submission
-from multihead.report.pictures import Row, sheet
+from multihead.report.html import picture, render
 from multihead.runtime.errors import listed
 
 LONGEST = 96  # side of a sample
 SHOWN_ROWS = 3  # of a submission
-SAMPLES, MOST_CLASSES = 8, 100  # in the sheet: images of each class, and classes of each head
+SAMPLES, MOST_CLASSES = 8, 100  # on the page: images of each class, and classes of each head
 NAMED = 5  # of what is wrong
 LINE = 118
 # columns beside the heads: none's names
@@ -53,8 +53,8 @@ class Statistics(NamedTuple):
         return f"mean {mean:.1f}, deviation {deviation:.1f}{ink}"
 
 
-def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[str]:
-    """Yield the lines that tell what the train files hold, and write a sheet of samples.
+def inspect(data: Path, task: Task, out: Path, fold: int = 0) -> Iterator[str]:
+    """Yield the lines that tell what the train files hold, and write a page of samples.
 
     fold: of a task without test files, the fifth that is left out. Raises UserError where a file cannot be read, or a
     label is not the task's.
@@ -88,8 +88,8 @@ def inspect(data: Path, task: Task, picture: Path, fold: int = 0) -> Iterator[st
     yield from _problems(table, task)
     yield _listed("images without a label", train.without_label)
     yield _listed("labels without an image", train.without_image)
-    picture.write_bytes(samples.sheet(table))
-    yield f"samples of each class: {picture}"
+    out.write_text(samples.page(table), encoding="utf-8")
+    yield f"samples of each class: {out}"
 
 
 def _with_findings(labels: pd.DataFrame, shard: Shard, name: str) -> pd.DataFrame:
@@ -212,12 +212,17 @@ class _Samples:
                 rows = np.flatnonzero(table[head] == index)[: SAMPLES - len(kept)]
                 kept += [thumbnail(shard.images[row], LONGEST).copy() for row in rows.tolist()]
 
-    def sheet(self, table: pd.DataFrame) -> bytes:
-        rows = []
+    def page(self, table: pd.DataFrame) -> str:
+        heads = []
         for head, classes in self._task.heads.items():
-            more = f", the first {MOST_CLASSES} classes" if len(classes) > MOST_CLASSES else ""
-            rows.append(Row(f"{head}{more}", []))
             counts = table[head].value_counts()
-            for index, label in enumerate(classes[:MOST_CLASSES]):
-                rows.append(Row(f"{label}\n({counts.get(index, 0)})", self._images[head, index]))
-        return sheet(rows, SAMPLES, titles_left=True)
+            rows = [
+                {
+                    "name": str(label),
+                    "images": int(counts.get(index, 0)),
+                    "pictures": list(map(picture, self._images[head, index])),
+                }
+                for index, label in enumerate(classes[:MOST_CLASSES])
+            ]
+            heads.append({"name": head, "classes": len(classes), "rows": rows})
+        return render("samples.html", title=self._task.name, heads=heads)

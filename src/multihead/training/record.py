@@ -26,10 +26,12 @@ from multihead.data.thumbnails import Image, in_colour, thumbnail
 from multihead.runtime.errors import UserError, first_line
 from multihead.runtime.log import say
 from multihead.runtime.whole_files import whole_file
+from multihead.scoring.metrics import recall_per_class
 
 FORMAT = 1
 LONGEST, LONGEST_FULL = 96, 192  # sides of what is kept of a crop and of a full image
 PAIRS, EXAMPLES, MISTAKES = 6, 3, 12  # shown for each head
+WORST, BINS = 8, 10  # classes that are shown with images; steps of the probability in a calibration
 BATCHES, IMAGES_OF_BATCH = 6, 5
 BOX_COLOUR = (220, 30, 30)
 
@@ -71,6 +73,16 @@ class Mistake(NamedTuple):
     of_truth: float
 
 
+class Worst(NamedTuple):
+    """A class with a low recall, and some of its images that were answered wrongly: (number in Record.images, answer).
+
+    The surest answers come first.
+    """
+
+    truth: int
+    wrong: Sequence[tuple[int, int]]
+
+
 class Samples(NamedTuple):
     """Some images on their way to the network.
 
@@ -92,8 +104,11 @@ class Record:
     """All that is kept.
 
     sha256: of the weights that it tells of. run: the settings of the run. counts: for each head, int64 (k, 3): class,
-    answer, and the held-out images with both; without held-out images there are no heads in it. images: uint8
-    (m, h, w, c). samples: None where no batch was made.
+    answer, and the held-out images with both; without held-out images there are no heads in it. worst: for each head,
+    the WORST classes with a wrong answer. calibration: for each head, float64 (BINS, 3): of the images whose answer has
+    a probability in each tenth from 0 to 1, their number, the sum of these probabilities, and how many are right; no
+    heads in both where an earlier version wrote the record. images: uint8 (m, h, w, c). samples: None where no batch
+    was made.
     """
 
     sha256: str
@@ -101,6 +116,8 @@ class Record:
     counts: Mapping[str, NDArray[np.int64]]
     confusions: Mapping[str, Sequence[Confusion]]
     mistakes: Mapping[str, Sequence[Mistake]]
+    worst: Mapping[str, Sequence[Worst]]
+    calibration: Mapping[str, NDArray[np.float64]]
     images: Image
     samples: Samples | None
 
@@ -134,8 +151,9 @@ def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSe
 def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, samples: Samples | None) -> Record:
     """Return the record of weights, with the images chosen that a report shows."""
     if held_out is None:
-        return Record(sha256, run, {}, {}, {}, _stack([]), samples)
-    counts, confusions, mistakes = {}, {}, {}
+        return Record(sha256, run, {}, {}, {}, {}, {}, _stack([]), samples)
+    counts: dict[str, NDArray[np.int64]] = {}
+    confusions, mistakes, worst, calibration = {}, {}, {}, {}
     numbers: dict[int, int] = {}  # of a held-out image: its number among those that are kept
 
     def keep(rows: Any) -> list[int]:
@@ -167,8 +185,32 @@ def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, s
             )
             for number, row in zip(keep(wrong[:MISTAKES]), wrong[:MISTAKES].tolist(), strict=True)
         ]
+        recall, images_of = recalls(counts[head], shares.shape[1])
+        worst[head] = [
+            Worst(i, list(zip(keep(rows := wrong[truth[wrong] == i][:EXAMPLES]), answer[rows].tolist(), strict=True)))
+            for i in worst_first(recall, images_of)[:WORST]
+            if recall[i] < 1
+        ]
+        calibration[head] = _calibration(shares.max(axis=1), truth == answer)
     kept = [thumbnail(held_out.crop(row), LONGEST) for row in numbers]
-    return Record(sha256, run, counts, confusions, mistakes, _stack(kept), samples)
+    return Record(sha256, run, counts, confusions, mistakes, worst, calibration, _stack(kept), samples)
+
+
+def recalls(counts: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return each class's recall, nan where it has no image, and its images, from Record.counts."""
+    truth, answer = np.repeat(counts[:, :2], counts[:, 2], axis=0).T
+    return recall_per_class(truth, answer, classes), np.bincount(truth, minlength=classes)
+
+
+def worst_first(recall: NDArray[np.float64], images: NDArray[np.int64]) -> list[int]:
+    """Return the classes with images by their recall; of equal ones, that of the most images first."""
+    return [int(i) for i in np.lexsort([-images, recall]) if images[i]]
+
+
+def _calibration(probabilities: NDArray[np.float32], is_right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    places = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
+    columns = (None, probabilities.astype(np.float64), is_right.astype(np.float64))
+    return np.stack([np.bincount(places, weights, BINS).astype(np.float64) for weights in columns], 1)
 
 
 def most_confused(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -188,6 +230,8 @@ def save_record(folder: Path, record: Record) -> None:
         "heads": list(record.counts),
         "confusions": record.confusions,
         "mistakes": record.mistakes,
+        "worst": record.worst,
+        "calibration": {head: rows.tolist() for head, rows in record.calibration.items()},
         "samples": samples and {"epoch": samples.epoch, "ids": samples.ids, "labels": samples.labels},
     }
     arrays: dict[str, Any] = {
@@ -224,6 +268,8 @@ def read_record(folder: Path) -> Record:
                 {head: stored[f"counts_{number}"] for number, head in enumerate(header["heads"])},
                 {head: [Confusion(*row) for row in rows] for head, rows in header["confusions"].items()},
                 {head: [Mistake(*row) for row in rows] for head, rows in header["mistakes"].items()},
+                {head: [Worst(*row) for row in rows] for head, rows in header.get("worst", {}).items()},
+                {head: np.array(rows) for head, rows in header.get("calibration", {}).items()},
                 stored["images"],
                 samples,
             )
