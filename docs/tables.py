@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from multihead.config.checking import Expected
 from multihead.config.schema import settings_schema, task_schema
+from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.task import Task
 
 DOCS = Path(__file__).resolve().parent
 MANY = 12  # choices; of more, the page lists them elsewhere
@@ -19,8 +22,12 @@ BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 def tables() -> dict[str, str]:
     """Return each table by its name in the pages, as Markdown."""
     settings = settings_schema()["properties"]
-    schemas = {"model": settings["model"], "run": settings["run"], "task": task_schema()}
-    return {name: "\n".join(_rows(schema)) + "\n" for name, schema in schemas.items()}
+    models = {
+        "model": (ModelSettings, settings["model"]),
+        "run": (RunSettings, settings["run"]),
+        "task": (Task, task_schema()),
+    }
+    return {name: "\n".join(_rows(*model)) + "\n" for name, model in models.items()}
 
 
 def with_tables(page: str) -> str:
@@ -29,12 +36,13 @@ def with_tables(page: str) -> str:
     return BLOCK.sub(lambda block: f"{block[1]}{of_name[block[2]]}{block[3]}", page)
 
 
-def _rows(schema: Mapping[str, Any]) -> Iterator[str]:
+def _rows(kind: Any, schema: Mapping[str, Any]) -> Iterator[str]:
     yield "| key | default | allowed | meaning |\n|---|---|---|---|"
     for key, values in schema["properties"].items():
-        default = "required" if key in schema.get("required", ()) else f"`{_toml(values.get('default'))}`"
+        default = "required" if key in schema.get("required", ()) else f"`{_toml(values.get('default', {}))}`"
+        expected = [item.words for item in kind.__pydantic_fields__[key].metadata if isinstance(item, Expected)]
         meaning = values["description"].replace("|", "\\|")
-        yield f"| `{key}` | {default} | {_allowed(values)} | {meaning} |"
+        yield f"| `{key}` | {default} | {expected[0] if expected else _allowed(values)} | {meaning} |"
 
 
 def _allowed(values: Mapping[str, Any]) -> str:

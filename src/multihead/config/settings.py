@@ -99,8 +99,10 @@ class ModelSettings:
     task: Annotated[
         str,
         Field(
-            description="a task that is built in, or that of the task.toml beside the settings file, the default where "
-            "there is one"
+            description=(
+                "a built-in task, or the one in the task.toml beside the settings file, which is the default "
+                "if there is one"
+            )
         ),
     ] = "bengali"
     fold: Annotated[
@@ -108,7 +110,9 @@ class ModelSettings:
         Field(
             ge=0,
             le=FOLDS - 1,
-            description="of a task without test files, the fifth of its images that is not trained on but predicted",
+            description=(
+                "for a task without test files: which fifth of the images is left out of the training and predicted"
+            ),
         ),
     ] = 0
     backbone: Annotated[Backbone, Field(description="the network below the heads")] = "efficientnet-b0"
@@ -116,26 +120,32 @@ class ModelSettings:
         tuple[Side, Side],
         FROM_LIST,
         Expected("2 whole numbers", of_type=True),
-        Field(description="height and width in pixels of what the network sees"),
+        Field(description="height and width, in pixels, of the images that the network sees"),
     ] = (64, 64)
     crop: Annotated[
         Literal["task", Crop],
         Field(
-            description='"ink" cuts the box of the ink out and stretches it to image_size; "padded" does so without '
-            'changing its proportions, with paper beside it; "none" stretches the whole image; "task" does what the '
-            "task says"
+            description=(
+                '"ink" cuts out the box of the ink and stretches it to image_size; "padded" does the same but'
+                ' keeps the proportions and pads with paper; "none" stretches the whole image; "task" does '
+                "what the task says"
+            )
         ),
     ] = "task"
-    dropout: Annotated[float, Field(ge=0, le=0.9, description="share of the features dropped before the heads")] = 0.0
+    dropout: Annotated[
+        float, Field(ge=0, le=0.9, description="share of the features that is dropped before the heads")
+    ] = 0.0
     stack_layers: Annotated[
         tuple[str, ...],
         FROM_LIST,
         TEXTS,
         Field(
-            description='what backbone "stack" is made of, in this order: "conv 32" (so many 3 x 3 filters and ReLU, '
-            'padded; "conv 32 valid" is not), "pool 2" (the greatest of 2 x 2; "pool 2 same" pads what is left over at '
-            'the edge), "norm" (batch normalisation), "dropout 0.25", and "dense 128" (with ReLU; before the first, '
-            "all is flattened)"
+            description=(
+                'the layers of backbone "stack", in order: "conv 32" (32 filters of 3 x 3 with ReLU, padded; '
+                '"conv 32 valid" is not padded), "pool 2" (maximum of 2 x 2; "pool 2 same" pads the edge), '
+                '"norm" (batch normalisation), "dropout 0.25", "dense 128" (with ReLU; features are flattened'
+                " before the first one)"
+            )
         ),
     ] = ()
 
@@ -163,66 +173,80 @@ class ModelSettings:
 class RunSettings:
     """How one run goes. Folders left empty are looked for where Kaggle mounts them."""
 
-    data: Annotated[str, Field(description="folder of the competition's files")] = ""
-    weights: Annotated[str, Field(description="folder of the weights to predict with")] = ""
-    working: Annotated[str, Field(description="folder for what a run leaves behind")] = ""
+    data: Annotated[str, Field(description="folder of the competition's files; empty: where Kaggle mounts them")] = ""
+    weights: Annotated[
+        str, Field(description="folder of the weights to predict with; empty: where Kaggle mounts them")
+    ] = ""
+    working: Annotated[str, Field(description="folder for the output; empty: Kaggle's working folder")] = ""
 
     pretrained: Annotated[
-        PlainName, Field(description="file of weights that a training starts from, by its name in any input")
+        PlainName, Field(description="name of a file of weights that the training starts from, in any input")
     ] = ""
-    frozen_up_to: Annotated[str, Field(description="the backbone's layer up to which none is trained")] = ""
+    frozen_up_to: Annotated[str, Field(description="name of a backbone layer; layers up to it are not trained")] = ""
 
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of every random draw")] = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="seed of every random draw")] = 0
     epochs: Annotated[int, Field(ge=1, description="passes over all train images")] = 30
-    batch_size: Annotated[int, Field(ge=1, description="images per step of a training, and per call of predicting")] = (
-        128
-    )
+    batch_size: Annotated[int, Field(ge=1, description="images per training step, and per call in prediction")] = 128
     validation: Annotated[
         Literal["stratified", "unseen"],
         Field(
-            description='which train images are held out: "stratified" draws them evenly over the label combinations, '
-            '"unseen" takes up to half of them as whole combinations, which the network is then never trained on'
+            description=(
+                'which train images are held out: "stratified" draws them evenly over the label combinations;'
+                ' "unseen" holds out whole combinations (up to half of them), so that the network never sees '
+                "them in training"
+            )
         ),
     ] = "stratified"
     validation_share: Annotated[
-        float, Field(ge=0.001, le=0.5, description="share of the train images that are held out")
+        float, Field(ge=0.001, le=0.5, description="share of the train images that is held out")
     ] = 0.08
     time_budget_minutes: Annotated[
-        float, Field(ge=0, description="counted from the start of the process; 0 is none")
+        float, Field(ge=0, description="time limit, counted from the start of the process; 0 means none")
     ] = 0.0
     resume: Annotated[
         Literal["auto", "required", "off"],
         Field(
-            description='"auto" goes on from the furthest checkpoint of the same training in the working folder or any '
-            'input, and begins where there is none; "required" fails then; "off" begins, whatever lies there'
+            description=(
+                '"auto" goes on from the furthest checkpoint of the same training, in the working folder or '
+                'any input, and starts anew if there is none; "required" fails if there is none; "off" starts'
+                " anew"
+            )
         ),
     ] = "auto"
 
-    optimizer: Annotated[Literal["adamw", "rmsprop"], Field(description="what changes the weights")] = "adamw"
-    learning_rate: Annotated[float, Field(ge=1e-8, le=10, description="the greatest of the schedule")] = 1e-3
-    min_learning_rate: Annotated[float, Field(ge=0, le=10, description="the last of a cosine")] = 1e-5
+    optimizer: Annotated[Literal["adamw", "rmsprop"], Field(description="AdamW or RMSprop")] = "adamw"
+    learning_rate: Annotated[float, Field(ge=1e-8, le=10, description="the highest learning rate of the schedule")] = (
+        1e-3
+    )
+    min_learning_rate: Annotated[
+        float, Field(ge=0, le=10, description="the last learning rate of the cosine schedule")
+    ] = 1e-5
     schedule: Annotated[
         Literal["cosine", "plateau"],
         Field(
-            description='"cosine" lowers the learning rate from learning_rate to min_learning_rate over all epochs; '
-            '"plateau" multiplies it by plateau_factor after plateau_patience epochs without a better validation '
-            "score, and ends the training after stop_patience of them"
+            description=(
+                '"cosine" lowers the learning rate from learning_rate to min_learning_rate over all epochs; '
+                '"plateau" multiplies it by plateau_factor after plateau_patience epochs without a better '
+                "validation score, and ends the training after stop_patience such epochs"
+            )
         ),
     ] = "cosine"
     warmup_epochs: Annotated[
-        float, Field(ge=0, description="the first epochs, at most half of all, in which the learning rate rises from 0")
+        float, Field(ge=0, description="epochs, at most half of all, in which the learning rate rises from 0")
     ] = 1.0
     plateau_patience: Annotated[int, Field(ge=1, description="see schedule")] = 3
     plateau_factor: Annotated[float, Field(ge=0.01, le=0.99, description="see schedule")] = 0.5
     stop_patience: Annotated[int, Field(ge=1, description="see schedule")] = 10
-    weight_decay: Annotated[float, Field(ge=0, le=1, description="of AdamW, on kernels only")] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=1, description="of AdamW, applied to kernels only")] = 0.01
     ema_decay: Annotated[
         float,
         Field(
             ge=0,
             le=0.99999,
-            description="of the moving average of the weights that is validated and saved, per step; 0 validates and "
-            "saves the weights themselves",
+            description=(
+                "decay per step of the moving average of the weights, which is validated and saved; 0 "
+                "validates and saves the weights themselves"
+            ),
         ),
     ] = 0.999
     label_smoothing: Annotated[
@@ -230,24 +254,32 @@ class RunSettings:
     ] = 0.0
     loss_weights: Annotated[
         Literal["score", "equal"],
-        Field(description='the heads\' losses count as their recalls do in the "score", or are "equal"'),
+        Field(
+            description=(
+                '"score" weights the heads\' losses as the task\'s score weights the heads; "equal" weights '
+                "them equally"
+            )
+        ),
     ] = "score"
 
     augmentation: Annotated[
         Steps,
         Field(
-            description="steps that each image of a training batch goes through, in order: tables with the name of a "
-            "step built in, affine or flip, or of one of albumentations' transforms, and its arguments"
+            description=(
+                "steps that each image of a training batch goes through, in order. Each is a table with the "
+                'name of a built-in step ("affine", "flip") or of a transform of albumentations, and its '
+                "arguments"
+            )
         ),
     ] = ({"name": "affine", "rotation_degrees": 16.0, "zoom": 0.15, "shift": 0.15},)
     mixup_share: Annotated[float, Field(ge=0, le=1, description="share of the batches that are mixed by mixup")] = 0.25
-    mixup_alpha: Annotated[float, Field(ge=0.01, description="of mixup's Beta(alpha, alpha)")] = 0.4
+    mixup_alpha: Annotated[float, Field(ge=0.01, description="mixup draws from Beta(alpha, alpha)")] = 0.4
     cutmix_share: Annotated[float, Field(ge=0, le=1, description="share of the batches that are mixed by cutmix")] = (
         0.25
     )
-    cutmix_alpha: Annotated[float, Field(ge=0.01, description="of cutmix's Beta(alpha, alpha)")] = 0.4
+    cutmix_alpha: Annotated[float, Field(ge=0.01, description="cutmix draws from Beta(alpha, alpha)")] = 0.4
     clean_epochs: Annotated[
-        int, Field(ge=0, description="the last epochs, at most half of all, which are not mixed")
+        int, Field(ge=0, description="last epochs, at most half of all, in which no batch is mixed")
     ] = 0
 
     ensemble: Annotated[
@@ -255,9 +287,11 @@ class RunSettings:
         FROM_LIST,
         TEXTS,
         Field(
-            description="names of the weights that predicting averages over, as `build_kernel.py stage FOLDER --name "
-            "NAME` put them into the dataset; none: the one without a name. Where time is short, the last are left out "
-            "of a file first"
+            description=(
+                "names of the weights whose predictions are averaged, as `build_kernel.py stage FOLDER --name"
+                " NAME` put them into the dataset; empty: the weights without a name. If time is short, the "
+                "last ones are left out of a file first"
+            )
         ),
     ] = ()
     test_time_copies: Annotated[
@@ -265,15 +299,17 @@ class RunSettings:
         Field(
             ge=0,
             le=32,
-            description="predicting averages over each image and so many copies (test-time augmentation), changed by "
-            "the affine and flip steps that the weights were trained with, where all of them were; as many as the time "
-            "budget allows",
+            description=(
+                "test-time augmentation: how many jittered copies of each image are predicted and averaged "
+                "with it, as many as the time budget allows. The copies use the affine and flip steps that "
+                "the weights were trained with; if one member of an ensemble has none, there are no copies"
+            ),
         ),
     ] = 0
 
-    require_gpu: Annotated[bool, Field(description="no visible GPU is an error")] = False
+    require_gpu: Annotated[bool, Field(description="fail at once if no GPU is visible")] = False
     mixed_precision: Annotated[bool, Field(description="compute in 16 bits where the device can")] = False
-    deterministic: Annotated[bool, Field(description="the same weights from the same seed, slower")] = False
+    deterministic: Annotated[bool, Field(description="make the same weights from the same seed, more slowly")] = False
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

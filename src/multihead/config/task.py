@@ -58,13 +58,17 @@ Texts = Annotated[Mapping[str, str], Expected("a table of texts")]
 class Task:
     """One competition or data set."""
 
-    name: Annotated[str, Field(min_length=1, description="what settings and manifests call it"), Expected("a text")]
+    name: Annotated[
+        str, Field(min_length=1, description="how settings and manifests refer to the task"), Expected("a text")
+    ]
     reader: Annotated[
         Reader,
         Expected(f"one of {', '.join(READERS)}"),
         Field(
-            description='what its files are. "wide parquet": rows of an id and a column per pixel, "0", "1", ... '
-            '"pixel csv": rows of a column per pixel, "pixel0" or "pixel1" and so on. "image files": JPEG, PNG, ...'
+            description=(
+                '"wide parquet": rows of an id and a column per pixel ("0", "1", ...). "pixel csv": rows of a'
+                ' column per pixel ("pixel0" or "pixel1" and so on). "image files": JPEG, PNG and others'
+            )
         ),
     ]
     image_shape: Annotated[
@@ -73,8 +77,10 @@ class Task:
         Predicate(lambda shape: all(1 <= length <= 4096 for length in shape) and shape[2] in (1, 3)),
         Expected("height, width and channels, 1 or 3"),
         Field(
-            description="height, width and channels of an image; 3 channels are red, green, blue. Image files of any "
-            "size are stretched to it; those that are not cropped, to image_size of the settings instead"
+            description=(
+                "height, width and channels of an image; 3 channels are red, green and blue. Image files of "
+                "any size are stretched to it, or to image_size of the settings if they are not cropped"
+            )
         ),
     ]
     heads: Annotated[
@@ -84,118 +90,135 @@ class Task:
         ),
         Field(
             min_length=1,
-            description="for each head, in the order used everywhere, its class labels; arrays of labels hold "
-            "places in them. A head whose column in the tables has another name is a table: "
-            '{ column = "Its column", classes = [...] }. A table without the column may have one for each class '
-            "instead, which says 1 or 0",
+            description=(
+                "for each head, its class labels. The order of heads and of labels is the order everywhere. "
+                'If the column in the tables has another name, write { column = "Its column", classes = [...]'
+                " }. A table without that column may have one column for each class, with 1 or 0"
+            ),
         ),
     ]
     train_files: Annotated[
         Pattern,
         Field(
             min_length=1,
-            description="glob pattern below the data folder. Without a labels_file the labels are in these files: "
-            "columns of a pixel CSV, or the paths of image files. There the pattern has a head's name in braces where "
-            'its class stands, "train/{label}.*.jpg"; without braces it is the last folder that the pattern leaves '
-            'open, "train/*/images/*"',
+            description=(
+                "glob pattern below the data folder. Without a labels_file the labels come from these files: "
+                "from columns of a pixel CSV, or from the paths of image files. In a path, a head's name in "
+                'braces stands for its class, as in "train/{label}.*.jpg"; without braces the class is the '
+                'last folder that the pattern leaves open, as in "train/*/images/*"'
+            ),
         ),
     ]
-    competition: Annotated[str, Field(description="where on Kaggle its files come from, a slug; this or a dataset")] = (
-        ""
-    )
+    competition: Annotated[
+        str, Field(description="slug of the Kaggle competition that the files come from; either this or dataset")
+    ] = ""
     dataset: Annotated[
         str,
-        Field(pattern="^([^/]+/[^/]+)?$", description="where on Kaggle its files come from; this or a competition"),
+        Field(
+            pattern="^([^/]+/[^/]+)?$",
+            description="owner/slug of the Kaggle data set that the files come from; either this or competition",
+        ),
         Expected("owner/slug"),
     ] = ""
     test_files: Annotated[
         Pattern,
         Field(
-            description="glob pattern below the data folder. Without it a fifth of the train images, drawn evenly over "
-            "the classes, of several heads over their combinations, takes their place (fold of the settings)"
+            description=(
+                "glob pattern below the data folder. Without it, a fifth of the train images is predicted "
+                "instead, drawn evenly over the classes (of several heads, over their combinations); see fold"
+                " in the settings"
+            )
         ),
     ] = ""
     labels_file: Annotated[
         File,
-        Field(description="a table of train labels, a column per head; the images to train on are those that it names"),
+        Field(description="a table of train labels with a column per head; it chooses the images to train on"),
     ] = ""
     columns: Annotated[
-        Texts, Field(description="the columns of heads that have another name; a task.toml writes them in heads")
+        Texts, Field(description="the columns of heads that have another name; in a task.toml, write them in heads")
     ] = field(default_factory=dict)
     class_folders: Annotated[
-        Texts, Field(description="what the name of a class in a path stands for, if not for the class of that name")
+        Texts, Field(description="the class that a name in a path stands for, where the two differ")
     ] = field(default_factory=dict)
     id_column: Annotated[
         str,
         Field(
-            description="the column of ids in any table, where its name leaves a doubt: it is looked for in each by "
-            "its name, that in the sample, and its values. The ids of image files are their names or paths; of those "
-            "that no table names, the name, or without an id_column the path below the data folder. Only where no "
-            "column could hold ids are the rows of a table numbered"
+            description=(
+                "the column of ids, where its name leaves a doubt: it is looked for in each table by this "
+                "name, by the sample's, and by its values. Image files are identified by their names or "
+                "paths; if no table names them, by the name, or without an id_column by the path below the "
+                "data folder. Rows of a table are numbered only if no column could hold ids"
+            )
         ),
     ] = ""
     id_has_suffix: Annotated[
-        bool, Field(description="whether the ids of image files that no table names have their suffix")
+        bool, Field(description="whether the ids of image files that no table names include the suffix")
     ] = True
     sample_submission: Annotated[
         File,
         Field(
-            description="whose rows a submission has, and so the images to predict; without it, predictions.csv has a "
-            "row per image"
+            description=(
+                "the file whose rows a submission must have; it chooses the images to predict. Without it, "
+                "predictions.csv has a row per image"
+            )
         ),
     ] = ""
     score: Annotated[
         Score,
         Expected(f"one of {', '.join(SCORES)}"),
-        Field(description="the mean over a head's classes of the recall, or the share of images that are right"),
+        Field(
+            description=(
+                '"macro recall" is the mean recall over a head\'s classes; "accuracy" is the share of images '
+                "that are right"
+            )
+        ),
     ] = "accuracy"
     score_weights: Annotated[
         Mapping[str, Amount],
         Expected("a table of finite numbers over 0"),
-        Field(description="how much each head's score counts"),
+        Field(description="weight of each head in the score; 1 if not given"),
     ] = field(default_factory=dict)
-    dark_ink: Annotated[bool, Field(description="ink is darker than paper")] = False
+    dark_ink: Annotated[bool, Field(description="whether the ink is darker than the paper")] = False
     crop: Annotated[
         Crop,
         Expected(f"one of {', '.join(CROPS)}"),
-        Field(description="what crop of the settings is where they do not say"),
+        Field(description="default of the setting crop"),
     ] = "none"
     background: Annotated[
         Literal["", "white", "black"],
         Expected("white or black"),
         Field(
-            description="what transparent image files are laid on; if not said white, or black where light ink is "
-            "cropped"
+            description=(
+                "the colour below transparent image files; default: white, or black where light ink is cropped"
+            )
         ),
     ] = ""
     bits: Annotated[
         int,
         Predicate(lambda bits: bits == 0 or 8 <= bits <= 16),
         Expected("8 to 16, or 0 to find out"),
-        Field(description="how many of 16-bit image files are in use; if not said, those of the train images"),
+        Field(description="how many bits of 16-bit image files are in use; 0 finds out from the train images"),
     ] = 0
     has_hidden_test: Annotated[
         bool,
         Field(
-            description="whether Kaggle runs the kernel again on test files that nobody sees. A fault of those that "
-            "are seen is an error then, since it would cost the submission; without a hidden test it costs its own "
-            "rows. A task.toml that does not say has one if it is a competition with test_files and a "
-            "sample_submission: most of those are code competitions, and an error too many is seen at once"
+            description=(
+                "whether Kaggle runs the kernel again on a hidden test. If so, a fault in the visible test "
+                "files is an error, since it would cost the submission; otherwise it costs only its own rows."
+                " Default: true for a competition with test_files and a sample_submission"
+            )
         ),
     ] = False
     hidden_images: Annotated[
         int,
         Expected("a whole number, at least 0"),
-        Field(ge=0, description="how many images the hidden test has; 0 is not known: no time is projected then"),
+        Field(ge=0, description="number of images in the hidden test; 0 means unknown, and no time is projected"),
     ] = 0
     gpu_minutes: Annotated[
         Minutes,
-        Field(
-            description="what the competition allows a submission on a GPU. Competitions allow 2 to 12 hours; what is "
-            "not known is not refused, so the default is what Kaggle allows any session"
-        ),
+        Field(description="how long the competition lets a submission run on a GPU; the default is a session's limit"),
     ] = 720
-    cpu_minutes: Annotated[Minutes, Field(description="what it allows a submission on a CPU")] = 720
+    cpu_minutes: Annotated[Minutes, Field(description="the same on a CPU")] = 720
 
     def weight(self, head: str) -> float:
         """Return the weight of a head in the score."""
