@@ -10,7 +10,7 @@ import pytest
 from sample_images import draw_animals
 
 from multihead.config.task import ANIMALS
-from tests.conftest import clone
+from tests.conftest import SHARED, clone
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +32,10 @@ cutmix_share = 0.0
 def dry_run(house: Path, *arguments: str) -> str:
     """Return what a dry run with a small network says."""
     (house / "kernel" / "train" / "settings-dry.toml").write_text(SHORT)
+    return run(house, *arguments)
+
+
+def run(house: Path, *arguments: str) -> str:
     command = [sys.executable, str(house / "build_kernel.py"), "dry-run", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -42,6 +46,26 @@ def scores(printed: str) -> tuple[float, float]:
     """Return the accuracy that was printed, and a constant answer's."""
     (found,) = re.findall(r"^accuracy = (\S+)\n  label +\S+ \(a constant answer: ([\d.]+)", printed, re.MULTILINE)
     return float(found[0]), float(found[1])
+
+
+def heads_of(printed: str) -> dict[str, tuple[float, float]]:
+    """Return what each head reached as it was printed, and a constant answer's."""
+    lines = re.findall(r"^  (\w+) +([\d.]+) \(a constant answer: ([\d.]+)", printed, re.MULTILINE)
+    return {head: (float(reached), float(constant)) for head, reached, constant in lines}
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="the competition's images are not on this machine")
+def test_the_competition_s_own_images_are_learned(tmp_path: Path) -> None:
+    """With the settings that the dry run ships, but its limit of time: a busy machine would train fewer epochs."""
+    house, data = clone(tmp_path / "house"), tmp_path / "bengali"
+    lay_out = [sys.executable, str(SHARED), "bengali", str(data), "--rows-per-shard", "800", "--test-rows", "400"]
+    subprocess.run(lay_out, check=True, stdout=subprocess.DEVNULL)
+    settings = house / "kernel" / "train" / "settings-dry.toml"
+    settings.write_text(re.sub(r"time_budget_minutes = .*\n", "", settings.read_text()))
+    heads = heads_of(run(house, str(data)))
+    assert list(heads) == ["grapheme_root", "vowel_diacritic", "consonant_diacritic"]
+    for least, (reached, constant) in zip((3, 1.5, 1.5), heads.values(), strict=True):
+        assert reached > least * constant
 
 
 def test_digits_go_the_whole_way_as_they_are_drawn(tmp_path: Path) -> None:
