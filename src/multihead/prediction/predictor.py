@@ -198,8 +198,8 @@ class Predictor:
                     table = self._predict(shards, number)
                 except Exception as error:  # costs its file, not the submission
                     self._on_problem(first_line(error), error)
-                    continue
-                yield table
+                else:
+                    yield table
         except OutOfTimeError:
             self.is_late = True
 

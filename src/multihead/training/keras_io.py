@@ -32,7 +32,7 @@ def compiled_network(task: Task, model: ModelSettings, run: RunSettings) -> Any:
         loss={head: keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing) for head in task.heads},
         loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
     )
-    # Left to the first step, the variables of optimizer and losses make TensorFlow trace it twice: half of its time
+    # Left to the first step, the variables of optimizer and losses make TensorFlow trace it twice: half its time
     network.optimizer.build(network.trainable_variables)
     answers = {head: keras.ops.ones((1, output.shape[1])) for head, output in network.output.items()}
     network.compute_loss(y=answers, y_pred=answers)
