@@ -1,7 +1,7 @@
 """What Kaggle would refuse, ignore or punish, found before the push.
 
-The rules of single keys stand in metadata_keys.py; those of what several files say together in check_kernels.py,
-check_settings.py and check_dataset.py. Nothing doubtful is a finding: each would fail on Kaggle, or be passed over in
+The rules of single keys stand in metadata_keys.py; those of what several files say together in kernels.py,
+settings.py and dataset.py. Nothing doubtful is a finding: each would fail on Kaggle, or be passed over in
 silence. What may be meant as it stands is a note before a push.
 """
 

@@ -19,8 +19,8 @@ BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py",
 def find_images(folder: Path, pattern: str) -> list[str]:
     """Return the paths below the folder of the images that match, sorted; the case of a suffix does not count.
 
-    Where none does, those in a zip that lies in place of their folder count (archives.py). Says once how many files
-    are passed over for their suffix: those that are not in BESIDE_IMAGES.
+    Where none does, those in a zip that lies in place of their folder count (config/data_files.py). Says once how many
+    files are passed over for their suffix: those that are not in BESIDE_IMAGES.
     Raises UserError if there are no images, or for a name that is not UTF-8.
     """
     files = sorted(matching(folder, glob_of(pattern)))
