@@ -24,8 +24,8 @@ def read_checked(repository: Path, file: str, findings: list[Finding]) -> dict[s
     if has_byte_order_mark(repository / file):
         rule = "begins with a byte order mark, which the kaggle client does not read; "
         findings.append(Finding(file, "", "", f"{rule}build_kernel.py --owner NAME removes it"))
-    for key in dict.fromkeys(repeated_keys(repository / file)):
-        findings.append(Finding(file, "", "", f"{one_line(key)} is there twice; only the last counts"))
+    twice = dict.fromkeys(repeated_keys(repository / file))
+    findings += [Finding(file, "", "", f"{one_line(key)} is there twice; only the last counts") for key in twice]
     found = key_findings(file, metadata)
     findings += found
     return {key: value for key, value in with_flags(metadata).items() if key not in {finding.key for finding in found}}
@@ -34,22 +34,17 @@ def read_checked(repository: Path, file: str, findings: list[Finding]) -> dict[s
 def key_findings(file: str, metadata: Mapping[str, Any]) -> list[Finding]:
     """Return what is wrong with single keys of one of METADATA_FILES: unknown, missing, of a wrong type or value."""
     keys = DATASET_KEYS if file == DATASET_FILE else KERNEL_KEYS
+    unknown = [_unknown(file, key, metadata[key], keys) for key in metadata if key not in keys]
+    needed = [key for key in keys if keys[key].is_needed and key not in metadata]
+    missing = [Finding(file, key, MISSING, keys[key].missing) for key in needed]
     faults = [fault for key in keys if key in metadata for fault in _faults(file, key, metadata[key], keys[key])]
-    return [*_unknown_keys(file, metadata, keys), *_missing_keys(file, metadata, keys), *faults]
+    return [*unknown, *missing, *faults]
 
 
-def _unknown_keys(file: str, metadata: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[Finding]:
-    for key, value in metadata.items():
-        if key not in keys:
-            near = nearest(key, keys)
-            hint = f"; did you mean {near}?" if near else ""
-            yield Finding(file, one_line(key), shown(value), f"no key of this file, silently ignored{hint}")
-
-
-def _missing_keys(file: str, metadata: Mapping[str, Any], keys: Mapping[str, Key]) -> Iterator[Finding]:
-    for name, key in keys.items():
-        if key.is_needed and name not in metadata:
-            yield Finding(file, name, MISSING, key.missing)
+def _unknown(file: str, key: str, value: Any, keys: Mapping[str, Key]) -> Finding:
+    near = nearest(key, keys)
+    hint = f"; did you mean {near}?" if near else ""
+    return Finding(file, one_line(key), shown(value), f"no key of this file, silently ignored{hint}")
 
 
 def _faults(file: str, name: str, value: Any, key: Key) -> Iterator[Finding]:

@@ -63,8 +63,7 @@ def nearest(name: str, choices: Collection[str]) -> str:
 
 def reference_in(text: str) -> str:
     """Return a source's name without what an address, a mount or a pulled metadata file has around it."""
-    bare = re.split(r"[?#]", text.strip())[0].strip("/")
-    bare = re.sub(AROUND_A_SOURCE, "", bare)
+    bare = re.sub(AROUND_A_SOURCE, "", re.split(r"[?#]", text.strip())[0].strip("/"))
     return re.sub(r"/versions?/(\d+)$", r"/\1", bare)
 
 
@@ -93,18 +92,11 @@ def _competition_cure(value: str) -> str:
     bare = reference_in(value)
     if bare == value.strip() and "/" in bare:
         return "a competition has no owner" if re.fullmatch(SOURCE_PATTERN, bare) else ""
-    slug = bare.split("/")[0]
-    return f"put {json.dumps(slug)}" if re.fullmatch(SLUG, slug) else ""
+    return _put(bare.split("/")[0], SLUG)
 
 
-def _model_cure(value: str) -> str:
-    bare = reference_in(value)
-    return f"put {json.dumps(bare)}" if re.fullmatch(MODEL_PATTERN, bare) else ""
-
-
-def _id_cure(value: str) -> str:
-    bare = without_version(reference_in(value))
-    return f"put {json.dumps(bare)}" if re.fullmatch(f"{OWNER}/{SLUG}", bare) else ""
+def _put(bare: str, pattern: str) -> str:
+    return f"put {json.dumps(bare)}" if re.fullmatch(pattern, bare) else ""
 
 
 def _source_cure(value: str) -> str:
@@ -113,7 +105,7 @@ def _source_cure(value: str) -> str:
         return f"a model: put {json.dumps(bare)} into model_sources"
     if "kaggle.com/" in value and not re.fullmatch(SOURCE_PATTERN, bare):
         bare = without_version(bare)  # of a page about it, such as its /data
-    return f"put {json.dumps(bare)}" if re.fullmatch(SOURCE_PATTERN, bare) else ""
+    return _put(bare, SOURCE_PATTERN)
 
 
 def _length(low: int, high: int, text: str = "") -> Rule:
@@ -147,9 +139,17 @@ NUMBER = Rule(lambda value: type(value) is int, "expected a whole number")
 TEXTS = Rule(_is_list_of(str), "expected a list of texts")
 OBJECTS = Rule(_is_list_of(dict), "expected a list of objects")
 
-REFERENCE = _like(f"{OWNER}/{SLUG}", "expected <owner>/<slug>", _id_cure)
+REFERENCE = _like(
+    f"{OWNER}/{SLUG}",
+    "expected <owner>/<slug>",
+    lambda value: _put(without_version(reference_in(value)), f"{OWNER}/{SLUG}"),
+)
 SOURCE = _like(SOURCE_PATTERN, "expected <owner>/<slug>", _source_cure)
-MODEL = _like(MODEL_PATTERN, "expected <owner>/<model>/<framework>/<variation>/<version>", _model_cure)
+MODEL = _like(
+    MODEL_PATTERN,
+    "expected <owner>/<model>/<framework>/<variation>/<version>",
+    lambda value: _put(reference_in(value), MODEL_PATTERN),
+)
 COMPETITION = _like(SLUG, "expected the slug in the competition's address", _competition_cure)
 NO_TEMPLATE = Rule(
     lambda value: not re.search("INSERT_[A-Z_]*HERE", value), "as the client's template has it; put in your own"
