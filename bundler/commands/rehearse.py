@@ -90,16 +90,14 @@ def rehearse_kernel(repository: Repository, kernel: str, request: Request, root:
     task, inputs, missing = _inputs(repository, kernel, request)
     check_data(task, request.data, kernel)
     script = repository.script(kernel)
-    sets = [part for setting in request.sets for part in ("--set", setting)]
-    arguments = [*AT_HOME, *(NO_BUDGET if kernel == "predict" else ()), *sets]
+    arguments = [*AT_HOME, *(NO_BUDGET if kernel == "predict" else ())]
+    arguments += [part for setting in request.sets for part in ("--set", setting)]
     print(f"{repository.shown(script)}, mounts in the {machine.mounts} form:", flush=True)
     if missing:
         print(f"  not mounted, though Kaggle would: {', '.join(missing)} (rehearse --mount SOURCE=FOLDER)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if request.settings:
-            settings = request.settings
-            if kernel == "train":
-                settings = _with_task(settings, task, Path(folder))
+        if settings := request.settings:
+            settings = _with_task(settings, task, Path(folder)) if kernel == "train" else settings
             arguments = ["--settings", str(settings.resolve()), *arguments]
         result = rehearse(script, inputs, root, machine.mounts, arguments, machine.memory_gb, machine.minutes)
     check_outputs(result.working, OUTPUTS[kernel])
@@ -113,7 +111,10 @@ def rehearse_predict(repository: Repository, request: Request, root: Path, machi
     """
     task, inputs, _ = _inputs(repository, "predict", request)
     check_data(task, request.data, "predict")
-    _check_weights(inputs.folders[1:])
+    if not any(map(has_weights, inputs.folders[1:])):  # before anything is laid out for them
+        where = ", ".join(map(str, inputs.folders[1:])) or "what the kernel attaches"
+        hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
+        raise BundlerError(f"{where}: no weights there; {hint}")
     if machine.rows:
         request = request._replace(data=_repeated_data(repository, request.data, root, machine.rows, task))
     predicted = rehearse_kernel(repository, "predict", request, root, machine)
@@ -121,19 +122,15 @@ def rehearse_predict(repository: Repository, request: Request, root: Path, machi
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder (all of it: {root / 'log.txt'})")
     stages = read_stages(predicted.events, _hidden_test(repository, task))
-    settings = read_settings(request.settings or repository.settings("predict"), request.sets)
-    budget = settings.run.time_budget_minutes
+    run = read_settings(request.settings or repository.settings("predict"), request.sets).run
     growth = growth_per_file(predicted.ended.file_bytes, stages)
-    lines = [str(predicted)]
+    print(predicted, flush=True)
     if task.has_hidden_test:
-        lines += [growth_in_words(growth, stages.hidden), projection(stages, budget)]
-    print("\n".join(lines), flush=True)
-    if task.sample_submission:
-        rows = check_submission(submission, request.data / task.sample_submission)
-    else:
-        rows = check_predictions(submission)
+        print(growth_in_words(growth, stages.hidden), projection(stages, run.time_budget_minutes), sep="\n", flush=True)
+    sample = request.data / task.sample_submission
+    rows = check_submission(submission, sample) if task.sample_submission else check_predictions(submission)
     if task.has_hidden_test:
-        check_time(stages, budget)
+        check_time(stages, run.time_budget_minutes)
         check_growth(growth, stages)
     if machine.rows:
         shutil.rmtree(request.data)
@@ -167,8 +164,7 @@ def _inputs(repository: Repository, kernel: str, request: Request) -> tuple[Task
     )
     # what the kernel attaches for its own task, DATA stands for
     sources_of_data = {task.source, task_of_kernel(repository, "train", []).source}
-    others: dict[tuple[str, str], Path] = {}
-    missing = []
+    others, missing = {}, []
     for (key, source), folder in folders.items():
         if source in sources_of_data or without_version(source) in sources_of_data:
             if folder and task.source in (source, without_version(source)):
@@ -178,14 +174,6 @@ def _inputs(repository: Repository, kernel: str, request: Request) -> tuple[Task
         else:
             missing.append(source)
     return task, Inputs(task.source, request.data.resolve(), {}, others), missing
-
-
-def _check_weights(folders: Sequence[Path]) -> None:
-    """Raise BundlerError where no folder holds any weights, before anything is laid out for them."""
-    if not any(map(has_weights, folders)):
-        where = ", ".join(map(str, folders)) or "what the kernel attaches"
-        hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
-        raise BundlerError(f"{where}: no weights there; {hint}")
 
 
 def _with_task(settings: Path, task: Task, folder: Path) -> Path:

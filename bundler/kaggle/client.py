@@ -5,6 +5,7 @@ page of an error under the name of the file. So a command has succeeded where so
 Kaggle's own words where nothing does. Credentials are the client's business: nothing here reads them.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.errors import BundlerError, ClientError
-from bundler.metadata import read_metadata
+from bundler.metadata import read_metadata, without_version
 from bundler.repository import DATASET_METADATA, KERNEL_METADATA
 from multihead.config.files import is_left_by_system
 
@@ -91,12 +92,10 @@ def push_kernel(folder: Path) -> str:
 def pushed_version(folder: Path) -> int:
     """Return the version that a kernel's last push became; raises BundlerError where none is known."""
     kernel = read_metadata(folder / KERNEL_METADATA)["id"]
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         pushed = json.loads((folder / PUSHED_FILE).read_text(encoding="utf-8"))
         if pushed["id"] == kernel:
             return int(pushed["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     raise BundlerError(f"{kernel}: not pushed from here; build_kernel.py push {folder.name}, or submit --version N")
 
 
@@ -286,7 +285,7 @@ def _missing_sources(metadata: dict[str, Any]) -> str:
 
 def _has(metadata: dict[str, Any], key: str, source: str) -> bool:
     """Tell whether a source is among those that Kaggle lists: some as code/OWNER/SLUG, some without their version."""
-    wanted = source if key == "model_sources" else "/".join(source.split("/")[:2])
+    wanted = source if key == "model_sources" else without_version(source)
     return any(f"/{wanted}/".lower() in f"/{listed}/".lower() for listed in metadata.get(key) or [])
 
 
