@@ -7,7 +7,6 @@ The metadata of the installed packages says what they need, so this one module n
 
 import re
 import sys
-from collections.abc import Set as AbstractSet
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def constraints(house: Path) -> str:
     return HEADER + "".join(f"{name}=={known[name]}\n" for name in sorted(names) if known.get(name, UNKNOWN) != UNKNOWN)
 
 
-def _closure(house: Path, python: str) -> AbstractSet[str]:
+def _closure(house: Path, python: str) -> set[str]:
     """Return the names of the required distributions and of all that they need on Kaggle's machine."""
     machine = {
         "python_version": python,
@@ -55,7 +54,7 @@ def _closure(house: Path, python: str) -> AbstractSet[str]:
     text = "".join(text_of(house / name) + "\n" for name in REQUIREMENTS)
     roots = {_normal(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)} - {CLIENT}
     waiting = {(root, frozenset[str]()) for root in roots}
-    seen: set[tuple[str, AbstractSet[str]]] = set()
+    seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()
         seen.add((name, extras))

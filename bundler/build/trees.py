@@ -8,6 +8,10 @@ from typing import Any
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.MatchAs, ast.MatchStar, ast.ExceptHandler)
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge,
+    ast.In: lambda one, others: one in others, ast.NotIn: lambda one, others: one not in others,
+}  # fmt: skip
 
 
 def running(tree: ast.AST, python: tuple[int, int]) -> Iterator[ast.AST]:
@@ -92,7 +96,9 @@ def listed_names(tree: ast.Module) -> set[str] | None:
     values = [
         node.value
         for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "__all__" in _targets(node)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and node.value
+        and any("__all__" in _bound_by(child) for child in ast.iter_child_nodes(node))
     ]
     uses = sum(isinstance(node, ast.Name) and node.id == "__all__" for node in ast.walk(tree))
     try:
@@ -101,16 +107,10 @@ def listed_names(tree: ast.Module) -> set[str] | None:
         return None
 
 
-def _targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
 def starred(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """Yield (level, module as it stands there) of each import of all names."""
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-            yield node.level, node.module or ""
+    stars = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.names[0].name == "*")
+    return ((node.level, node.module or "") for node in stars)
 
 
 def adds_modules(nodes: Iterable[ast.AST]) -> bool:
@@ -151,10 +151,9 @@ def dynamic_imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[int, int, str, s
         name = values[0].value if values and isinstance(values[0], ast.Constant) else None
         if not isinstance(name, str) or not name:
             continue
-        if function in ("__import__", "builtins.__import__"):
-            if len(rest) < 4 and all(keyword.arg != "level" for keyword in node.keywords):
-                yield node.lineno, 0, name, ""
-        elif function in callers and not name.startswith("."):
+        has_level = len(rest) > 3 or any(keyword.arg == "level" for keyword in node.keywords)
+        is_builtin = function in ("__import__", "builtins.__import__") and not has_level
+        if is_builtin or (function in callers and not name.startswith(".")):
             yield node.lineno, 0, name, ""
         elif function in callers and rest:
             level, origin = len(name) - len(name.lstrip(".")), rest[0]
@@ -239,11 +238,11 @@ def _compared(test: ast.expr, python: tuple[int, int]) -> bool | None:
     value = _known(test.left, python)
     try:
         other = ast.literal_eval(test.comparators[0])
-    except (ValueError, TypeError):
+        has_third = isinstance(value, tuple) and isinstance(other, tuple) and other[:2] == python and len(other) > 2
+        # which third number Kaggle's Python has is not known
+        return None if value is None or has_third else COMPARISONS[type(test.ops[0])](value, other)
+    except (ValueError, TypeError, KeyError):
         return None
-    if isinstance(value, tuple) and isinstance(other, tuple) and other[:2] == python and len(other) > 2:
-        return None  # which third number Kaggle's Python has is not known
-    return None if value is None else _compare(test.ops[0], value, other)
 
 
 def _known(node: ast.expr, python: tuple[int, int]) -> Any:
@@ -260,17 +259,6 @@ def _known(node: ast.expr, python: tuple[int, int]) -> Any:
         "sys.version_info.major": python[0],
         "sys.version_info.minor": python[1],
     }.get(ast.unparse(node))
-
-
-def _compare(operator: ast.cmpop, value: Any, other: Any) -> bool | None:
-    functions: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-        ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge,
-        ast.In: lambda one, others: one in others, ast.NotIn: lambda one, others: one not in others,
-    }  # fmt: skip
-    try:
-        return functions[type(operator)](value, other)
-    except (KeyError, TypeError):
-        return None
 
 
 def _own_level(statement: ast.AST, python: tuple[int, int]) -> Iterator[ast.AST]:
