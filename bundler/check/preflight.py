@@ -16,7 +16,7 @@ from bundler.check import dataset as check_dataset
 from bundler.check import kernels as check_kernels
 from bundler.check import settings as check_settings
 from bundler.check.kernels import PUSHES
-from bundler.check.keys import key_findings, read_checked
+from bundler.check.metadata_keys import key_findings, read_checked
 from bundler.check.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.errors import BundlerError
 from bundler.metadata import METADATA_FILES
@@ -69,11 +69,10 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     except UserError as error:
         findings.append(_of_settings(repository, path, str(error)))
         return None
-    if any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation):
-        fault = _fault_of_transforms(repository, path)
-        if fault:
-            findings.append(fault)
-            return None
+    is_foreign = any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation)
+    if is_foreign and (fault := _fault_of_transforms(repository, path)):
+        findings.append(fault)
+        return None
     return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
 
 
