@@ -72,8 +72,7 @@ def rehearse_built(repository: Repository, kernel: str, request: Request, out: P
         )
     reads = {"DATA": request.data} | {f"the input {folder}": folder for folder in inputs.folders[1:]}
     if request.settings:
-        reads[f"--settings {request.settings}"] = request.settings
-        reads[TASK_FILE] = request.settings.with_name(TASK_FILE)
+        reads |= {f"--settings {request.settings}": request.settings, TASK_FILE: request.settings.with_name(TASK_FILE)}
     refuse_to_empty(root, "--out", reads)
     refuse_foreign(root)
     inputs.mounts(machine.mounts)
@@ -110,7 +109,6 @@ def rehearse_predict(repository: Repository, request: Request, root: Path, machi
     Returns where its submission is, once that has proved to match sample_submission.csv, where the task has one.
     """
     task, inputs, _ = _inputs(repository, "predict", request)
-    check_data(task, request.data, "predict")
     if not any(map(has_weights, inputs.folders[1:])):  # before anything is laid out for them
         where = ", ".join(map(str, inputs.folders[1:])) or "what the kernel attaches"
         hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
@@ -154,8 +152,9 @@ def run_python(repository: Repository, arguments: Sequence[str]) -> None:
 
 def _inputs(repository: Repository, kernel: str, request: Request) -> tuple[Task, Inputs, list[str]]:
     """Return a kernel's task, what is mounted for it, and which of its sources are not."""
-    weights = {repository.dataset_id: request.weights or repository.dataset}
-    folders = attached(repository.metadata(kernel), request.mounts, weights)
+    folders = attached(
+        repository.metadata(kernel), request.mounts, {repository.dataset_id: request.weights or repository.dataset}
+    )
     for (_, source), folder in folders.items():
         if folder and not folder.is_dir():
             raise BundlerError(f"{folder}: not a folder to mount as {source}")
@@ -186,8 +185,9 @@ def _hidden_test(repository: Repository, task: Task) -> HiddenTest:
     """Return the hidden test of a task, with what the predict kernel's machine is allowed for it."""
     has_gpu = read_metadata(repository.metadata("predict")).get("enable_gpu", False)
     enough = "--rows 16000 does" if task.reader == "wide parquet" else f"{LEAST_IMAGES_PER_FILE} do"
-    minutes = submission_minutes(task, has_gpu=has_gpu)
-    return HiddenTest(task.hidden_images, math.prod(task.image_shape), minutes, enough)
+    return HiddenTest(
+        task.hidden_images, math.prod(task.image_shape), submission_minutes(task, has_gpu=has_gpu), enough
+    )
 
 
 def _repeated_data(repository: Repository, data: Path, root: Path, rows: int, task: Task) -> Path:

@@ -185,9 +185,7 @@ def submit(kernel: str, version: int, competition: str, message: str) -> str:
 def submissions(competition: str) -> list[dict[str, Any]]:
     """Return what was submitted to a competition, the newest first."""
     printed = run_client(["competitions", "submissions", competition, "--format", "json"])
-    if "No submissions found" in printed:
-        return []
-    listed: list[dict[str, Any]] = _json(printed)
+    listed: list[dict[str, Any]] = [] if "No submissions found" in printed else _json(printed)
     return listed
 
 
@@ -241,11 +239,8 @@ def _client() -> str:
 def _words(printed: str) -> str:
     """Return the line that says what happened: the last one that means something, or one with a hint to it."""
     lines = [line.strip() for line in printed.splitlines() if line.strip() and not NOISE.search(line)]
-    for line in lines:
-        for sign, hint in HINTS.items():
-            if sign in line:
-                return f"{line} ({hint})"
-    return lines[-1] if lines else "it said nothing"
+    with_hints = (f"{line} ({hint})" for line in lines for sign, hint in HINTS.items() if sign in line)
+    return next(with_hints, lines[-1] if lines else "it said nothing")
 
 
 def _proof(pattern: str, printed: str, command: str) -> re.Match[str]:
