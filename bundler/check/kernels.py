@@ -121,12 +121,11 @@ def time_budget(project: Project) -> Iterator[Finding]:
         has_gpu = project.value(KERNEL_FILES[kernel], "enable_gpu")
         if has_gpu is None or _asks_for_tpu(project, KERNEL_FILES[kernel]):
             continue
-        device = "GPU" if has_gpu else "CPU"
         submission = submission_minutes(task, has_gpu=has_gpu) if task and kernel == "predict" else SESSION_MINUTES
         limit, what = (submission, "submission") if submission < SESSION_MINUTES else (SESSION_MINUTES, "session")
         if run["time_budget_minutes"] > limit:
-            value = f"{run['time_budget_minutes']:g}"
-            yield Finding(file, "time_budget_minutes", value, f"Kaggle ends a {device} {what} after {limit:g} minutes")
+            rule = f"Kaggle ends a {'GPU' if has_gpu else 'CPU'} {what} after {limit:g} minutes"
+            yield Finding(file, "time_budget_minutes", f"{run['time_budget_minutes']:g}", rule)
 
 
 def placeholder(project: Project) -> Iterator[Finding]:

@@ -163,7 +163,8 @@ def _inputs(repository: Repository, kernel: str, request: Request) -> tuple[Task
     )
     # what the kernel attaches for its own task, DATA stands for
     sources_of_data = {task.source, task_of_kernel(repository, "train", []).source}
-    others, missing = {}, []
+    others: dict[tuple[str, str], Path] = {}
+    missing = []
     for (key, source), folder in folders.items():
         if source in sources_of_data or without_version(source) in sources_of_data:
             if folder and task.source in (source, without_version(source)):

@@ -100,8 +100,8 @@ def _enter_user_namespace(flags: int = 0) -> None:
 def _run_as_first_process(spec: Spec, command: Sequence[str]) -> NoReturn:
     """Fork the first process of the namespace, which runs the command as its child, and end as that ends.
 
-    Raises OSError in either process, for main to say.
     The first process itself ignores most signals, so the command cannot be it; when it ends, all others are killed.
+    What cannot be had is an OSError in that process or the command's, which main tells there.
     """
     reading, writing = os.pipe()
     first = os.fork()

@@ -84,14 +84,12 @@ def rehearse(
     before, linked = state_of(walked), ends_of_links(walked, folders)
     spec, claims = _spec(root, folders, linked, links_on_the_way(walked), arguments, memory_gb)
     isolation = strictest(spec, root / "spec.json", claims)
+    command = [*isolation.command, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
+    environment = _environment(root, [*map(str, inputs.folders), *linked], arguments)
+    limits = watched_run.Limits(memory_gb * 1e9, minutes, root / REFUSED)
     try:
         ended = watched_run.run(
-            [*isolation.command, sys.executable, "-u", str(root / "src" / "script.py"), *arguments],
-            _environment(root, [*map(str, inputs.folders), *linked], arguments),
-            root / "working",
-            root / "log.txt",
-            watched_run.Limits(memory_gb * 1e9, minutes, root / REFUSED),
-            is_supervised=isolation.is_supervised,
+            command, environment, root / "working", root / "log.txt", limits, is_supervised=isolation.is_supervised
         )
     except RehearsalError as error:
         raise RehearsalError(f"{script.name} {error}") from error
