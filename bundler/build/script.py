@@ -163,14 +163,13 @@ def _base64(data: bytes) -> str:
 
 
 def _check_size(script: bytes, parts: Mapping[str, str]) -> None:
-    if len(script) < MAX_SCRIPT_BYTES:
-        return
-    sizes = {name: len(part.encode()) for name, part in parts.items()}
-    largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
-    raise BundlerError(
-        f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; "
-        f"largest: {', '.join(f'{_on_one_line(name)} {sizes[name]:,}' for name in largest)}"
-    )
+    if len(script) >= MAX_SCRIPT_BYTES:
+        sizes = {name: len(part.encode()) for name, part in parts.items()}
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+        raise BundlerError(
+            f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; "
+            f"largest: {', '.join(f'{_on_one_line(name)} {sizes[name]:,}' for name in largest)}"
+        )
 
 
 _START = '''

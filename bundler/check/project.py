@@ -60,8 +60,7 @@ class Project(NamedTuple):
 
     def kernels_with_settings(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """Yield name, settings file and [run] settings of each kernel whose settings could be read."""
-        for name, settings in self.settings.items():
-            yield name, settings_file(name), settings["run"]
+        return ((name, settings_file(name), settings["run"]) for name, settings in self.settings.items())
 
     def task(self) -> Task | None:
         """Return the task of the train kernel's settings; None where they could not be read."""

@@ -145,7 +145,7 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
     for place, folder in mounted.items():
         (root / "input" / place).mkdir(parents=True)
         for entry in sorted(folder.iterdir()):
-            if entry.name not in NEVER_LINKED:  # realpath is what a circle of links does not stop
+            if entry.name not in NEVER_LINKED:  # what only home has; a circle of links does not stop realpath
                 (root / "input" / place / entry.name).symlink_to(os.path.realpath(entry))
 
 
