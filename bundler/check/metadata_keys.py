@@ -1,4 +1,4 @@
-"""The keys of the metadata files that the kaggle client reads, and the rules of their values.
+"""The keys of the metadata files that the kaggle client reads: the rules of their values, and the check of a file.
 
 The rules follow the client (2.2) and its documentation as of September 2026; the client itself checks few of them, and
 ignores a key that it does not know.
@@ -7,11 +7,24 @@ ignores a key that it does not know.
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from bundler.metadata import OWNER, SLUG, flag_of, without_version
+from bundler.check.project import MISSING, Finding, finding_of, one_line, shown
+from bundler.errors import BundlerError
+from bundler.metadata import (
+    DATASET_FILE,
+    OWNER,
+    SLUG,
+    flag_of,
+    read_object,
+    repeated_keys,
+    with_flags,
+    without_version,
+)
+from bundler.text_files import has_byte_order_mark
 
 # Some are only for the participants of certain competitions
 MACHINES = ("NvidiaTeslaT4", "NvidiaTeslaA100", "NvidiaL4", "NvidiaL4X1", "NvidiaH100", "NvidiaRtxPro6000")
@@ -63,8 +76,7 @@ def nearest(name: str, choices: Collection[str]) -> str:
 
 def reference_in(text: str) -> str:
     """Return a source's name without what an address, a mount or a pulled metadata file has around it."""
-    bare = re.split(r"[?#]", text.strip())[0].strip("/")
-    bare = re.sub(AROUND_A_SOURCE, "", bare)
+    bare = re.sub(AROUND_A_SOURCE, "", re.split(r"[?#]", text.strip())[0].strip("/"))
     return re.sub(r"/versions?/(\d+)$", r"/\1", bare)
 
 
@@ -93,18 +105,11 @@ def _competition_cure(value: str) -> str:
     bare = reference_in(value)
     if bare == value.strip() and "/" in bare:
         return "a competition has no owner" if re.fullmatch(SOURCE_PATTERN, bare) else ""
-    slug = bare.split("/")[0]
-    return f"put {json.dumps(slug)}" if re.fullmatch(SLUG, slug) else ""
+    return _put(bare.split("/")[0], SLUG)
 
 
-def _model_cure(value: str) -> str:
-    bare = reference_in(value)
-    return f"put {json.dumps(bare)}" if re.fullmatch(MODEL_PATTERN, bare) else ""
-
-
-def _id_cure(value: str) -> str:
-    bare = without_version(reference_in(value))
-    return f"put {json.dumps(bare)}" if re.fullmatch(f"{OWNER}/{SLUG}", bare) else ""
+def _put(bare: str, pattern: str) -> str:
+    return f"put {json.dumps(bare)}" if re.fullmatch(pattern, bare) else ""
 
 
 def _source_cure(value: str) -> str:
@@ -113,7 +118,7 @@ def _source_cure(value: str) -> str:
         return f"a model: put {json.dumps(bare)} into model_sources"
     if "kaggle.com/" in value and not re.fullmatch(SOURCE_PATTERN, bare):
         bare = without_version(bare)  # of a page about it, such as its /data
-    return f"put {json.dumps(bare)}" if re.fullmatch(SOURCE_PATTERN, bare) else ""
+    return _put(bare, SOURCE_PATTERN)
 
 
 def _length(low: int, high: int, text: str = "") -> Rule:
@@ -147,9 +152,17 @@ NUMBER = Rule(lambda value: type(value) is int, "expected a whole number")
 TEXTS = Rule(_is_list_of(str), "expected a list of texts")
 OBJECTS = Rule(_is_list_of(dict), "expected a list of objects")
 
-REFERENCE = _like(f"{OWNER}/{SLUG}", "expected <owner>/<slug>", _id_cure)
+REFERENCE = _like(
+    f"{OWNER}/{SLUG}",
+    "expected <owner>/<slug>",
+    lambda value: _put(without_version(reference_in(value)), f"{OWNER}/{SLUG}"),
+)
 SOURCE = _like(SOURCE_PATTERN, "expected <owner>/<slug>", _source_cure)
-MODEL = _like(MODEL_PATTERN, "expected <owner>/<model>/<framework>/<variation>/<version>", _model_cure)
+MODEL = _like(
+    MODEL_PATTERN,
+    "expected <owner>/<model>/<framework>/<variation>/<version>",
+    lambda value: _put(reference_in(value), MODEL_PATTERN),
+)
 COMPETITION = _like(SLUG, "expected the slug in the competition's address", _competition_cure)
 NO_TEMPLATE = Rule(
     lambda value: not re.search("INSERT_[A-Z_]*HERE", value), "as the client's template has it; put in your own"
@@ -247,3 +260,54 @@ DATASET_KEYS: Mapping[str, Key] = {
 def is_tpu(machine: str) -> bool:
     """Tell whether a machine_shape is one of Kaggle's TPUs, whatever its generation."""
     return machine.lower().startswith("tpu")
+
+
+def read_checked(repository: Path, file: str, findings: list[Finding]) -> dict[str, Any] | None:
+    """Return what a metadata file says, without the keys that are findings; None where it cannot be read.
+
+    Flags are as the client reads them.
+    """
+    try:
+        metadata = read_object(repository / file)
+    except BundlerError as error:
+        findings.append(finding_of(repository, file, error))
+        return None
+    if has_byte_order_mark(repository / file):
+        rule = "begins with a byte order mark, which the kaggle client does not read; "
+        findings.append(Finding(file, "", "", f"{rule}build_kernel.py --owner NAME removes it"))
+    twice = dict.fromkeys(repeated_keys(repository / file))
+    findings += [Finding(file, "", "", f"{one_line(key)} is there twice; only the last counts") for key in twice]
+    found = key_findings(file, metadata)
+    findings += found
+    return {key: value for key, value in with_flags(metadata).items() if key not in {finding.key for finding in found}}
+
+
+def key_findings(file: str, metadata: Mapping[str, Any]) -> list[Finding]:
+    """Return what is wrong with single keys of one of METADATA_FILES: unknown, missing, of a wrong type or value."""
+    keys = DATASET_KEYS if file == DATASET_FILE else KERNEL_KEYS
+    unknown = [_unknown(file, key, metadata[key], keys) for key in metadata if key not in keys]
+    needed = [key for key in keys if keys[key].is_needed and key not in metadata]
+    missing = [Finding(file, key, MISSING, keys[key].missing) for key in needed]
+    faults = [fault for key in keys if key in metadata for fault in _faults(file, key, metadata[key], keys[key])]
+    return [*unknown, *missing, *faults]
+
+
+def _unknown(file: str, key: str, value: Any, keys: Mapping[str, Key]) -> Finding:
+    near = nearest(key, keys)
+    hint = f"; did you mean {near}?" if near else ""
+    return Finding(file, one_line(key), shown(value), f"no key of this file, silently ignored{hint}")
+
+
+def _faults(file: str, name: str, value: Any, key: Key) -> Iterator[Finding]:
+    """Yield what is wrong with one value: its type, or else the first rule that it breaks, or that each item breaks."""
+    if value is None and key.may_be_null:
+        return
+    if not key.kind.holds(value):
+        yield Finding(file, name, shown(value), key.kind.text)
+        return
+    meant = flag_of(value) if key.kind is FLAG else value
+    checks = [(meant, key.rules), *((item, key.item_rules) for item in (value if key.item_rules else []))]
+    for part, rules in checks:
+        broken = next((rule for rule in rules if not rule.holds(part)), None)
+        if broken:
+            yield Finding(file, name, shown(value if part is meant else part), broken.says(part))

@@ -16,10 +16,11 @@ from bundler.check import dataset as check_dataset
 from bundler.check import kernels as check_kernels
 from bundler.check import settings as check_settings
 from bundler.check.kernels import PUSHES
-from bundler.check.keys import key_findings, read_checked
+from bundler.check.metadata_keys import key_findings, read_checked
 from bundler.check.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.errors import BundlerError
 from bundler.metadata import METADATA_FILES
+from bundler.repository import Repository
 from multihead.config import UserError
 from multihead.config.files import TASK_FILE
 from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_dict
@@ -41,10 +42,9 @@ def preflight(repository: Path, action: str = "build") -> list[Finding]:
     read = {file: read_checked(repository, file, findings) for file in METADATA_FILES}
     metadata = {file: values for file, values in read.items() if values is not None}
     refused = frozenset((finding.file, finding.key) for finding in findings)
-    names = () if action == "push train" else KERNEL_FILES
-    settings = {name: _read_settings(repository, name, findings) for name in names}
-    known = {name: values for name, values in settings.items() if values}
-    project = Project(repository, action, metadata, refused, known)
+    kernels = () if action == "push train" else KERNEL_FILES
+    settings = {name: values for name in kernels if (values := _read_settings(repository, name, findings))}
+    project = Project(Repository(repository), action, metadata, refused, settings)
     for rule in RULES[action]:
         findings += rule(project)
     return list(dict.fromkeys(findings))
@@ -53,14 +53,12 @@ def preflight(repository: Path, action: str = "build") -> list[Finding]:
 def require_preflight(repository: Path, action: str = "build") -> None:
     """Print the notes for an action; raise BundlerError, with all other findings, where there is one."""
     found = preflight(repository, action)
-    for finding in found:
-        if finding.is_note:
-            print(f"note: {finding}", flush=True)
-    findings = [finding for finding in found if not finding.is_note]
-    if len(findings) == 1:
-        raise BundlerError(str(findings[0]))
+    for note in (finding for finding in found if finding.is_note):
+        print(f"note: {note}", flush=True)
+    findings = [str(finding) for finding in found if not finding.is_note]
     if findings:
-        raise BundlerError("\n  ".join([f"{len(findings)} things that Kaggle would not take:", *map(str, findings)]))
+        heading = [f"{len(findings)} things that Kaggle would not take:"] if len(findings) > 1 else []
+        raise BundlerError("\n  ".join([*heading, *findings]))
 
 
 def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
@@ -71,11 +69,10 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     except UserError as error:
         findings.append(_of_settings(repository, path, str(error)))
         return None
-    if any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation):
-        fault = _fault_of_transforms(repository, path)
-        if fault:
-            findings.append(fault)
-            return None
+    is_foreign = any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation)
+    if is_foreign and (fault := _fault_of_transforms(repository, path)):
+        findings.append(fault)
+        return None
     return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
 
 
@@ -99,9 +96,9 @@ def _fault_of_transforms(repository: Path, path: Path) -> Finding | None:
 def _of_settings(repository: Path, path: Path, message: str) -> Finding:
     """Return what is wrong with a settings file, or with the task beside it, without the file's name."""
     for source in (path.with_name(TASK_FILE), path):
-        starts = [f"{name}: " for name in (source.name, source, source.resolve())]
-        if start := next(filter(message.startswith, starts), ""):
-            return Finding(source.relative_to(repository).as_posix(), "", "", message.removeprefix(start))
+        for name in (source.name, source, source.resolve()):
+            if message.startswith(f"{name}: "):
+                return Finding(source.relative_to(repository).as_posix(), "", "", message.removeprefix(f"{name}: "))
     return Finding(path.relative_to(repository).as_posix(), "", "", message)
 
 
@@ -110,11 +107,13 @@ def _build_in_memory(project: Project) -> Iterator[Finding]:
     messages = set()
     for kernel in project.settings:
         try:
-            build_script(project.package, project.repository / settings_file(kernel), kernel)
+            build_script(project.repository.package, project.repository.settings(kernel), kernel)
         except BundlerError as error:
             for message in str(error).splitlines():
                 if message not in messages:
-                    yield finding_of(project.repository, f"kernel/{kernel}/{kernel}_kernel.py", BundlerError(message))
+                    yield finding_of(
+                        project.repository.root, f"kernel/{kernel}/{kernel}_kernel.py", BundlerError(message)
+                    )
                 messages.add(message)
 
 

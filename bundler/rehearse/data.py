@@ -26,9 +26,8 @@ def task_of_kernel(
     settings: a file in place of the train kernel's own; overrides: of it, as `key=value`.
     """
     if kernel == "predict":
-        with_weights = [folder for folder in inputs if has_weights(folder)]
-        found = (predicted_task(folder) for folder in with_weights or inputs)
-        return next(filter(None, found), None) or read_settings(repository.settings("train")).task
+        tasks = map(predicted_task, list(filter(has_weights, inputs)) or inputs)
+        return next(filter(None, tasks), None) or read_settings(repository.settings("train")).task
     return read_settings(settings or repository.settings("train"), overrides).task
 
 

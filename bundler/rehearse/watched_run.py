@@ -91,7 +91,8 @@ def run(
                 time.sleep(SECONDS_BETWEEN_SAMPLES)
         finally:
             _end(process, memory)
-        whole_log = watch.whole_log()
+        shown.seek(0)
+        whole_log = shown.read()  # even if the file is gone
     process.returncode = os.waitstatus_to_exitcode(status)
     kills = oom_kills()
     return Ended(
@@ -144,11 +145,6 @@ class _Watch:
             raise RehearsalError(f"had not ended after {limits.minutes:g} minutes (--timeout), {self.now()}")
         if limits.refused and (refused := first_line(limits.refused)):
             raise RehearsalError(f"{refused}, {self.now()}")
-
-    def whole_log(self) -> str:
-        """Return all that was said, even if the file is gone."""
-        self._log.seek(0)
-        return self._log.read()
 
     def now(self) -> str:
         """Return at which second and line of the log it is."""
