@@ -19,7 +19,16 @@ FLOORS = [
 ]
 
 FLOORS_OF_BUNDLER = [
-    *(["errors"], ["text_files"], ["metadata"], ["repository"], ["build"], ["kaggle", "rehearse"], ["check"]),
+    *(
+        ["errors"],
+        ["text_files"],
+        ["metadata"],
+        ["repository"],
+        ["kernel_task"],
+        ["build"],
+        ["kaggle", "rehearse"],
+        ["check"],
+    ),
     *(["commands"], ["cli"]),
 ]
 

@@ -265,6 +265,24 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
     assert texts == ["", task_text("bengali")]  # as a built script has them beside each other
 
 
+def test_a_rehearsal_of_a_training_brings_along_the_task_that_is_set(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("train.csv", "test.csv", "sample_submission.csv"):
+        (tmp_path / "data" / name).touch()
+    texts: list[str] = []
+
+    def stop(_: Path, __: Inputs, ___: Path, ____: str, arguments: list[str], *limits: float) -> None:
+        texts.extend(Path(arguments[1]).with_name(name).read_text() for name in ("settings.toml", "task.toml"))
+        raise BundlerError("enough")
+
+    monkeypatch.setattr(rehearsing, "rehearse", stop)
+    command = ["rehearse", str(tmp_path / "data"), "--kernel", "train", "--set", "task=digit-recognizer"]
+    assert main(command, Repository(house)) == 2
+    assert texts == [(house / "kernel" / "train" / "settings.toml").read_text(), task_text("digit-recognizer")]
+
+
 @pytest.mark.parametrize("source", ["alessiocorrado99/animals10", "alessiocorrado99/animals10/2"])
 def test_a_task_s_own_dataset_is_not_mounted_as_weights_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from bundler.build.image import UNKNOWN, image_versions
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
+from multihead.config import UserError
 
 REQUIREMENTS = ("requirements.txt", "requirements-no-deps.txt")
 FILE = "constraints.txt"
@@ -85,7 +86,7 @@ def main() -> int:
     house = Path(__file__).resolve().parents[2]
     try:
         text = constraints(house)
-    except (BundlerError, OSError) as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     (house / FILE).write_text(text, encoding="utf-8")

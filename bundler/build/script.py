@@ -38,10 +38,7 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
     licences. Raises BundlerError for a module that cannot run on Kaggle, a wheel that is not the one listed, or a
     script that Kaggle would refuse for its size.
     """
-    files = read_package(package)
-    wheel_bytes = read_wheels(wheels)
-    inside = {name: data for wheel in wheel_bytes.values() for name, data in _files_in(wheel).items()}
-    check_imports(files, inside, read_kaggle(IMAGE_FILE))
+    files, wheel_bytes = read_importable(package, wheels)
     files = {path: data.removeprefix(codecs.BOM_UTF8) if path.endswith(".py") else data for path, data in files.items()}
     parts = {
         "the header": _header(command, files, wheel_bytes, wheels),
@@ -54,6 +51,14 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
     script = "".join(parts.values()).encode("utf-8")
     _check_size(script, parts)
     return script
+
+
+def read_importable(package: Path, wheels: Path = WHEELS_FOLDER) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the package's files and the wheels; BundlerError where one of them could not be imported on Kaggle."""
+    files, wheel_bytes = read_package(package), read_wheels(wheels)
+    inside = {name: data for wheel in wheel_bytes.values() for name, data in _files_in(wheel).items()}
+    check_imports(files, inside, read_kaggle(IMAGE_FILE))
+    return files, wheel_bytes
 
 
 def read_wheels(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from bundler.check.metadata_keys import is_tpu
+from bundler.check.keys import is_tpu
 from bundler.check.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
 from bundler.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
 from multihead.config import read_toml

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bundler.check.metadata_keys import nearest
+from bundler.check.keys import nearest
 from bundler.check.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, settings_file, shown
 from bundler.kaggle.pretrained import KERAS_FILES
 from bundler.metadata import DATASET_FILE, without_version

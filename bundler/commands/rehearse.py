@@ -12,8 +12,9 @@ from typing import NamedTuple
 from bundler.check.kernels import submission_minutes
 from bundler.commands.build import build
 from bundler.errors import BundlerError, RehearsalError
+from bundler.kernel_task import has_weights, task_of_kernel
 from bundler.metadata import read_metadata, without_version
-from bundler.rehearse.data import check_data, has_weights, task_of_kernel
+from bundler.rehearse.data import check_data
 from bundler.rehearse.inputs import Inputs, attached, refuse_to_empty
 from bundler.rehearse.outputs import check_outputs, check_predictions, check_submission
 from bundler.rehearse.projection import (
@@ -95,8 +96,10 @@ def rehearse_kernel(repository: Repository, kernel: str, request: Request, root:
     if missing:
         print(f"  not mounted, though Kaggle would: {', '.join(missing)} (rehearse --mount SOURCE=FOLDER)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if settings := request.settings:
-            settings = _with_task(settings, task, Path(folder)) if kernel == "train" else settings
+        settings = request.settings
+        if kernel == "train" and (settings or request.sets):  # one of which may name another task than the script's own
+            settings = _with_task(settings or repository.settings(kernel), task, Path(folder))
+        if settings:
             arguments = ["--settings", str(settings.resolve()), *arguments]
         result = rehearse(script, inputs, root, machine.mounts, arguments, machine.memory_gb, machine.minutes)
     check_outputs(result.working, OUTPUTS[kernel])

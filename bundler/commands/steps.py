@@ -8,8 +8,8 @@ from bundler.errors import BundlerError
 from bundler.kaggle import client
 from bundler.kaggle.pretrained import fetch, published
 from bundler.kaggle.staging import stage, verified
+from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner
-from bundler.rehearse.data import task_of_kernel
 from bundler.repository import OUTPUTS, Repository
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
 from multihead.config.task import task_beside
