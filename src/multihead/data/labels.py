@@ -40,8 +40,7 @@ def labels_in(table: Table, task: Task, ids: pd.Index) -> pd.DataFrame:
         row = int(ids.duplicated().argmax())
         raise UserError(f"{table.path}, row {row + 2}: {shortened(ids[row])} stands here for the second time")
     columns = label_columns(table, task)
-    texts = pd.DataFrame({head: _texts_of(table, task.heads[head], columns[head]) for head in task.heads})
-    texts.index = ids
+    texts = pd.DataFrame({head: _texts_of(table, task.heads[head], columns[head]) for head in task.heads}).set_axis(ids)
     is_empty = np.any([(texts[head] == "").to_numpy() & ("" not in task.heads[head]) for head in task.heads], axis=0)
     if is_empty.any():
         lost = f"{int(is_empty.sum()):,} of {len(texts):,} rows have no label: {listed(ids[is_empty])}"
@@ -88,8 +87,7 @@ def ids_in(
     Where no column could hold any it has no name, and the rows are numbered from 1, or as `there` are. others: columns
     that hold none. Raises UserError for an id that is empty, with its row, or rows that cannot be numbered.
     """
-    columns = [name for name in table.names if name not in others]
-    column = table.ids_among(columns, named, likely, there)
+    column = table.ids_among([name for name in table.names if name not in others], named, likely, there)
     if not column:
         return row_numbers(len(table.text(table.names[:1])), table.path, there)
     ids = pd.Index(table.text([column])[column], dtype=str, name=column)
@@ -122,8 +120,9 @@ def refuse_repeated(ids: pd.Index, files: str) -> None:
 
 def label_indices(table: pd.DataFrame, task: Task, path: Path) -> pd.DataFrame:
     """Return the class indices, int64, of a table of labels with a column per head."""
-    indices = {head: class_indices(table[head], classes, path) for head, classes in task.heads.items()}
-    return pd.DataFrame(indices, index=table.index)
+    return pd.DataFrame(
+        {head: class_indices(table[head], classes, path) for head, classes in task.heads.items()}, index=table.index
+    )
 
 
 def class_indices(labels: "pd.Series[int]", classes: Sequence[Label], path: Path) -> NDArray[np.int64]:
@@ -188,6 +187,5 @@ def _texts_of(table: Table, classes: Sequence[Label], columns: Sequence[str]) ->
 
 def _listed(classes: Sequence[Label]) -> str:
     """Return the classes in words: a range where they are one."""
-    if isinstance(classes[0], int) and list(classes) == list(range(classes[0], classes[0] + len(classes))):
-        return f"{classes[0]} to {classes[-1]}"
-    return f"one of {listed(classes)}"
+    is_range = isinstance(classes[0], int) and list(classes) == list(range(classes[0], classes[0] + len(classes)))
+    return f"{classes[0]} to {classes[-1]}" if is_range else f"one of {listed(classes)}"
