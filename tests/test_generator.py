@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from multihead.config.settings import RunSettings
-from multihead.data.batches import TrainBatches, one_hot
+from multihead.data.batches import OneHot, TrainBatches, cutmix, cutmix_box, mixup, one_hot
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import OneHot, cutmix, cutmix_box, mixup
 
 Images = NDArray[np.uint8]
 STILL = RunSettings(batch_size=4, augmentation=(), mixup_share=0, cutmix_share=0)

@@ -19,8 +19,8 @@ from multihead.config.files import MANIFEST_FILE, PAGE_FILE, RECORD_FILE, REPORT
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import BENGALI, Task
 from multihead.data.batches import TrainBatches
+from multihead.data.crop import thumbnail
 from multihead.data.shards import Shard
-from multihead.data.thumbnails import thumbnail
 from multihead.report.page import _recalls, write_report
 from multihead.report.pictures import Row, sheet
 from multihead.runtime.errors import UserError

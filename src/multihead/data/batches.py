@@ -1,15 +1,18 @@
-"""Crops and labels to the batches of an epoch: shuffled, augmented, mixed."""
+"""Crops and labels to the batches of an epoch: shuffled, augmented, mixed by mixup or cutmix."""
 
 import math
 from collections.abc import Mapping
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
+from multihead.data.crop import Images
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import Images, OneHot, cutmix, mixup
+
+OneHot = dict[str, NDArray[np.float32]]
 
 
 class TrainBatches:
@@ -74,3 +77,46 @@ class TrainBatches:
 def one_hot(labels: Mapping[str, NDArray[np.int64]], classes: Mapping[str, int]) -> OneHot:
     """Return float32 (n, classes) for each head's int64 (n,) class indices."""
     return {head: np.eye(classes[head], dtype=np.float32)[indices] for head, indices in labels.items()}
+
+
+def mixup(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
+    """Blend each image and its labels with another of the batch by its own Beta(alpha, alpha) draw.
+
+    H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018. The input is left as it is.
+    """
+    partner = rng.permutation(len(images))
+    kept = rng.beta(alpha, alpha, len(images)).astype(np.float32)
+    mixed = np.empty_like(images)
+    for out, image, other, share in zip(mixed, images, partner.tolist(), kept.tolist(), strict=True):
+        cv2.addWeighted(image, share, images[other], 1 - share, 0, dst=out)
+    return mixed, _mix_labels(labels, partner, kept[:, None])
+
+
+def cutmix(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
+    """Replace one box in every image by the same box of another image of the batch.
+
+    S. Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features,
+    2019. Labels are weighted by the area that is really kept, after the box is clipped to the image. The
+    input is left as it is.
+    """
+    partner = rng.permutation(len(images))
+    rows, columns = cutmix_box(images.shape[1:3], rng.beta(alpha, alpha), rng)
+    mixed = images.copy()
+    mixed[:, rows, columns] = images[partner, rows, columns]
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    kept = np.float32(1 - area / (images.shape[1] * images.shape[2]))
+    return mixed, _mix_labels(labels, partner, kept)
+
+
+def cutmix_box(shape: tuple[int, ...], kept: float, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Return rows and columns of a box of share 1 - kept of (height, width), clipped at the borders."""
+    box = []
+    for length in shape:
+        half = length * np.sqrt(1 - kept) / 2
+        centre = rng.uniform(0, length)
+        box.append(slice(round(max(centre - half, 0)), round(min(centre + half, length))))
+    return box[0], box[1]
+
+
+def _mix_labels(labels: OneHot, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> OneHot:
+    return {head: shares * kept + shares[partner] * (1 - kept) for head, shares in labels.items()}

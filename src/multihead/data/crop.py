@@ -1,4 +1,4 @@
-"""uint8 images to uint8 crops of one size.
+"""uint8 images made smaller: to crops of one size, and to thumbnails.
 
 Crops keep the polarity of their images: dark ink stays dark.
 """
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Image = NDArray[np.uint8]
 Images = NDArray[np.uint8]
 
 
@@ -45,11 +46,9 @@ def crop_resize(images: Images, size: tuple[int, int], crop: str, dark_ink: bool
 def _within(size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Return rows and columns of the largest box of the proportions of `shape` in the middle of (height, width)."""
     scale = min(length / side for length, side in zip(size, shape, strict=True))
-    box = []
-    for length, side in zip(size, shape, strict=True):
-        taken = max(1, min(length, round(side * scale)))
-        box.append(slice((length - taken) // 2, (length - taken) // 2 + taken))
-    return box[0], box[1]
+    taken = [max(1, min(length, round(side * scale))) for length, side in zip(size, shape, strict=True)]
+    top, left = ((length - side) // 2 for length, side in zip(size, taken, strict=True))
+    return np.s_[top : top + taken[0], left : left + taken[1]]
 
 
 def use_opencv_alone() -> None:
@@ -63,9 +62,7 @@ def use_opencv_alone() -> None:
 def ink_box(image: NDArray[np.uint8], dark_ink: bool) -> tuple[slice, slice]:
     """Return the rows and columns of a uint8 (H, W) image that hold its ink; all of them if it has none."""
     x, y, width, height = cv2.boundingRect(ink_mask(image, dark_ink))
-    if not width:
-        return np.s_[:, :]
-    return np.s_[y : y + height, x : x + width]
+    return np.s_[y : y + height, x : x + width] if width else np.s_[:, :]
 
 
 def paper_of(image: NDArray[np.uint8], dark_ink: bool) -> int:
@@ -77,3 +74,23 @@ def ink_mask(image: NDArray[np.uint8], dark_ink: bool) -> NDArray[np.uint8]:
     """Return uint8 (H, W): 255 where a uint8 (H, W) image is ink, 0 where it is paper."""
     mode = cv2.THRESH_BINARY_INV if dark_ink else cv2.THRESH_BINARY
     return np.asarray(cv2.threshold(image, 0, 255, mode | cv2.THRESH_OTSU)[1], np.uint8)
+
+
+def thumbnail(image: Image, longest: int) -> Image:
+    """Return uint8 (h, w, c) of an image (H, W, c), made smaller where its longer side is over `longest`."""
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    small = cv2.resize(image, scaled_size(image, scale), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8).reshape(*small.shape[:2], image.shape[2])
+
+
+def in_colour(image: Image) -> Image:
+    """Return uint8 (h, w, 3) of an image in gray, (h, w, 1), or in colour."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def scaled_size(image: Image, scale: float) -> tuple[int, int]:
+    """Return width and height, in pixels, of an image that is scaled, at least 1."""
+    height, width = image.shape[:2]
+    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -128,16 +128,13 @@ class CropStore:
 
     def save(self, index: int, shard: Shard) -> None:
         """Put a shard's crops on disk."""
-        np.save(self._path(index), shard.images)
+        np.save(self._folder / f"{index}.npy", shard.images)
         self._without_images[index] = replace(shard, images=shard.images[:0].copy())
 
     def load(self, index: int) -> Shard:
         """Return a stored shard; its images are a read-only memory map, read from disk as they are used."""
-        return replace(self._without_images[index], images=np.load(self._path(index), mmap_mode="r"))
+        return replace(self._without_images[index], images=np.load(self._folder / f"{index}.npy", mmap_mode="r"))
 
     def numbers(self) -> list[int]:
         """Return the numbers of the stored shards, ascending."""
         return sorted(self._without_images)
-
-    def _path(self, index: int) -> Path:
-        return self._folder / f"{index}.npy"

@@ -18,14 +18,13 @@ from multihead.config.data_files import matching
 from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE
 from multihead.config.task import Task
 from multihead.data.answers import form_of_images
-from multihead.data.crop import ink_mask
+from multihead.data.crop import Image, ink_mask, thumbnail
 from multihead.data.datasets import images_to_predict, images_to_train, reader_of
 from multihead.data.identity import match
 from multihead.data.labels import label_columns
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain
 from multihead.data.shards import PixelMemory, Shard, read_shard
 from multihead.data.tables import Table
-from multihead.data.thumbnails import Image, thumbnail
 from multihead.prediction.submission import Submission
 from multihead.report.pictures import Row, sheet
 from multihead.runtime.errors import listed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from multihead.data.thumbnails import Image, in_colour, scaled_size
+from multihead.data.crop import Image, in_colour, scaled_size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,9 +20,8 @@ from multihead.config.files import RECORD_FILE, REPORT_FOLDER
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
-from multihead.data.crop import ink_box
+from multihead.data.crop import Image, in_colour, ink_box, thumbnail
 from multihead.data.shards import Shard
-from multihead.data.thumbnails import Image, in_colour, thumbnail
 from multihead.runtime.errors import UserError, first_line
 from multihead.runtime.log import say
 from multihead.runtime.whole_files import whole_file
