@@ -82,12 +82,17 @@ class TableReader(Reader):
         labels = read_label_table(table, task, likely_ids=likely, there=ids.tolist())
         chosen = _chosen(ids.tolist(), labels.index)
         if not chosen:
-            which = f"{listed(ids, 2)} have no labels among those of {listed(labels.index, 2)}"
-            raise UserError(f"{task.train_files}: {which}")
+            raise UserError(
+                f"{task.train_files}: {listed(ids, 2)} have no labels among those of {listed(labels.index, 2)}"
+            )
         has_image = labels.index.isin(list(chosen.values()))
-        without_label = [name for name in ids.tolist() if name not in chosen]
-        without_image = labels.index[~has_image].tolist()
-        return ImagesToTrain(task, _choosing(parts, chosen), labels[has_image], without_label, without_image)
+        return ImagesToTrain(
+            task,
+            _choosing(parts, chosen),
+            labels[has_image],
+            without_label=[name for name in ids.tolist() if name not in chosen],
+            without_image=labels.index[~has_image].tolist(),
+        )
 
     def images_to_predict(self, folder: Path) -> ImagesToPredict:
         form = self.sample(folder)
@@ -96,8 +101,8 @@ class TableReader(Reader):
         wanted = form.every_image
         parts = self._parts(folder, self.task.test_files, name_of_ids(form), wanted.tolist())
         chosen = _chosen([name for part in parts for name in _ids_if_readable(part)], wanted)
-        without_image = wanted[~wanted.isin(list(chosen.values()))].tolist()
-        return ImagesToPredict(_choosing(parts, chosen), form, without_image)
+        is_there = wanted.isin(list(chosen.values()))
+        return ImagesToPredict(_choosing(parts, chosen), form, without_image=wanted[~is_there].tolist())
 
     def labels_to_predict(self, folder: Path) -> pd.DataFrame:
         return pd.concat([part.labels() for part in self._parts(folder, self.task.test_files)])

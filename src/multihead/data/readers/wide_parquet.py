@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from multihead.data.id_column import id_column
-from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, numbered_columns, pixel_columns
+from multihead.data.readers.pixel_columns import columns_as_uint8, numbered_columns, pixel_columns
 from multihead.data.readers.table_reader import TablePart, TableReader
 from multihead.data.shards import PixelMemory, Shard
 from multihead.data.tables import READ_ERRORS
@@ -46,19 +46,17 @@ class WideParquet(TablePart):
         file = _open(self.path)
         ids = self._ids_in(file)
         try:
-            pixels, dtypes = _pixels_of(file.schema, image_shape)
+            pixels, dtypes = _pixels_of(file.schema, image_shape, self.path)
             images = memory.array(len(ids), len(pixels))
             start = 0
             bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
             for table in _chunks_ahead(file.frame, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
                 if table.height != len(ids):
-                    raise PixelError(f"columns of {table.height} values for {len(ids)} ids")
-                _transpose_into(images[:, start : start + table.width], columns_as_uint8(table))
+                    raise UserError(f"{self.path}: columns of {table.height} values for {len(ids)} ids")
+                _transpose_into(images[:, start : start + table.width], columns_as_uint8(table, self.path))
                 start += table.width
         except READ_ERRORS as error:
             raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
-        except PixelError as error:
-            raise UserError(f"{self.path}: {error}") from error
         rows, chosen, passed_over = self.chosen_rows(ids)
         if passed_over:  # a copy would need the memory of a shard once more
             for place, row in enumerate(rows.tolist()):
@@ -76,8 +74,9 @@ class WideParquet(TablePart):
             except UserError as error:
                 raise UserError(f"{self.path.name}: {error}") from error
             if not name:
-                wanted = self.task.id_column or "of ids"
-                raise UserError(f"{self.path}: no column {wanted}; it has {listed(file.schema)}")
+                raise UserError(
+                    f"{self.path}: no column {self.task.id_column or 'of ids'}; it has {listed(file.schema)}"
+                )
             ids = self._texts(file, name)
         if "" in ids:
             raise UserError(f"{self.path}, row {ids.index('') + 1}: {name} is empty")
@@ -110,14 +109,14 @@ def _as_written(value: Any) -> str:
     return str(value)
 
 
-def _pixels_of(schema: pl.Schema, image_shape: tuple[int, int, int]) -> tuple[list[str], set[pl.DataType]]:
+def _pixels_of(schema: pl.Schema, image_shape: tuple[int, int, int], path: Path) -> tuple[list[str], set[pl.DataType]]:
     """Return the names of the pixel columns, in order, and their types."""
-    names = pixel_columns(schema.names(), image_shape)
+    names = pixel_columns(schema.names(), image_shape, path)
     if not names:
-        raise PixelError(f"no columns of pixels; it has {listed(schema)}")
+        raise UserError(f"{path}: no columns of pixels; it has {listed(schema)}")
     for name in names:
         if not schema[name].is_numeric():
-            raise PixelError(f"column {name!r} is {schema[name]}; expected UInt8")
+            raise UserError(f"{path}: column {name!r} is {schema[name]}; expected UInt8")
     return names, {schema[name] for name in names}
 
 
