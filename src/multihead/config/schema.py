@@ -13,7 +13,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def settings_schema() -> dict[str, Any]:
     """Return the schema of a settings file."""
-    model, run = _schema(ModelSettings), _schema(RunSettings)
+    model, run = (TypeAdapter(kind).json_schema() for kind in (ModelSettings, RunSettings))
     built_in = [_step(name) for name in BUILT_IN_STEPS]
     other = {"properties": {"name": {"type": "string", "not": {"enum": [*BUILT_IN_STEPS]}}}, "required": ["name"]}
     run["properties"]["augmentation"]["items"] = {"type": "object", "anyOf": [*built_in, other]}
@@ -22,7 +22,7 @@ def settings_schema() -> dict[str, Any]:
 
 def task_schema() -> dict[str, Any]:
     """Return the schema of a task's file, in which a head may be a table of its column and its classes."""
-    schema = _schema(Task)
+    schema = TypeAdapter(Task).json_schema()
     heads = schema["properties"]["heads"]
     ((name, classes),) = heads["patternProperties"].items()
     properties = {"column": {"type": "string"}, "classes": classes}
@@ -31,12 +31,8 @@ def task_schema() -> dict[str, Any]:
     return _file(TASK_FILE, schema)
 
 
-def _schema(kind: type[Any]) -> dict[str, Any]:
-    return TypeAdapter(kind).json_schema()
-
-
 def _step(name: str) -> dict[str, Any]:
-    schema = _schema(BUILT_IN_STEPS[name])
+    schema = TypeAdapter(BUILT_IN_STEPS[name]).json_schema()
     return schema | {"properties": {"name": {"const": name}} | schema["properties"], "required": ["name"]}
 
 

@@ -352,8 +352,7 @@ def checked_steps(value: Any, source: str) -> tuple[Step, ...]:
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    key, value = key.strip(), value.strip()
+    key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value")
     known = {f.name: f.default for kind in (ModelSettings, RunSettings) for f in fields(kind)}

@@ -44,8 +44,8 @@ def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int], path:
         return []
     is_by_row = len(next(iter(columns))) == 2
     start = min(min(columns)) if is_by_row else min(*min(columns), 1)
-    ranges = [range(start, start + length) for length in ((height, width * channels) if is_by_row else (wanted,))]
-    places = list(product(*ranges))
+    lengths = (height, width * channels) if is_by_row else (wanted,)
+    places = list(product(*(range(start, start + length) for length in lengths)))
     example = min(columns.items())[1]
     missing = next((place for place in places if place not in columns), None)
     if missing:
