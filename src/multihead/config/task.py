@@ -300,8 +300,7 @@ def _with_columns(values: Mapping[str, Any]) -> Mapping[str, Any]:
     tables = {head: table for head, table in heads.items() if isinstance(table, Mapping)}
     if not all(table.keys() == {"column", "classes"} for table in tables.values()):
         return values
-    columns = {head: table["column"] for head, table in tables.items()}
-    classes = {head: table["classes"] for head, table in tables.items()}
+    columns, classes = ({head: table[key] for head, table in tables.items()} for key in ("column", "classes"))
     return {**values, "heads": {**heads, **classes}} | ({"columns": columns} if columns else {})
 
 

@@ -61,13 +61,11 @@ def try_steps(steps: Sequence[Step], shape: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (TRIED_IMAGES, *shape), np.uint8)
     images[0] = 255  # a blank one
-    for number, step in enumerate(steps, 1):
-        if step["name"] in BUILT_IN:
-            continue
+    others = [(number, step) for number, step in enumerate(steps, 1) if step["name"] not in BUILT_IN]
+    for number, step in others:
         transform = _transform(number, step)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)
+            with warnings.catch_warnings(action="error", category=UserWarning):
                 _apply(transform, images, rng, always=True)
         except Exception as error:
             place = f"{_place(number, step)} fails on images of {' x '.join(map(str, shape))}"
@@ -113,8 +111,7 @@ def _transform(number: int, step: Step) -> Any:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or importing it asks the internet for a newer version
     name, arguments = step["name"], _arguments(step)
     expected = f"expected {', '.join(BUILT_IN)} or the name of one of albumentations' transforms"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice to take another transform
+    with warnings.catch_warnings(action="ignore"):  # advice to take another transform
         try:
             import albumentations
         except ImportError as error:

@@ -52,10 +52,9 @@ class TablePart(Part):
         """Return the rows that are chosen, int64, their ids as `chosen` has them, and the ids of the others."""
         if self.chosen is None:
             return np.arange(len(ids)), ids.tolist(), []
-        names = [self.chosen.get(name) for name in ids.tolist()]
-        rows = [row for row, name in enumerate(names) if name is not None]
-        others = [name for name, chosen in zip(ids.tolist(), names, strict=True) if chosen is None]
-        return np.array(rows, np.int64), [name for name in names if name is not None], others
+        is_chosen = np.array([name in self.chosen for name in ids.tolist()], np.bool_)
+        chosen = [self.chosen[name] for name in ids[is_chosen].tolist()]
+        return np.flatnonzero(is_chosen), chosen, ids[~is_chosen].tolist()
 
 
 class TableReader(Reader):
@@ -124,8 +123,8 @@ def _choosing(parts: Sequence[TablePart], chosen: Mapping[str, str]) -> list[Tab
 def _chosen(own: Sequence[str], wanted: pd.Index) -> dict[str, str]:
     """Return which of the wanted ids is meant by each of the ids that tables spell themselves."""
     names = list(dict.fromkeys(own))
-    rows = match(names, wanted.tolist())
-    return {name: str(wanted[row]) for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
+    positions = zip(names, match(names, wanted.tolist()).tolist(), strict=True)
+    return {name: str(wanted[position]) for name, position in positions if position >= 0}
 
 
 def _ids_if_readable(part: TablePart) -> list[str]:
