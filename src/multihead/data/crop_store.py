@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
-from multihead.data.crop import crop_resize
+from multihead.data.crop import Images, crop_resize
 from multihead.data.shards import Part, PixelMemory, Shard, read_shard
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import OutOfTimeError
@@ -55,7 +54,7 @@ def read_crops(
     return shards, seconds
 
 
-def _blank_ids(full: Shard, crops: NDArray[np.uint8]) -> list[str]:
+def _blank_ids(full: Shard, crops: Images) -> list[str]:
     """Return the ids of the images of one value; a speck of ink, which fills its crop, is none of them."""
     suspects = np.flatnonzero(crops.max(axis=(1, 2, 3)) == crops.min(axis=(1, 2, 3)))
     return [full.ids[row] for row in suspects.tolist() if full.images[row].max() == full.images[row].min()]

@@ -18,13 +18,17 @@ from multihead.config.files import without_suffix
 NONE, SEVERAL = -1, -2  # in place of a position, both below 0
 
 
+def one_form(text: str) -> str:
+    """Return a text with its accents as one letter each, Unicode's NFC: file systems take them apart."""
+    return unicodedata.normalize("NFC", text)
+
+
 def canonical(name: str) -> str:
     """Return an id in the one form that others are compared in.
 
-    Accents are one letter each (Unicode's NFC; file systems take them apart), and a path has plain slashes and does not
-    begin with one.
+    It is that of one_form, and a path has plain slashes and does not begin with one.
     """
-    return unicodedata.normalize("NFC", name.strip()).replace("\\", "/").removeprefix("./").lstrip("/")
+    return one_form(name.strip()).replace("\\", "/").removeprefix("./").lstrip("/")
 
 
 def as_number(name: str) -> str:

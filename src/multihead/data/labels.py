@@ -1,6 +1,5 @@
 """Tables of class labels, and the indices that stand for them."""
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.task import Label, Task
-from multihead.data.identity import as_number
+from multihead.data.identity import as_number, one_form
 from multihead.data.tables import Table
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.log import say_once
@@ -151,11 +150,6 @@ def _in_one_form(labels: "pd.Series[int]", classes: Sequence[Label]) -> "pd.Seri
     texts, known = labels.map(str).map(one_form), set(_known(classes))
     is_float = texts.str.fullmatch(r"-?\d+\.0+") & ~texts.isin(known)
     return texts.mask(is_float, texts.str.partition(".")[0])
-
-
-def one_form(text: str) -> str:
-    """Return a text with its accents as one letter each: file systems take them apart."""
-    return unicodedata.normalize("NFC", text)
 
 
 def labels_of(ids: Sequence[str], labels: pd.DataFrame, name: str) -> Mapping[str, NDArray[np.int64]]:

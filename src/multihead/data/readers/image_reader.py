@@ -4,10 +4,9 @@ Their paths also say what ids they have where no table names them, and what clas
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +16,8 @@ from multihead.config.data_files import matching
 from multihead.config.files import IMAGE_SUFFIXES, without_suffix
 from multihead.config.patterns import glob_of, path_names
 from multihead.config.task import Task
-from multihead.data.identity import SEVERAL, match
-from multihead.data.labels import label_indices, one_form, read_label_table
+from multihead.data.identity import SEVERAL, match, one_form
+from multihead.data.labels import label_indices, read_label_table
 from multihead.data.readers.image_files import bits_of, in_shards
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader, name_of_ids
 from multihead.data.split import fold_of, groups_by_labels
@@ -28,7 +27,8 @@ from multihead.runtime.log import say_once
 BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".ini"}  # passed over unsaid
 
 
-class Labelled(NamedTuple):
+@dataclass(frozen=True)
+class Labelled:
     """The image files with labels.
 
     paths: theirs, sorted. labels: class indices, a row per path, index image id. without_label: the paths of others.

@@ -1,6 +1,5 @@
 """Columns of pixels: which they are, whatever a table calls them, and their values as uint8, whatever their type."""
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int], path:
     column). Raises UserError where some are missing, or there are more.
     """
     height, width, channels = image_shape
-    wanted = math.prod(image_shape)
+    wanted = height * width * channels
     columns = numbered_columns(names, wanted)
     if len(columns) < min(wanted, 2):
         return []
