@@ -346,11 +346,6 @@ def _refuse_contradictions(settings: ModelSettings, task: Task, source: str) -> 
         raise UserError(f"{source}: crop = {settings.crop!r} is for gray images, {task.name} has colour")
 
 
-def checked_steps(value: Any, source: str) -> tuple[Step, ...]:
-    """Return the steps of an augmentation, those built in with all their arguments; UserError for what can be none."""
-    return validated(RunSettings, {"augmentation": value}, source).augmentation
-
-
 def _parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:

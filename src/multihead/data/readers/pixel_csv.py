@@ -11,8 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from multihead.data.labels import ids_in, label_columns_there, labels_in
-from multihead.data.readers.pixel_columns import columns_as_uint8, pixel_columns
-from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.readers.table_reader import TablePart, TableReader, columns_as_uint8, pixel_columns
 from multihead.data.shards import PixelMemory, Shard
 from multihead.data.tables import Table
 from multihead.runtime.errors import UserError, listed, shortened

@@ -17,8 +17,13 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.data.readers.pixel_columns import columns_as_uint8, numbered_columns, pixel_columns
-from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.readers.table_reader import (
+    TablePart,
+    TableReader,
+    columns_as_uint8,
+    numbered_columns,
+    pixel_columns,
+)
 from multihead.data.shards import PixelMemory, Shard
 from multihead.data.tables import READ_ERRORS, id_column
 from multihead.runtime.background import in_background
