@@ -8,8 +8,7 @@ from bundler.metadata import read_object
 from bundler.rehearse.outputs import read_rows
 from bundler.repository import Repository
 from multihead.config.data_files import matching
-from multihead.config.files import MANIFEST_FILE, TRUTH_FILE, WEIGHTS_FILE
-from multihead.config.patterns import glob_of, path_names
+from multihead.config.files import MANIFEST_FILE, TRUTH_FILE, WEIGHTS_FILE, glob_of, path_names
 from multihead.config.settings import read_settings
 from multihead.config.task import TASKS, Task, task_from
 

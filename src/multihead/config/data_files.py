@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 from multihead.config.files import IMAGE_SUFFIXES, is_left_by_system, without_suffix
@@ -123,9 +124,7 @@ def _only_table(content: bytes, path: Path, file: Path) -> bytes:
 
 def _archives(folder: Path, pattern: str) -> Iterator[tuple[Path, str]]:
     """Yield the zips that stand for a folder in which a pattern, or a path, lies, each with that folder's path."""
-    parts = PurePosixPath(pattern).parts[:-1]
-    for length in range(1, len(parts) + 1):
-        prefix = "/".join(parts[:length])
+    for prefix in accumulate(PurePosixPath(pattern).parts[:-1], "{}/{}".format):
         archive = folder / f"{prefix}.zip"
         if not re.search(r"[*?[]", prefix) and archive.is_file():
             yield archive, prefix

@@ -14,7 +14,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def settings_schema() -> dict[str, Any]:
     """Return the schema of a settings file."""
     model, run = (TypeAdapter(kind).json_schema() for kind in (ModelSettings, RunSettings))
-    built_in = [_step(name) for name in BUILT_IN_STEPS]
+    steps = {name: TypeAdapter(step).json_schema() for name, step in BUILT_IN_STEPS.items()}
+    built_in = [
+        step | {"properties": {"name": {"const": name}} | step["properties"], "required": ["name"]}
+        for name, step in steps.items()
+    ]
     other = {"properties": {"name": {"type": "string", "not": {"enum": [*BUILT_IN_STEPS]}}}, "required": ["name"]}
     run["properties"]["augmentation"]["items"] = {"type": "object", "anyOf": [*built_in, other]}
     return _file(SETTINGS_FILE, {"type": "object", "properties": {"model": model, "run": run}})
@@ -29,11 +33,6 @@ def task_schema() -> dict[str, Any]:
     table = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
     heads |= {"patternProperties": {name: {"anyOf": [classes, table]}}, "additionalProperties": False}
     return _file(TASK_FILE, schema)
-
-
-def _step(name: str) -> dict[str, Any]:
-    schema = TypeAdapter(BUILT_IN_STEPS[name]).json_schema()
-    return schema | {"properties": {"name": {"const": name}} | schema["properties"], "required": ["name"]}
 
 
 def _file(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -154,9 +154,8 @@ class ModelSettings:
 
     def as_read(self, task: Task) -> Task:
         """Return the task with photographs of the size that the network sees, where they are taken whole."""
-        if task.reader != "image files" or self.crop_of(task) != "none":
-            return task
-        return replace(task, image_shape=(*self.image_size, task.image_shape[2]))
+        is_taken_whole = task.reader == "image files" and self.crop_of(task) == "none"
+        return replace(task, image_shape=(*self.image_size, task.image_shape[2])) if is_taken_whole else task
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -16,8 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from multihead.config.backbones import BACKBONES
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
-from multihead.config.files import SETTINGS_FILE, TASK_FILE
-from multihead.config.patterns import LEADS_OUT, glob_of, heads_in, path_names
+from multihead.config.files import LEADS_OUT, SETTINGS_FILE, TASK_FILE, glob_of, heads_in, path_names
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.text_files import read_text, read_toml
 

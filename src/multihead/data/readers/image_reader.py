@@ -13,8 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.data_files import matching
-from multihead.config.files import IMAGE_SUFFIXES, without_suffix
-from multihead.config.patterns import glob_of, path_names
+from multihead.config.files import IMAGE_SUFFIXES, glob_of, path_names, without_suffix
 from multihead.config.task import Task
 from multihead.data.identity import SEVERAL, match, one_form
 from multihead.data.labels import label_indices, read_label_table

@@ -49,11 +49,16 @@ class WideParquet(TablePart):
         del is_train
         frame, schema = _open(self.path)
         ids = self._ids_in(frame, schema)
+        pixels = pixel_columns(schema.names(), image_shape, self.path)
+        if not pixels:
+            raise UserError(f"{self.path}: no columns of pixels; it has {listed(schema)}")
+        for name in pixels:
+            if not schema[name].is_numeric():
+                raise UserError(f"{self.path}: column {name!r} is {schema[name]}; expected UInt8")
+        bytes_per_column = len(ids) * (1 if {schema[name] for name in pixels} == {pl.UInt8()} else 8)
         try:
-            pixels, dtypes = _pixels_of(schema, image_shape, self.path)
             images = memory.array(len(ids), len(pixels))
             start = 0
-            bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
             for table in _chunks_ahead(frame, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
                 if table.height != len(ids):
                     raise UserError(f"{self.path}: columns of {table.height} values for {len(ids)} ids")
@@ -108,17 +113,6 @@ def _as_written(value: Any) -> str:
     if value is None or (may_have_point and not math.isfinite(value)):
         return ""
     return str(int(value) if may_have_point and value == int(value) else value)
-
-
-def _pixels_of(schema: pl.Schema, image_shape: tuple[int, int, int], path: Path) -> tuple[list[str], set[pl.DataType]]:
-    """Return the names of the pixel columns, in order, and their types."""
-    names = pixel_columns(schema.names(), image_shape, path)
-    if not names:
-        raise UserError(f"{path}: no columns of pixels; it has {listed(schema)}")
-    for name in names:
-        if not schema[name].is_numeric():
-            raise UserError(f"{path}: column {name!r} is {schema[name]}; expected UInt8")
-    return names, {schema[name] for name in names}
 
 
 def _open(path: Path) -> tuple[pl.LazyFrame, pl.Schema]:
