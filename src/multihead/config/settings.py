@@ -71,8 +71,10 @@ def _whole(step: Any, place: str) -> Step:
         try:
             json.dumps(argument, allow_nan=False)
         except (TypeError, ValueError) as error:
-            allowed = "finite numbers, texts, true, false, and lists or tables of them"
-            raise ValueError(f"{place} ({name}): {key} = {argument!r}; expected {allowed}") from error
+            raise ValueError(
+                f"{place} ({name}): {key} = {argument!r}; "
+                "expected finite numbers, texts, true, false, and lists or tables of them"
+            ) from error
     return step
 
 

@@ -344,8 +344,10 @@ def _refuse_places(task: Task, source: str) -> None:
         placed = heads_in(pattern)
         for head in placed:
             if head not in task.heads or task.reader != "image files" or placed.count(head) > 1:
-                expected = f"each of the heads {listed(task.heads)} at most once, and of image files"
-                raise UserError(f"{source}: {pattern}: holds {{{head}}}; expected {expected}")
+                raise UserError(
+                    f"{source}: {pattern}: holds {{{head}}}; "
+                    f"expected each of the heads {listed(task.heads)} at most once, and of image files"
+                )
     placed = list(path_names(task.train_files, dict.fromkeys(task.heads, ())).groupindex)
     missing = [head for head in task.heads if head not in placed]
     if task.reader == "image files" and not task.labels_file and missing:

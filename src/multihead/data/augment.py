@@ -68,8 +68,9 @@ def try_steps(steps: Sequence[Step], shape: tuple[int, int, int]) -> None:
             with warnings.catch_warnings(action="error", category=UserWarning):
                 _apply(transform, images, rng, always=True)
         except Exception as error:
-            place = f"{_place(number, step)} fails on images of {' x '.join(map(str, shape))}"
-            raise UserError(f"{place}: {_one_line(error)}") from error
+            raise UserError(
+                f"{_place(number, step)} fails on images of {' x '.join(map(str, shape))}: {_one_line(error)}"
+            ) from error
 
 
 def affine_jitter(

@@ -106,8 +106,10 @@ def row_numbers(rows: int, path: Path, there: Sequence[str] | None = None) -> pd
         numbers = sorted(int(name) for name in map(as_number, there) if name.isdecimal())
         first = numbers[0] if numbers else 1
         if len(there) != rows or numbers != list(range(first, first + rows)):
-            wanted = f"{len(there):,} are wanted ({listed(there, 3)})"
-            raise UserError(f"{path}: its {rows:,} rows have no ids and {wanted}; expected a column of ids")
+            raise UserError(
+                f"{path}: its {rows:,} rows have no ids and {len(there):,} are wanted ({listed(there, 3)}); "
+                "expected a column of ids"
+            )
     return pd.Index([str(row) for row in range(first, first + rows)], dtype=str)
 
 

@@ -100,8 +100,9 @@ class Table:
         try:
             for number, row in rows:
                 if any(field.strip() for field in row[len(self.names) :]):
-                    expected = f"more fields than the {len(self.names)} of the header"
-                    raise UserError(f"{self.path}, row {number}: has {expected}")
+                    raise UserError(
+                        f"{self.path}, row {number}: has more fields than the {len(self.names)} of the header"
+                    )
                 for name, place in zip(columns, places, strict=True):
                     if row or len(self.names) == 1:
                         texts[name].append(row[place].strip() if place < len(row) else "")

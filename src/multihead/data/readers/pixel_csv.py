@@ -109,8 +109,7 @@ def _pixels_of_cells(cells: Sequence[str], wanted: int, path: Path) -> NDArray[n
         if len(numbers) != wanted:
             raise UserError(f"{path}: row {row + 2}: {len(numbers)} numbers in {shortened(cell)}; expected {wanted}")
         if ((numbers < 0) | (numbers > 255) | (numbers != np.round(numbers))).any():
-            extremes = f"{numbers.min():g} to {numbers.max():g}"
-            raise UserError(f"{path}: row {row + 2}: holds {extremes}; expected {EXPECTED}")
+            raise UserError(f"{path}: row {row + 2}: holds {numbers.min():g} to {numbers.max():g}; expected {EXPECTED}")
         pixels[row] = numbers
     return pixels
 

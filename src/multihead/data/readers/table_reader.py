@@ -179,8 +179,9 @@ def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int], path:
         )
     if len(columns) > wanted:
         name = next(name for place, name in sorted(columns.items()) if place not in places)
-        expected = f"{wanted} pixels, {example!r} to {columns[places[-1]]!r}, only"
-        raise UserError(f"{path}: has a column {name!r}; expected {expected}")
+        raise UserError(
+            f"{path}: has a column {name!r}; expected {wanted} pixels, {example!r} to {columns[places[-1]]!r}, only"
+        )
     return [columns[place] for place in places]
 
 
