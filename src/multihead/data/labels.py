@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -145,7 +144,7 @@ def _known(classes: Sequence[Label]) -> list[Label]:
     return [one_form(label) if isinstance(label, str) else label for label in classes]
 
 
-def _in_one_form(labels: "pd.Series[int]", classes: Sequence[Label]) -> "pd.Series[Any]":
+def _in_one_form(labels: "pd.Series[int]", classes: Sequence[Label]) -> pd.Series:
     if not isinstance(classes[0], str):
         lowered = labels.astype(str).str.lower()
         return pd.to_numeric(labels.mask(lowered == "true", 1).mask(lowered == "false", 0), errors="coerce")
