@@ -33,7 +33,7 @@ from multihead.config.task import (
 )
 from multihead.data.labels import read_label_table
 from multihead.data.readers.image_files import IMAGES_PER_SHARD, in_shards
-from multihead.data.readers.image_paths import names_in_paths
+from multihead.data.readers.image_reader import names_in_paths
 from multihead.data.split import fold_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both, score

@@ -5,8 +5,7 @@ from pathlib import Path
 from bundler.errors import BundlerError
 from bundler.rehearse.outputs import read_rows
 from multihead.config.data_files import matching
-from multihead.config.files import TRUTH_FILE
-from multihead.config.patterns import glob_of, path_names
+from multihead.config.files import TRUTH_FILE, glob_of, path_names
 from multihead.config.task import Task
 
 
