@@ -14,11 +14,11 @@ from sample_competition import draw_competition
 from multihead.config.backbones import APPLICATIONS, BACKBONES, STACK, least_size, scaling_mode
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings, read_settings
-from multihead.config.task import BENGALI
 from multihead.model.backbones import build_backbone, scaled
 from multihead.model.network import build_model, freeze_up_to, load_pretrained
 from multihead.model.weights import load_model
 from multihead.training.trainer import Trainer
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 
 STACKS = ["settings-stack-75-50-25.toml", "settings-stack-32-64.toml", "settings-stack-256-16.toml"]

@@ -32,7 +32,6 @@ from multihead.config import task as tasks
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings
-from multihead.config.task import BENGALI
 from multihead.data import shards
 from multihead.data.locate import is_rerun
 from multihead.data.shards import Part
@@ -42,6 +41,7 @@ from multihead.runtime.log import elapsed
 from multihead.training import build
 from multihead.training.checkpoint import read_checkpoint
 from multihead.training.trainer import Trainer
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 from tests.test_projection import HIDDEN
 

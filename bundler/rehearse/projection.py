@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from bundler.errors import RehearsalError
 from bundler.rehearse.events import read_events
+from multihead.config import STAGES
 
 LEAST_IMAGES_PER_FILE = 500  # below, a file itself takes longer than its images: the figure is a bound only
 LEAST_GROWTH = 100e6  # bytes from one file to the next; what allocators keep of small ones is less
@@ -65,7 +66,7 @@ class Stages:
 
 def read_stages(events: Path, hidden: HiddenTest) -> Stages:
     """Return what a predict kernel told of its stages in a file of events; RehearsalError where it told nothing."""
-    found = read_events(events, "stages")
+    found = read_events(events, STAGES)
     if not found:
         raise RehearsalError("the kernel ended without telling what its stages took (multihead/commands.py, predict)")
     return Stages(**found[-1], hidden=hidden)

@@ -5,6 +5,7 @@ A task of one's own is a task.toml beside settings.toml, its keys those of Task;
 
 import re
 import sys
+from collections import UserDict
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -21,14 +22,14 @@ from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.text_files import read_text, read_toml
 
 Label = int | str
-Reader = Literal["wide parquet", "pixel csv", "image files"]
+FileForm = Literal["wide parquet", "pixel csv", "image files"]
 Score = Literal["macro recall", "accuracy"]
 Crop = Literal["ink", "padded", "none"]
 
 # In the order of messages and tables; a built script carries its own task only, and nothing lies in the folder then
 BUILT_IN = ("bengali", "digit-recognizer", "fashion-mnist", "sign-mnist", "animals10")
 TASKS_FOLDER = Path(__file__).with_name("tasks")
-READERS, SCORES, CROPS = get_args(Reader), get_args(Score), get_args(Crop)
+FILE_FORMS, SCORES, CROPS = get_args(FileForm), get_args(Score), get_args(Crop)
 FOLDS = 5  # of a task without test files
 OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
@@ -59,8 +60,8 @@ class Task:
 
     name: Annotated[str, Field(min_length=1, description="what settings and manifests call it"), Expected("a text")]
     reader: Annotated[
-        Reader,
-        Expected(f"one of {', '.join(READERS)}"),
+        FileForm,
+        Expected(f"one of {', '.join(FILE_FORMS)}"),
         Field(
             description='what its files are. "wide parquet": rows of an id and a column per pixel, "0", "1", ... '
             '"pixel csv": rows of a column per pixel, "pixel0" or "pixel1" and so on. "image files": JPEG, PNG, ...'
@@ -357,10 +358,15 @@ def _refuse_places(task: Task, source: str) -> None:
         )
 
 
-TASKS: Mapping[str, Task] = {
-    path.stem: task_from(read_toml(path), path.name)
-    for path in (TASKS_FOLDER / f"{name}.toml" for name in BUILT_IN)
-    if path.is_file()
-}
-if TASKS:
-    BENGALI, DIGITS, FASHION, SIGNS, ANIMALS = map(task_by_name, BUILT_IN)
+class _BuiltIn(UserDict[str, Any]):
+    """The tasks of the folder by their names, each read once it is asked for."""
+
+    def __getitem__(self, name: str) -> Task:
+        task: Task | Path = self.data[name]
+        if isinstance(task, Path):
+            task = self.data[name] = task_from(read_toml(task), task.name)
+        return task
+
+
+_FILES = {name: TASKS_FOLDER / f"{name}.toml" for name in BUILT_IN}
+TASKS: Mapping[str, Task] = _BuiltIn({name: path for name, path in _FILES.items() if path.is_file()})
