@@ -5,13 +5,15 @@ import sys
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts it with an old one shall read one line
-    sys.exit(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}; try .venv/bin/python")
+    print(f"error: Python 3.11 or newer is needed, not {sys.version.split()[0]}; .venv/bin/python", file=sys.stderr)
+    sys.exit(2)
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # this copy's own package, whatever is installed
 try:
     from bundler.cli import main
-except ModuleNotFoundError as error:
-    print(f"error: {error}; .venv/bin/python has what it needs", file=sys.stderr)
-    raise SystemExit(2) from None
+except (ModuleNotFoundError, SyntaxError) as error:
+    hint = "; .venv/bin/python has what it needs" if getattr(error, "name", None) == "pydantic" else ""
+    print(f"error: {error}{hint}", file=sys.stderr)
+    sys.exit(2)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -24,7 +24,7 @@ from benchmarks.gpu_kit_run import CROP_SIZE, CROPS_PER_SHEET
 from benchmarks.material import TOOL
 from multihead.config.files import TRUTH_FILE
 from multihead.config.settings import ModelSettings
-from multihead.config.task import BENGALI
+from multihead.config.task import TASKS
 from multihead.data.answers import read_answers
 from multihead.data.crop_store import crops_ahead
 from multihead.data.datasets import images_to_predict, images_to_train
@@ -54,11 +54,11 @@ def lay_out_kit(out: Path, data: Path, wheels: Path | None = None) -> int:
     shutil.copy(HOUSE / "benchmarks" / "gpu_kit_run.py", out / "run_kit.py")
     shutil.copy(HOUSE / "kernel" / "train" / "settings.toml", out)
     _lay_out_wheels(out / "wheels", wheels)
-    train = images_to_train(data, BENGALI)
+    train = images_to_train(data, TASKS["bengali"])
     truth = data / TRUTH_FILE
-    test_labels = label_indices(read_answers(truth, BENGALI), BENGALI, truth)
+    test_labels = label_indices(read_answers(truth, TASKS["bengali"]), TASKS["bengali"], truth)
     _write_part(out / "data", "train", train.parts, train.labels)
-    _write_part(out / "data", "test", images_to_predict(data, BENGALI).parts, test_labels)
+    _write_part(out / "data", "test", images_to_predict(data, TASKS["bengali"]).parts, test_labels)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     if size > MAX_BYTES:
         raise SystemExit(f"{out}: {size:,} bytes, expected at most {MAX_BYTES:,}")
@@ -82,7 +82,7 @@ def _write_part(folder: Path, part: str, shards: Sequence[Part], labels: pd.Data
     """Write the crops of one part as sheets, and their ids and class indices as a table with the same rows."""
     folder.mkdir(exist_ok=True)
     model = ModelSettings(image_size=(CROP_SIZE, CROP_SIZE))
-    cropped = [shard for (shard,), _ in crops_ahead(shards, BENGALI, [model])]
+    cropped = [shard for (shard,), _ in crops_ahead(shards, TASKS["bengali"], [model])]
     crops = np.concatenate([shard.images for shard in cropped])
     ids = [image for shard in cropped for image in shard.ids]
     for number, sheet in enumerate(_sheets(crops)):

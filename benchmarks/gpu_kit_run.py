@@ -520,10 +520,10 @@ def crops_task() -> Any:
     """Return the competition as a task of image files that are crops already."""
     from dataclasses import replace
 
-    from multihead.config.task import BENGALI
+    from multihead.config.task import TASKS
 
     return replace(
-        BENGALI,
+        TASKS["bengali"],
         name="bengali-crops",
         reader="image files",
         image_shape=(CROP_SIZE, CROP_SIZE, 1),

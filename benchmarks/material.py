@@ -9,7 +9,7 @@ import competition_files
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.config.task import BENGALI
+from multihead.config.task import TASKS
 from multihead.data.datasets import images_to_train
 from multihead.data.shards import read_shard
 
@@ -27,8 +27,8 @@ def lay_out(folder: Path) -> Path:
 def read_images(competition: Path) -> NDArray[np.uint8]:
     """Return uint8 (n, 137, 236, 1) of at most the first 50,000 train images."""
     images: list[NDArray[np.uint8]] = []
-    for part in images_to_train(competition, BENGALI).parts:
-        images.append(read_shard(part, BENGALI.image_shape).images)
+    for part in images_to_train(competition, TASKS["bengali"]).parts:
+        images.append(read_shard(part, TASKS["bengali"].image_shape).images)
         if sum(map(len, images)) >= 50_000:
             break
     return np.concatenate(images)

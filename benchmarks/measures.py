@@ -22,20 +22,20 @@ PASSES, FIT_PASSES = 10, 15  # of what is over in a moment
 def shard_ours(folder: Path) -> Callable[[], Any]:
     """One full shard, file to crops."""
     from multihead.config.settings import ModelSettings
-    from multihead.config.task import BENGALI
+    from multihead.config.task import TASKS
     from multihead.data.crop_store import read_crops
     from multihead.data.datasets import images_to_train
 
-    train = images_to_train(folder, BENGALI)
-    return lambda: read_crops(train.parts[0], BENGALI, [ModelSettings(image_size=SIZE)], train.labels)
+    train = images_to_train(folder, TASKS["bengali"])
+    return lambda: read_crops(train.parts[0], TASKS["bengali"], [ModelSettings(image_size=SIZE)], train.labels)
 
 
 def shard_baseline(folder: Path) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_crops, baseline_read
-    from multihead.config.task import BENGALI
+    from multihead.config.task import TASKS
     from multihead.data.datasets import images_to_train
 
-    labels = images_to_train(folder, BENGALI).labels
+    labels = images_to_train(folder, TASKS["bengali"]).labels
     file = folder / "train_image_data_0.parquet"
     return lambda: baseline_crops(baseline_read(file, labels), SIZE)
 
@@ -80,13 +80,13 @@ def crop_baseline(folder: Path) -> Callable[[], Any]:
 
 def _batches(folder: Path) -> Any:
     from multihead.config.settings import RunSettings
-    from multihead.config.task import BENGALI
+    from multihead.config.task import TASKS
     from multihead.data.batches import TrainBatches
     from multihead.data.crop import crop_resize
 
     crops = crop_resize(_images(folder), SIZE, "ink", dark_ink=True)
     rng = np.random.default_rng(0)
-    classes = {head: len(names) for head, names in BENGALI.heads.items()}
+    classes = {head: len(names) for head, names in TASKS["bengali"].heads.items()}
     labels = {head: rng.integers(0, count, len(crops)) for head, count in classes.items()}
     rows = np.stack([np.zeros(len(crops), np.int64), np.arange(len(crops))], 1)
     run = RunSettings(batch_size=BATCH, mixup_share=0.5, cutmix_share=0.5)
@@ -179,14 +179,14 @@ def fit_constant(folder: Path) -> Callable[[], Any]:
 def _network(kind: str) -> Any:
     from benchmarks.baseline import one_convolution
     from multihead.config.settings import ModelSettings
-    from multihead.config.task import BENGALI
+    from multihead.config.task import TASKS
     from multihead.model.network import build_model
 
     if kind == "b0":
-        network = build_model(ModelSettings(backbone="efficientnet-b0", image_size=SIZE), BENGALI)
+        network = build_model(ModelSettings(backbone="efficientnet-b0", image_size=SIZE), TASKS["bengali"])
     else:
         network = one_convolution(
-            SIZE, {head: len(classes) for head, classes in BENGALI.heads.items()}, filters=64, strides=1
+            SIZE, {head: len(classes) for head, classes in TASKS["bengali"].heads.items()}, filters=64, strides=1
         )
     network.predict_on_batch(np.zeros((BATCH, *SIZE, 1), np.uint8))  # compiled here, not while measured
     return network
@@ -204,14 +204,14 @@ def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     for name in ("weights", "working"):
         (folder / name).mkdir(exist_ok=True)
     model = ModelSettings(backbone="efficientnet-b0", image_size=SIZE)
-    from multihead.config.task import BENGALI
+    from multihead.config.task import TASKS
 
-    counts = {head: (1,) * len(classes) for head, classes in BENGALI.heads.items()}
-    weights.save_weights(folder / "weights", network, model, BENGALI, train_counts=counts, score=None, epoch=1)
+    counts = {head: (1,) * len(classes) for head, classes in TASKS["bengali"].heads.items()}
+    weights.save_weights(folder / "weights", network, model, TASKS["bengali"], train_counts=counts, score=None, epoch=1)
     run = RunSettings(
         data=str(folder), weights=str(folder / "weights"), working=str(folder / "working"), batch_size=BATCH
     )
-    return lambda: commands.predict(Settings(model, run, frozenset(), BENGALI))
+    return lambda: commands.predict(Settings(model, run, frozenset(), TASKS["bengali"]))
 
 
 def predict_ours(folder: Path) -> Callable[[], Any]:

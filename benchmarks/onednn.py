@@ -30,15 +30,16 @@ def images_per_second(backbone: str, side: int, batch: int) -> float:
     import numpy as np
 
     from multihead.config.settings import ModelSettings
-    from multihead.config.task import BENGALI
+    from multihead.config.task import TASKS
     from multihead.model.network import build_model
 
-    network = build_model(ModelSettings(backbone=backbone, image_size=(side, side)), BENGALI)
+    network = build_model(ModelSettings(backbone=backbone, image_size=(side, side)), TASKS["bengali"])
     network.compile(optimizer="adamw", loss="categorical_crossentropy")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, side, side, 1), np.uint8)
     labels = {
-        head: np.eye(len(classes))[rng.integers(0, len(classes), batch)] for head, classes in BENGALI.heads.items()
+        head: np.eye(len(classes))[rng.integers(0, len(classes), batch)]
+        for head, classes in TASKS["bengali"].heads.items()
     }
     for _ in range(2):
         network.train_on_batch(images, labels)

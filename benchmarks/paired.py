@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.config.task import BENGALI
+from multihead.config.task import TASKS
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both
 from multihead.scoring.metrics import task_score
@@ -34,12 +34,12 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="the submission that it is compared with")
     arguments = parser.parse_args()
     try:
-        answers, true = read_both(arguments.submission, arguments.data, BENGALI)
-        answers_before, _ = read_both(arguments.other, arguments.data, BENGALI)
+        answers, true = read_both(arguments.submission, arguments.data, TASKS["bengali"])
+        answers_before, _ = read_both(arguments.other, arguments.data, TASKS["bengali"])
     except UserError as error:
         raise SystemExit(f"error: {error}") from error
     tables = (true, answers_before, answers)
-    truth, before, after = ({head: table[head].to_numpy() for head in BENGALI.heads} for table in tables)
+    truth, before, after = ({head: table[head].to_numpy() for head in TASKS["bengali"].heads} for table in tables)
     gain = gain_in_words(truth, before, after)
     print(f"R over the classes present = {total(truth, after):.4f}, {gain} over {total(truth, before):.4f}")
 
@@ -52,8 +52,8 @@ def gain_in_words(truth: Truth, before: Truth, after: Truth) -> str:
 
 def total(truth: Truth, answers: Truth, rows: Any = slice(None)) -> float:
     """Return R over the classes present in some of the rows: resamples lack now one, now another."""
-    parts = [{head: classes[head][rows] for head in BENGALI.heads} for classes in (truth, answers)]
-    return task_score(parts[0], parts[1], BENGALI).present_total
+    parts = [{head: classes[head][rows] for head in TASKS["bengali"].heads} for classes in (truth, answers)]
+    return task_score(parts[0], parts[1], TASKS["bengali"]).present_total
 
 
 def gain_interval(truth: Truth, before: Truth, after: Truth) -> tuple[float, float, float]:

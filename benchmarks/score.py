@@ -32,7 +32,7 @@ from benchmarks.paired import Truth, gain_in_words, total
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import Settings, read_settings, settings_dict
-from multihead.config.task import BENGALI, Task
+from multihead.config.task import TASKS, Task
 from multihead.data.augment import copy_jitter
 from multihead.data.crop_store import crops_ahead
 from multihead.data.datasets import images_to_train
@@ -193,7 +193,7 @@ def _train(name: str, data: Path, folder: Path) -> None:
         subprocess.run([*command, *paths], check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
     seconds = _cpu_seconds() - before
     settings = read_settings(None, overrides)
-    answers, truth = held_out_answers(data, working, settings, BENGALI)
+    answers, truth = held_out_answers(data, working, settings, TASKS["bengali"])
     counts = read_manifest(working).train_counts
     epochs = len(pd.read_csv(working / HISTORY_FILE))
     facts = {
@@ -265,8 +265,8 @@ def _probabilities(name: str, runs: Path) -> tuple[Truth, Probabilities]:
     """Return the truth of a training's held-out images, and its probabilities, without the prior where that is so."""
     folder = _folder(runs, name)
     with np.load(folder / "answers.npz") as stored:
-        truth = {head: stored[f"true_{head}"] for head in BENGALI.heads}
-        answers = {head: stored[head] for head in BENGALI.heads}
+        truth = {head: stored[f"true_{head}"] for head in TASKS["bengali"].heads}
+        answers = {head: stored[head] for head in TASKS["bengali"].heads}
     if not RUNGS[name].has_prior:
         counts = json.loads((folder / "told.json").read_text())["counts"]
         answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
@@ -279,7 +279,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     The prior is divided out as predicting does it: of each pass, with the exponents of the manifest.
     """
     manifest = read_manifest(trained)
-    images, truth = held_out(data, settings._replace(model=manifest.model), BENGALI)
+    images, truth = held_out(data, settings._replace(model=manifest.model), TASKS["bengali"])
     network = load_model(trained, manifest)
     checkpoint = read_checkpoint(trained / CHECKPOINT_FILE)
     for key in ("seed", "validation", "validation_share"):  # or train images would be taken for held out
@@ -288,7 +288,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     arrays = checkpoint.read_arrays()
     last_step = arrays[: len(network.variables)]
     average = arrays[-len(network.weights) :]
-    augment = copy_jitter(manifest.augmentation, dark_ink=BENGALI.dark_ink)
+    augment = copy_jitter(manifest.augmentation, dark_ink=TASKS["bengali"].dark_ink)
 
     def passes_of(variables: Sequence[NDArray[Any]]) -> list[Probabilities]:
         of_network = network.weights if variables is average else network.variables

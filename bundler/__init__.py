@@ -7,6 +7,7 @@ A room imports only from those below it, and of the package multihead.config alo
     check               what Kaggle would refuse
     kaggle, rehearse    the client, staging, published weights; a stand-in of Kaggle's machine
     build               the script
+    kernel_task         which task a kernel works on
     repository          where things lie
     metadata            what the kaggle client reads
     text_files, errors

@@ -21,9 +21,8 @@ FLAGS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")  # of a ke
 
 def read_object(path: Path) -> dict[str, Any]:
     """Return the keys and values of a file that holds one JSON object."""
-    text = text_of(path)
     try:
-        read = json.loads(text)
+        read = json.loads(text_of(path))
     except ValueError as error:
         raise BundlerError(f"{path}: not JSON ({error})") from error
     if not isinstance(read, dict):
@@ -91,8 +90,7 @@ def set_owner(repository: Path, owner: str) -> list[Path]:
     ours = {read_metadata(path)["id"] for path in paths}
     changed = []
     for path in paths:
-        old = text_of(path)
-        new = old
+        new = old = text_of(path)
         for reference in ours:
             slug = reference.split("/", 1)[1]
             new = re.sub(rf'"{re.escape(reference)}(/\d+)?"', rf'"{owner}/{slug}\1"', new, flags=re.IGNORECASE)

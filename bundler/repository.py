@@ -44,16 +44,6 @@ class Repository:
         return self.root / "dry-run"
 
     @property
-    def trained(self) -> Path:
-        """The folder of what a training on Kaggle left."""
-        return self.root / "trained"
-
-    @property
-    def predicted(self) -> Path:
-        """The folder of what predicting on Kaggle left."""
-        return self.root / "predicted"
-
-    @property
     def dataset_id(self) -> str:
         """What Kaggle calls the dataset."""
         return str(read_metadata(self.dataset / DATASET_METADATA)["id"])
@@ -70,6 +60,10 @@ class Repository:
 
     def metadata(self, kernel: str) -> Path:
         return self.kernel(kernel) / KERNEL_METADATA
+
+    def pulled(self, kernel: str) -> Path:
+        """Return the folder of what a kernel's run on Kaggle left."""
+        return self.root / ("trained" if kernel == "train" else "predicted")
 
     def kernel_id(self, name: str) -> str:
         """Return what Kaggle calls a kernel."""

@@ -43,6 +43,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "build_script", lambda *_: b"")
 
 
+def own_source(house: Path) -> None:
+    """Put a copy in the place of the link to the package, so that it can be broken."""
+    (house / "src").unlink()
+    shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def change(house: Path, file: str, **values: Any) -> None:
     metadata = json.loads((house / file).read_text()) | values
     (house / file).write_text(json.dumps({key: value for key, value in metadata.items() if value is not ABSENT}))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from multihead.config.settings import BUILT_IN_STEPS, RunSettings, Step, checked_steps, read_settings
+from multihead.config.settings import BUILT_IN_STEPS, RunSettings, Step, read_settings
 from multihead.data import augment as module
 from multihead.data.augment import BUILT_IN, TRIED_IMAGES, affine_jitter, augmentation, copy_jitter, flip, try_steps
 from multihead.data.batches import TrainBatches
@@ -62,7 +62,7 @@ steps_built_in = st.one_of(
 def test_the_settings_know_the_steps_that_are_built_in() -> None:
     assert BUILT_IN.keys() == BUILT_IN_STEPS.keys()
     for name in BUILT_IN:
-        made = augmentation(checked_steps([{"name": name}], "here"), dark_ink=True)
+        made = augmentation(RunSettings(augmentation=({"name": name},)).augmentation, dark_ink=True)
         assert made(images_of((2, 8, 8, 1), 0), np.random.default_rng(0)).shape == (2, 8, 8, 1)
 
 

@@ -16,11 +16,11 @@ from sample_competition import draw_competition
 from multihead.config.backbones import APPLICATIONS, STACK, least_size, scaling_mode
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings
-from multihead.config.task import BENGALI
 from multihead.model.backbones import build_backbone, scaled
 from multihead.model.network import build_model, freeze_up_to, load_pretrained
 from multihead.model.weights import load_model
 from multihead.training.trainer import Trainer
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 
 TASKS_PAGE = (HOUSE / "docs" / "tasks.md").read_text(encoding="utf-8")

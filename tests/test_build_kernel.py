@@ -27,7 +27,8 @@ from bundler.rehearse.watched_run import Ended
 from bundler.repository import OUTPUTS, Repository
 from multihead.config import files
 from multihead.config.files import SUBMISSION_FILE as SUBMISSION
-from multihead.config.task import BENGALI, task_dict, task_text
+from multihead.config.task import task_dict, task_text
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE, PYTHONPATH, clone
 from tests.test_text_files import FORMS
 
@@ -263,6 +264,24 @@ def test_a_rehearsal_takes_other_settings(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(["rehearse", str(tmp_path), "--kernel", "train", "--settings", "mine.toml", *more]) == 2
     assert [arguments[2:] for arguments in seen] == [[*AT_HOME, "--set", "epochs=1"]]
     assert texts == ["", task_text("bengali")]  # as a built script has them beside each other
+
+
+def test_a_rehearsal_of_a_training_brings_along_the_task_that_is_set(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("train.csv", "test.csv", "sample_submission.csv"):
+        (tmp_path / "data" / name).touch()
+    texts: list[str] = []
+
+    def stop(_: Path, __: Inputs, ___: Path, ____: str, arguments: list[str], *limits: float) -> None:
+        texts.extend(Path(arguments[1]).with_name(name).read_text() for name in ("settings.toml", "task.toml"))
+        raise BundlerError("enough")
+
+    monkeypatch.setattr(rehearsing, "rehearse", stop)
+    command = ["rehearse", str(tmp_path / "data"), "--kernel", "train", "--set", "task=digit-recognizer"]
+    assert main(command, Repository(house)) == 2
+    assert texts == [(house / "kernel" / "train" / "settings.toml").read_text(), task_text("digit-recognizer")]
 
 
 @pytest.mark.parametrize("source", ["alessiocorrado99/animals10", "alessiocorrado99/animals10/2"])

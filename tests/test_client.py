@@ -15,7 +15,8 @@ from bundler.kaggle import client
 from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
 from bundler.repository import Repository
 from multihead.config.manifest import FORMAT
-from multihead.config.task import ANIMALS, task_dict
+from multihead.config.task import task_dict
+from tests.built_in import ANIMALS
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
 

@@ -12,8 +12,10 @@ import pytest
 from multihead.cli import main
 from multihead.config.schema import settings_schema, task_schema
 from multihead.config.settings import read_settings
-from multihead.config.task import BENGALI, BUILT_IN, TASKS, TASKS_FOLDER, read_task, task_text
+from multihead.config.task import BUILT_IN, FILE_FORMS, TASKS, TASKS_FOLDER, read_task, task_text
+from multihead.data.datasets import READERS
 from multihead.runtime.errors import UserError
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 from tests.test_tasks import LEAVES
 
@@ -45,6 +47,10 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(HOUSE / "src" / "multihead" / room, folder / "multihead" / room, ignore=ignore)
     shutil.copy(HOUSE / "src" / "multihead" / "__init__.py", folder / "multihead")
     return folder
+
+
+def test_every_form_of_file_has_its_reader() -> None:
+    assert tuple(READERS) == FILE_FORMS
 
 
 def test_every_task_in_the_folder_is_built_in_and_the_first_is_the_default() -> None:

@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from benchmarks.baseline import contour_crop
-from multihead.config.task import BENGALI
 from multihead.data.crop import crop_resize, ink_box
+from tests.built_in import BENGALI
 from tests.reading import read_shard
 
 Image = NDArray[np.uint8]

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from multihead.config.settings import ModelSettings
-from multihead.config.task import BENGALI, TASKS
+from multihead.config.task import TASKS
 from multihead.data import shards as module
 from multihead.data.crop import crop_resize
 from multihead.data.crop_store import CropStore, crops_ahead
 from multihead.data.shards import Part, Shard
 from multihead.runtime.errors import UserError
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 from tests.reading import part_of, read_labels, read_shard, shards_to_train
 

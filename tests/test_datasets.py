@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from multihead.config.task import ANIMALS, BENGALI, DIGITS, Task, task_from
+from multihead.config.task import Task, task_from
 from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.identity import match
 from multihead.data.shards import read_shard
 from multihead.prediction.submission import Submission
 from multihead.runtime.errors import UserError
+from tests.built_in import ANIMALS, BENGALI, DIGITS
 
 CLASSES = ("cat", "dog", "owl")
 ZOO = replace(

@@ -17,7 +17,7 @@ from bundler.repository import KERNELS, Repository
 from multihead import cli
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
 from multihead.config.settings import ModelSettings, RunSettings
-from multihead.config.task import READERS, TASKS
+from multihead.config.task import FILE_FORMS, TASKS
 from multihead.data.augment import BUILT_IN
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import environment, serving
@@ -117,7 +117,7 @@ def test_the_tables_of_settings_are_those_of_the_models() -> None:
 
 
 def test_every_task_and_reader_and_step_has_its_place_in_the_docs() -> None:
-    assert all(f"`{name}`" in PAGES["docs/tasks.md"] for name in (*TASKS, *READERS))
+    assert all(f"`{name}`" in PAGES["docs/tasks.md"] for name in (*TASKS, *FILE_FORMS))
     assert all(re.search(f'[`"]{name}[`"]', PAGES["docs/settings.md"]) for name in BUILT_IN)
     assert f"`{CHECKPOINT_FILE}`" in PAGES["docs/sessions.md"]
     assert f"`{HISTORY_FILE}`" in PAGES["docs/report.md"]

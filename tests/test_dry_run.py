@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sample_images import draw_animals
 
-from multihead.config.task import ANIMALS
+from tests.built_in import ANIMALS
 from tests.conftest import SHARED, clone
 
 pytestmark = pytest.mark.slow

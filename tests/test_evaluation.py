@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from multihead import cli
-from multihead.config.task import ANIMALS, BENGALI, DIGITS, task_dict, task_from
+from multihead.config.task import task_dict, task_from
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import classes_table, read_both, score
+from tests.built_in import ANIMALS, BENGALI, DIGITS
 from tests.reading import part_ids, read_labels, shards_to_predict
 from tests.test_tasks import write_leaves
 

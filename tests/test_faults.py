@@ -32,16 +32,16 @@ from multihead.config import task as tasks
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings
-from multihead.config.task import BENGALI
 from multihead.data import shards
 from multihead.data.locate import is_rerun
 from multihead.data.shards import Part
 from multihead.model import weights
 from multihead.model.weights import save_weights
 from multihead.runtime.log import elapsed
-from multihead.training import keras_io
+from multihead.training import build
 from multihead.training.checkpoint import read_checkpoint
 from multihead.training.trainer import Trainer
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 from tests.test_projection import HIDDEN
 
@@ -143,7 +143,7 @@ def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     monkeypatch.setitem(tasks.TASKS, "bengali", TINY)
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
     monkeypatch.setattr(weights, "load_model", lambda *_: StandIn())
-    for module in (keras_io, weights):
+    for module in (build, weights):
         monkeypatch.setattr(module, "build_model", tiny_network)
     monkeypatch.setattr(os, "_exit", sys.exit)  # a reader that is left behind ends the process so
     made = Kaggle(tmp_path)

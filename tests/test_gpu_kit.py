@@ -12,8 +12,8 @@ import pytest
 from benchmarks import gpu_kit, gpu_kit_run
 from benchmarks.bench import gpu_section
 from multihead.config.settings import ModelSettings
-from multihead.config.task import BENGALI
 from multihead.data.crop_store import read_crops
+from tests.built_in import BENGALI
 from tests.reading import part_of, read_labels
 
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multihead.config.settings import ModelSettings, RunSettings
-from multihead.config.task import BENGALI
 from multihead.data import shards as module
 from multihead.data.augment import Augment, augmentation
 from multihead.data.crop import crop_resize
@@ -20,6 +19,7 @@ from multihead.data.shards import Part, Shard
 from multihead.prediction import predictor as inference
 from multihead.prediction.predictor import MEASURED_BATCHES, Member, Predictor, images_per_second, predict_probabilities
 from multihead.runtime.errors import UserError
+from tests.built_in import BENGALI
 from tests.reading import read_shard, shards_to_predict
 
 BATCH = 4

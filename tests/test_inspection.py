@@ -14,8 +14,8 @@ import pytest
 
 from multihead.cli import main
 from multihead.config import task as tasks
-from multihead.config.task import ANIMALS, BENGALI
 from multihead.report.inspection import inspect
+from tests.built_in import ANIMALS, BENGALI
 
 TASK = dataclasses.replace(BENGALI, image_shape=(20, 30, 1), heads={"letter": (0, 1, 2, 3), "accent": (0, 1)})
 LETTERS, ACCENTS = (0, 1, 1, 2, 0, 0, 1, 2), (0, 1, 0, 1, 0, 1, 0, 1)

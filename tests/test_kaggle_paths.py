@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from multihead.data.locate import find_everywhere, find_input, working_folder
-from multihead.data.readers.image_paths import find_images
+from multihead.data.readers.image_reader import find_images
 from multihead.runtime.errors import UserError
 
 FILES = ["train.csv", "train_image_data_*.parquet"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import recall_score
 
-from multihead.config.task import BENGALI
 from multihead.scoring.metrics import recall_per_class, task_score
+from tests.built_in import BENGALI
 
 ONE_HEAD = replace(BENGALI, heads={"root": tuple(range(5))}, score_weights={})
 labels = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)

@@ -6,11 +6,11 @@ import pytest
 
 from multihead.config.backbones import EFFICIENTNETS
 from multihead.config.settings import ModelSettings
-from multihead.config.task import BENGALI
 from multihead.model.backbones import build_backbone, scaled
 from multihead.model.network import build_model, freeze_up_to, load_pretrained
 from multihead.prediction.predictor import predict_probabilities
 from multihead.runtime.errors import UserError
+from tests.built_in import BENGALI
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 48))
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from slugify import slugify
 from bundler.build import script as bundle
 from bundler.check import preflight
 from bundler.check.kernels import PLAIN_TITLE, slug_of
-from bundler.check.metadata_keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
+from bundler.check.keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
 from bundler.check.preflight import PUSHES, RULES, key_findings, require_preflight
 from bundler.errors import BundlerError
 from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE
 from multihead.config.manifest import FORMAT
 from tests.conftest import HOUSE
-from tests.project_copy import ABSENT, DATASET, SETTINGS, change, lines, stage
+from tests.project_copy import ABSENT, DATASET, SETTINGS, change, lines, own_source, stage
 from tests.test_text_files import FORMS
 
 
@@ -605,8 +604,7 @@ def test_a_script_over_the_limit_is_named_with_what_is_large(house: Path, monkey
 
 
 def test_a_module_that_kaggle_lacks_is_named_once_for_both_kernels(house: Path) -> None:
-    (house / "src").unlink()
-    shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    own_source(house)
     with (house / "src" / "multihead" / "scoring" / "metrics.py").open("a") as file:
         file.write("import onnxruntime\n")
     (line,) = lines(house)
@@ -615,12 +613,35 @@ def test_a_module_that_kaggle_lacks_is_named_once_for_both_kernels(house: Path) 
 
 
 def test_a_module_that_is_no_python_is_named_with_its_line(house: Path) -> None:
-    (house / "src").unlink()
-    shutil.copytree(HOUSE / "src", house / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    own_source(house)
     with (house / "src" / "multihead" / "config" / "settings.py").open("a") as file:
         file.write("if\n")
     (line,) = lines(house)
     assert line.startswith("kernel/train/train_kernel.py: multihead/config/settings.py, line ")
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "message"),
+    [
+        ("data/augment.py", "raise RuntimeError('x')", "src/multihead: RuntimeError: x"),
+        ("commands.py", "raise RuntimeError('x')", "src/multihead: RuntimeError: x"),
+        ("commands.py", "print('hello')", "src/multihead: prints while it is imported (hello); leave that to main"),
+    ],
+)
+def test_a_package_that_does_not_start_as_it_should_is_named(house: Path, module: str, line: str, message: str) -> None:
+    own_source(house)
+    with (house / "src" / "multihead" / module).open("a") as file:
+        file.write(f"\n{line}\n")
+    assert lines(house) == [message]
+
+
+def test_what_kaggle_lacks_is_named_beside_settings_that_are_refused(house: Path) -> None:
+    own_source(house)
+    for name in ("train", "predict"):
+        (house / SETTINGS[name]).write_text("[run]\nepochs = 0\n")
+    with (house / "src" / "multihead" / "scoring" / "metrics.py").open("a") as file:
+        file.write("\nimport onnxruntime\n")
+    assert ["onnxruntime" in line for line in lines(house)] == [False, False, True]
 
 
 @pytest.mark.usefixtures("quick")

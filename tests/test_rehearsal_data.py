@@ -11,9 +11,10 @@ import pytest
 
 from bundler.check.kernels import submission_minutes
 from bundler.errors import BundlerError
-from bundler.rehearse.data import check_data, has_truth, predicted_task
+from bundler.kernel_task import predicted_task
+from bundler.rehearse.data import check_data, has_truth
 from multihead.config import UserError
-from multihead.config.patterns import glob_of
+from multihead.config.files import glob_of
 from multihead.config.settings import read_settings
 from multihead.config.task import TASKS, Task, read_task, task_dict
 from tests.test_tasks import LEAVES

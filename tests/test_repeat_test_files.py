@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from repeat_test_files import main
 
-from multihead.config.task import BENGALI
 from multihead.data.readers.wide_parquet import WideParquet
+from tests.built_in import BENGALI
 from tests.reading import read_shard, shards_to_predict, submission_of_sample
 
 

@@ -18,7 +18,7 @@ import pytest
 from multihead.cli import main
 from multihead.config.files import MANIFEST_FILE, PAGE_FILE, RECORD_FILE, REPORT_FOLDER
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
-from multihead.config.task import BENGALI, Task
+from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.shards import Shard
 from multihead.data.thumbnails import thumbnail
@@ -39,6 +39,7 @@ from multihead.training.record import (
     save_record,
     take_samples,
 )
+from tests.built_in import BENGALI
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 NAMES = ("cat & <dog>", "$x$ ক", "plain")

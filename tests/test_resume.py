@@ -19,11 +19,11 @@ import pytest
 
 from multihead.config.files import CHECKPOINT_FILE, PAGE_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.settings import ModelSettings, RunSettings
-from multihead.config.task import BENGALI
 from multihead.runtime.errors import UserError
 from multihead.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from multihead.training.resume import checkpoints_to_go_on_from, differing, identity_of
 from multihead.training.schedule import TrainingState
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 
 SETTINGS = """

@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from sample_competition import CLASSES, draw, draw_labels, main
 
-from multihead.config.task import BENGALI
+from tests.built_in import BENGALI
 
 FILES = [
     "class_map.csv",

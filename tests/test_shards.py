@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multihead.config.task import BENGALI
 from multihead.data.labels import read_label_table
 from multihead.runtime.errors import UserError
+from tests.built_in import BENGALI
 from tests.reading import part_ids, read_labels, read_shard, shards_to_predict
 
 PIXELS = 137 * 236

@@ -8,7 +8,7 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.kaggle.staging import stage
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
-from multihead.config.task import BENGALI
+from tests.built_in import BENGALI
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multihead.config.task import BENGALI
 from multihead.prediction.submission import Submission
 from multihead.runtime.errors import UserError
+from tests.built_in import BENGALI
 from tests.reading import submission_of_sample
 
 PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multihead.config.task import ANIMALS, Task
-from multihead.data.id_column import id_column
+from multihead.config.task import Task
 from multihead.data.labels import read_label_table
-from multihead.data.tables import SEPARATORS, Table
+from multihead.data.tables import SEPARATORS, Table, id_column
 from multihead.runtime.errors import UserError
+from tests.built_in import ANIMALS
 
 PLAIN = "image,label,site\na0,cat,north\na1,dog,south\na2,owl,north\n"
 TASK = replace(ANIMALS, name="zoo", id_column="image", heads={"label": ("cat", "dog", "owl")}, class_folders={})

@@ -19,25 +19,15 @@ from multihead import cli
 from multihead.config.files import IMAGE_SUFFIXES
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings, read_settings
-from multihead.config.task import (
-    ANIMALS,
-    BENGALI,
-    DIGITS,
-    FOLDS,
-    TASKS,
-    Task,
-    read_task,
-    task_dict,
-    task_from,
-    what_answers_depend_on,
-)
+from multihead.config.task import FOLDS, TASKS, Task, read_task, task_dict, task_from, what_answers_depend_on
 from multihead.data.labels import read_label_table
 from multihead.data.readers.image_files import IMAGES_PER_SHARD, in_shards
-from multihead.data.readers.image_paths import names_in_paths
+from multihead.data.readers.image_reader import names_in_paths
 from multihead.data.split import fold_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both, score
 from multihead.training.trainer import Trainer
+from tests.built_in import ANIMALS, BENGALI, DIGITS
 from tests.conftest import HOUSE
 from tests.reading import (
     part_ids,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from multihead.config.files import MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings
-from multihead.config.task import BENGALI, Task
+from multihead.config.task import Task
 from multihead.data.split import choose_validation
 from multihead.model.backbones import build_backbone
 from multihead.model.devices import device_name, prepare_devices
@@ -24,6 +24,7 @@ from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import Score, is_seen
 from multihead.training.schedule import TrainingState
 from multihead.training.trainer import Trainer
+from tests.built_in import BENGALI
 from tests.conftest import HOUSE
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))

@@ -11,11 +11,12 @@ import pytest
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
 from multihead.config.manifest import PROBE_IMAGES, read_manifest
 from multihead.config.settings import ModelSettings
-from multihead.config.task import BENGALI, task_dict
+from multihead.config.task import task_dict
 from multihead.model.network import build_model
 from multihead.model.weights import answer_probe, load_model, probe_images, save_weights
 from multihead.prediction.predictor import predict_probabilities
 from multihead.runtime.errors import UserError
+from tests.built_in import BENGALI
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
 COUNTS = {head: tuple(range(len(classes))) for head, classes in BENGALI.heads.items()}

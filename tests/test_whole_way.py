@@ -19,7 +19,8 @@ from bundler.build.script import build_script
 from bundler.commands.rehearse import AT_HOME
 from bundler.errors import RehearsalError
 from bundler.kaggle.staging import stage
-from bundler.rehearse.data import has_truth, predicted_task
+from bundler.kernel_task import predicted_task
+from bundler.rehearse.data import has_truth
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.outputs import check_outputs, check_submission
 from bundler.rehearse.projection import read_stages

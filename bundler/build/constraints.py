@@ -7,7 +7,6 @@ The metadata of the installed packages says what they need, so this one module n
 
 import re
 import sys
-from collections.abc import Set as AbstractSet
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from packaging.utils import canonicalize_name
 from bundler.build.image import UNKNOWN, image_versions
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
+from multihead.config import UserError
 
 REQUIREMENTS = ("requirements.txt", "requirements-no-deps.txt")
 FILE = "constraints.txt"
@@ -42,7 +42,7 @@ def constraints(house: Path) -> str:
     return HEADER + "".join(f"{name}=={known[name]}\n" for name in sorted(names) if known.get(name, UNKNOWN) != UNKNOWN)
 
 
-def _closure(house: Path, python: str) -> AbstractSet[str]:
+def _closure(house: Path, python: str) -> set[str]:
     """Return the names of the required distributions and of all that they need on Kaggle's machine."""
     machine = {
         "python_version": python,
@@ -52,20 +52,17 @@ def _closure(house: Path, python: str) -> AbstractSet[str]:
         "platform_machine": "x86_64",
         "os_name": "posix",
     }
-    lines = [line for name in REQUIREMENTS for line in text_of(house / name).splitlines()]
-    roots = {_normal(found[1]) for line in lines if (found := re.match(r"([\w.-]+)==", line))} - {CLIENT}
-    waiting = [(root, frozenset[str]()) for root in roots]
-    seen: set[tuple[str, AbstractSet[str]]] = set()
+    text = "".join(text_of(house / name) + "\n" for name in REQUIREMENTS)
+    roots = {_normal(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)} - {CLIENT}
+    waiting = {(root, frozenset[str]()) for root in roots}
+    seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()
-        if (name, extras) in seen:
-            continue
         seen.add((name, extras))
-        for text in _needs(name):
-            needed = Requirement(text)
+        for needed in map(Requirement, _needs(name)):
             marker = needed.marker
             if not marker or any(marker.evaluate(machine | {"extra": extra}) for extra in ("", *extras)):
-                waiting.append((_normal(needed.name), frozenset(needed.extras)))
+                waiting |= {(_normal(needed.name), frozenset(needed.extras))} - seen
     return {name for name, _ in seen}
 
 
@@ -89,7 +86,7 @@ def main() -> int:
     house = Path(__file__).resolve().parents[2]
     try:
         text = constraints(house)
-    except (BundlerError, OSError) as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     (house / FILE).write_text(text, encoding="utf-8")

@@ -53,7 +53,10 @@ def refresh_image(listing: Path, image: Path, listed: date | None = None, python
         OVERRIDES,
         *(f"{json.dumps(name)} = {json.dumps(version)}" for name, version in before["overrides"].items()),
         "\n[imports]",
-        *(f"{name} = {json.dumps([names[name], versions[names[name]]])}" for name in sorted(names, key=_letters)),
+        *(
+            f"{name} = {json.dumps([names[name], versions[names[name]]])}"
+            for name in sorted(names, key=lambda name: (name.lower(), name))
+        ),
     ]
     image.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return f"{len(names)} import names of {len(versions)} distributions, listed on {listed}"
@@ -126,14 +129,9 @@ def _normal(distribution: str) -> str:
     return re.sub(r"[-_.]+", "_", distribution).lower()
 
 
-def _letters(name: str) -> tuple[str, str]:
-    return name.lower(), name
-
-
 def _read(image: Path) -> dict[str, Any]:
     read = read_toml(image)
-    expected = {"listed": date, "python": str, "overrides": dict, "imports": dict}
-    for key, kind in expected.items():
+    for key, kind in {"listed": date, "python": str, "overrides": dict, "imports": dict}.items():
         if not isinstance(read.get(key), kind):
             raise BundlerError(f"{image}: {key} is not there, or not a {kind.__name__}; take the file from git again")
     return read

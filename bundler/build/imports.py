@@ -5,6 +5,7 @@ Python) are passed over. Where a module may get names that its text does not sho
 """
 
 import ast
+import contextlib
 import hashlib
 import re
 import sys
@@ -132,10 +133,8 @@ def module_paths(files: Iterable[str]) -> dict[str, str]:
     """
     paths = sorted(files, key=lambda path: path.endswith("/__init__.py"))
     found = {".".join(folder.parts): "" for path in paths for folder in PurePosixPath(path).parents if folder.parts}
-    for path in paths:
-        module, endings = ENDING.subn("", path)
-        if endings:
-            found[module.removesuffix("/__init__").replace("/", ".")] = path
+    modules = [path for path in paths if ENDING.search(path)]
+    found |= {ENDING.sub("", path).removesuffix("/__init__").replace("/", "."): path for path in modules}
     plain = {module for module, path in found.items() if path and not _is_package(path)}
     return {module: path for module, path in found.items() if plain.isdisjoint(_parents(module))}
 
@@ -192,10 +191,8 @@ class Modules:
         always = {node.lineno for node in self._trees[path].body}
         for line, level, imported, name in [*_statements(nodes), *dynamic_imports(nodes)]:
             origin = _absolute(package, level, imported)
-            if origin in OF_OTHERS and line not in always:  # there is a condition, or may be
-                continue
             problem = self._problem(origin, name) if origin else f"{'.' * level}{imported} goes beyond {PACKAGE}"
-            if problem:
+            if problem and (origin not in OF_OTHERS or line in always):  # else there is a condition, or may be
                 yield f"{path}, line {line}: {problem}"
 
     def _running(self, path: str) -> list[ast.AST]:
@@ -218,8 +215,7 @@ class Modules:
         if names is None:
             return None
         wanted = (self._listed(module) or set()) if name == "*" else {name} - {""}
-        lacking = sorted(wanted - names)
-        return f"{module} has no {lacking[0]}" if lacking else None
+        return next((f"{module} has no {lacking}" for lacking in sorted(wanted - names)), None)
 
     def _elsewhere(self, top: str, module: str, name: str) -> str | None:
         """Return what is wrong with an import from the image, of which only the top is known, or from the library."""
@@ -227,8 +223,7 @@ class Modules:
         if top in self._kaggle.image or top in self._anywhere or top == "__main__":
             return None
         if top not in library:
-            source = self._kaggle.source
-            return f"{module} is not in Kaggle's image as {source} lists it, nor in a bundled wheel"
+            return f"{module} is not in Kaggle's image as {self._kaggle.source} lists it, nor in a bundled wheel"
         nearest = next(parent for parent in [module, *_parents(module)] if parent in library)
         if "*" in library[nearest] or f"{module}.{name}" in library:
             return None
@@ -298,10 +293,8 @@ class Modules:
     def _tree(self, path: str) -> ast.Module | None:
         """Return a module's tree; None for one that is no text, or of a wheel's that this Python cannot read."""
         if path not in self._trees and path in self._wheels and path.endswith(".py"):
-            try:
+            with contextlib.suppress(BundlerError):
                 self._trees[path] = compiled(path, self._wheels[path], self._kaggle.python)
-            except BundlerError:
-                return None
         return self._trees.get(path)
 
 

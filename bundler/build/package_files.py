@@ -27,8 +27,7 @@ def read_package(package: Path) -> dict[str, bytes]:
 
 def data_files(package: Path) -> dict[str, int]:
     """Return {name: bytes} of the files that travel beside the modules, those that links lead to included."""
-    files = read_package(package)
-    return {name: len(content) for name, content in files.items() if not name.endswith(".py")}
+    return {name: len(content) for name, content in read_package(package).items() if not name.endswith(".py")}
 
 
 def left_out(package: Path) -> list[str]:
@@ -47,25 +46,19 @@ def _entries(package: Path) -> Iterator[tuple[str, Path]]:
     while folders:
         folder, inside = folders.pop()
         try:
-            entries = list(folder.iterdir())
+            entries = [path for path in folder.iterdir() if path != tasks]
         except OSError as error:
             raise BundlerError(f"{folder}: {error.strerror}") from error
         for path in entries:
-            if path == tasks:
-                continue
-            if path.is_dir() and not _stays(path):
-                if path.resolve() not in inside:  # a link to a folder that holds it has no end
-                    folders.append((path, (*inside, path.resolve())))
-            else:
+            if not path.is_dir() or _stays(path):
                 yield _name(path, package), path
+            elif path.resolve() not in inside:  # a link to a folder that holds it has no end
+                folders.append((path, (*inside, path.resolve())))
 
 
 def _stays(path: Path) -> bool:
-    return is_left_by_system(path.name) or _is_like(path.name, (*CACHES, *LITTER)) or not _is_there(path)
-
-
-def _is_there(path: Path) -> bool:
-    return path.is_file() or path.is_dir()
+    is_unwanted = is_left_by_system(path.name) or _is_like(path.name, (*CACHES, *LITTER))
+    return is_unwanted or not (path.is_file() or path.is_dir())
 
 
 def _is_like(name: str, patterns: tuple[str, ...]) -> bool:

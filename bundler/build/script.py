@@ -38,21 +38,27 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
     licences. Raises BundlerError for a module that cannot run on Kaggle, a wheel that is not the one listed, or a
     script that Kaggle would refuse for its size.
     """
-    files = read_package(package)
-    wheel_bytes = read_wheels(wheels)
-    inside = {name: data for wheel in wheel_bytes.values() for name, data in _files_in(wheel).items()}
-    check_imports(files, inside, read_kaggle(IMAGE_FILE))
+    files, wheel_bytes = read_importable(package, wheels)
     files = {path: data.removeprefix(codecs.BOM_UTF8) if path.endswith(".py") else data for path, data in files.items()}
     parts = {
         "the header": _header(command, files, wheel_bytes, wheels),
         **_settings_parts(settings, command),
         **_file_parts(files),
-        **_wheel_parts(wheel_bytes),
+        "wheels": "\nWHEELS = {}  # base64\n",
+        **{name: f"\nWHEELS[{name!r}] = {_base64(wheel)}\n" for name, wheel in wheel_bytes.items()},
         "the start": _START.replace("@COMMAND@", repr(command)).replace("@PACKAGE@", PACKAGE),
     }
     script = "".join(parts.values()).encode("utf-8")
     _check_size(script, parts)
     return script
+
+
+def read_importable(package: Path, wheels: Path = WHEELS_FOLDER) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the package's files and the wheels; BundlerError where one of them could not be imported on Kaggle."""
+    files, wheel_bytes = read_package(package), read_wheels(wheels)
+    inside = {name: data for wheel in wheel_bytes.values() for name, data in _files_in(wheel).items()}
+    check_imports(files, inside, read_kaggle(IMAGE_FILE))
+    return files, wheel_bytes
 
 
 def read_wheels(folder: Path) -> dict[str, bytes]:
@@ -89,9 +95,8 @@ def _evaluates_to(source: str, text: str) -> bool:
 def _files_in(wheel: bytes) -> dict[str, bytes]:
     """Return {path: content} of what a wheel has to import."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-        names = (name for name in archive.namelist() if not name.endswith("/"))
-        about = (".dist-info", ".data")
-        return {name: archive.read(name) for name in names if not name.partition("/")[0].endswith(about)}
+        names = [name for name in archive.namelist() if not name.partition("/")[0].endswith((".dist-info", ".data"))]
+        return {name: archive.read(name) for name in names if not name.endswith("/")}
 
 
 def _header(command: str, files: dict[str, bytes], wheels: dict[str, bytes], folder: Path) -> str:
@@ -138,17 +143,14 @@ def _file_parts(files: Mapping[str, bytes]) -> dict[str, str]:
     """Return {path: part} of the package's files: modules, then text as it stands, then bytes."""
     texts = {path: text for path, data in files.items() if (text := _as_text(data)) is not None}
     modules = [path for path in texts if path.endswith(".py")]
-    parts = {"": "\nMODULES = {}\n"}
-    parts |= {path: f"\nMODULES[{path!r}] = {literal(texts[path])}\n" for path in modules}
-    parts |= {"texts": "\nTEXTS = {}  # what else lies in the package\n"}
-    parts |= {path: f"\nTEXTS[{path!r}] = {literal(text)}\n" for path, text in texts.items() if path not in modules}
-    parts |= {"bytes": "\nBYTES = {}  # base64\n"}
-    return parts | {path: f"\nBYTES[{path!r}] = {_base64(data)}\n" for path, data in files.items() if path not in texts}
-
-
-def _wheel_parts(wheels: Mapping[str, bytes]) -> dict[str, str]:
-    parts = {"wheels": "\nWHEELS = {}  # base64\n"}
-    return parts | {name: f"\nWHEELS[{name!r}] = {_base64(data)}\n" for name, data in wheels.items()}
+    return {
+        "": "\nMODULES = {}\n",
+        **{path: f"\nMODULES[{path!r}] = {literal(texts[path])}\n" for path in modules},
+        "texts": "\nTEXTS = {}  # what else lies in the package\n",
+        **{path: f"\nTEXTS[{path!r}] = {literal(text)}\n" for path, text in texts.items() if path not in modules},
+        "bytes": "\nBYTES = {}  # base64\n",
+        **{path: f"\nBYTES[{path!r}] = {_base64(data)}\n" for path, data in files.items() if path not in texts},
+    }
 
 
 def _as_text(data: bytes) -> str | None:
@@ -161,19 +163,18 @@ def _as_text(data: bytes) -> str | None:
 
 def _base64(data: bytes) -> str:
     text = base64.b64encode(data).decode("ascii")
-    lines = [text[i : i + BASE64_COLUMNS] for i in range(0, len(text), BASE64_COLUMNS)]
+    lines = (text[i : i + BASE64_COLUMNS] for i in range(0, len(text), BASE64_COLUMNS))
     return '"""\n' + "\n".join(lines) + '\n"""'
 
 
 def _check_size(script: bytes, parts: Mapping[str, str]) -> None:
-    if len(script) < MAX_SCRIPT_BYTES:
-        return
-    sizes = {name: len(part.encode()) for name, part in parts.items()}
-    largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
-    raise BundlerError(
-        f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; "
-        f"largest: {', '.join(f'{_on_one_line(name)} {sizes[name]:,}' for name in largest)}"
-    )
+    if len(script) >= MAX_SCRIPT_BYTES:
+        sizes = {name: len(part.encode()) for name, part in parts.items()}
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+        raise BundlerError(
+            f"the script has {len(script):,} bytes, Kaggle takes fewer than {MAX_SCRIPT_BYTES:,}; "
+            f"largest: {', '.join(f'{_on_one_line(name)} {sizes[name]:,}' for name in largest)}"
+        )
 
 
 _START = '''

@@ -1,12 +1,17 @@
 """What a module's syntax tree says: which of it runs on Kaggle, which names it binds, what it imports by a call."""
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.MatchAs, ast.MatchStar, ast.ExceptHandler)
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge,
+    ast.In: lambda one, others: one in others, ast.NotIn: lambda one, others: one not in others,
+}  # fmt: skip
 
 
 def running(tree: ast.AST, python: tuple[int, int]) -> Iterator[ast.AST]:
@@ -31,32 +36,27 @@ def bound_names(tree: ast.Module, python: tuple[int, int]) -> set[str]:
 
 def is_open(tree: ast.Module) -> bool:
     """Tell whether a module may get names that its text does not show."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in ("exec", "globals") or (node.func.id in ("vars", "locals") and not node.args):
-                return True
-        elif isinstance(node, ast.Call) and any(getattr(argument, "id", "") == "__name__" for argument in node.args):
-            if _last_name(node.func) in ("get", "import_module"):
-                return True  # sys.modules.get(__name__)
-        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name) and node.slice.id == "__name__":
-            return True  # sys.modules[__name__]
-        elif isinstance(node, ast.Name | ast.Attribute) and _last_name(node) in ("global_enum", "_convert_"):
-            return True  # of an enumeration, its members become names
-    return False
+    return any(
+        (isinstance(node, ast.Call) and _returns_own_names(node))
+        or (isinstance(node, ast.Subscript) and getattr(node.slice, "id", "") == "__name__")  # sys.modules[__name__]
+        or _last_name(node) in ("global_enum", "_convert_")  # of an enumeration, its members become names
+        for node in ast.walk(tree)
+    )
 
 
-def fills_others(nodes: Iterable[ast.AST]) -> bool:
+def _returns_own_names(call: ast.Call) -> bool:
+    """Tell whether a call returns the names of the module that it stands in, or that module; exec may change them."""
+    if isinstance(call.func, ast.Name):
+        return call.func.id in ("exec", "globals") or (call.func.id in ("vars", "locals") and not call.args)
+    names_itself = any(getattr(argument, "id", "") == "__name__" for argument in call.args)
+    return names_itself and _last_name(call.func) in ("get", "import_module")  # sys.modules.get(__name__)
+
+
+def fills_others(nodes: Sequence[ast.AST]) -> bool:
     """Tell whether a module may give names to any other: by a frame, or by one that it takes from sys.modules."""
-    for node in nodes:
-        if isinstance(node, ast.Call) and _last_name(node.func) == "setattr" and node.args:
-            owner: ast.expr = node.args[0]
-        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-            owner = node.value
-        else:
-            continue
-        if any(_is_of_modules(part) for part in ast.walk(owner)):
-            return True
-    return False
+    owners = [node.value for node in nodes if isinstance(node, ast.Attribute | ast.Subscript) and _is_stored(node)]
+    owners += [call.args[0] for call in _calls(nodes) if _last_name(call.func) == "setattr" and call.args]
+    return any(_is_of_modules(part) for owner in owners for part in ast.walk(owner))
 
 
 def _is_of_modules(node: ast.AST) -> bool:
@@ -71,8 +71,9 @@ def _is_of_modules(node: ast.AST) -> bool:
 
 def _is_sys_modules(node: ast.AST | None) -> bool:
     """Tell whether an expression is sys.modules, as such or imported by its name."""
-    is_attribute = isinstance(node, ast.Attribute) and node.attr == "modules" and "sys" in _first_name(node)
-    return is_attribute or (isinstance(node, ast.Name) and node.id == "modules")
+    if isinstance(node, ast.Attribute):
+        return node.attr == "modules" and "sys" in _first_name(node)
+    return isinstance(node, ast.Name) and node.id == "modules"
 
 
 def functions_named(name: str, tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -85,8 +86,7 @@ def takes_arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     takes = function.args
     most = len(takes.posonlyargs) + len(takes.args)
     needs = most - len(takes.defaults) + sum(default is None for default in takes.kw_defaults)
-    is_plain = not function.decorator_list  # what a decorator makes of it is not known
-    return not is_plain or (
+    return bool(function.decorator_list) or (  # what a decorator makes of it is not known
         isinstance(function, ast.FunctionDef) and needs <= 1 and (most > 0 or takes.vararg is not None)
     )
 
@@ -96,7 +96,9 @@ def listed_names(tree: ast.Module) -> set[str] | None:
     values = [
         node.value
         for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "__all__" in _targets(node)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and node.value
+        and any("__all__" in _bound_by(child) for child in ast.iter_child_nodes(node))
     ]
     uses = sum(isinstance(node, ast.Name) and node.id == "__all__" for node in ast.walk(tree))
     try:
@@ -105,30 +107,21 @@ def listed_names(tree: ast.Module) -> set[str] | None:
         return None
 
 
-def _targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
 def starred(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """Yield (level, module as it stands there) of each import of all names."""
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-            yield node.level, node.module or ""
+    stars = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.names[0].name == "*")
+    return ((node.level, node.module or "") for node in stars)
 
 
 def adds_modules(nodes: Iterable[ast.AST]) -> bool:
     """Tell whether a module changes where others are looked for, or puts one into sys.modules."""
-    for node in nodes:
-        if isinstance(node, ast.Name) and node.id == "__path__" and isinstance(node.ctx, ast.Store):
-            return True
-        if isinstance(node, ast.Attribute) and (_first_name(node.value) == "__path__" or node.attr == "meta_path"):
-            return True
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and _is_sys_modules(node.value):
-            return True
-        if isinstance(node, ast.Attribute) and node.attr in ("update", "setdefault") and _is_sys_modules(node.value):
-            return True
-    return False
+    return any(
+        (isinstance(node, ast.Name) and node.id == "__path__" and _is_stored(node))
+        or (isinstance(node, ast.Attribute) and (_first_name(node.value) == "__path__" or node.attr == "meta_path"))
+        or (isinstance(node, ast.Subscript) and _is_stored(node) and _is_sys_modules(node.value))
+        or (isinstance(node, ast.Attribute) and node.attr in ("update", "setdefault") and _is_sys_modules(node.value))
+        for node in nodes
+    )
 
 
 def changes_path(nodes: Iterable[ast.AST]) -> bool:
@@ -136,36 +129,31 @@ def changes_path(nodes: Iterable[ast.AST]) -> bool:
     return any(isinstance(node, ast.Attribute) and node.attr == "path" and _first_name(node) == "sys" for node in nodes)
 
 
-def assigned_attributes(nodes: Iterable[ast.AST]) -> set[str]:
+def assigned_attributes(nodes: Sequence[ast.AST]) -> set[str]:
     """Return the names that a module assigns to whatever it imported: names that another module gets from outside."""
-    nodes = list(nodes)
     imported = {name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for name in _bound_by(node)}
-    stored: list[tuple[ast.AST, str]] = [
-        (node.value, node.attr) for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    stored = [(node.value, node.attr) for node in nodes if isinstance(node, ast.Attribute) and _is_stored(node)]
+    stored += [
+        (call.args[0], str(getattr(call.args[1], "value", "")))
+        for call in _calls(nodes)
+        if _last_name(call.func) == "setattr" and len(call.args) == 3
     ]
-    for node in nodes:
-        if isinstance(node, ast.Call) and _last_name(node.func) == "setattr" and len(node.args) == 3:
-            stored.append((node.args[0], str(getattr(node.args[1], "value", ""))))
     return {name for value, name in stored if _first_name(value) in imported}
 
 
-def dynamic_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, int, str, str]]:
+def dynamic_imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[int, int, str, str]]:
     """Yield (line, level, module, "") of each importlib.import_module and __import__ of a literal name."""
-    nodes = list(nodes)
     callers = {name for node in nodes for name in _callers(node)}
-    for node in nodes:
-        if not isinstance(node, ast.Call):
-            continue
+    for node in _calls(nodes):
         keywords = {keyword.arg: keyword.value for keyword in node.keywords}
         values = [*node.args, *(keywords.pop(key) for key in ("name",) if key in keywords)]
         function, rest = _dotted(node.func), [*values[1:], *keywords.values()]
         name = values[0].value if values and isinstance(values[0], ast.Constant) else None
         if not isinstance(name, str) or not name:
             continue
-        if function in ("__import__", "builtins.__import__"):
-            if len(rest) < 4 and all(keyword.arg != "level" for keyword in node.keywords):
-                yield node.lineno, 0, name, ""
-        elif function in callers and not name.startswith("."):
+        has_level = len(rest) > 3 or any(keyword.arg == "level" for keyword in node.keywords)
+        is_builtin = function in ("__import__", "builtins.__import__") and not has_level
+        if is_builtin or (function in callers and not name.startswith(".")):
             yield node.lineno, 0, name, ""
         elif function in callers and rest:
             level, origin = len(name) - len(name.lstrip(".")), rest[0]
@@ -178,13 +166,19 @@ def dynamic_imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, int, str, s
 def _callers(node: ast.AST) -> list[str]:
     """Return what importlib.import_module is called by after an import."""
     if isinstance(node, ast.Import):
-        names = [
-            a.asname or a.name for a in node.names if a.name == "importlib" or (a.name + ".").startswith("importlib.")
-        ]
+        names = [alias.asname or alias.name for alias in node.names if f"{alias.name}.".startswith("importlib.")]
         return [f"{name.partition('.')[0]}.import_module" for name in names]
     if isinstance(node, ast.ImportFrom) and node.module == "importlib":
         return [alias.asname or alias.name for alias in node.names if alias.name == "import_module"]
     return []
+
+
+def _calls(nodes: Iterable[ast.AST]) -> Iterator[ast.Call]:
+    return (node for node in nodes if isinstance(node, ast.Call))
+
+
+def _is_stored(node: ast.Name | ast.Attribute | ast.Subscript) -> bool:
+    return isinstance(node.ctx, ast.Store)
 
 
 def _dotted(node: ast.expr) -> str:
@@ -244,44 +238,27 @@ def _compared(test: ast.expr, python: tuple[int, int]) -> bool | None:
     value = _known(test.left, python)
     try:
         other = ast.literal_eval(test.comparators[0])
-    except (ValueError, TypeError):
+        has_third = isinstance(value, tuple) and isinstance(other, tuple) and other[:2] == python and len(other) > 2
+        # which third number Kaggle's Python has is not known
+        return None if value is None or has_third else COMPARISONS[type(test.ops[0])](value, other)
+    except (ValueError, TypeError, KeyError):
         return None
-    if isinstance(value, tuple) and isinstance(other, tuple) and other[:2] == python and len(other) > 2:
-        return None  # which third number Kaggle's Python has is not known
-    return None if value is None else _compare(test.ops[0], value, other)
 
 
 def _known(node: ast.expr, python: tuple[int, int]) -> Any:
     """Return what an expression is on Kaggle, None where that is not known."""
-    version = "sys.version_info"
-    known: dict[str, Any] = {"sys.platform": "linux", "os.name": "posix", version: (*python, 1)}
-    known |= {f"{version}[0]": python[0], f"{version}[1]": python[1], f"{version}[:2]": python}
-    known |= {f"{version}.major": python[0], f"{version}.minor": python[1]}
-    return known.get(_shown(node))
-
-
-def _shown(node: ast.expr) -> str:
-    """Return the text of sys.x, sys.x.y, sys.x[1] or sys.x[:2], nothing for anything else."""
-    if isinstance(node, ast.Attribute):
-        inner = node.value
-        first = _dotted(inner) if isinstance(inner, ast.Attribute) else getattr(inner, "id", "")
-        return f"{first}.{node.attr}" if first else ""
-    if isinstance(node, ast.Subscript) and _dotted(node.value):
-        upper = node.slice.upper if isinstance(node.slice, ast.Slice) and not node.slice.lower else None
-        number = node.slice if upper is None else upper
-        return f"{_dotted(node.value)}[{':' if upper else ''}{getattr(number, 'value', '?')}]"
-    return ""
-
-
-def _compare(operator: ast.cmpop, value: Any, other: Any) -> bool | None:
-    functions: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-        ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge,
-        ast.In: lambda one, others: one in others, ast.NotIn: lambda one, others: one not in others,
-    }  # fmt: skip
-    try:
-        return functions[type(operator)](value, other)
-    except (KeyError, TypeError):
+    if _first_name(node.value if isinstance(node, ast.Subscript) else node) not in ("sys", "os"):
         return None
+    return {
+        "sys.platform": "linux",
+        "os.name": "posix",
+        "sys.version_info": (*python, 1),
+        "sys.version_info[0]": python[0],
+        "sys.version_info[1]": python[1],
+        "sys.version_info[:2]": python,
+        "sys.version_info.major": python[0],
+        "sys.version_info.minor": python[1],
+    }.get(ast.unparse(node))
 
 
 def _own_level(statement: ast.AST, python: tuple[int, int]) -> Iterator[ast.AST]:
@@ -303,14 +280,12 @@ def _own_level(statement: ast.AST, python: tuple[int, int]) -> Iterator[ast.AST]
 
 def _bound_by(node: ast.AST) -> list[str]:
     """Return the names that a node binds where it stands, without those in its children."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-        return [node.id]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, NAMED):
+        return [node.name] if node.name else []
     if isinstance(node, ast.MatchMapping):
         return [node.rest] if node.rest else []
-    if isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler):
-        return [node.name] if node.name else []
+    if isinstance(node, ast.Name):
+        return [node.id] if _is_stored(node) else []
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
     return []

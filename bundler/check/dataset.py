@@ -19,8 +19,13 @@ from multihead.config.manifest import FORMAT, sha256_of
 from multihead.config.task import TASKS
 
 MAX_FILES = 50
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z")
-OTHER_ARCHIVES = (".rar", ".xz", ".txz", ".tbz", ".tbz2", ".lzma", ".zst", ".lz4")  # not known to be unpacked
+ARCHIVES = {  # by their suffix; of the others it is not known that Kaggle unpacks them
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z"), "Kaggle unpacks archives; put in what it holds"),
+    **dict.fromkeys(
+        (".rar", ".xz", ".txz", ".tbz", ".tbz2", ".lzma", ".zst", ".lz4"),
+        "an archive that no kernel unpacks; put in what it holds",
+    ),
+}
 OF_THE_CLIENT = ("datapackage.json", "kernel-metadata.json", "model-metadata.json", "model-instance-metadata.json")
 
 
@@ -30,12 +35,7 @@ def files_to_upload(project: Project) -> Iterator[Finding]:
     if len(files) > MAX_FILES:
         yield Finding(DATASET_FOLDER, "files", str(len(files)), f"Kaggle takes at most {MAX_FILES}")
     for file in files:
-        suffix, rule = file.suffix.lower(), ""
-        if suffix in ARCHIVES:
-            rule = "Kaggle unpacks archives; put in what it holds"
-        elif suffix in OTHER_ARCHIVES:
-            rule = "an archive that no kernel unpacks; put in what it holds"
-        if rule:
+        if rule := ARCHIVES.get(file.suffix.lower()):
             yield Finding(f"{DATASET_FOLDER}/{file.name}", "bytes", f"{file.stat().st_size:,}", rule)
 
 
@@ -46,10 +46,10 @@ def pairs(project: Project) -> Iterator[Finding]:
     names = {file.removesuffix(end) for end in ends for file in files if file == end or file.endswith(f".{end}")}
     for name in sorted(names):
         manifest, weights = f"{name}{MANIFEST_FILE}", f"{name}{WEIGHTS_FILE}"
-        missing = [file for file in (manifest, weights) if file not in files]
-        if missing:
-            there = weights if missing[0] == manifest else manifest
-            yield Finding(f"{DATASET_FOLDER}/{missing[0]}", "file", MISSING, f"{there} is nothing without it")
+        if manifest not in files:
+            yield Finding(f"{DATASET_FOLDER}/{manifest}", "file", MISSING, f"{weights} is nothing without it")
+        elif weights not in files:
+            yield Finding(f"{DATASET_FOLDER}/{weights}", "file", MISSING, f"{manifest} is nothing without it")
         else:
             yield from _pair(project, manifest, weights)
 
@@ -57,19 +57,18 @@ def pairs(project: Project) -> Iterator[Finding]:
 def _pair(project: Project, manifest: str, weights: str) -> Iterator[Finding]:
     """Yield the first thing that is wrong with weights and the manifest beside them."""
     try:
-        says = read_object(project.dataset / manifest)
+        says = read_object(project.repository.dataset / manifest)
     except BundlerError as error:
-        found = finding_of(project.repository, f"{DATASET_FOLDER}/{manifest}", error)
+        found = finding_of(project.repository.root, f"{DATASET_FOLDER}/{manifest}", error)
         yield Finding(found.file, "", "", f"{found.rule}; stage the weights again")
         return
     file = f"{DATASET_FOLDER}/{weights}"
     if "sha256" not in says:
         yield Finding(f"{DATASET_FOLDER}/{manifest}", "sha256", MISSING, "no manifest of weights; stage them again")
-    elif not (project.dataset / weights).stat().st_size:
+    elif not (project.repository.dataset / weights).stat().st_size:
         yield Finding(file, "bytes", "0", "no weights; stage them again")
-    elif (sha256 := sha256_of(project.dataset / weights)) != says["sha256"]:
-        rule = f"not the file that {manifest} tells of; stage both again"
-        yield Finding(file, "SHA-256", f"{sha256[:16]}...", rule)
+    elif (sha256 := sha256_of(project.repository.dataset / weights)) != says["sha256"]:
+        yield Finding(file, "SHA-256", f"{sha256[:16]}...", f"not the file that {manifest} tells of; stage both again")
     elif says.get("format") != FORMAT:
         value = shown(says["format"]) if "format" in says else MISSING
         yield Finding(f"{DATASET_FOLDER}/{manifest}", "format", value, f"this version reads {FORMAT}; train again")
@@ -93,24 +92,23 @@ def stray_entries(project: Project) -> Iterator[Finding]:
 def nothing_to_push(project: Project) -> Iterator[Finding]:
     """Yield that the folder holds no file beside its metadata."""
     if not project.files():
-        rule = "nothing to push; build_kernel.py stage or fetch-weights puts it there"
-        yield Finding(DATASET_FOLDER, "files", MISSING, rule)
+        yield Finding(
+            DATASET_FOLDER, "files", MISSING, "nothing to push; build_kernel.py stage or fetch-weights puts it there"
+        )
 
 
 def resources(project: Project) -> Iterator[Finding]:
     """Yield described files that are not there, for which the client refuses to push the others."""
     for item in project.value(DATASET_FILE, "resources") or []:
-        if not (project.dataset / item["path"]).is_file():
+        if not (project.repository.dataset / item["path"]).is_file():
             rule = f"not in {DATASET_FOLDER}; the client pushes nothing then"
             yield Finding(DATASET_FILE, "resources", shown(item["path"]), rule)
 
 
 def weights_of_another_name(project: Project) -> Iterator[Finding]:
     """Yield that the dataset, all that the predict kernel attaches, holds weights but not those that it looks for."""
-    if not _predicts_from_dataset_only(project):
-        return
     there = _staged(project)
-    missing = [file for name in project.members() if (file := named(WEIGHTS_FILE, name)) not in there]
+    missing = [file for name in _members_of_dataset(project) if (file := named(WEIGHTS_FILE, name)) not in there]
     if there and missing:
         key = f"ensemble of {settings_file('predict')}"
         rule = f"predicting looks for {', '.join(missing)}; name in {key} what is there, or stage it again"
@@ -119,9 +117,7 @@ def weights_of_another_name(project: Project) -> Iterator[Finding]:
 
 def weights_of_another_task(project: Project) -> Iterator[Finding]:
     """Yield weights, all that the predict kernel can find, of a task whose files it does not attach."""
-    if not _predicts_from_dataset_only(project):
-        return
-    for manifest in (named(MANIFEST_FILE, name) for name in project.members()):
+    for manifest in (named(MANIFEST_FILE, name) for name in _members_of_dataset(project)):
         task = project.task_of_weights(manifest)
         known = TASKS.get(str(task.get("name")))  # the manifest may be older
         competition = known.competition if known else task.get("competition")
@@ -154,9 +150,9 @@ def weights_not_attached(project: Project) -> Iterator[Finding]:
 
 
 def _staged(project: Project) -> list[str]:
-    names = [file.name for file in project.files()]
-    return [name for name in names if name == WEIGHTS_FILE or name.endswith(f".{WEIGHTS_FILE}")]
+    return [file.name for file in project.files() if f".{file.name}".endswith(f".{WEIGHTS_FILE}")]
 
 
-def _predicts_from_dataset_only(project: Project) -> bool:
-    return "predict" in project.settings and project.holders("predict") == {project.address(DATASET_FILE)}
+def _members_of_dataset(project: Project) -> list[str]:
+    """Return the names of the weights that predicting looks for, where it can find them in the dataset only."""
+    return project.members() if project.holders("predict") == {project.address(DATASET_FILE)} else []

@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from bundler.check.metadata_keys import is_tpu
+from bundler.check.keys import is_tpu
 from bundler.check.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
 from bundler.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
 from multihead.config import read_toml
@@ -31,9 +31,7 @@ def submission_minutes(task: Task, *, has_gpu: bool) -> float:
 def owners(project: Project) -> Iterator[Finding]:
     """Yield ids of another owner than the first file's."""
     ids = {file: project.value(file, "id") for file in METADATA_FILES if project.value(file, "id")}
-    if not ids:
-        return
-    first = next(iter(ids))
+    first = next(iter(ids), "")
     for file, reference in ids.items():
         if _owner(reference) != _owner(ids[first]):
             yield Finding(
@@ -52,11 +50,8 @@ def same_id(project: Project) -> Iterator[Finding]:
 def title_and_slug(project: Project) -> Iterator[Finding]:
     """Yield titles of which Kaggle makes another slug than the id's."""
     for file in KERNEL_FILES.values():
-        title, reference = project.value(file, "title"), project.value(file, "id")
-        if not title or not reference or not re.fullmatch(PLAIN_TITLE, title):
-            continue
-        if slug_of(title) != reference.split("/")[1].lower():
-            slug = reference.split("/")[1]
+        title, slug = project.value(file, "title", ""), project.value(file, "id", "").partition("/")[2]
+        if slug and re.fullmatch(PLAIN_TITLE, title) and slug_of(title) != slug.lower():
             rule = f"Kaggle makes {slug_of(title)} of it, which is not id's slug, {slug}; change one of them"
             yield Finding(file, "title", shown(title), rule)
 
@@ -77,10 +72,10 @@ def competition(project: Project) -> Iterator[Finding]:
     key = "competition_sources" if task.competition else "dataset_sources"
     for file in KERNEL_FILES.values():
         sources = project.sources(file, key)
-        if sources is None or address(task.source) in map(address, sources) or _could_hold_data(project, file):
-            continue
-        rule = f"expected {task.source} among them, where task {task.name} comes from"
-        yield Finding(file, key, shown(sources), rule)
+        is_attached = sources is None or address(task.source) in map(address, sources)
+        if not is_attached and not _could_hold_data(project, file):
+            rule = f"expected {task.source} among them, where task {task.name} comes from"
+            yield Finding(file, key, shown(sources), rule)
 
 
 def holder_of_weights(project: Project) -> Iterator[Finding]:
@@ -98,11 +93,13 @@ def tpu(project: Project) -> Iterator[Finding]:
     for file in KERNEL_FILES.values():
         if _asks_for_tpu(project, file):
             key = "enable_tpu" if project.value(file, "enable_tpu") else "machine_shape"
-            rule = (
+            yield Finding(
+                file,
+                key,
+                shown(project.value(file, key)),
                 "the package knows GPU and CPU only, and Kaggle starts what is pushed without a TPU's libraries; "
-                "ask for a GPU"
+                "ask for a GPU",
             )
-            yield Finding(file, key, shown(project.value(file, key)), rule)
 
 
 def machine(project: Project) -> Iterator[Finding]:
@@ -124,12 +121,11 @@ def time_budget(project: Project) -> Iterator[Finding]:
         has_gpu = project.value(KERNEL_FILES[kernel], "enable_gpu")
         if has_gpu is None or _asks_for_tpu(project, KERNEL_FILES[kernel]):
             continue
-        device = "GPU" if has_gpu else "CPU"
         submission = submission_minutes(task, has_gpu=has_gpu) if task and kernel == "predict" else SESSION_MINUTES
         limit, what = (submission, "submission") if submission < SESSION_MINUTES else (SESSION_MINUTES, "session")
         if run["time_budget_minutes"] > limit:
-            value = f"{run['time_budget_minutes']:g}"
-            yield Finding(file, "time_budget_minutes", value, f"Kaggle ends a {device} {what} after {limit:g} minutes")
+            rule = f"Kaggle ends a {'GPU' if has_gpu else 'CPU'} {what} after {limit:g} minutes"
+            yield Finding(file, "time_budget_minutes", f"{run['time_budget_minutes']:g}", rule)
 
 
 def placeholder(project: Project) -> Iterator[Finding]:
@@ -143,11 +139,9 @@ def placeholder(project: Project) -> Iterator[Finding]:
 def no_time_budget(project: Project) -> Iterator[Finding]:
     """Yield the note that predicting a hidden test has no time budget."""
     task = project.task()
-    if task is None or not (task.competition and task.has_hidden_test) or "predict" not in project.settings:
-        return
-    if not project.settings["predict"]["run"]["time_budget_minutes"]:
-        has_gpu = project.value(PREDICT_FILE, "enable_gpu")
-        limit = min(submission_minutes(task, has_gpu=has_gpu), SESSION_MINUTES)
+    has_budget = "predict" not in project.settings or project.settings["predict"]["run"]["time_budget_minutes"]
+    if task and task.competition and task.has_hidden_test and not has_budget:
+        limit = min(submission_minutes(task, has_gpu=project.value(PREDICT_FILE, "enable_gpu")), SESSION_MINUTES)
         rule = f"no budget; a submission that takes longer than {limit:g} minutes is lost"
         yield Finding(settings_file("predict"), "time_budget_minutes", "0", rule, is_note=True)
 
@@ -156,7 +150,7 @@ def resumed_from_another(project: Project) -> Iterator[Finding]:
     """Yield the note that the train kernel attaches outputs of its owner's kernels, but not its own."""
     own, sources = project.address(TRAIN_FILE), project.sources(TRAIN_FILE, "kernel_sources") or []
     others = [source for source in sources if _owner(source) == _owner(own)]
-    run = read_toml(project.repository / settings_file("train")).get("run", {})  # a build has read it
+    run = read_toml(project.repository.settings("train")).get("run", {})  # a build has read it
     looks = run.get("resume") != "off" and not run.get("data")
     if own and others and looks and own not in map(address, sources):
         rule = f"{project.value(TRAIN_FILE, 'id')} is not among them; a training would go on from what they left"

@@ -1,17 +1,20 @@
 """What Kaggle would refuse, ignore or punish, found before the push.
 
-The rules of single keys stand in metadata_keys.py; those of what several files say together in check_kernels.py,
-check_settings.py and check_dataset.py. Nothing doubtful is a finding: each would fail on Kaggle, or be passed over in
+The rules of single keys stand in keys.py; those of what several files say together in kernels.py,
+settings.py and dataset.py. Nothing doubtful is a finding: each would fail on Kaggle, or be passed over in
 silence. What may be meant as it stands is a note before a push.
 """
 
+import hashlib
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bundler.build.script import build_script
+from bundler.build.package_files import read_package
+from bundler.build.script import build_script, read_importable
 from bundler.check import dataset as check_dataset
 from bundler.check import kernels as check_kernels
 from bundler.check import settings as check_settings
@@ -20,11 +23,12 @@ from bundler.check.keys import key_findings, read_checked
 from bundler.check.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.errors import BundlerError
 from bundler.metadata import METADATA_FILES
+from bundler.repository import Repository
 from multihead.config import UserError
 from multihead.config.files import TASK_FILE
 from multihead.config.settings import BUILT_IN_STEPS, read_settings, settings_dict
 
-SECONDS_FOR_SETTINGS = 60
+SECONDS_TO_START = 60
 
 __all__ = ["PUSHES", "RULES", "Finding", "key_findings", "preflight", "require_preflight"]
 
@@ -41,10 +45,9 @@ def preflight(repository: Path, action: str = "build") -> list[Finding]:
     read = {file: read_checked(repository, file, findings) for file in METADATA_FILES}
     metadata = {file: values for file, values in read.items() if values is not None}
     refused = frozenset((finding.file, finding.key) for finding in findings)
-    names = () if action == "push train" else KERNEL_FILES
-    settings = {name: _read_settings(repository, name, findings) for name in names}
-    known = {name: values for name, values in settings.items() if values}
-    project = Project(repository, action, metadata, refused, known)
+    kernels = () if action == "push train" else KERNEL_FILES
+    settings = {name: values for name in kernels if (values := _read_settings(repository, name, findings))}
+    project = Project(Repository(repository), action, metadata, refused, settings)
     for rule in RULES[action]:
         findings += rule(project)
     return list(dict.fromkeys(findings))
@@ -53,14 +56,12 @@ def preflight(repository: Path, action: str = "build") -> list[Finding]:
 def require_preflight(repository: Path, action: str = "build") -> None:
     """Print the notes for an action; raise BundlerError, with all other findings, where there is one."""
     found = preflight(repository, action)
-    for finding in found:
-        if finding.is_note:
-            print(f"note: {finding}", flush=True)
-    findings = [finding for finding in found if not finding.is_note]
-    if len(findings) == 1:
-        raise BundlerError(str(findings[0]))
+    for note in (finding for finding in found if finding.is_note):
+        print(f"note: {note}", flush=True)
+    findings = [str(finding) for finding in found if not finding.is_note]
     if findings:
-        raise BundlerError("\n  ".join([f"{len(findings)} things that Kaggle would not take:", *map(str, findings)]))
+        heading = [f"{len(findings)} things that Kaggle would not take:"] if len(findings) > 1 else []
+        raise BundlerError("\n  ".join([*heading, *findings]))
 
 
 def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> dict[str, dict[str, Any]] | None:
@@ -71,51 +72,76 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     except UserError as error:
         findings.append(_of_settings(repository, path, str(error)))
         return None
-    if any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation):
-        fault = _fault_of_transforms(repository, path)
-        if fault:
-            findings.append(fault)
-            return None
+    is_foreign = any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation)
+    if is_foreign and (fault := _fault_of_start(repository / "src", path.resolve())):
+        message = fault.removeprefix("error: ")
+        is_of_settings = message != fault
+        findings.append(_of_settings(repository, path, message) if is_of_settings else _of_package(fault))
+        return None
     return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
 
 
-def _fault_of_transforms(repository: Path, path: Path) -> Finding | None:
-    """Return what the package, which imports albumentations, has against an augmentation's steps; None for nothing."""
-    command = [sys.executable, "-B", "-m", "multihead", "settings", "--settings", str(path.resolve())]
+def _fault_of_start(source: Path, settings: Path | None = None) -> str:
+    """Return what is wrong with a package that does not even start, or refuses these settings; "" for nothing.
+
+    It imports albumentations for them. source: the folder of the package.
+    """
+    command = [sys.executable, "-B", "-m", "multihead", "settings"]
+    command += ["--settings", str(settings)] if settings else []
     try:
         ended = subprocess.run(
-            command, cwd=repository / "src", capture_output=True, text=True, check=False, timeout=SECONDS_FOR_SETTINGS
+            command, cwd=source, capture_output=True, text=True, check=False, timeout=SECONDS_TO_START
         )
+        if ended.returncode == 0:
+            tomllib.loads(ended.stdout)
+            return ""
     except subprocess.TimeoutExpired:
-        return Finding("src/multihead", "", "", f"takes over {SECONDS_FOR_SETTINGS} seconds to start")
-    if ended.returncode == 0:
-        return None
-    last = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
-    if last.startswith("error: "):
-        return _of_settings(repository, path, last.removeprefix("error: "))
-    return Finding("src/multihead", "", "", last)  # it does not even start
+        return f"takes over {SECONDS_TO_START} seconds to start"
+    except tomllib.TOMLDecodeError:
+        first = ended.stdout.partition("\n")[0][:80]
+        return f"prints while it is imported ({first}); leave that to main"
+    return (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
+
+
+def _of_package(fault: str) -> Finding:
+    return Finding("src/multihead", "", "", fault)
 
 
 def _of_settings(repository: Path, path: Path, message: str) -> Finding:
     """Return what is wrong with a settings file, or with the task beside it, without the file's name."""
     for source in (path.with_name(TASK_FILE), path):
-        starts = [f"{name}: " for name in (source.name, source, source.resolve())]
-        if start := next(filter(message.startswith, starts), ""):
-            return Finding(source.relative_to(repository).as_posix(), "", "", message.removeprefix(start))
+        for name in (source.name, source, source.resolve()):
+            if message.startswith(f"{name}: "):
+                return Finding(source.relative_to(repository).as_posix(), "", "", message.removeprefix(f"{name}: "))
     return Finding(path.relative_to(repository).as_posix(), "", "", message)
 
 
 def _build_in_memory(project: Project) -> Iterator[Finding]:
-    """Yield why a script could not be built: an import that Kaggle lacks, a damaged wheel, a size over the limit."""
-    messages = set()
-    for kernel in project.settings:
+    """Yield why a script could not be built: an import that Kaggle lacks, a damaged wheel, a size over the limit.
+
+    Of what can be built, the package is started, once for each state of its files.
+    """
+    repository, messages = project.repository, set()
+    for kernel in KERNEL_FILES:
         try:
-            build_script(project.package, project.repository / settings_file(kernel), kernel)
-        except BundlerError as error:
+            if kernel in project.settings:
+                build_script(repository.package, repository.settings(kernel), kernel)
+            else:
+                read_importable(repository.package)
+        except UserError as error:
             for message in str(error).splitlines():
                 if message not in messages:
-                    yield finding_of(project.repository, f"kernel/{kernel}/{kernel}_kernel.py", BundlerError(message))
+                    yield finding_of(repository.root, f"kernel/{kernel}/{kernel}_kernel.py", BundlerError(message))
                 messages.add(message)
+    if not messages:
+        digest = hashlib.sha256(repr(read_package(repository.package)).encode()).hexdigest()
+        if digest not in _starts:
+            _starts[digest] = _fault_of_start(repository.package.parent)
+        if _starts[digest]:
+            yield _of_package(_starts[digest])
+
+
+_starts: dict[str, str] = {}  # by the digest of a package's files: what is wrong with its start
 
 
 # What each action is held to, in the order in which it is said. A push comes after a build, whose rules have held.

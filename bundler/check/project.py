@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
+from bundler.repository import Repository
 from multihead.config import UserError
 from multihead.config.files import is_left_by_system
 from multihead.config.task import Task, task_beside, task_by_name
@@ -32,27 +33,17 @@ class Finding:
     is_note: bool = False
 
     def __str__(self) -> str:
-        if not self.key:
-            return f"{self.file}: {self.rule}"
-        return f"{self.file}: {self.key} = {self.value}: {self.rule}"
+        return f"{self.file}: {self.key} = {self.value}: {self.rule}" if self.key else f"{self.file}: {self.rule}"
 
 
 class Project(NamedTuple):
     """Metadata by file without the keys that are findings, those keys, and settings by kernel, defaults included."""
 
-    repository: Path
+    repository: Repository
     action: str
     metadata: Mapping[str, Mapping[str, Any]]
     refused: frozenset[tuple[str, str]]
     settings: Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-    @property
-    def package(self) -> Path:
-        return self.repository / "src" / "multihead"
-
-    @property
-    def dataset(self) -> Path:
-        return self.repository / DATASET_FOLDER
 
     def value(self, file: str, key: str, default: Any = None) -> Any:
         return self.metadata.get(file, {}).get(key, default)
@@ -61,8 +52,7 @@ class Project(NamedTuple):
         """Return the sources of one kind that a kernel attaches; None where what it says of them is not known."""
         if file not in self.metadata or (file, key) in self.refused:
             return None
-        found: list[str] = self.value(file, key, [])
-        return found
+        return list(self.value(file, key, []))
 
     def address(self, file: str) -> str:
         """Return what the id in a metadata file is compared by, "" where it is not known."""
@@ -70,44 +60,40 @@ class Project(NamedTuple):
 
     def kernels_with_settings(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """Yield name, settings file and [run] settings of each kernel whose settings could be read."""
-        for name, settings in self.settings.items():
-            yield name, settings_file(name), settings["run"]
+        return ((name, settings_file(name), settings["run"]) for name, settings in self.settings.items())
 
     def task(self) -> Task | None:
         """Return the task of the train kernel's settings; None where they could not be read."""
         if "train" not in self.settings:
             return None
-        name = self.settings["train"]["model"]["task"]
-        return task_by_name(name, task_beside(self.repository / settings_file("train")))
+        return task_by_name(self.settings["train"]["model"]["task"], task_beside(self.repository.settings("train")))
 
     def holders(self, kernel: str) -> set[str] | None:
         """Return the addresses of what a kernel attaches that could hold weights; None where that is not known.
 
         Competitions and the data of the task hold none, nor does the predict kernel's own output.
         """
-        file = KERNEL_FILES[kernel]
-        found: set[str] = set()
-        for key in ("dataset_sources", "kernel_sources", "model_sources"):
-            sources = self.sources(file, key)
-            if sources is None:
-                return None
-            found |= set(map(address, sources))
-        task = self.task()
+        file, task = KERNEL_FILES[kernel], self.task()
+        kinds = [self.sources(file, key) for key in ("dataset_sources", "kernel_sources", "model_sources")]
+        found = {address(source) for sources in kinds for source in sources or ()}
         none = {address(task.source)} if task else set()
-        if kernel == "predict":
-            none.add(self.address(file))
-        return found - none
+        none |= {self.address(file)} if kernel == "predict" else set()
+        return None if None in kinds else found - none
 
     def members(self) -> list[str]:
-        """Return the names of the weights that the predict kernel looks for; "" is the one without a name."""
-        ensemble: list[str] = self.settings["predict"]["run"]["ensemble"]
-        return ensemble or [""]
+        """Return the names of the weights that the predict kernel looks for; "" is the one without a name.
+
+        There are none where its settings could not be read.
+        """
+        if "predict" not in self.settings:
+            return []
+        return list(self.settings["predict"]["run"]["ensemble"]) or [""]
 
     def entries(self) -> list[Path]:
         """Return what lies in the dataset folder beside its metadata."""
-        if not self.dataset.is_dir():
+        if not self.repository.dataset.is_dir():
             return []
-        return sorted(entry for entry in self.dataset.iterdir() if entry.name != Path(DATASET_FILE).name)
+        return sorted(entry for entry in self.repository.dataset.iterdir() if entry.name != Path(DATASET_FILE).name)
 
     def files(self) -> list[Path]:
         """Return the dataset's own files: no folders, no broken links, nothing that a system left there."""
@@ -116,7 +102,7 @@ class Project(NamedTuple):
     def manifest(self, file: str) -> Mapping[str, Any]:
         """Return what a manifest in the dataset folder says, or nothing where it cannot be read."""
         try:
-            return read_object(self.dataset / file)
+            return read_object(self.repository.dataset / file)
         except UserError:
             return {}
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bundler.check.metadata_keys import nearest
+from bundler.check.keys import nearest
 from bundler.check.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, settings_file, shown
 from bundler.kaggle.pretrained import KERAS_FILES
 from bundler.metadata import DATASET_FILE, without_version
@@ -26,8 +26,7 @@ def folders(project: Project) -> Iterator[Finding]:
     """Yield settings that name a folder which is not there on Kaggle, or does not do for what it is meant."""
     for kernel, file, run in project.kernels_with_settings():
         for key, instead in LEFT_OUT.items():
-            fault = _fault_of_folder(project, kernel, key, run[key]) if run[key] else ""
-            if fault:
+            if run[key] and (fault := _fault_of_folder(project, kernel, key, run[key])):
                 yield Finding(file, key, shown(run[key]), f"{fault}; {instead}")
 
 
@@ -93,13 +92,12 @@ def model(project: Project) -> Iterator[Finding]:
     """Yield model settings of the predict kernel that its weights, or else the train kernel's settings, contradict."""
     if "predict" not in project.settings:
         return
-    written = read_toml(project.repository / settings_file("predict")).get("model", {})
+    written = read_toml(project.repository.settings("predict")).get("model", {})
     for source, trained in _models_to_predict_with(project).items():
         for key in written:
-            if (key, written[key]) == ("crop", "task"):  # left to the task, as where it is not written
-                continue
             value = project.settings["predict"]["model"][key]
-            if key in trained and trained[key] != value:
+            is_left_to_task = (key, written[key]) == ("crop", "task")  # as where it is not written
+            if key in trained and trained[key] != value and not is_left_to_task:
                 rule = f"{source} has {shown(trained[key])}; leave it out, predicting takes it from the weights"
                 yield Finding(settings_file("predict"), key, shown(value), rule)
 
@@ -146,10 +144,7 @@ def resume(project: Project) -> Iterator[Finding]:
 
 def ensemble(project: Project) -> Iterator[Finding]:
     """Yield members of the ensemble that are no names, are there twice, are in no input, or are of another task."""
-    if "predict" not in project.settings:
-        return
-    file, names = settings_file("predict"), project.settings["predict"]["run"]["ensemble"]
-    counts = Counter(names)
+    file, counts = settings_file("predict"), Counter(project.members())
     if len(set(counts.values())) == 1:  # else it is a weighted average, if at some cost
         for name in (name for name in counts if counts[name] > 1):
             rule = f"named {counts[name]} times: the same answer in {counts[name]} times the time"
@@ -162,12 +157,15 @@ def ensemble(project: Project) -> Iterator[Finding]:
         elif name:
             needed = [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)]
             yield from _not_attached(project, "predict", "ensemble", name, needed, f"stage FOLDER --name {name}")
-    yield from _tasks_of_members(project, file, list(counts))
+    tasks = {name: task for name in counts if (task := project.task_of_weights(named(MANIFEST_FILE, name)).get("name"))}
+    if len(set(map(str, tasks.values()))) > 1:
+        rule = f"weights of several tasks: {', '.join(f'{name} of {task}' for name, task in tasks.items())}"
+        yield Finding(file, "ensemble", shown(list(counts)), rule)
 
 
 def weighted_members(project: Project) -> Iterator[Finding]:
     """Yield the note that some members count more than others, being named more than once."""
-    counts = Counter(project.members() if "predict" in project.settings else [])
+    counts = Counter(project.members())
     if len(set(counts.values())) > 1:
         for name in (name for name in counts if counts[name] > 1):
             rule = f"named {counts[name]} times: it counts, and takes, {counts[name]} times as much"
@@ -182,21 +180,12 @@ def _name_meant(name: str) -> str | None:
     return re.sub(r"\.(h5|json)$", "", name) if name.endswith((".h5", ".json")) else None
 
 
-def _tasks_of_members(project: Project, file: str, names: list[str]) -> Iterator[Finding]:
-    tasks = {name: task for name in names if (task := project.task_of_weights(named(MANIFEST_FILE, name)).get("name"))}
-    if len(set(map(str, tasks.values()))) > 1:
-        rule = f"weights of several tasks: {', '.join(f'{name} of {task}' for name, task in tasks.items())}"
-        yield Finding(file, "ensemble", shown(names), rule)
-
-
 def _not_attached(
     project: Project, kernel: str, key: str, name: str, files: list[str], command: str
 ) -> Iterator[Finding]:
     metadata, holders = KERNEL_FILES[kernel], project.holders(kernel)
-    if holders is None:
-        return
-    missing = [file for file in files if not (project.dataset / file).is_file()]
-    if not holders:
+    missing = [file for file in files if not (project.repository.dataset / file).is_file()]
+    if holders == set():
         yield Finding(settings_file(kernel), key, shown(name), f"{metadata} attaches no dataset that could hold it")
     elif missing and holders == {project.address(DATASET_FILE)}:
         where = f"in {DATASET_FOLDER}, the only dataset attached"

@@ -49,8 +49,7 @@ def dry_run(repository: Repository, data: Path | None, machine: Machine, name: s
 def _drawn_data(repository: Repository, task: Task) -> Path:
     folder = repository.dry_run / "competition"
     empty(folder)
-    program = repository.root / "demo" / "sample_competition.py"
-    run_python(repository, [str(program), str(folder), "--task", task.name])
+    run_python(repository, [str(repository.root / "demo" / "sample_competition.py"), str(folder), "--task", task.name])
     return folder
 
 

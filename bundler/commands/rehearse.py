@@ -12,8 +12,9 @@ from typing import NamedTuple
 from bundler.check.kernels import submission_minutes
 from bundler.commands.build import build
 from bundler.errors import BundlerError, RehearsalError
+from bundler.kernel_task import has_weights, task_of_kernel
 from bundler.metadata import read_metadata, without_version
-from bundler.rehearse.data import check_data, has_weights, task_of_kernel
+from bundler.rehearse.data import check_data
 from bundler.rehearse.inputs import Inputs, attached, refuse_to_empty
 from bundler.rehearse.outputs import check_outputs, check_predictions, check_submission
 from bundler.rehearse.projection import (
@@ -72,8 +73,7 @@ def rehearse_built(repository: Repository, kernel: str, request: Request, out: P
         )
     reads = {"DATA": request.data} | {f"the input {folder}": folder for folder in inputs.folders[1:]}
     if request.settings:
-        reads[f"--settings {request.settings}"] = request.settings
-        reads[TASK_FILE] = request.settings.with_name(TASK_FILE)
+        reads |= {f"--settings {request.settings}": request.settings, TASK_FILE: request.settings.with_name(TASK_FILE)}
     refuse_to_empty(root, "--out", reads)
     refuse_foreign(root)
     inputs.mounts(machine.mounts)
@@ -90,16 +90,16 @@ def rehearse_kernel(repository: Repository, kernel: str, request: Request, root:
     task, inputs, missing = _inputs(repository, kernel, request)
     check_data(task, request.data, kernel)
     script = repository.script(kernel)
-    sets = [part for setting in request.sets for part in ("--set", setting)]
-    arguments = [*AT_HOME, *(NO_BUDGET if kernel == "predict" else ()), *sets]
+    arguments = [*AT_HOME, *(NO_BUDGET if kernel == "predict" else ())]
+    arguments += [part for setting in request.sets for part in ("--set", setting)]
     print(f"{repository.shown(script)}, mounts in the {machine.mounts} form:", flush=True)
     if missing:
         print(f"  not mounted, though Kaggle would: {', '.join(missing)} (rehearse --mount SOURCE=FOLDER)", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if request.settings:
-            settings = request.settings
-            if kernel == "train":
-                settings = _with_task(settings, task, Path(folder))
+        settings = request.settings
+        if kernel == "train" and (settings or request.sets):  # one of which may name another task than the script's own
+            settings = _with_task(settings or repository.settings(kernel), task, Path(folder))
+        if settings:
             arguments = ["--settings", str(settings.resolve()), *arguments]
         result = rehearse(script, inputs, root, machine.mounts, arguments, machine.memory_gb, machine.minutes)
     check_outputs(result.working, OUTPUTS[kernel])
@@ -112,8 +112,10 @@ def rehearse_predict(repository: Repository, request: Request, root: Path, machi
     Returns where its submission is, once that has proved to match sample_submission.csv, where the task has one.
     """
     task, inputs, _ = _inputs(repository, "predict", request)
-    check_data(task, request.data, "predict")
-    _check_weights(inputs.folders[1:])
+    if not any(map(has_weights, inputs.folders[1:])):  # before anything is laid out for them
+        where = ", ".join(map(str, inputs.folders[1:])) or "what the kernel attaches"
+        hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
+        raise BundlerError(f"{where}: no weights there; {hint}")
     if machine.rows:
         request = request._replace(data=_repeated_data(repository, request.data, root, machine.rows, task))
     predicted = rehearse_kernel(repository, "predict", request, root, machine)
@@ -121,19 +123,15 @@ def rehearse_predict(repository: Repository, request: Request, root: Path, machi
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder (all of it: {root / 'log.txt'})")
     stages = read_stages(predicted.events, _hidden_test(repository, task))
-    settings = read_settings(request.settings or repository.settings("predict"), request.sets)
-    budget = settings.run.time_budget_minutes
+    run = read_settings(request.settings or repository.settings("predict"), request.sets).run
     growth = growth_per_file(predicted.ended.file_bytes, stages)
-    lines = [str(predicted)]
+    print(predicted, flush=True)
     if task.has_hidden_test:
-        lines += [growth_in_words(growth, stages.hidden), projection(stages, budget)]
-    print("\n".join(lines), flush=True)
-    if task.sample_submission:
-        rows = check_submission(submission, request.data / task.sample_submission)
-    else:
-        rows = check_predictions(submission)
+        print(growth_in_words(growth, stages.hidden), projection(stages, run.time_budget_minutes), sep="\n", flush=True)
+    sample = request.data / task.sample_submission
+    rows = check_submission(submission, sample) if task.sample_submission else check_predictions(submission)
     if task.has_hidden_test:
-        check_time(stages, budget)
+        check_time(stages, run.time_budget_minutes)
         check_growth(growth, stages)
     if machine.rows:
         shutil.rmtree(request.data)
@@ -157,8 +155,9 @@ def run_python(repository: Repository, arguments: Sequence[str]) -> None:
 
 def _inputs(repository: Repository, kernel: str, request: Request) -> tuple[Task, Inputs, list[str]]:
     """Return a kernel's task, what is mounted for it, and which of its sources are not."""
-    weights = {repository.dataset_id: request.weights or repository.dataset}
-    folders = attached(repository.metadata(kernel), request.mounts, weights)
+    folders = attached(
+        repository.metadata(kernel), request.mounts, {repository.dataset_id: request.weights or repository.dataset}
+    )
     for (_, source), folder in folders.items():
         if folder and not folder.is_dir():
             raise BundlerError(f"{folder}: not a folder to mount as {source}")
@@ -180,14 +179,6 @@ def _inputs(repository: Repository, kernel: str, request: Request) -> tuple[Task
     return task, Inputs(task.source, request.data.resolve(), {}, others), missing
 
 
-def _check_weights(folders: Sequence[Path]) -> None:
-    """Raise BundlerError where no folder holds any weights, before anything is laid out for them."""
-    if not any(map(has_weights, folders)):
-        where = ", ".join(map(str, folders)) or "what the kernel attaches"
-        hint = "build_kernel.py stage FOLDER, --weights FOLDER or --mount SOURCE=FOLDER"
-        raise BundlerError(f"{where}: no weights there; {hint}")
-
-
 def _with_task(settings: Path, task: Task, folder: Path) -> Path:
     """Copy a settings file into a folder, and beside it the task, which a train script has beside its own."""
     (folder / TASK_FILE).write_text(task_text(task.name, settings), encoding="utf-8")
@@ -198,8 +189,9 @@ def _hidden_test(repository: Repository, task: Task) -> HiddenTest:
     """Return the hidden test of a task, with what the predict kernel's machine is allowed for it."""
     has_gpu = read_metadata(repository.metadata("predict")).get("enable_gpu", False)
     enough = "--rows 16000 does" if task.reader == "wide parquet" else f"{LEAST_IMAGES_PER_FILE} do"
-    minutes = submission_minutes(task, has_gpu=has_gpu)
-    return HiddenTest(task.hidden_images, math.prod(task.image_shape), minutes, enough)
+    return HiddenTest(
+        task.hidden_images, math.prod(task.image_shape), submission_minutes(task, has_gpu=has_gpu), enough
+    )
 
 
 def _repeated_data(repository: Repository, data: Path, root: Path, rows: int, task: Task) -> Path:

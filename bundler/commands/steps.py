@@ -8,8 +8,8 @@ from bundler.errors import BundlerError
 from bundler.kaggle import client
 from bundler.kaggle.pretrained import fetch, published
 from bundler.kaggle.staging import stage, verified
+from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner
-from bundler.rehearse.data import task_of_kernel
 from bundler.repository import OUTPUTS, Repository
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
 from multihead.config.task import task_beside
@@ -71,19 +71,16 @@ def status(repository: Repository, what: str, *, wait: bool) -> None:
 def pull(repository: Repository, kernel: str) -> None:
     """Download a kernel's output, and say what it is."""
     check_owner(repository.root)
-    if kernel == "train":
-        client.pull_output(repository.kernel_id(kernel), repository.trained, [(WEIGHTS_FILE,), (MANIFEST_FILE,)])
-        print(f"{repository.trained.name}: {verified(repository.trained)}")
-    else:
-        files = client.pull_output(repository.kernel_id(kernel), repository.predicted, [OUTPUTS[kernel]])
-        print(f"{repository.predicted.name}: {', '.join(file.name for file in files)}")
+    folder = repository.pulled(kernel)
+    wanted = [(WEIGHTS_FILE,), (MANIFEST_FILE,)] if kernel == "train" else [OUTPUTS[kernel]]
+    files = client.pull_output(repository.kernel_id(kernel), folder, wanted)
+    print(f"{folder.name}: {verified(folder) if kernel == 'train' else ', '.join(file.name for file in files)}")
     _say_next(f"pull {kernel}")
 
 
 def stage_weights(repository: Repository, trained: Path, name: str) -> None:
     """Put a training's weights into the dataset's folder, under a name where they are one of an ensemble."""
-    own = task_beside(repository.settings("train"))
-    print(f"dataset_meta: {stage(trained, repository.dataset, name, own)}")
+    print(f"dataset_meta: {stage(trained, repository.dataset, name, task_beside(repository.settings('train')))}")
     if name:
         print(f"next: put {name} into ensemble of kernel/predict/settings.toml")
     _say_next("stage")
@@ -94,8 +91,7 @@ def submit(repository: Repository, version: int | None, message: str | None) -> 
     check_owner(repository.root)
     kernel = repository.kernel_id("predict")
     version = version or client.pushed_version(repository.kernel("predict"))
-    competition = _id_of(repository, "submission")
-    print(client.submit(kernel, version, competition, message or f"{kernel} version {version}"))
+    print(client.submit(kernel, version, _id_of(repository, "submission"), message or f"{kernel} version {version}"))
     _say_next("submit")
 
 

@@ -5,6 +5,7 @@ page of an error under the name of the file. So a command has succeeded where so
 Kaggle's own words where nothing does. Credentials are the client's business: nothing here reads them.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bundler.errors import BundlerError, ClientError
-from bundler.metadata import read_metadata
+from bundler.metadata import read_metadata, without_version
 from bundler.repository import DATASET_METADATA, KERNEL_METADATA
 from multihead.config.files import is_left_by_system
 
@@ -91,12 +92,10 @@ def push_kernel(folder: Path) -> str:
 def pushed_version(folder: Path) -> int:
     """Return the version that a kernel's last push became; raises BundlerError where none is known."""
     kernel = read_metadata(folder / KERNEL_METADATA)["id"]
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         pushed = json.loads((folder / PUSHED_FILE).read_text(encoding="utf-8"))
         if pushed["id"] == kernel:
             return int(pushed["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
     raise BundlerError(f"{kernel}: not pushed from here; build_kernel.py push {folder.name}, or submit --version N")
 
 
@@ -186,9 +185,7 @@ def submit(kernel: str, version: int, competition: str, message: str) -> str:
 def submissions(competition: str) -> list[dict[str, Any]]:
     """Return what was submitted to a competition, the newest first."""
     printed = run_client(["competitions", "submissions", competition, "--format", "json"])
-    if "No submissions found" in printed:
-        return []
-    listed: list[dict[str, Any]] = _json(printed)
+    listed: list[dict[str, Any]] = [] if "No submissions found" in printed else _json(printed)
     return listed
 
 
@@ -242,11 +239,8 @@ def _client() -> str:
 def _words(printed: str) -> str:
     """Return the line that says what happened: the last one that means something, or one with a hint to it."""
     lines = [line.strip() for line in printed.splitlines() if line.strip() and not NOISE.search(line)]
-    for line in lines:
-        for sign, hint in HINTS.items():
-            if sign in line:
-                return f"{line} ({hint})"
-    return lines[-1] if lines else "it said nothing"
+    with_hints = (f"{line} ({hint})" for line in lines for sign, hint in HINTS.items() if sign in line)
+    return next(with_hints, lines[-1] if lines else "it said nothing")
 
 
 def _proof(pattern: str, printed: str, command: str) -> re.Match[str]:
@@ -286,7 +280,7 @@ def _missing_sources(metadata: dict[str, Any]) -> str:
 
 def _has(metadata: dict[str, Any], key: str, source: str) -> bool:
     """Tell whether a source is among those that Kaggle lists: some as code/OWNER/SLUG, some without their version."""
-    wanted = source if key == "model_sources" else "/".join(source.split("/")[:2])
+    wanted = source if key == "model_sources" else without_version(source)
     return any(f"/{wanted}/".lower() in f"/{listed}/".lower() for listed in metadata.get(key) or [])
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import shutil
 import urllib.error
 import urllib.request
 import zipfile
@@ -77,7 +78,6 @@ KERAS_FILES = {
         "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05",
     ),
 }
-BLOCK = 1 << 20
 PATIENCE_SECONDS = 60
 
 
@@ -98,21 +98,19 @@ def published(kind: str, backbone: str) -> Pretrained:
         path, checksum = KERAS_FILES[backbone]
         return Pretrained(path.split("/")[-1], KERAS_FOLDER + path, checksum)
     name, path_key, hashes_key = KINDS[kind]
-    wheel = next(WHEELS_FOLDER.glob("efficientnet-*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(next(WHEELS_FOLDER.glob("efficientnet-*.whl"))) as archive:
         tree = ast.parse(archive.read("efficientnet/weights.py"))
     values = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    original, backbone = backbone, f"efficientnet-{backbone.removeprefix('efficientnet-')}"
-    checksums = values[hashes_key]
-    if backbone not in checksums:
+    network, checksums = f"efficientnet-{backbone.removeprefix('efficientnet-')}", values[hashes_key]
+    if network not in checksums:
         known = [*sorted(checksums), *(KERAS_FILES if kind == "imagenet" else ())]
-        raise BundlerError(f"{kind} {original}: no such weights; one of {', '.join(known)}")
-    file = name.format(backbone)
-    return Pretrained(file, values[path_key] + file, checksums[backbone][1])
+        raise BundlerError(f"{kind} {backbone}: no such weights; one of {', '.join(known)}")
+    file = name.format(network)
+    return Pretrained(file, values[path_key] + file, checksums[network][1])
 
 
 def fetch(file: Pretrained, folder: Path) -> Path:
@@ -125,8 +123,7 @@ def fetch(file: Pretrained, folder: Path) -> Path:
         return path
     try:
         with urllib.request.urlopen(file.address, timeout=PATIENCE_SECONDS) as answer, new.open("wb") as out:
-            while block := answer.read(BLOCK):
-                out.write(block)
+            shutil.copyfileobj(answer, out)
         found = _checksum(new, file)
         if found != file.checksum:
             raise BundlerError(f"{file.address}: its checksum is {found[:16]}..., not {file.checksum[:16]}...")
@@ -139,6 +136,5 @@ def fetch(file: Pretrained, folder: Path) -> Path:
 
 
 def _checksum(path: Path, file: Pretrained) -> str:
-    kind = {64: "sha256", 32: "md5"}[len(file.checksum)]
     with path.open("rb") as opened:
-        return hashlib.file_digest(opened, kind).hexdigest()
+        return hashlib.file_digest(opened, {64: "sha256", 32: "md5"}[len(file.checksum)]).hexdigest()

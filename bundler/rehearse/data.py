@@ -1,54 +1,12 @@
-"""What a rehearsal asks of its data: the task of weights, whether files are there, whether labels are told."""
+"""What a rehearsal asks of its data: whether the files of a task are there, and whether their labels are known."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from bundler.errors import BundlerError
-from bundler.metadata import read_object
 from bundler.rehearse.outputs import read_rows
-from bundler.repository import Repository
 from multihead.config.data_files import matching
-from multihead.config.files import MANIFEST_FILE, TRUTH_FILE, WEIGHTS_FILE
-from multihead.config.patterns import glob_of, path_names
-from multihead.config.settings import read_settings
-from multihead.config.task import TASKS, Task, task_from
-
-
-def task_of_kernel(
-    repository: Repository,
-    kernel: str,
-    inputs: Sequence[Path],
-    settings: Path | None = None,
-    overrides: Sequence[str] = (),
-) -> Task:
-    """Return the task that a kernel works on: that of the weights in its inputs, or of the training.
-
-    settings: a file in place of the train kernel's own; overrides: of it, as `key=value`.
-    """
-    if kernel == "predict":
-        with_weights = [folder for folder in inputs if has_weights(folder)]
-        found = (predicted_task(folder) for folder in with_weights or inputs)
-        return next(filter(None, found), None) or read_settings(repository.settings("train")).task
-    return read_settings(settings or repository.settings("train"), overrides).task
-
-
-def has_weights(folder: Path) -> bool:
-    """Tell whether a folder holds weights, with a name or without."""
-    return any(matching(folder, f"*{WEIGHTS_FILE}"))
-
-
-def predicted_task(weights: Path) -> Task | None:
-    """Return the task of the weights in a folder, as their manifests say; None where there is none to tell.
-
-    One that is built in is as this version has it: the manifest may be older.
-    """
-    for name in sorted(matching(weights, f"*{MANIFEST_FILE}")):
-        values = read_object(weights / name).get("task")
-        if values is not None:
-            if not isinstance(values, dict):
-                raise BundlerError(f"{weights / name}: task = {values!r}; expected a table of its keys")
-            return TASKS.get(str(values.get("name"))) or task_from(values, str(weights / name))
-    return None
+from multihead.config.files import TRUTH_FILE, glob_of, path_names
+from multihead.config.task import Task
 
 
 def check_data(task: Task, data: Path, kernel: str) -> None:

@@ -84,10 +84,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def _enter(spec: Spec) -> None:
-    flags = NEW_NETWORK if spec.network else 0
-    flags |= NEW_MOUNTS | NEW_IPC if spec.mounts else 0
-    flags |= NEW_PROCESSES if spec.processes else 0
-    if flags:
+    asked = {NEW_NETWORK: spec.network, NEW_MOUNTS | NEW_IPC: spec.mounts, NEW_PROCESSES: spec.processes}
+    if flags := sum(flag for flag, is_asked in asked.items() if is_asked):
         _enter_user_namespace(flags)
 
 
@@ -95,15 +93,15 @@ def _enter_user_namespace(flags: int = 0) -> None:
     """Enter a new user namespace, as root in it, and the other namespaces of the flags."""
     user, group = os.geteuid(), os.getegid()
     _check(libc.unshare(NEW_USER | flags), "unshare")
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"0 {user} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"0 {group} 1", encoding="ascii")
+    for name, text in {"setgroups": "deny", "uid_map": f"0 {user} 1", "gid_map": f"0 {group} 1"}.items():
+        Path("/proc/self", name).write_text(text, encoding="ascii")
 
 
 def _run_as_first_process(spec: Spec, command: Sequence[str]) -> NoReturn:
     """Fork the first process of the namespace, which runs the command as its child, and end as that ends.
 
     The first process itself ignores most signals, so the command cannot be it; when it ends, all others are killed.
+    What cannot be had is an OSError in that process or the command's, which main tells there.
     """
     reading, writing = os.pipe()
     first = os.fork()
@@ -114,15 +112,11 @@ def _run_as_first_process(spec: Spec, command: Sequence[str]) -> NoReturn:
         _end_as(struct.unpack("i", packed_status)[0] if packed_status else status)
     os.close(reading)
     _end_with_the_parent()
-    try:
-        _set_up(spec)
-        child = os.fork()
-        if not child:
-            os.setsid()  # so that a signal to its group is no signal to what watches over it
-            _become(spec, command)
-    except OSError as error:
-        print(f"isolated: {error}", file=sys.stderr, flush=True)
-        os._exit(CANNOT)
+    _set_up(spec)
+    child = os.fork()
+    if not child:
+        os.setsid()  # so that a signal to its group is no signal to what watches over it
+        _become(spec, command)
     while True:
         ended, status = os.wait()
         if ended == child:
@@ -171,9 +165,8 @@ def _set_up(spec: Spec) -> None:
 
 
 def _raise_loopback() -> None:
-    up = struct.pack("16sh14x", b"lo", 1)  # struct ifreq with IFF_UP
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, 0x8914, up)  # SIOCSIFFLAGS
+        fcntl.ioctl(control, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS of a struct ifreq with IFF_UP
 
 
 def _make_read_only(path: str, but: str) -> None:
@@ -194,10 +187,9 @@ def _mounts() -> Iterator[tuple[str, list[str]]]:
 
 def _hide(spec: Spec) -> None:
     """Mount an empty folder over each home, and in it what is open to the command all the same."""
-    homes = [home for home in spec.homes if not any(_is_in(home, other) for other in spec.homes if other != home)]
-    seen = [path for path in (spec.root, *spec.read_only) if any(_is_in(path, home) for home in homes)]
-    outermost = [path for path in seen if not any(_is_in(path, other) for other in seen if other != path)]
-    handles = {path: os.open(path, os.O_PATH) for path in outermost}
+    homes = _outermost(spec.homes)
+    seen = _outermost([path for path in (spec.root, *spec.read_only) if any(_is_in(path, home) for home in homes)])
+    handles = {path: os.open(path, os.O_PATH) for path in seen}
     witnesses = {}
     for home in homes:
         _make_read_only(home, but=spec.root)
@@ -218,8 +210,12 @@ def _hide(spec: Spec) -> None:
             Path(link).symlink_to(target)
     for home in homes:
         _mount("none", home, flags=REMOUNT | BIND | RDONLY | NOSUID | NODEV)
-    here = f"/proc/{os.getpid()}/fd"
-    os.environ[WITNESS_VARIABLE] = json.dumps({home: f"{here}/{handle}" for home, handle in witnesses.items()})
+    places = {home: f"/proc/{os.getpid()}/fd/{handle}" for home, handle in witnesses.items()}
+    os.environ[WITNESS_VARIABLE] = json.dumps(places)
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if not any(_is_in(path, other) for other in paths if other != path)]
 
 
 def _is_in(path: str, folder: str) -> bool:

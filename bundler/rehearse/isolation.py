@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.rehearse import isolated
-from bundler.rehearse.isolated import Spec
 
 OFFLINE = "none: a network namespace with loopback only"
 ONLINE = "none: connections refused in Python, for want of network namespaces"
@@ -27,7 +26,7 @@ class Isolation:
     is_supervised: bool = False
 
 
-def strictest(spec: Spec, file: Path, claims: Sequence[str] = (READ_ONLY,)) -> Isolation:
+def strictest(spec: isolated.Spec, file: Path, claims: Sequence[str] = (READ_ONLY,)) -> Isolation:
     """Return the strictest isolation that this machine allows; its spec is written into a file.
 
     claims: what the spec's mounts keep apart, in words. Each level is tried: a container may allow user namespaces but

@@ -109,10 +109,9 @@ def walk(folders: Iterable[Path]) -> Iterator[Walked]:
     The third is the link in the folder that leads to a path outside of it, over others or at once; else "".
     """
     seen: set[tuple[int, int]] = set()
-    for folder in folders:
-        if folder.exists():
-            yield str(folder), folder.stat(), ""
-            yield from _walk(str(folder), seen)
+    for folder in filter(Path.exists, folders):
+        yield str(folder), folder.stat(), ""
+        yield from _walk(str(folder), seen)
 
 
 def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Walked]:

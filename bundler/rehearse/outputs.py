@@ -96,7 +96,6 @@ def read_rows(table: Path) -> Iterator[list[str]]:
 def _rows(path: Path) -> list[list[str]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
+            return list(filter(None, csv.reader(file)))  # pandas, with which Kaggle reads, passes over blank lines
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error
-    return [row for row in rows if row]  # pandas, with which Kaggle reads, passes over blank lines

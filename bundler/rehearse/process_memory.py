@@ -10,7 +10,6 @@ import math
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,10 @@ SHARED = Path("/dev/shm")
 PR_SET_CHILD_SUBREAPER = 36
 TRIES = 4  # of processes that come and go all the time, the least sum of so many
 ENDED = ("Z", "X")  # the states that proc(5) calls zombie and dead
+# Files of proc(5), and what in them is a process's own, swapped, and of files in memory: with its share of what it has
+# in common with others, or with all of that
+PROPORTIONAL = ("smaps_rollup", "Pss_Anon", "SwapPss", "Pss_Shmem")
+RESIDENT = ("status", "RssAnon", "VmSwap", "RssShmem")
 OF_THE_LARGEST = "its largest process; for want of /proc and ps, no limit is kept"
 
 
@@ -43,7 +46,7 @@ class TreeMemory:
     peak: the most that a sample found, in bytes. how: what a sample is the memory of.
     """
 
-    def __init__(self, pid: int, others: AbstractSet[int] | None = None, *, is_supervised: bool = False) -> None:
+    def __init__(self, pid: int, others: set[int] | None = None, *, is_supervised: bool = False) -> None:
         self.pid, self.peak = pid, 0
         self._others, self._is_supervised = others, is_supervised
         self._shared_before = _bytes_in(SHARED)
@@ -69,15 +72,13 @@ class TreeMemory:
     def processes(self) -> set[int]:
         """Return the ids of the tree's processes."""
         if self.how != OF_THE_TREE:
-            return tree({self.pid}, {pid: parents for pid, (parents, _) in _processes_by_ps().items()})
+            return {self.pid, *self._sizes(_processes_by_ps())}
         return self._members(_processes_by_proc())
 
     def living(self) -> set[int]:
         """Return the ids of those that have not ended; of one that has, a number may stay until its parent asks."""
         if self.how != OF_THE_TREE:
-            processes = _processes_by_ps()  # what has ended has no memory
-            members = tree({self.pid}, {pid: parents for pid, (parents, _) in processes.items()})
-            return {pid for pid in members if pid in processes and processes[pid][1]}
+            return {pid for pid, size in self._sizes(_processes_by_ps()).items() if size}  # what has ended has none
         now = _processes_by_proc()
         return {pid for pid in self._members(now) if pid in now and now[pid].state not in ENDED}
 
@@ -105,9 +106,10 @@ class TreeMemory:
         processes = self._members(now)
         if self._is_supervised:
             processes -= {self.pid, *children_of(self.pid, now)}
-        sizes = list(map(_resident_size if len(processes) == 1 else _proportional_size, processes))
+        sources = [RESIDENT] if len(processes) == 1 else [PROPORTIONAL, RESIDENT]
+        sizes = [_size(pid, sources) for pid in processes]
         files = self._shared_growth(processes) + _bytes_of_memory_files(processes)
-        return sum(size.own for size in sizes) + max(files, sum(size.shared for size in sizes))
+        return sum(own for own, _ in sizes) + max(files, sum(shared for _, shared in sizes))
 
     def _shared_growth(self, processes: Iterable[int]) -> int:
         """Return the bytes of files in the processes' /dev/shm; where it is this process's too, by how much it grew."""
@@ -123,8 +125,12 @@ class TreeMemory:
         processes = _processes_by_ps()
         if not processes:
             self.how = OF_THE_LARGEST
+        return sum(self._sizes(processes).values())
+
+    def _sizes(self, processes: Mapping[int, tuple[tuple[int, int], int]]) -> dict[int, int]:
+        """Return the resident bytes of the tree's processes, by what ps tells of all."""
         members = tree({self.pid}, {pid: parents for pid, (parents, _) in processes.items()})
-        return sum(processes[pid][1] for pid in members if pid in processes)
+        return {pid: processes[pid][1] for pid in members if pid in processes}
 
 
 def tree(roots: set[int], parents: Mapping[int, Iterable[int]]) -> set[int]:
@@ -149,14 +155,12 @@ def adopts_orphans() -> Iterator[None]:
 
     Else it would become a child of the system's first process, and nobody could tell whose it was.
     """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl:
-        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl = getattr(ctypes.CDLL(None), "prctl", lambda *_: None)
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         yield
     finally:
-        if prctl:
-            prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def oom_kills() -> int | None:
@@ -181,28 +185,16 @@ def _processes_by_proc() -> dict[int, Process]:
     return found
 
 
-class Size(NamedTuple):
-    """The memory of a process in bytes: what is its own, and what it mapped of files in memory."""
+def _size(pid: int, sources: Iterable[tuple[str, str, str, str]]) -> tuple[int, int]:
+    """Return the bytes of a process that are its own, and those that it mapped of files in memory.
 
-    own: int
-    shared: int
-
-
-def _proportional_size(pid: int) -> Size:
-    """Return a process's memory with its share of what it has in common with others."""
-    try:
-        fields = _kilobytes(PROC / str(pid) / "smaps_rollup")
-        return Size((fields["Pss_Anon"] + fields.get("SwapPss", 0)) * 1024, fields["Pss_Shmem"] * 1024)
-    except (OSError, KeyError):  # another user's, an old kernel, or it has ended
-        return _resident_size(pid)
-
-
-def _resident_size(pid: int) -> Size:
-    try:
-        fields = _kilobytes(PROC / str(pid) / "status")
-        return Size((fields["RssAnon"] + fields.get("VmSwap", 0)) * 1024, fields["RssShmem"] * 1024)
-    except (OSError, KeyError):  # it has ended
-        return Size(0, 0)
+    sources: PROPORTIONAL, RESIDENT; the first that tells counts. Of a process that has ended, none does.
+    """
+    for file, own, swapped, shared in sources:
+        with contextlib.suppress(OSError, KeyError):  # another user's, an old kernel, or it has ended
+            fields = _kilobytes(PROC / str(pid) / file)
+            return (fields[own] + fields.get(swapped, 0)) * 1024, fields[shared] * 1024
+    return 0, 0
 
 
 def _kilobytes(path: Path) -> dict[str, int]:
@@ -240,5 +232,5 @@ def _processes_by_ps() -> dict[int, tuple[tuple[int, int], int]]:
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return {}
-    rows = [tuple(map(int, line.split())) for line in printed.splitlines()]
+    rows = (map(int, line.split()) for line in printed.splitlines())
     return {pid: ((parent, group), kilobytes * 1024) for pid, parent, group, kilobytes in rows}

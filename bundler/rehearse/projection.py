@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from bundler.errors import RehearsalError
 from bundler.rehearse.events import read_events
+from multihead.config import STAGES
 
 LEAST_IMAGES_PER_FILE = 500  # below, a file itself takes longer than its images: the figure is a bound only
 LEAST_GROWTH = 100e6  # bytes from one file to the next; what allocators keep of small ones is less
@@ -65,7 +66,7 @@ class Stages:
 
 def read_stages(events: Path, hidden: HiddenTest) -> Stages:
     """Return what a predict kernel told of its stages in a file of events; RehearsalError where it told nothing."""
-    found = read_events(events, "stages")
+    found = read_events(events, STAGES)
     if not found:
         raise RehearsalError("the kernel ended without telling what its stages took (multihead/commands.py, predict)")
     return Stages(**found[-1], hidden=hidden)
@@ -89,8 +90,8 @@ def projection(stages: Stages, budget_minutes: float) -> str:
         projected = f"{stages.hidden.images:,} take {network:.1f} minutes on the {stages.device} that it was trained on"
         both = f"{max(reading, network):.1f}"
     else:
-        why = "trained on a CPU" if stages.device else "not measured in training"
-        projected, both = f"network time unknown: {why}", f"{bound}{reading:.1f} for reading, network time unknown,"
+        projected = f"network time unknown: {'trained on a CPU' if stages.device else 'not measured in training'}"
+        both = f"{bound}{reading:.1f} for reading, network time unknown,"
     return "\n".join(
         [
             f"  read and crop   {paces[0]}; {stages.hidden.images:,} take {bound}{reading:.1f} minutes{hint}",
@@ -105,9 +106,8 @@ def check_time(stages: Stages, budget_minutes: float) -> None:
     limit = _limit(budget_minutes, stages.hidden)
     whose = "Kaggle allows" if limit == stages.hidden.minutes else "time_budget_minutes is"
     if stages.reading_minutes > limit and not stages.has_small_files:
-        rate = stages.read_images / stages.read_seconds
         raise RehearsalError(
-            f"reading and cropping is too slow: {rate:.0f} images a second, so "
+            f"reading and cropping is too slow: {stages.read_images / stages.read_seconds:.0f} images a second, so "
             f"{stages.reading_minutes:.0f} minutes for the hidden test's {stages.hidden.images:,}; {whose} {limit:g}"
         )
     if stages.network_minutes is not None and stages.network_minutes > limit:
@@ -132,10 +132,9 @@ def growth_per_file(file_bytes: Sequence[float], stages: Stages) -> float | None
 def check_growth(growth: float | None, stages: Stages) -> None:
     """Raise RehearsalError where memory grows with each test file by a tenth of its pixels, and by LEAST_GROWTH."""
     if growth is not None and growth > max(LEAST_GROWTH, 0.1 * _pixel_bytes(stages)):
-        images = stages.read_images / stages.files
         raise RehearsalError(
-            f"memory grows with the rows: by {growth / 1e9:.2f} GB with each file of {images:,.0f} images; "
-            "is a file's content kept?"
+            f"memory grows with the rows: by {growth / 1e9:.2f} GB with each file of "
+            f"{stages.read_images / stages.files:,.0f} images; is a file's content kept?"
         )
 
 

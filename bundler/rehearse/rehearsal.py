@@ -103,10 +103,10 @@ def rehearse(
         raise RehearsalError(f"{script.name} {refused}, {ended.end}")
     if ended.code:
         raise RehearsalError(f"{script.name} {_end_in_words(ended, root)}")
-    if not (root / ENTERED).exists() and (root / "working").is_dir():  # a script that removes the one removes both
-        raise RehearsalError(f"{script.name} ran, but the sandbox was not set up (all of it: {root / 'log.txt'})")
-    if not (root / "working").is_dir():
+    if not (root / "working").is_dir():  # a script that removes it removes ENTERED as well
         raise RehearsalError(f"{script.name} removed its working folder")
+    if not (root / ENTERED).exists():
+        raise RehearsalError(f"{script.name} ran, but the sandbox was not set up (all of it: {root / 'log.txt'})")
     shutil.rmtree(root / "tmp", ignore_errors=True)  # the script may have done so
     return Rehearsed(root / "working", ended, root / EVENTS, isolation.words)
 
@@ -136,23 +136,17 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
     if os.pathsep in str(root.absolute()):
         raise BundlerError(f"{root}: holds {os.pathsep!r}, which parts folders from each other; name another folder")
     mounted = inputs.mounts(mounts)
-    reads = {str(folder): folder for folder in inputs.folders if folder != root / REPEATED}
-    refuse_to_empty(root, "out", reads)
+    refuse_to_empty(root, "out", {str(folder): folder for folder in inputs.folders if folder != root / REPEATED})
     empty(root, but=inputs.data)
     for name in ("input", "working", "src", "tmp", "home", "site"):
         (root / name).mkdir(parents=True)
     shutil.copyfile(script, root / "src" / "script.py")
     shutil.copyfile(sandbox.__file__, root / "site" / "sitecustomize.py")
     for place, folder in mounted.items():
-        _link(folder, root / "input" / place)
-
-
-def _link(folder: Path, mount: Path) -> None:
-    """Link a folder's files into a mount, without what only home has."""
-    mount.mkdir(parents=True)
-    for entry in sorted(folder.iterdir()):
-        if entry.name not in NEVER_LINKED:
-            (mount / entry.name).symlink_to(os.path.realpath(entry))  # which a circle of links does not stop
+        (root / "input" / place).mkdir(parents=True)
+        for entry in sorted(folder.iterdir()):
+            if entry.name not in NEVER_LINKED:  # what only home has; a circle of links does not stop realpath
+                (root / "input" / place / entry.name).symlink_to(os.path.realpath(entry))
 
 
 def _refuse_paths_of_home(script: Path) -> None:
@@ -201,7 +195,7 @@ def _environment(root: Path, inputs: Sequence[str], arguments: Sequence[str]) ->
 
 def _settings_files(arguments: Sequence[str]) -> list[str]:
     """Return the settings file that the script is given instead of its own, and where a task beside it would be."""
-    files = [Path(argument) for argument in arguments if Path(argument).is_absolute()]
+    files = filter(Path.is_absolute, map(Path, arguments))
     return [str(path) for file in files for path in (file, file.with_name(TASK_FILE))]
 
 
@@ -220,8 +214,7 @@ def _spec(
     """
     python = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     homes = [os.path.realpath(home) for home in _homes() if Path(home).is_dir()]
-    real = [Path(os.path.realpath(path)) for path in python]
-    at_home = [str(path) for path in real if any(path.is_relative_to(home) for home in homes)]
+    at_home = [path for path in map(os.path.realpath, python) if any(map(Path(path).is_relative_to, homes))]
     few = few_to_mount(linked)
     settings = [path for path in _settings_files(arguments) if Path(path).exists()]
     read_only = sorted({*(str(folder.resolve()) for folder in folders), *few[:MOST], *at_home, *settings})
@@ -230,7 +223,7 @@ def _spec(
         links = {**links, **links_in(path)}
     hidden = [home for home in homes if len(few) <= MOST and not any(map(Path(home).is_relative_to, is_open))]
     claims = [READ_ONLY if len(few) <= MOST else COMPARED, *([HIDDEN] if hidden == homes else [])]
-    spec = Spec(
+    return Spec(
         network=True,
         mounts=True,
         processes=True,
@@ -241,8 +234,7 @@ def _spec(
         links=list(links.items()),
         parent=os.getpid(),
         shm_bytes=int(2 * memory_gb * 1e9),  # so that the limit of memory ends the run, not a full /dev/shm
-    )
-    return spec, claims
+    ), claims
 
 
 def _size(path: Path) -> int:

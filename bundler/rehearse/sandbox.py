@@ -47,9 +47,8 @@ class KaggleImports(importlib.machinery.PathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         """Return the module's spec, or None, as for any module that is not there."""
         spec = super().find_spec(fullname, path, target)
-        if spec is None or path is not None or fullname in cls.allowed:
-            return spec
-        if fullname.endswith("__mypyc"):  # the compiled part of another package
+        is_part = path is not None or fullname.endswith("__mypyc")  # a submodule, or a package's compiled part
+        if spec is None or is_part or fullname in cls.allowed:
             return spec
         if fullname in sys.stdlib_module_names:
             return None if _is_imported_by_package() else spec
@@ -63,8 +62,7 @@ def refuse_network(event: str, arguments: tuple[Any, ...]) -> None:
     host = _host_of(event, arguments)
     if host is None or _is_here(host):
         return
-    place = f" in {line}" if (line := _line()) else ""
-    _note(f"reached for the network ({event} {host}{place}); Kaggle's kernels have none")
+    _note(f"reached for the network ({event} {host}{_place()}); Kaggle's kernels have none")
     raise OSError(f"no network on Kaggle: {event} {host}")
 
 
@@ -132,8 +130,7 @@ class Homes:
         for path, is_made in self._paths(event, arguments):
             place = self.holds(path)
             if place and self._is_there(os.path.dirname(place) if is_made else place):  # noqa: PTH120
-                line = f" in {line}" if (line := _line()) else ""
-                _note(f"reached for a path of this machine only ({place}{line}); Kaggle has no such file")
+                _note(f"reached for a path of this machine only ({place}{_place()}); Kaggle has no such file")
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
     def _paths(self, event: str, arguments: tuple[Any, ...]) -> Iterator[tuple[str, bool]]:
@@ -196,12 +193,12 @@ def _note(refused: str) -> None:
         _notes.write(refused)
 
 
-def _line() -> str:
-    """Return the module of the package, and its line, that is at work, or nothing."""
+def _place() -> str:
+    """Return " in " and the module of the package, and its line, that is at work, or nothing."""
     frame: FrameType | None = sys._getframe()
     while frame and PACKAGE not in frame.f_code.co_filename:
         frame = frame.f_back
-    return f"{_in_repository(frame.f_code.co_filename)}, line {frame.f_lineno}" if frame else ""
+    return f" in {_in_repository(frame.f_code.co_filename)}, line {frame.f_lineno}" if frame else ""
 
 
 def _in_repository(module: str) -> str:
@@ -232,11 +229,10 @@ def tell_exception(file: str) -> None:
 
 def _words(error: BaseException) -> str:
     """Return an exception's name and message in one line; of a group, its first one's after it."""
-    lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
-    words = " ".join((lines[-1] if isinstance(error, SyntaxError) else " ".join(lines[:2])).split())
     if isinstance(error, BaseExceptionGroup):
-        words = f"{type(error).__name__}: {error}: {_words(error.exceptions[0])}"
-    return words
+        return f"{type(error).__name__}: {error}: {_words(error.exceptions[0])}"
+    lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
+    return " ".join((lines[-1] if isinstance(error, SyntaxError) else " ".join(lines[:2])).split())
 
 
 def _host_of(event: str, arguments: tuple[Any, ...]) -> str | None:

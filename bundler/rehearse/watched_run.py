@@ -16,7 +16,7 @@ from typing import NamedTuple, TextIO
 from bundler.errors import RehearsalError
 from bundler.rehearse.events import read_events
 from bundler.rehearse.process_memory import OF_THE_LARGEST, TreeMemory, adopts_orphans, children_of, oom_kills
-from multihead.config import EVENTS_VARIABLE
+from multihead.config import EVENTS_VARIABLE, FILE_PREDICTED
 
 SECONDS_BETWEEN_SAMPLES = 0.2
 SECONDS_TO_END = 10  # that killed processes have; one that waits for a disk may need more, and gets none
@@ -91,7 +91,8 @@ def run(
                 time.sleep(SECONDS_BETWEEN_SAMPLES)
         finally:
             _end(process, memory)
-        whole_log = watch.whole_log()
+        shown.seek(0)
+        whole_log = shown.read()  # even if the file is gone
     process.returncode = os.waitstatus_to_exitcode(status)
     kills = oom_kills()
     return Ended(
@@ -130,7 +131,7 @@ class _Watch:
         for line in lines if is_running or not self._begun else [*lines, self._begun]:
             self._lines, self._last = self._lines + 1, line.strip() or self._last
             _show(f"  {line}\n")
-        files_done = len(read_events(self._events, "file predicted"))
+        files_done = len(read_events(self._events, FILE_PREDICTED))
         self._samples += [[] for _ in range(1 + files_done - len(self._samples))]
         if is_running:
             self._samples[-1].append(self.memory.sample())
@@ -144,11 +145,6 @@ class _Watch:
             raise RehearsalError(f"had not ended after {limits.minutes:g} minutes (--timeout), {self.now()}")
         if limits.refused and (refused := first_line(limits.refused)):
             raise RehearsalError(f"{refused}, {self.now()}")
-
-    def whole_log(self) -> str:
-        """Return all that was said, even if the file is gone."""
-        self._log.seek(0)
-        return self._log.read()
 
     def now(self) -> str:
         """Return at which second and line of the log it is."""

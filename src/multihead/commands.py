@@ -19,7 +19,7 @@ from multihead.config.settings import RunSettings, Settings, settings_dict
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_input, is_rerun, working_folder
 from multihead.runtime.errors import UserError, first_line, listed
-from multihead.runtime.events import tell
+from multihead.runtime.events import STAGES, tell
 from multihead.runtime.log import say
 from multihead.runtime.whole_files import whole_file
 
@@ -234,7 +234,7 @@ def _say_stages(stages: "Stages", ensemble: Sequence[Trained]) -> None:
     device, speed = (devices.pop(), 1 / sum(seconds)) if is_known else ("", 0.0)
     trained = f"; trained on {device}, where it answers {speed:.0f} images a second" if is_known else ""
     say(f"stages: {stages}{trained}")
-    tell("stages", **stages._asdict(), device=device, images_per_second=speed)
+    tell(STAGES, **stages._asdict(), device=device, images_per_second=speed)
 
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:

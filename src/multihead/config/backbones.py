@@ -116,12 +116,7 @@ def check_architecture(backbone: str, image_size: tuple[int, int], stack_layers:
         raise ValueError(f"image_size = {list(image_size)}: {backbone} takes at least [{least}, {least}]")
     if backbone != STACK and stack_layers:
         raise ValueError(f"stack_layers belong to backbone = {STACK!r}, not to {backbone!r}")
-    if backbone == STACK:
-        _check_stack(image_size, stack_layers)
-
-
-def _check_stack(image_size: tuple[int, int], stack_layers: Sequence[str]) -> None:
-    if not stack_layers:
+    if backbone == STACK and not stack_layers:
         raise ValueError(f"stack_layers: none, but backbone = {STACK!r} is what they make")
     height, width = image_size
     is_flat = False
@@ -131,13 +126,9 @@ def _check_stack(image_size: tuple[int, int], stack_layers: Sequence[str]) -> No
             raise ValueError(f"stack_layers: {text!r} after a dense layer, where there is no image any more")
         is_flat = is_flat or layer.kind == "dense"
         if layer.kind == "pool":
-            height, width = (_pooled(side, layer) for side in (height, width))
+            rounded = math.ceil if layer.padding == "same" else math.floor
+            height, width = rounded(height / layer.amount), rounded(width / layer.amount)
         elif layer.padding == "valid":
             height, width = height - 2, width - 2
         if min(height, width) < 1:
             raise ValueError(f"image_size = {list(image_size)}: too small for stack_layers, {text!r} leaves nothing")
-
-
-def _pooled(side: int, layer: StackLayer) -> int:
-    share = side / layer.amount
-    return math.ceil(share) if layer.padding == "same" else math.floor(share)

@@ -20,6 +20,8 @@ _OF_TYPES = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "a text",
+    "dict_type": "a table",
+    "tuple_type": "a list",
     "literal_error": "a text",
 }
 _OF_VALUES = {

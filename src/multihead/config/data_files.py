@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 from multihead.config.files import IMAGE_SUFFIXES, is_left_by_system, without_suffix
@@ -32,11 +33,9 @@ def matching(folder: Path, pattern: str) -> Iterator[str]:
     and a table that is packed.
     """
     suffix = Path(pattern).suffix
-    either = pattern
-    if suffix.lower() in IMAGE_SUFFIXES:
-        either = pattern.removesuffix(suffix) + "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
+    in_any_case = pattern.removesuffix(suffix) + "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
     is_any = False
-    for path in folder.glob(either):
+    for path in folder.glob(in_any_case if suffix.lower() in IMAGE_SUFFIXES else pattern):
         name = path.relative_to(folder)
         is_image = path.suffix.lower() in IMAGE_SUFFIXES  # not asked after: there may be 100,000, on a slow disk
         if not any(map(is_left_by_system, name.parts)) and (is_image or path.is_file()):
@@ -80,8 +79,9 @@ def table_path(path: Path) -> Path | None:
     candidates = (path, *(path.with_name(path.name + suffix) for suffix in PACKED))
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     together = path.with_suffix(".zip")
-    if found is None and together.is_file() and path.name in map(_last_part, _members(together, "").values()):
-        return together
+    if found is None and together.is_file():
+        names = (PurePosixPath(name).name for name in _members(together, "").values())
+        return together if path.name in names else None
     return found
 
 
@@ -116,21 +116,15 @@ def read_table_bytes(path: Path) -> bytes:
 def _only_table(content: bytes, path: Path, file: Path) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [name for name in _plain_names(archive) if PurePosixPath(name).suffix.lower() in TABLES]
-        wanted = [name for name in names if _last_part(name) == path.name] or names
+        wanted = [name for name in names if PurePosixPath(name).name == path.name] or names
         if len(wanted) != 1:
             raise UserError(f"{file}: holds {listed(names) or 'no table'}; expected {path.name}, or one table")
         return archive.read(wanted[0])
 
 
-def _last_part(name: str) -> str:
-    return PurePosixPath(name).name
-
-
 def _archives(folder: Path, pattern: str) -> Iterator[tuple[Path, str]]:
     """Yield the zips that stand for a folder in which a pattern, or a path, lies, each with that folder's path."""
-    parts = PurePosixPath(pattern).parts[:-1]
-    for length in range(1, len(parts) + 1):
-        prefix = "/".join(parts[:length])
+    for prefix in accumulate(PurePosixPath(pattern).parts[:-1], "{}/{}".format):
         archive = folder / f"{prefix}.zip"
         if not re.search(r"[*?[]", prefix) and archive.is_file():
             yield archive, prefix
@@ -150,8 +144,8 @@ def _members_of(archive: Path, prefix: str, _size: int, _changed: int) -> Mappin
             names = _plain_names(file)
     except DAMAGES as error:
         raise UserError(f"{archive}: not a readable zip ({first_line(error)})") from error
-    below = {f"{prefix}/{name}": name for name in names if not name.startswith(own)}
-    return below | {f"{prefix}/{name.removeprefix(own)}": name for name in names if name.startswith(own)}
+    names.sort(key=lambda name: name.startswith(own))  # of two with one path, that in the folder counts
+    return {f"{prefix}/{name.removeprefix(own)}": name for name in names}
 
 
 def _plain_names(archive: zipfile.ZipFile) -> list[str]:

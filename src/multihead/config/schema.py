@@ -13,8 +13,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def settings_schema() -> dict[str, Any]:
     """Return the schema of a settings file."""
-    model, run = _schema(ModelSettings), _schema(RunSettings)
-    built_in = [_step(name) for name in BUILT_IN_STEPS]
+    model, run = (TypeAdapter(kind).json_schema() for kind in (ModelSettings, RunSettings))
+    steps = {name: TypeAdapter(step).json_schema() for name, step in BUILT_IN_STEPS.items()}
+    built_in = [
+        step | {"properties": {"name": {"const": name}} | step["properties"], "required": ["name"]}
+        for name, step in steps.items()
+    ]
     other = {"properties": {"name": {"type": "string", "not": {"enum": [*BUILT_IN_STEPS]}}}, "required": ["name"]}
     run["properties"]["augmentation"]["items"] = {"type": "object", "anyOf": [*built_in, other]}
     return _file(SETTINGS_FILE, {"type": "object", "properties": {"model": model, "run": run}})
@@ -22,22 +26,13 @@ def settings_schema() -> dict[str, Any]:
 
 def task_schema() -> dict[str, Any]:
     """Return the schema of a task's file, in which a head may be a table of its column and its classes."""
-    schema = _schema(Task)
+    schema = TypeAdapter(Task).json_schema()
     heads = schema["properties"]["heads"]
     ((name, classes),) = heads["patternProperties"].items()
     properties = {"column": {"type": "string"}, "classes": classes}
     table = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
     heads |= {"patternProperties": {name: {"anyOf": [classes, table]}}, "additionalProperties": False}
     return _file(TASK_FILE, schema)
-
-
-def _schema(kind: type[Any]) -> dict[str, Any]:
-    return TypeAdapter(kind).json_schema()
-
-
-def _step(name: str) -> dict[str, Any]:
-    schema = _schema(BUILT_IN_STEPS[name])
-    return schema | {"properties": {"name": {"const": name}} | schema["properties"], "required": ["name"]}
 
 
 def _file(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -71,8 +71,10 @@ def _whole(step: Any, place: str) -> Step:
         try:
             json.dumps(argument, allow_nan=False)
         except (TypeError, ValueError) as error:
-            allowed = "finite numbers, texts, true, false, and lists or tables of them"
-            raise ValueError(f"{place} ({name}): {key} = {argument!r}; expected {allowed}") from error
+            raise ValueError(
+                f"{place} ({name}): {key} = {argument!r}; "
+                "expected finite numbers, texts, true, false, and lists or tables of them"
+            ) from error
     return step
 
 
@@ -164,9 +166,8 @@ class ModelSettings:
 
     def as_read(self, task: Task) -> Task:
         """Return the task with photographs of the size that the network sees, where they are taken whole."""
-        if task.reader != "image files" or self.crop_of(task) != "none":
-            return task
-        return replace(task, image_shape=(*self.image_size, task.image_shape[2]))
+        is_taken_whole = task.reader == "image files" and self.crop_of(task) == "none"
+        return replace(task, image_shape=(*self.image_size, task.image_shape[2])) if is_taken_whole else task
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -382,14 +383,8 @@ def _refuse_contradictions(settings: ModelSettings, task: Task, source: str) -> 
         raise UserError(f"{source}: crop = {settings.crop!r} is for gray images, {task.name} has colour")
 
 
-def checked_steps(value: Any, source: str) -> tuple[Step, ...]:
-    """Return the steps of an augmentation, those built in with all their arguments; UserError for what can be none."""
-    return validated(RunSettings, {"augmentation": value}, source).augmentation
-
-
 def _parse_override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    key, value = key.strip(), value.strip()
+    key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value")
     known = {f.name: f.default for kind in (ModelSettings, RunSettings) for f in fields(kind)}

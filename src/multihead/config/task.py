@@ -5,6 +5,7 @@ A task of one's own is a task.toml beside settings.toml, its keys those of Task;
 
 import re
 import sys
+from collections import UserDict
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -16,20 +17,19 @@ from pydantic.dataclasses import dataclass
 
 from multihead.config.backbones import BACKBONES
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
-from multihead.config.files import SETTINGS_FILE, TASK_FILE
-from multihead.config.patterns import LEADS_OUT, glob_of, heads_in, path_names
+from multihead.config.files import LEADS_OUT, SETTINGS_FILE, TASK_FILE, glob_of, heads_in, path_names
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.text_files import read_text, read_toml
 
 Label = int | str
-Reader = Literal["wide parquet", "pixel csv", "image files"]
+FileForm = Literal["wide parquet", "pixel csv", "image files"]
 Score = Literal["macro recall", "accuracy"]
 Crop = Literal["ink", "padded", "none"]
 
 # In the order of messages and tables; a built script carries its own task only, and nothing lies in the folder then
 BUILT_IN = ("bengali", "digit-recognizer", "fashion-mnist", "sign-mnist", "animals10")
 TASKS_FOLDER = Path(__file__).with_name("tasks")
-READERS, SCORES, CROPS = get_args(Reader), get_args(Score), get_args(Crop)
+FILE_FORMS, SCORES, CROPS = get_args(FileForm), get_args(Score), get_args(Crop)
 FOLDS = 5  # of a task without test files
 OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
@@ -62,8 +62,8 @@ class Task:
         str, Field(min_length=1, description="how settings and manifests refer to the task"), Expected("a text")
     ]
     reader: Annotated[
-        Reader,
-        Expected(f"one of {', '.join(READERS)}"),
+        FileForm,
+        Expected(f"one of {', '.join(FILE_FORMS)}"),
         Field(
             description=(
                 '"wide parquet": rows of an id and a column per pixel ("0", "1", ...). "pixel csv": rows of a'
@@ -259,10 +259,9 @@ task_dict = plain  # a task as plain values for JSON; task_from is the way back
 
 def task_by_name(name: str, own: Task | None = None) -> Task:
     """Return the task of that name, its own one or one that is built in; UserError lists the known ones."""
-    if own and own.name == name:
-        return own
-    if name in TASKS:
-        return TASKS[name]
+    known = {**TASKS, **({own.name: own} if own else {})}
+    if name in known:
+        return known[name]
     if TASKS:
         raise UserError(f"task: {name!r} is not known; one of {', '.join(TASKS)}, or that of a {TASK_FILE}")
     carried = f"only {own.name}" if own else "none"
@@ -300,7 +299,8 @@ def task_text(name: str, settings: Path | None = None) -> str:
 def task_from(values: Mapping[str, Any], source: str) -> Task:
     """Return a task from plain values, of TOML or JSON; the inverse of task_dict."""
     values = dict(_with_columns(values))
-    values.setdefault("has_hidden_test", _may_have_hidden_test(values))
+    is_of_code_competition = all(values.get(key) for key in ("competition", "test_files", "sample_submission"))
+    values.setdefault("has_hidden_test", bool(values.get("hidden_images")) or is_of_code_competition)
     task = validated(Task, values, source, lambda value: shortened(repr(value)))
     _refuse_contradictions(task, source)
     return task
@@ -323,15 +323,8 @@ def _with_columns(values: Mapping[str, Any]) -> Mapping[str, Any]:
     tables = {head: table for head, table in heads.items() if isinstance(table, Mapping)}
     if not all(table.keys() == {"column", "classes"} for table in tables.values()):
         return values
-    columns = {head: table["column"] for head, table in tables.items()}
-    classes = {head: table["classes"] for head, table in tables.items()}
+    columns, classes = ({head: table[key] for head, table in tables.items()} for key in ("column", "classes"))
     return {**values, "heads": {**heads, **classes}} | ({"columns": columns} if columns else {})
-
-
-def _may_have_hidden_test(values: Mapping[str, Any]) -> bool:
-    """Tell whether a task that does not say so is taken to have a hidden test."""
-    of_a_code_competition = ("competition", "test_files", "sample_submission")
-    return bool(values.get("hidden_images")) or all(values.get(key) for key in of_a_code_competition)
 
 
 def _refuse_contradictions(task: Task, source: str) -> None:
@@ -339,14 +332,21 @@ def _refuse_contradictions(task: Task, source: str) -> None:
         for key in getattr(task, name):
             if key not in task.heads:
                 raise UserError(f"{source}: {name} names {key}, which is none of the heads {listed(task.heads)}")
-    if bool(task.competition) == bool(task.dataset):
-        raise UserError(f"{source}: expected either a competition or a dataset")
-    if task.hidden_images and not task.has_hidden_test:
-        raise UserError(f"{source}: hidden_images = {task.hidden_images}, but has_hidden_test = false")
-    if task.reader == "wide parquet" and not (task.labels_file and task.test_files):
-        raise UserError(f"{source}: wide parquet needs a labels_file and test_files")
-    if task.reader != "image files" and not task.test_files:
-        raise UserError(f"{source}: no test_files; only of image files can a fifth take their place")
+    refused = {
+        "expected either a competition or a dataset": bool(task.competition) == bool(task.dataset),
+        f"hidden_images = {task.hidden_images}, but has_hidden_test = false": (
+            task.hidden_images and not task.has_hidden_test
+        ),
+        "wide parquet needs a labels_file and test_files": (
+            task.reader == "wide parquet" and not (task.labels_file and task.test_files)
+        ),
+        "no test_files; only of image files can a fifth take their place": (
+            task.reader != "image files" and not task.test_files
+        ),
+    }
+    for what, is_so in refused.items():
+        if is_so:
+            raise UserError(f"{source}: {what}")
     _refuse_places(task, source)
     for head, labels in task.heads.items():
         if head in _TAKEN or head in BACKBONES or head.removesuffix("_loss") in task.heads.keys() - {head}:
@@ -368,8 +368,10 @@ def _refuse_places(task: Task, source: str) -> None:
         placed = heads_in(pattern)
         for head in placed:
             if head not in task.heads or task.reader != "image files" or placed.count(head) > 1:
-                expected = f"each of the heads {listed(task.heads)} at most once, and of image files"
-                raise UserError(f"{source}: {pattern}: holds {{{head}}}; expected {expected}")
+                raise UserError(
+                    f"{source}: {pattern}: holds {{{head}}}; "
+                    f"expected each of the heads {listed(task.heads)} at most once, and of image files"
+                )
     placed = list(path_names(task.train_files, dict.fromkeys(task.heads, ())).groupindex)
     missing = [head for head in task.heads if head not in placed]
     if task.reader == "image files" and not task.labels_file and missing:
@@ -379,11 +381,15 @@ def _refuse_places(task: Task, source: str) -> None:
         )
 
 
-def _built_in() -> dict[str, Task]:
-    paths = (TASKS_FOLDER / f"{name}.toml" for name in BUILT_IN)
-    return {path.stem: task_from(read_toml(path), path.name) for path in paths if path.is_file()}
+class _BuiltIn(UserDict[str, Any]):
+    """The tasks of the folder by their names, each read once it is asked for."""
+
+    def __getitem__(self, name: str) -> Task:
+        task: Task | Path = self.data[name]
+        if isinstance(task, Path):
+            task = self.data[name] = task_from(read_toml(task), task.name)
+        return task
 
 
-TASKS: Mapping[str, Task] = _built_in()
-if TASKS:
-    BENGALI, DIGITS, FASHION, SIGNS, ANIMALS = map(task_by_name, BUILT_IN)
+_FILES = {name: TASKS_FOLDER / f"{name}.toml" for name in BUILT_IN}
+TASKS: Mapping[str, Task] = _BuiltIn({name: path for name, path in _FILES.items() if path.is_file()})

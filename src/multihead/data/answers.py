@@ -13,9 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.task import Task
-from multihead.data.id_column import UNNAMED
 from multihead.data.labels import refuse_repeated
-from multihead.data.tables import Table
+from multihead.data.tables import UNNAMED, Table
 from multihead.runtime.errors import UserError, listed, shortened
 
 ID = "id"

@@ -15,13 +15,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from multihead.config.settings import Step
-from multihead.data.crop import paper_of, use_opencv_alone
+from multihead.data.crop import Images, paper_of, use_opencv_alone
 from multihead.runtime.errors import UserError
 
-Images = NDArray[np.uint8]
 Augment = Callable[[Images, np.random.Generator], Images]
 
 TRIED_IMAGES = 16
@@ -33,7 +31,12 @@ def augmentation(steps: Sequence[Step], *, dark_ink: bool) -> Augment:
     dark_ink: what paper is: the image's lightest value where ink is dark, its darkest otherwise.
     Raises UserError for a name that is neither built in nor albumentations', or an argument that it does not take.
     """
-    ready = [_ready(number, step, dark_ink) for number, step in enumerate(steps, 1)]
+    ready: list[Augment] = [
+        partial(BUILT_IN[step["name"]], **_arguments(step), dark_ink=dark_ink)
+        if step["name"] in BUILT_IN
+        else partial(_apply, _transform(number, step))
+        for number, step in enumerate(steps, 1)
+    ]
 
     def augment(images: Images, rng: np.random.Generator) -> Images:
         use_opencv_alone()  # in albumentations too: IPP may round otherwise, and is on or off for each thread
@@ -58,17 +61,16 @@ def try_steps(steps: Sequence[Step], shape: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (TRIED_IMAGES, *shape), np.uint8)
     images[0] = 255  # a blank one
-    for number, step in enumerate(steps, 1):
-        if step["name"] in BUILT_IN:
-            continue
+    others = [(number, step) for number, step in enumerate(steps, 1) if step["name"] not in BUILT_IN]
+    for number, step in others:
         transform = _transform(number, step)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)
+            with warnings.catch_warnings(action="error", category=UserWarning):
                 _apply(transform, images, rng, always=True)
         except Exception as error:
-            size = " x ".join(map(str, shape))
-            raise UserError(f"{_place(number, step)} fails on images of {size}: {_one_line(error)}") from error
+            raise UserError(
+                f"{_place(number, step)} fails on images of {' x '.join(map(str, shape))}: {_one_line(error)}"
+            ) from error
 
 
 def affine_jitter(
@@ -89,10 +91,9 @@ def affine_jitter(
     cosine, sine = np.cos(angles), np.sin(angles)
     turn = np.stack([np.stack([cosine, sine], 1), np.stack([-sine, cosine], 1)], 1) * zooms
     matrices = np.concatenate([turn, (moved - turn @ centre)[:, :, None]], 2)
-    paper = [paper_of(image, dark_ink) for image in images]
     jittered, size = np.empty_like(images), (width, height)
-    for source, out, matrix, value in zip(images, jittered, matrices, paper, strict=True):
-        paper_colour = (value, value, value)
+    for source, out, matrix in zip(images, jittered, matrices, strict=True):
+        paper_colour = (paper_of(source, dark_ink),) * 3
         cv2.warpAffine(source, matrix, size, out, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, paper_colour)
     return jittered
 
@@ -106,19 +107,12 @@ def flip(images: Images, rng: np.random.Generator, *, share: float, dark_ink: bo
 BUILT_IN: Mapping[str, Callable[..., Images]] = {"affine": affine_jitter, "flip": flip}
 
 
-def _ready(number: int, step: Step, dark_ink: bool) -> Augment:
-    if step["name"] in BUILT_IN:
-        return partial(BUILT_IN[step["name"]], **_arguments(step), dark_ink=dark_ink)
-    return partial(_apply, _transform(number, step))
-
-
 def _transform(number: int, step: Step) -> Any:
     """Return albumentations' transform of a step."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or importing it asks the internet for a newer version
     name, arguments = step["name"], _arguments(step)
     expected = f"expected {', '.join(BUILT_IN)} or the name of one of albumentations' transforms"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice to take another transform
+    with warnings.catch_warnings(action="ignore"):  # advice to take another transform
         try:
             import albumentations
         except ImportError as error:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
+from multihead.data.crop import Images
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import Images, OneHot, cutmix, mixup
+from multihead.data.mix import OneHot, cutmix, mixup
 
 
 class TrainBatches:

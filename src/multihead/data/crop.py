@@ -1,6 +1,6 @@
-"""uint8 images to uint8 crops of one size.
+"""uint8 images to crops of one size.
 
-Crops keep the polarity of their images: dark ink stays dark.
+They keep the polarity of their images: dark ink stays dark.
 """
 
 import os
@@ -45,11 +45,9 @@ def crop_resize(images: Images, size: tuple[int, int], crop: str, dark_ink: bool
 def _within(size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Return rows and columns of the largest box of the proportions of `shape` in the middle of (height, width)."""
     scale = min(length / side for length, side in zip(size, shape, strict=True))
-    box = []
-    for length, side in zip(size, shape, strict=True):
-        taken = max(1, min(length, round(side * scale)))
-        box.append(slice((length - taken) // 2, (length - taken) // 2 + taken))
-    return box[0], box[1]
+    taken = [max(1, min(length, round(side * scale))) for length, side in zip(size, shape, strict=True)]
+    top, left = ((length - side) // 2 for length, side in zip(size, taken, strict=True))
+    return np.s_[top : top + taken[0], left : left + taken[1]]
 
 
 def use_opencv_alone() -> None:
@@ -63,9 +61,7 @@ def use_opencv_alone() -> None:
 def ink_box(image: NDArray[np.uint8], dark_ink: bool) -> tuple[slice, slice]:
     """Return the rows and columns of a uint8 (H, W) image that hold its ink; all of them if it has none."""
     x, y, width, height = cv2.boundingRect(ink_mask(image, dark_ink))
-    if not width:
-        return np.s_[:, :]
-    return np.s_[y : y + height, x : x + width]
+    return np.s_[y : y + height, x : x + width] if width else np.s_[:, :]
 
 
 def paper_of(image: NDArray[np.uint8], dark_ink: bool) -> int:

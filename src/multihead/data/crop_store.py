@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
-from multihead.data.crop import crop_resize
+from multihead.data.crop import Images, crop_resize
 from multihead.data.shards import Part, PixelMemory, Shard, read_shard
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import OutOfTimeError
@@ -55,7 +54,7 @@ def read_crops(
     return shards, seconds
 
 
-def _blank_ids(full: Shard, crops: NDArray[np.uint8]) -> list[str]:
+def _blank_ids(full: Shard, crops: Images) -> list[str]:
     """Return the ids of the images of one value; a speck of ink, which fills its crop, is none of them."""
     suspects = np.flatnonzero(crops.max(axis=(1, 2, 3)) == crops.min(axis=(1, 2, 3)))
     return [full.ids[row] for row in suspects.tolist() if full.images[row].max() == full.images[row].min()]
@@ -128,16 +127,13 @@ class CropStore:
 
     def save(self, index: int, shard: Shard) -> None:
         """Put a shard's crops on disk."""
-        np.save(self._path(index), shard.images)
+        np.save(self._folder / f"{index}.npy", shard.images)
         self._without_images[index] = replace(shard, images=shard.images[:0].copy())
 
     def load(self, index: int) -> Shard:
         """Return a stored shard; its images are a read-only memory map, read from disk as they are used."""
-        return replace(self._without_images[index], images=np.load(self._path(index), mmap_mode="r"))
+        return replace(self._without_images[index], images=np.load(self._folder / f"{index}.npy", mmap_mode="r"))
 
     def numbers(self) -> list[int]:
         """Return the numbers of the stored shards, ascending."""
         return sorted(self._without_images)
-
-    def _path(self, index: int) -> Path:
-        return self._folder / f"{index}.npy"

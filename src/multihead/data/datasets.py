@@ -4,7 +4,6 @@ The tables choose: with a table of labels the images to train on are those that 
 predict are its. What lies beside is counted, and said.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,7 @@ from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader
 from multihead.data.readers.wide_parquet import WideParquetReader
 from multihead.runtime.errors import UserError
 
-READERS: Mapping[str, type[Reader]] = {
+READERS: dict[str, type[Reader]] = {
     "wide parquet": WideParquetReader,
     "pixel csv": PixelCsvReader,
     "image files": ImageReader,

@@ -57,7 +57,7 @@ def bits_in_use(data: bytes) -> int:
         samples = _samples_of_16_bits(data)
     except cv2.error:
         return 0
-    return 0 if samples is None or samples.dtype != np.uint16 else max(8, int(samples[..., :3].max()).bit_length())
+    return 0 if samples is None else max(8, int(samples[..., :3].max()).bit_length())
 
 
 def _complete(data: bytes, channels: int, background: int, bits: int) -> NDArray[np.uint8] | None:
@@ -78,10 +78,13 @@ def _complete(data: bytes, channels: int, background: int, bits: int) -> NDArray
 
 def _is_plain_png(data: bytes) -> bool:
     """Tell whether a file is a PNG of 8 bits at most without transparency."""
-    if not data.startswith(PNG) or len(data) <= PNG_COLOURS:
-        return False
-    is_opaque = data[PNG_COLOURS] not in PNG_WITH_ALPHA and PNG_TRANSPARENCY not in data[: data.find(PNG_PIXELS)]
-    return is_opaque and data[PNG_DEPTH] <= 8
+    return (
+        data.startswith(PNG)
+        and len(data) > PNG_COLOURS
+        and data[PNG_DEPTH] <= 8
+        and data[PNG_COLOURS] not in PNG_WITH_ALPHA
+        and PNG_TRANSPARENCY not in data[: data.find(PNG_PIXELS)]
+    )
 
 
 def _by_opencv(data: bytes, channels: int) -> NDArray[np.uint8] | None:
@@ -98,9 +101,7 @@ def _samples_of_16_bits(data: bytes) -> NDArray[np.uint16] | None:
     if not is_png and not data.startswith(MAY_HAVE_16_BITS):
         return None
     samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if samples is None or samples.dtype != np.uint16:
-        return None
-    return np.asarray(np.atleast_3d(samples), np.uint16)
+    return None if samples is None or samples.dtype != np.uint16 else np.asarray(np.atleast_3d(samples), np.uint16)
 
 
 def _cut_jpeg(data: bytes, channels: int) -> Decoded | None:
@@ -131,14 +132,15 @@ def _by_pillow(data: bytes, channels: int, background: int, bits: int) -> Decode
         return None
     turned = ImageOps.exif_transpose(file)
     if turned.mode.startswith("I;16"):
-        image = _in_channels(_in_8_bits(np.asarray(turned).astype(np.uint16), bits), channels)
-        return Decoded(image, is_whole) if is_whole or image.min() < image.max() else None
-    if data[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10" and data.startswith(PNG):
+        pixels = _in_8_bits(np.asarray(turned).astype(np.uint16), bits)
+    elif data[PNG_DEPTH : PNG_DEPTH + 1] == b"\x10" and data.startswith(PNG):
         return None  # of its 16 bits Pillow keeps eight, which may not be those in use
-    if turned.has_transparency_data:
-        below = Image.new("RGBA", turned.size, (background, background, background, 255))
-        turned = Image.alpha_composite(below, turned.convert("RGBA"))
-    image = _in_channels(np.array(turned.convert("L" if turned.mode in ("1", "L") else "RGB")), channels)
+    else:
+        if turned.has_transparency_data:
+            below = Image.new("RGBA", turned.size, (background, background, background, 255))
+            turned = Image.alpha_composite(below, turned.convert("RGBA"))
+        pixels = np.array(turned.convert("L" if turned.mode in ("1", "L") else "RGB"))
+    image = _in_channels(pixels, channels)
     return Decoded(image, is_whole) if is_whole or image.min() < image.max() else None
 
 

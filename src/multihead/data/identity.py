@@ -18,13 +18,17 @@ from multihead.config.files import without_suffix
 NONE, SEVERAL = -1, -2  # in place of a position, both below 0
 
 
+def one_form(text: str) -> str:
+    """Return a text with its accents as one letter each, Unicode's NFC: file systems take them apart."""
+    return unicodedata.normalize("NFC", text)
+
+
 def canonical(name: str) -> str:
     """Return an id in the one form that others are compared in.
 
-    Accents are one letter each (Unicode's NFC; file systems take them apart), and a path has plain slashes and does not
-    begin with one.
+    It is that of one_form, and a path has plain slashes and does not begin with one.
     """
-    return unicodedata.normalize("NFC", name.strip()).replace("\\", "/").removeprefix("./").lstrip("/")
+    return one_form(name.strip()).replace("\\", "/").removeprefix("./").lstrip("/")
 
 
 def as_number(name: str) -> str:
@@ -52,9 +56,9 @@ def match(wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
         return rows
     taken = set(rows.tolist())
     free = {row: canonical(name) for row, name in enumerate(there) if row not in taken}
-    for digits in (_as_it_is, as_number):
+    for digits in (str, as_number):
         for form, form_there in (
-            (_as_it_is, _as_it_is),
+            (str, str),
             (_folded, _folded),
             (_plain, without_suffix),
             (without_suffix, _plain),
@@ -63,13 +67,9 @@ def match(wanted: Sequence[str], there: Sequence[str]) -> NDArray[np.int64]:
                 {number: digits(form(name)) for number, name in left.items()},
                 {row: digits(form_there(name)) for row, name in free.items()},
             )
-            for number in [number for number, row in found.items() if row == SEVERAL]:
-                rows[number] = SEVERAL
-                del left[number]
-            found = {number: row for number, row in found.items() if row >= 0}
-            spellings = Counter(row for row, _ in {(row, wanted[number]) for number, row in found.items()})
+            spellings = Counter(row for row, _ in {(row, wanted[number]) for number, row in found.items() if row >= 0})
             for number, row in found.items():
-                if spellings[row] == 1:
+                if row == SEVERAL or spellings[row] == 1:
                     rows[number] = row
                     del left[number]
                     free.pop(row, None)
@@ -96,14 +96,14 @@ class Spellings:
     """All spellings of many names, to tell which share of others may mean one of them."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._strict: set[str] = set()
-        self._loose: set[str] = set()
-        for name in names:
-            folded = _folded(canonical(name))
-            for text in (folded, *_ends(folded)):
-                self._strict.add(text)
-                self._loose.update((text, without_suffix(text), as_number(text), as_number(without_suffix(text))))
-        self._loose.discard("")
+        folded = (_folded(canonical(name)) for name in names)
+        self._strict = {text for name in folded for text in (name, *_ends(name))}
+        self._loose = {
+            form
+            for text in self._strict
+            for form in (text, without_suffix(text), as_number(text), as_number(without_suffix(text)))
+            if form
+        }
 
     def share_of(self, names: Sequence[str]) -> tuple[float, float]:
         """Return which share of names is spelled so but for case and path, numbers not counted; and which at all."""
@@ -129,7 +129,3 @@ def _folded(name: str) -> str:
 def _plain(name: str) -> str:
     """Return a name that has no image's suffix; of all others nothing."""
     return name if without_suffix(name) == name else ""
-
-
-def _as_it_is(name: str) -> str:
-    return name

@@ -1,16 +1,14 @@
 """Tables of class labels, and the indices that stand for them."""
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.task import Label, Task
-from multihead.data.identity import as_number
+from multihead.data.identity import as_number, one_form
 from multihead.data.tables import Table
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.log import say_once
@@ -40,8 +38,7 @@ def labels_in(table: Table, task: Task, ids: pd.Index) -> pd.DataFrame:
         row = int(ids.duplicated().argmax())
         raise UserError(f"{table.path}, row {row + 2}: {shortened(ids[row])} stands here for the second time")
     columns = label_columns(table, task)
-    texts = pd.DataFrame({head: _texts_of(table, task.heads[head], columns[head]) for head in task.heads})
-    texts.index = ids
+    texts = pd.DataFrame({head: _texts_of(table, task.heads[head], columns[head]) for head in task.heads}).set_axis(ids)
     is_empty = np.any([(texts[head] == "").to_numpy() & ("" not in task.heads[head]) for head in task.heads], axis=0)
     if is_empty.any():
         lost = f"{int(is_empty.sum()):,} of {len(texts):,} rows have no label: {listed(ids[is_empty])}"
@@ -88,8 +85,7 @@ def ids_in(
     Where no column could hold any it has no name, and the rows are numbered from 1, or as `there` are. others: columns
     that hold none. Raises UserError for an id that is empty, with its row, or rows that cannot be numbered.
     """
-    columns = [name for name in table.names if name not in others]
-    column = table.ids_among(columns, named, likely, there)
+    column = table.ids_among([name for name in table.names if name not in others], named, likely, there)
     if not column:
         return row_numbers(len(table.text(table.names[:1])), table.path, there)
     ids = pd.Index(table.text([column])[column], dtype=str, name=column)
@@ -109,8 +105,10 @@ def row_numbers(rows: int, path: Path, there: Sequence[str] | None = None) -> pd
         numbers = sorted(int(name) for name in map(as_number, there) if name.isdecimal())
         first = numbers[0] if numbers else 1
         if len(there) != rows or numbers != list(range(first, first + rows)):
-            wanted = f"{len(there):,} are wanted ({listed(there, 3)})"
-            raise UserError(f"{path}: its {rows:,} rows have no ids and {wanted}; expected a column of ids")
+            raise UserError(
+                f"{path}: its {rows:,} rows have no ids and {len(there):,} are wanted ({listed(there, 3)}); "
+                "expected a column of ids"
+            )
     return pd.Index([str(row) for row in range(first, first + rows)], dtype=str)
 
 
@@ -122,8 +120,9 @@ def refuse_repeated(ids: pd.Index, files: str) -> None:
 
 def label_indices(table: pd.DataFrame, task: Task, path: Path) -> pd.DataFrame:
     """Return the class indices, int64, of a table of labels with a column per head."""
-    indices = {head: class_indices(table[head], classes, path) for head, classes in task.heads.items()}
-    return pd.DataFrame(indices, index=table.index)
+    return pd.DataFrame(
+        {head: class_indices(table[head], classes, path) for head, classes in task.heads.items()}, index=table.index
+    )
 
 
 def class_indices(labels: "pd.Series[int]", classes: Sequence[Label], path: Path) -> NDArray[np.int64]:
@@ -145,18 +144,13 @@ def _known(classes: Sequence[Label]) -> list[Label]:
     return [one_form(label) if isinstance(label, str) else label for label in classes]
 
 
-def _in_one_form(labels: "pd.Series[int]", classes: Sequence[Label]) -> "pd.Series[Any]":
+def _in_one_form(labels: "pd.Series[int]", classes: Sequence[Label]) -> pd.Series:
     if not isinstance(classes[0], str):
         lowered = labels.astype(str).str.lower()
         return pd.to_numeric(labels.mask(lowered == "true", 1).mask(lowered == "false", 0), errors="coerce")
     texts, known = labels.map(str).map(one_form), set(_known(classes))
     is_float = texts.str.fullmatch(r"-?\d+\.0+") & ~texts.isin(known)
     return texts.mask(is_float, texts.str.partition(".")[0])
-
-
-def one_form(text: str) -> str:
-    """Return a text with its accents as one letter each: file systems take them apart."""
-    return unicodedata.normalize("NFC", text)
 
 
 def labels_of(ids: Sequence[str], labels: pd.DataFrame, name: str) -> Mapping[str, NDArray[np.int64]]:
@@ -188,6 +182,5 @@ def _texts_of(table: Table, classes: Sequence[Label], columns: Sequence[str]) ->
 
 def _listed(classes: Sequence[Label]) -> str:
     """Return the classes in words: a range where they are one."""
-    if isinstance(classes[0], int) and list(classes) == list(range(classes[0], classes[0] + len(classes))):
-        return f"{classes[0]} to {classes[-1]}"
-    return f"one of {listed(classes)}"
+    is_range = isinstance(classes[0], int) and list(classes) == list(range(classes[0], classes[0] + len(classes)))
+    return f"{classes[0]} to {classes[-1]}" if is_range else f"one of {listed(classes)}"

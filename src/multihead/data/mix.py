@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]
+from multihead.data.crop import Images
+
 OneHot = dict[str, NDArray[np.float32]]
 
 

@@ -38,8 +38,7 @@ def fold_of(groups: pd.Index) -> NDArray[np.int64]:
     """Return which of FOLDS folds each image is in, int64 (n,), drawn evenly over its groups; always the same."""
     folds = np.empty(len(groups), np.int64)
     for number, rows in enumerate(pd.Series(range(len(groups))).groupby(groups, sort=True).indices.values()):
-        shuffled = np.random.default_rng([0, number]).permutation(rows)
-        folds[shuffled] = (np.arange(len(rows)) + number) % FOLDS
+        folds[np.random.default_rng([0, number]).permutation(rows)] = (np.arange(len(rows)) + number) % FOLDS
     return folds
 
 
@@ -61,9 +60,8 @@ def _even_share(ordered: pd.DataFrame, share: float, seed: int) -> NDArray[np.bo
     shuffled = random_for(seed, Draw.SPLIT).permutation(len(ordered))
     order = np.lexsort([shuffled, *(ordered[head].to_numpy() for head in reversed(ordered.columns))])
     start = random_for(seed, Draw.SPLIT, 1).random()
-    marks = np.floor(np.arange(len(order) + 1) * share + start)
     held_out = np.zeros(len(order), np.bool_)
-    held_out[order] = np.diff(marks) > 0
+    held_out[order] = np.diff(np.floor(np.arange(len(order) + 1) * share + start)) > 0
     return held_out
 
 

@@ -17,7 +17,7 @@ from multihead.data.draws import Draw, random_for
 from multihead.data.shards import Part, Shard
 from multihead.model.devices import is_out_of_memory
 from multihead.runtime.errors import OutOfTimeError, first_line, listed
-from multihead.runtime.events import tell
+from multihead.runtime.events import FILE_PREDICTED, tell
 from multihead.runtime.log import Pace, Stage, elapsed, say
 
 MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
@@ -198,8 +198,8 @@ class Predictor:
                     table = self._predict(shards, number)
                 except Exception as error:  # costs its file, not the submission
                     self._on_problem(first_line(error), error)
-                    continue
-                yield table
+                else:
+                    yield table
         except OutOfTimeError:
             self.is_late = True
 
@@ -230,7 +230,7 @@ class Predictor:
         added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
         times = f" {1 + added} times" if added else ""
         say(f"{done} of {len(shard.ids)} images predicted{times} in {elapsed() - started:.1f} s")
-        tell("file predicted")
+        tell(FILE_PREDICTED)
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
         labels = {

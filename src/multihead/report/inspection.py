@@ -95,15 +95,19 @@ def inspect(data: Path, task: Task, out: Path, fold: int = 0) -> Iterator[str]:
 def _with_findings(labels: pd.DataFrame, shard: Shard, name: str) -> pd.DataFrame:
     """Return the labels of a shard's images with columns for what is found of each beside."""
     pixels = shard.images.reshape(len(shard.ids), -1)
-    hashes = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in shard.images]
-    is_blank = pixels.max(axis=1) == pixels.min(axis=1)
-    return labels.assign(**{_SHARD: name, _IS_BLANK: is_blank, _HASH: hashes, _ID: shard.ids})
+    return labels.assign(
+        **{
+            _SHARD: name,
+            _IS_BLANK: pixels.max(axis=1) == pixels.min(axis=1),
+            _HASH: [hashlib.blake2b(image, digest_size=16).hexdigest() for image in shard.images],
+            _ID: shard.ids,
+        }
+    )
 
 
 def _lines_of_all(table: pd.DataFrame, statistics: Statistics, task: Task) -> Iterator[str]:
     """Yield what is found of all images together, and of each class."""
-    shape = " x ".join(map(str, task.image_shape))
-    yield f"all: {len(table):,} images of {shape}, {statistics}"
+    yield f"all: {len(table):,} images of {' x '.join(map(str, task.image_shape))}, {statistics}"
     if not np.isnan(statistics.ink).any():
         yield f"ink of an image: {statistics.ink.min():.1%} to {statistics.ink.max():.1%}"
     for head in task.heads:

@@ -22,8 +22,7 @@ def in_background(work: Callable[[], T]) -> "Future[T]":
             future.set_exception(error)
 
     with _begun_lock:
-        _begun[:] = [other for other in _begun if not other.done()]
-        _begun.append(future)
+        _begun[:] = [*(other for other in _begun if not other.done()), future]
     Thread(target=run, daemon=True).start()
     return future
 

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+FILE_PREDICTED, STAGES = "file predicted", "stages"  # the events of a prediction: after each file, and at its end
 EVENTS_VARIABLE = "MULTIHEAD_EVENTS"  # the environment variable with the path of the file; without it none is written
 
 

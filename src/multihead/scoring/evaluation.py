@@ -62,17 +62,23 @@ def _truths(path: Path, task: Task, there: Sequence[str]) -> Iterator[pd.DataFra
 
 def score(answers: pd.DataFrame, true: pd.DataFrame, task: Task) -> Score:
     """Return the score of class indices, a column per head, against others with the same rows."""
-    columns = [{head: table[head].to_numpy() for head in task.heads} for table in (true, answers)]
-    return task_score(columns[0], columns[1], task)
+    truth, predicted = ({head: table[head].to_numpy() for head in task.heads} for table in (true, answers))
+    return task_score(truth, predicted, task)
 
 
 def classes_table(answers: pd.DataFrame, true: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Return a row per class that the truth shows: head, class label, images, recall; the worst first."""
-    tables = []
-    for head, classes in task.heads.items():
-        recall = recall_per_class(true[head].to_numpy(), answers[head].to_numpy(), len(classes))
-        images = np.bincount(true[head], minlength=len(classes))
-        tables.append(pd.DataFrame({"head": head, "class": classes, "images": images, "recall": recall}))
+    tables = [
+        pd.DataFrame(
+            {
+                "head": head,
+                "class": classes,
+                "images": np.bincount(true[head], minlength=len(classes)),
+                "recall": recall_per_class(true[head].to_numpy(), answers[head].to_numpy(), len(classes)),
+            }
+        )
+        for head, classes in task.heads.items()
+    ]
     table = pd.concat(tables, ignore_index=True)
     return table[table.images > 0].sort_values("recall", kind="stable", ignore_index=True)
 
@@ -87,8 +93,8 @@ def score_lines(
     """
     whole = score(answers, true, task)
     yield f"{whole.name} = {whole.total:.4f}" + (f" ({whole.present_in_words})" if whole.present_in_words else "")
-    constant = {head: true[head].mode()[:1].repeat(len(true)).to_numpy() for head in task.heads}
-    constants = task_score({head: true[head].to_numpy() for head in task.heads}, constant, task).heads
+    constant = pd.DataFrame({head: true[head].mode()[:1].repeat(len(true)).to_numpy() for head in task.heads})
+    constants = score(constant, true, task).heads
     for head, value in whole.heads.items():
         absent = whole.absent[head]
         present = f"over the {len(task.heads[head]) - len(absent)} classes present"

@@ -18,15 +18,9 @@ from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore
 from multihead.runtime.errors import OutOfTimeError, UserError
 from multihead.runtime.log import elapsed, memory_gb, say
+from multihead.training.build import compiled_network, moving_average, start_from_pretrained
 from multihead.training.images import TrainingImages
-from multihead.training.keras_io import (
-    KerasBatches,
-    Steps,
-    Watch,
-    compiled_network,
-    moving_average,
-    start_from_pretrained,
-)
+from multihead.training.keras_io import KerasBatches, Steps, Watch
 from multihead.training.resume import restore_furthest, say_how_it_goes_on
 from multihead.training.save import WorkingFolder
 from multihead.training.schedule import TrainingState

@@ -86,8 +86,7 @@ class ImageFiles(Part):
             raise UserError(f"{self.folder}: {problem}")
         say(f"warning: {problem}{'; they are left out' if is_train else ''}")
         is_read = np.array([whole is not None for whole in is_whole], np.bool_)
-        named = np.array(ids, dtype=object)
-        return Shard(named[is_read].tolist(), images[is_read], unreadable=named[~is_read].tolist())
+        return Shard(self.image_ids[is_read].tolist(), images[is_read], unreadable=self.image_ids[~is_read].tolist())
 
     def whole_images(self, channels: int, count: int) -> NDArray[np.uint8]:
         """Return the first images that can be read, at most so many, as they are: uint8 (n, SIDE, SIDE, c).

@@ -1,26 +1,33 @@
-"""Image files as a data folder holds them: which are to train on and which to predict, by a table or by their paths."""
+"""Image files as a data folder holds them: which are to train on and which to predict, by a table or by their paths.
+
+Their paths also say what ids they have where no table names them, and what classes where the pattern places those.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.patterns import glob_of, path_names
-from multihead.data.identity import SEVERAL, match
-from multihead.data.labels import read_label_table
+from multihead.config.data_files import matching
+from multihead.config.files import IMAGE_SUFFIXES, glob_of, path_names, without_suffix
+from multihead.config.task import Task
+from multihead.data.identity import SEVERAL, match, one_form
+from multihead.data.labels import label_indices, read_label_table
 from multihead.data.readers.image_files import bits_of, in_shards
-from multihead.data.readers.image_paths import find_images, labels_by_path, names_in_paths, own_ids
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader, name_of_ids
 from multihead.data.split import fold_of, groups_by_labels
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.log import say_once
 
+BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".ini"}  # passed over unsaid
 
-class Labelled(NamedTuple):
+
+@dataclass(frozen=True)
+class Labelled:
     """The image files with labels.
 
     paths: theirs, sorted. labels: class indices, a row per path, index image id. without_label: the paths of others.
@@ -47,7 +54,7 @@ class ImageReader(Reader):
         task = replace(self.task, bits=bits)
         if not task.test_files:
             is_kept = ~self._is_in_fold(found)
-            paths, labels = _some(paths, is_kept), labels[is_kept]
+            paths, labels = list(compress(paths, is_kept)), labels[is_kept]
         self._refuse_none(paths, folder)
         parts = in_shards(folder, paths, labels.index, task)
         return ImagesToTrain(task, parts, labels, found.without_label, found.without_image)
@@ -60,7 +67,7 @@ class ImageReader(Reader):
         else:
             found = self._labelled(folder)
             is_left_out = self._is_in_fold(found)
-            paths, ids = _some(found.paths, is_left_out), found.labels.index[is_left_out]
+            paths, ids = list(compress(found.paths, is_left_out)), found.labels.index[is_left_out]
         self._refuse_none(paths, folder)
         form = self.sample(folder, paths)
         without_image: Sequence[str] = ()
@@ -75,8 +82,9 @@ class ImageReader(Reader):
             without_image, without_row = matched.without_image, matched.without_id
             paths, ids = matched.paths, form.every_image[matched.order]
         if not task.bits and bits_of(folder, paths):
-            problem = "images to predict have 16 bits, which those that were trained on had not: all 16 are taken"
-            say_once(f"warning: {problem}")
+            say_once(
+                "warning: images to predict have 16 bits, which those that were trained on had not: all 16 are taken"
+            )
         return ImagesToPredict(in_shards(folder, paths, ids, task), form, without_image, without_row)
 
     def labels_to_predict(self, folder: Path) -> pd.DataFrame:
@@ -106,8 +114,11 @@ class ImageReader(Reader):
         return Labelled(matched.paths, labels.iloc[matched.order], without_label, matched.without_image)
 
     def _labelled_by_path(self, folder: Path, pattern: str) -> Labelled:
+        """Return the images whose paths name their classes, with those; UserError for a name that is no class."""
         paths = find_images(folder, pattern)
-        labels = labels_by_path(paths, pattern, self.task, folder)
+        meant = {one_form(name): label for name, label in self.task.class_folders.items()}
+        names = names_in_paths(paths, pattern, self.task).map(lambda name: meant.get(name, name))
+        labels = label_indices(names, self.task, folder)
         return Labelled(paths, labels.set_index(pd.Index(own_ids(paths, self.task), dtype=str)))
 
     def _is_in_fold(self, found: Labelled) -> NDArray[np.bool_]:
@@ -152,9 +163,54 @@ class _Matched:
     def refuse_none(self, files: str) -> None:
         """Raise UserError where no id means a file."""
         if not self.paths:
-            which = f"is a file of {files} ({listed(self._all_paths, 2)})"
-            raise UserError(f"{self._table}: none of its ids ({listed(self._ids, 2)}) {which}")
+            raise UserError(
+                f"{self._table}: none of its ids ({listed(self._ids, 2)}) is a file of {files} "
+                f"({listed(self._all_paths, 2)})"
+            )
 
 
-def _some(paths: Sequence[str], is_wanted: NDArray[np.bool_]) -> list[str]:
-    return [path for path, wanted in zip(paths, is_wanted.tolist(), strict=True) if wanted]
+def find_images(folder: Path, pattern: str) -> list[str]:
+    """Return the paths below the folder of the images that match, sorted; the case of a suffix does not count.
+
+    Where none does, those in a zip that lies in place of their folder count. Says once how many files are passed over
+    for their suffix: those that are not in BESIDE_IMAGES. Raises UserError if there are no images, or for a name that
+    is not UTF-8.
+    """
+    files = sorted(matching(folder, glob_of(pattern)))
+    found = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    others = [name for name in files if Path(name).suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES]
+    if others:
+        say_once(
+            f"warning: {len(others)} files {pattern} in {folder} are passed over, for they do not end in one of "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {listed(others)}"
+        )
+    if not found:
+        raise UserError(f"no images {pattern} in {folder}")
+    for path in found:
+        if any("\ud800" <= letter <= "\udfff" for letter in path):
+            raise UserError(f"{folder}: the name {path!a} is not UTF-8")
+    return found
+
+
+def own_ids(paths: Sequence[str], task: Task) -> list[str]:
+    """Return the ids of images that no table names: their files' names where tables hold those, else their paths.
+
+    Where two names are the same, the paths are taken: there is no table that could not tell them apart.
+    """
+    if not task.id_column:
+        return list(paths)
+    names = [Path(path).name if task.id_has_suffix else without_suffix(Path(path).name) for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
+
+
+def names_in_paths(paths: Sequence[str], pattern: str, task: Task) -> pd.DataFrame:
+    """Return what paths call their images' classes: a row per path, a column per head, "" where they call them nothing.
+
+    A pattern has a head's name in braces where its class stands; in one without, it is the last folder left open.
+    """
+    known = {head: list(map(one_form, (*task.class_folders, *map(str, task.heads[head])))) for head in task.heads}
+    of_known, of_any = (path_names(one_form(pattern), names) for names in (known, dict.fromkeys(known, ())))
+    matched = [of_known.fullmatch(one_form(path)) or of_any.fullmatch(one_form(path)) for path in paths]
+    rows = [found.groupdict() if found else {} for found in matched]
+    names = {head: [row.get(head) or "" for row in rows] for head in task.heads}
+    return pd.DataFrame(names, index=list(paths), dtype=str)

@@ -11,8 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from multihead.data.labels import ids_in, label_columns_there, labels_in
-from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, pixel_columns
-from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.readers.table_reader import TablePart, TableReader, columns_as_uint8, pixel_columns
 from multihead.data.shards import PixelMemory, Shard
 from multihead.data.tables import Table
 from multihead.runtime.errors import UserError, listed, shortened
@@ -48,13 +47,10 @@ class PixelCsv(TablePart):
         table = Table(self.path)
         columns = _pixels_in(table, image_shape)
         ids = self._ids_in(table, columns)
-        try:
-            if len(columns) < math.prod(image_shape):
-                pixels = _pixels_of_cells(table.text(columns)[columns[0]].tolist(), math.prod(image_shape))
-            else:
-                pixels = _pixels_of_columns(table.cells(columns), columns)
-        except PixelError as error:
-            raise UserError(f"{self.path}: {error}") from error
+        if len(columns) < math.prod(image_shape):
+            pixels = _pixels_of_cells(table.text(columns)[columns[0]].tolist(), math.prod(image_shape), self.path)
+        else:
+            pixels = _pixels_of_columns(table.cells(columns), columns, self.path)
         if len(pixels) != len(ids):
             raise UserError(f"{self.path}: damaged: {len(pixels)} rows of pixels for {len(ids)} ids")
         rows, chosen, passed_over = self.chosen_rows(ids)
@@ -81,10 +77,7 @@ class PixelCsvReader(TableReader):
 def _pixels_in(table: Table, image_shape: tuple[int, int, int]) -> list[str]:
     """Return the columns of pixels in row-major order, or the one column whose cells hold all of an image's."""
     wanted = math.prod(image_shape)
-    try:
-        columns = pixel_columns(table.names, image_shape)
-    except PixelError as error:
-        raise UserError(f"{table.path}: {error}") from error
+    columns = pixel_columns(table.names, image_shape, table.path)
     if columns:
         return columns
     cells = {name: _numbers(cell) for name, cell in table.first_row.items() if NUMBERS.fullmatch(cell)}
@@ -94,29 +87,29 @@ def _pixels_in(table: Table, image_shape: tuple[int, int, int]) -> list[str]:
     return whole[:1]
 
 
-def _pixels_of_columns(cells: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.uint8]:
+def _pixels_of_columns(cells: pl.DataFrame, columns: Sequence[str], path: Path) -> NDArray[np.uint8]:
     """Return uint8 (n, pixels) of a table with a column per pixel."""
     for name in columns:
         if cells[name].dtype == pl.String:  # a space stands before its numbers, or it holds something else
             numbers = cells[name].str.strip_chars().cast(pl.Float64, strict=False)
             other = cells[name].filter(numbers.is_null() & cells[name].is_not_null())
             if len(other):
-                raise PixelError(f"column {name!r} holds {shortened(other[0])}; expected {EXPECTED}")
+                raise UserError(f"{path}: column {name!r} holds {shortened(other[0])}; expected {EXPECTED}")
             cells = cells.with_columns(numbers.alias(name))
         elif not cells[name].dtype.is_numeric():
-            raise PixelError(f"column {name!r} is {cells[name].dtype}; expected {EXPECTED}")
-    return np.ascontiguousarray(columns_as_uint8(cells.select(columns)).T)
+            raise UserError(f"{path}: column {name!r} is {cells[name].dtype}; expected {EXPECTED}")
+    return np.ascontiguousarray(columns_as_uint8(cells.select(columns), path).T)
 
 
-def _pixels_of_cells(cells: Sequence[str], wanted: int) -> NDArray[np.uint8]:
+def _pixels_of_cells(cells: Sequence[str], wanted: int, path: Path) -> NDArray[np.uint8]:
     """Return uint8 (n, pixels) of n cells with all pixels of an image in row-major order."""
     pixels = np.empty((len(cells), wanted), np.uint8)
     for row, cell in enumerate(cells):
         numbers = _numbers(cell) if NUMBERS.fullmatch(cell) else np.empty(0)
         if len(numbers) != wanted:
-            raise PixelError(f"row {row + 2}: {len(numbers)} numbers in {shortened(cell)}; expected {wanted}")
+            raise UserError(f"{path}: row {row + 2}: {len(numbers)} numbers in {shortened(cell)}; expected {wanted}")
         if ((numbers < 0) | (numbers > 255) | (numbers != np.round(numbers))).any():
-            raise PixelError(f"row {row + 2}: holds {numbers.min():g} to {numbers.max():g}; expected {EXPECTED}")
+            raise UserError(f"{path}: row {row + 2}: holds {numbers.min():g} to {numbers.max():g}; expected {EXPECTED}")
         pixels[row] = numbers
     return pixels
 

@@ -1,14 +1,20 @@
-"""Tables of pixels, with a row per image: what their forms have in common."""
+"""Tables of pixels, with a row per image: what their forms have in common.
+
+Columns of pixels are told whatever a table calls them, and their values are made uint8 whatever their type.
+"""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import polars as pl
 from numpy.typing import NDArray
 
 from multihead.config.data_files import matching
@@ -18,6 +24,8 @@ from multihead.data.labels import read_label_table, refuse_repeated
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader, name_of_ids
 from multihead.data.shards import Part
 from multihead.runtime.errors import UserError, listed
+
+NUMBERED = re.compile(r"(\D*)(\d+)(?:(\D{1,3})(\d+))?(\D?)")
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,9 @@ class TablePart(Part):
         """Return the rows that are chosen, int64, their ids as `chosen` has them, and the ids of the others."""
         if self.chosen is None:
             return np.arange(len(ids)), ids.tolist(), []
-        names = [self.chosen.get(name) for name in ids.tolist()]
-        rows = [row for row, name in enumerate(names) if name is not None]
-        others = [name for name, chosen in zip(ids.tolist(), names, strict=True) if chosen is None]
-        return np.array(rows, np.int64), [name for name in names if name is not None], others
+        is_chosen = np.array([name in self.chosen for name in ids.tolist()], np.bool_)
+        chosen = [self.chosen[name] for name in ids[is_chosen].tolist()]
+        return np.flatnonzero(is_chosen), chosen, ids[~is_chosen].tolist()
 
 
 class TableReader(Reader):
@@ -82,12 +89,17 @@ class TableReader(Reader):
         labels = read_label_table(table, task, likely_ids=likely, there=ids.tolist())
         chosen = _chosen(ids.tolist(), labels.index)
         if not chosen:
-            which = f"{listed(ids, 2)} have no labels among those of {listed(labels.index, 2)}"
-            raise UserError(f"{task.train_files}: {which}")
+            raise UserError(
+                f"{task.train_files}: {listed(ids, 2)} have no labels among those of {listed(labels.index, 2)}"
+            )
         has_image = labels.index.isin(list(chosen.values()))
-        without_label = [name for name in ids.tolist() if name not in chosen]
-        without_image = labels.index[~has_image].tolist()
-        return ImagesToTrain(task, _choosing(parts, chosen), labels[has_image], without_label, without_image)
+        return ImagesToTrain(
+            task,
+            _choosing(parts, chosen),
+            labels[has_image],
+            without_label=[name for name in ids.tolist() if name not in chosen],
+            without_image=labels.index[~has_image].tolist(),
+        )
 
     def images_to_predict(self, folder: Path) -> ImagesToPredict:
         form = self.sample(folder)
@@ -95,9 +107,13 @@ class TableReader(Reader):
             return ImagesToPredict(self._parts(folder, self.task.test_files), None)
         wanted = form.every_image
         parts = self._parts(folder, self.task.test_files, name_of_ids(form), wanted.tolist())
-        chosen = _chosen([name for part in parts for name in _ids_if_readable(part)], wanted)
-        without_image = wanted[~wanted.isin(list(chosen.values()))].tolist()
-        return ImagesToPredict(_choosing(parts, chosen), form, without_image)
+        own: list[str] = []
+        for part in parts:
+            with suppress(UserError):  # of one that is damaged, which costs its own rows when it is read
+                own += part.ids().tolist()
+        chosen = _chosen(own, wanted)
+        is_there = wanted.isin(list(chosen.values()))
+        return ImagesToPredict(_choosing(parts, chosen), form, without_image=wanted[~is_there].tolist())
 
     def labels_to_predict(self, folder: Path) -> pd.DataFrame:
         return pd.concat([part.labels() for part in self._parts(folder, self.task.test_files)])
@@ -119,13 +135,72 @@ def _choosing(parts: Sequence[TablePart], chosen: Mapping[str, str]) -> list[Tab
 def _chosen(own: Sequence[str], wanted: pd.Index) -> dict[str, str]:
     """Return which of the wanted ids is meant by each of the ids that tables spell themselves."""
     names = list(dict.fromkeys(own))
-    rows = match(names, wanted.tolist())
-    return {name: str(wanted[row]) for name, row in zip(names, rows.tolist(), strict=True) if row >= 0}
+    positions = zip(names, match(names, wanted.tolist()).tolist(), strict=True)
+    return {name: str(wanted[position]) for name, position in positions if position >= 0}
 
 
-def _ids_if_readable(part: TablePart) -> list[str]:
-    """Return a part's ids, none of one that is damaged: which costs its own rows when it is read."""
-    try:
-        return part.ids().tolist()
-    except UserError:
+def numbered_columns(names: Sequence[str], wanted: int = 0) -> dict[tuple[int, ...], str]:
+    """Return those columns that are called the same but for their number or two, by those numbers.
+
+    Of several kinds of names that of as many columns as wanted is taken, else that of the most.
+    """
+    found: dict[tuple[str, ...], dict[tuple[int, ...], str]] = defaultdict(dict)
+    for name in names:
+        if name.isdecimal():  # tens of thousands are, which no expression need look at
+            found["", "", ""][(int(name),)] = name
+        elif numbered := NUMBERED.fullmatch(name):
+            before, first, between, second, after = (text or "" for text in numbered.groups())
+            found[before, between, after][int(first), *([int(second)] if second else [])] = name
+    return max(found.values(), key=lambda columns: (len(columns) == wanted, len(columns)), default={})
+
+
+def pixel_columns(names: Sequence[str], image_shape: tuple[int, int, int], path: Path) -> list[str]:
+    """Return the columns of pixels in row-major order, () where no column is one. path: of the file, for messages.
+
+    They are called the same but for a number from 0 or 1 on ("0", "pixel0", "px_1"), or for two ("1x1", "r0c0": row and
+    column). Raises UserError where some are missing, or there are more.
+    """
+    height, width, channels = image_shape
+    wanted = height * width * channels
+    columns = numbered_columns(names, wanted)
+    if len(columns) < min(wanted, 2):
         return []
+    is_by_row = len(next(iter(columns))) == 2
+    start = min(min(columns)) if is_by_row else min(*min(columns), 1)
+    lengths = (height, width * channels) if is_by_row else (wanted,)
+    places = list(product(*(range(start, start + length) for length in lengths)))
+    example = min(columns.items())[1]
+    missing = next((place for place in places if place not in columns), None)
+    if missing:
+        numbers = map(str, missing)
+        name = re.sub(r"\d+", lambda _: next(numbers), example)
+        raise UserError(
+            f"{path}: no column {name!r}; expected {wanted} pixels, and {len(columns)} are called like {example!r}"
+        )
+    if len(columns) > wanted:
+        name = next(name for place, name in sorted(columns.items()) if place not in places)
+        raise UserError(
+            f"{path}: has a column {name!r}; expected {wanted} pixels, {example!r} to {columns[places[-1]]!r}, only"
+        )
+    return [columns[place] for place in places]
+
+
+def columns_as_uint8(table: pl.DataFrame, path: Path) -> NDArray[np.uint8]:
+    """Return k columns of n rows as (k, n), converted where that loses nothing: some copies of the data hold floats.
+
+    path: of the file, for messages. Raises UserError for a value that is missing, or no whole number from 0 to 255.
+    """
+    for name, (missing,) in table.null_count().to_dict(as_series=False).items():
+        if missing:
+            raise UserError(f"{path}: column {name!r} has {missing} missing values")
+    values = table.to_numpy(order="fortran").T
+    if values.dtype == np.uint8:
+        return values
+    with np.errstate(invalid="ignore"):  # nan has no whole number; the comparison finds it
+        converted = values.astype(np.uint8)
+    is_wrong = converted != values
+    if is_wrong.any():
+        column, row = np.unravel_index(is_wrong.argmax(), is_wrong.shape)
+        name, value = table.columns[column], values[column, row]
+        raise UserError(f"{path}: column {name!r} holds {value}; expected whole numbers from 0 to 255")
+    return converted

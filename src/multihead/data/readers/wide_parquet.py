@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,11 +17,15 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from multihead.data.id_column import id_column
-from multihead.data.readers.pixel_columns import PixelError, columns_as_uint8, numbered_columns, pixel_columns
-from multihead.data.readers.table_reader import TablePart, TableReader
+from multihead.data.readers.table_reader import (
+    TablePart,
+    TableReader,
+    columns_as_uint8,
+    numbered_columns,
+    pixel_columns,
+)
 from multihead.data.shards import PixelMemory, Shard
-from multihead.data.tables import READ_ERRORS
+from multihead.data.tables import READ_ERRORS, id_column
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import UserError, first_line, listed
 
@@ -34,7 +38,7 @@ class WideParquet(TablePart):
 
     def ids(self) -> pd.Index:
         """Return the ids in the file; UserError where it is damaged, has no column of them, or an empty one."""
-        return self._ids_in(_open(self.path))
+        return self._ids_in(*_open(self.path))
 
     def read(self, image_shape: tuple[int, int, int], memory: PixelMemory, *, is_train: bool) -> Shard:
         """Return the chosen images, put into `memory` over those of the file before.
@@ -43,49 +47,51 @@ class WideParquet(TablePart):
         file, missing pixel columns, or pixels that are no whole numbers from 0 to 255.
         """
         del is_train
-        file = _open(self.path)
-        ids = self._ids_in(file)
+        frame, schema = _open(self.path)
+        ids = self._ids_in(frame, schema)
+        pixels = pixel_columns(schema.names(), image_shape, self.path)
+        if not pixels:
+            raise UserError(f"{self.path}: no columns of pixels; it has {listed(schema)}")
+        for name in pixels:
+            if not schema[name].is_numeric():
+                raise UserError(f"{self.path}: column {name!r} is {schema[name]}; expected UInt8")
+        bytes_per_column = len(ids) * (1 if {schema[name] for name in pixels} == {pl.UInt8()} else 8)
         try:
-            pixels, dtypes = _pixels_of(file.schema, image_shape)
             images = memory.array(len(ids), len(pixels))
             start = 0
-            bytes_per_column = len(ids) * (1 if dtypes == {pl.UInt8()} else 8)
-            for table in _chunks_ahead(file.frame, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
+            for table in _chunks_ahead(frame, pixels, max(1, BYTES_PER_CHUNK // max(1, bytes_per_column))):
                 if table.height != len(ids):
-                    raise PixelError(f"columns of {table.height} values for {len(ids)} ids")
-                _transpose_into(images[:, start : start + table.width], columns_as_uint8(table))
+                    raise UserError(f"{self.path}: columns of {table.height} values for {len(ids)} ids")
+                _transpose_into(images[:, start : start + table.width], columns_as_uint8(table, self.path))
                 start += table.width
         except READ_ERRORS as error:
             raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
-        except PixelError as error:
-            raise UserError(f"{self.path}: {error}") from error
         rows, chosen, passed_over = self.chosen_rows(ids)
         if passed_over:  # a copy would need the memory of a shard once more
             for place, row in enumerate(rows.tolist()):
                 images[place] = images[row]
         return Shard(chosen, images[: len(rows)].reshape(-1, *image_shape), passed_over=passed_over)
 
-    def _ids_in(self, file: "_File") -> pd.Index:
+    def _ids_in(self, frame: pl.LazyFrame, schema: pl.Schema) -> pd.Index:
         name = self.task.id_column
-        ids = self._texts(file, name) if name in file.schema else []
+        ids = self._texts(frame, name) if name in schema else []
         if not ids or (self.there is not None and not set(self.there).issuperset(ids)):  # it takes longer to find out
-            pixels = set(numbered_columns(file.schema.names()).values())
-            columns = [column for column in file.schema if column not in pixels]
+            pixels = set(numbered_columns(schema.names()).values())
+            columns = [column for column in schema if column not in pixels]
             try:
-                name = id_column(columns, lambda column: self._texts(file, column), name, self.likely_ids, self.there)
+                name = id_column(columns, lambda column: self._texts(frame, column), name, self.likely_ids, self.there)
             except UserError as error:
                 raise UserError(f"{self.path.name}: {error}") from error
             if not name:
-                wanted = self.task.id_column or "of ids"
-                raise UserError(f"{self.path}: no column {wanted}; it has {listed(file.schema)}")
-            ids = self._texts(file, name)
+                raise UserError(f"{self.path}: no column {self.task.id_column or 'of ids'}; it has {listed(schema)}")
+            ids = self._texts(frame, name)
         if "" in ids:
             raise UserError(f"{self.path}, row {ids.index('') + 1}: {name} is empty")
         return pd.Index(ids, dtype=str, name=name)
 
-    def _texts(self, file: "_File", column: str) -> list[str]:
+    def _texts(self, frame: pl.LazyFrame, column: str) -> list[str]:
         try:
-            values = file.frame.select(column).collect()[column]
+            values = frame.select(column).collect()[column]
         except READ_ERRORS as error:
             raise UserError(f"{self.path}: damaged: {first_line(error)}") from error
         if values.dtype in (pl.String, pl.Categorical):
@@ -103,32 +109,14 @@ def _as_written(value: Any) -> str:
     """Return an id as a person would write it: bytes as the text they are, whole numbers without a point."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if value is None:
+    may_have_point = isinstance(value, float | Decimal)
+    if value is None or (may_have_point and not math.isfinite(value)):
         return ""
-    if isinstance(value, float | Decimal):
-        return "" if not math.isfinite(value) else str(int(value) if value == int(value) else value)
-    return str(value)
+    return str(int(value) if may_have_point and value == int(value) else value)
 
 
-def _pixels_of(schema: pl.Schema, image_shape: tuple[int, int, int]) -> tuple[list[str], set[pl.DataType]]:
-    """Return the names of the pixel columns, in order, and their types."""
-    names = pixel_columns(schema.names(), image_shape)
-    if not names:
-        raise PixelError(f"no columns of pixels; it has {listed(schema)}")
-    for name in names:
-        if not schema[name].is_numeric():
-            raise PixelError(f"column {name!r} is {schema[name]}; expected UInt8")
-    return names, {schema[name] for name in names}
-
-
-class _File(NamedTuple):
-    """A file with its footer read, which all selections from it share: tens of thousands of columns take long."""
-
-    frame: pl.LazyFrame
-    schema: pl.Schema
-
-
-def _open(path: Path) -> _File:
+def _open(path: Path) -> tuple[pl.LazyFrame, pl.Schema]:
+    """Return a file with its footer read, which all selections share: tens of thousands of columns take long."""
     try:
         state = path.stat()
         return _opened(path, state.st_size, state.st_mtime_ns)
@@ -137,9 +125,9 @@ def _open(path: Path) -> _File:
 
 
 @lru_cache(maxsize=1)  # each takes 50 MB
-def _opened(path: Path, _size: int, _changed: int) -> _File:
+def _opened(path: Path, _size: int, _changed: int) -> tuple[pl.LazyFrame, pl.Schema]:
     frame = pl.scan_parquet(path, glob=False)
-    return _File(frame, frame.collect_schema())
+    return frame, frame.collect_schema()
 
 
 def _chunks_ahead(file: pl.LazyFrame, names: Sequence[str], at_a_time: int) -> Iterator[pl.DataFrame]:

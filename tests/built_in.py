@@ -1,0 +1,7 @@
+"""The tasks that are built in, by names for the tests."""
+
+from multihead.config.task import TASKS
+
+BENGALI, DIGITS, FASHION, SIGNS, ANIMALS = (
+    TASKS[name] for name in ("bengali", "digit-recognizer", "fashion-mnist", "sign-mnist", "animals10")
+)
