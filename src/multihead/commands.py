@@ -20,7 +20,7 @@ from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_input, is_rerun, working_folder
 from multihead.runtime.errors import UserError, first_line, listed
 from multihead.runtime.events import STAGES, tell
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 from multihead.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def train(settings: Settings) -> None:
     _try_augmentation(settings)
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
-    say(f"train: {data}")
+    log.info(f"train: {data}")
     prepare_devices(run, model.backbone)
     _check_sample(data, task, model.fold)
     from multihead.training.trainer import Trainer
@@ -59,12 +59,12 @@ def train(settings: Settings) -> None:
     Trainer(task, model, run, data, working).train()
     manifest = read_manifest(working)
     score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
-    say(f"weights: {working}, epoch {manifest.epoch}, validation: {score}")
+    log.info(f"weights: {working}, epoch {manifest.epoch}, validation: {score}")
     from multihead.report.page import write_report
     from multihead.training.record import no_harm
 
     with no_harm("report"):
-        say(f"report: {write_report(working)}")
+        log.info(f"report: {write_report(working)}")
 
 
 def _check_sample(data: Path, task: Task, fold: int) -> None:
@@ -85,7 +85,7 @@ def _check_sample(data: Path, task: Task, fold: int) -> None:
         problem = f"{which} are in no test file: {listed(missing)}"
         if len(missing) > MAX_LOST_SHARE * every:
             raise UserError(problem)
-        say(f"warning: {problem}")
+        log.warning(f"{problem}")
 
 
 def predict(settings: Settings) -> None:
@@ -112,7 +112,7 @@ def predict(settings: Settings) -> None:
     largest = max(as_read, key=lambda read: math.prod(read.image_shape))  # every member's images can be made of it
     images = images_to_predict(data, largest, first.model.fold)
     which = ", ".join(f"{folder / name}, epoch {manifest.epoch}" for folder, name, manifest in ensemble)
-    say(f"predict: {data} with {which}")
+    log.info(f"predict: {data} with {which}")
     members = _load_members(ensemble, run)
     path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
     form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
@@ -125,9 +125,9 @@ def predict(settings: Settings) -> None:
     without_row = [*images.without_row, *predictor.passed_over]
     if without_row:
         which = f"{len(without_row):,} images have no row in {task.sample_submission}"
-        say(f"warning: {which}, and are passed over: {listed(without_row)}")
+        log.warning(f"{which}, and are passed over: {listed(without_row)}")
     _say_stages(predictor.stages, ensemble)
-    say(f"submission: {path} ({submission.rows} rows)")
+    log.info(f"submission: {path} ({submission.rows} rows)")
 
 
 def _find_weights(settings: Settings) -> list[Trained]:
@@ -176,7 +176,7 @@ def _load_members(ensemble: Sequence[Trained], run: RunSettings) -> "list[Member
         for folder, name, manifest in ensemble
     ]
     if run.test_time_copies and not all(member.augment for member in members):
-        say("warning: no test-time copies, as some weights were trained without an affine or flip step")
+        log.warning("no test-time copies, as some weights were trained without an affine or flip step")
     return members
 
 
@@ -222,7 +222,7 @@ def _refuse(problem: str, cause: Exception | None) -> None:
 
 def _warn(problem: str, cause: Exception | None) -> None:
     kind = f"{type(cause).__name__}: " if cause and not isinstance(cause, UserError) else ""
-    say(f"warning: {kind}{problem}")
+    log.warning(f"{kind}{problem}")
 
 
 def _say_stages(stages: "Stages", ensemble: Sequence[Trained]) -> None:
@@ -233,7 +233,7 @@ def _say_stages(stages: "Stages", ensemble: Sequence[Trained]) -> None:
     is_known = len(seconds) == len(manifests) and len(devices) == 1
     device, speed = (devices.pop(), 1 / sum(seconds)) if is_known else ("", 0.0)
     trained = f"; trained on {device}, where it answers {speed:.0f} images a second" if is_known else ""
-    say(f"stages: {stages}{trained}")
+    log.info(f"stages: {stages}{trained}")
     tell(STAGES, **stages._asdict(), device=device, images_per_second=speed)
 
 

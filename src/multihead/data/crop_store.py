@@ -16,7 +16,7 @@ from multihead.data.crop import Images, crop_resize
 from multihead.data.shards import Part, PixelMemory, Shard, read_shard
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import OutOfTimeError
-from multihead.runtime.log import elapsed, say
+from multihead.runtime.log import elapsed, log
 
 LARGE_FILE = 5e8  # bytes, above which somebody would wonder what goes on
 SHOWN = 8  # full images that are kept of each shard
@@ -36,7 +36,7 @@ def read_crops(
     """
     started = elapsed()
     if part.size > LARGE_FILE:
-        say(f"{part.name}: reading {part.size / 1e6:.0f} MB")
+        log.info(f"{part.name}: reading {part.size / 1e6:.0f} MB")
     cropped: dict[int, Shard] = {}
     for as_read in {model.as_read(task).image_shape: model.as_read(task) for model in models}.values():
         full = read_shard(part, as_read.image_shape, labels, memory)
@@ -50,7 +50,7 @@ def read_crops(
         del full  # those of one size are in memory at a time
     shards = _of_the_same_images([cropped[number] for number in range(len(models))])
     seconds = elapsed() - started
-    say(f"{part.name}: {len(shards[0].ids)} images read and cropped in {seconds:.1f} s")
+    log.info(f"{part.name}: {len(shards[0].ids)} images read and cropped in {seconds:.1f} s")
     return shards, seconds
 
 

@@ -11,7 +11,7 @@ from multihead.config.task import Label, Task
 from multihead.data.identity import as_number, one_form
 from multihead.data.tables import Table
 from multihead.runtime.errors import UserError, listed, shortened
-from multihead.runtime.log import say_once
+from multihead.runtime.log import ONCE, log
 
 MAX_UNUSABLE_SHARE = 0.05  # of the train images: without a label, or not to be read
 YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "", "false", "no"}  # of a column for one class
@@ -44,7 +44,7 @@ def labels_in(table: Table, task: Task, ids: pd.Index) -> pd.DataFrame:
         lost = f"{int(is_empty.sum()):,} of {len(texts):,} rows have no label: {listed(ids[is_empty])}"
         if is_empty.mean() > MAX_UNUSABLE_SHARE:
             raise UserError(f"{table.path}: {lost}")
-        say_once(f"warning: {table.path}: {lost}; they are left out")
+        log.warning(f"{table.path}: {lost}; they are left out", extra=ONCE)
     return label_indices(texts[~is_empty], task, table.path)
 
 

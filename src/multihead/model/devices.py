@@ -5,7 +5,7 @@ import os
 from multihead.config.backbones import EFFICIENTNETS
 from multihead.config.settings import RunSettings
 from multihead.runtime.errors import UserError
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 
 
 def prepare_devices(run: RunSettings, backbone: str = "") -> None:
@@ -16,7 +16,7 @@ def prepare_devices(run: RunSettings, backbone: str = "") -> None:
     Raises UserError where the settings require a GPU and none is visible. Weights and losses stay float32 under mixed
     precision.
     """
-    say("loading Keras")
+    log.info("loading Keras")
     # TensorFlow's chatter would hide our lines; where a GPU must be there, its errors say why it is not
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if run.require_gpu else "3")
     if backbone and backbone not in EFFICIENTNETS and not run.deterministic:
@@ -37,7 +37,7 @@ def prepare_devices(run: RunSettings, backbone: str = "") -> None:
         )
     keras.config.set_dtype_policy("mixed_float16" if run.mixed_precision else "float32")
     idle = f", the first of {len(gpus)} GPUs; the others are not used" if len(gpus) > 1 else ""
-    say(f"Keras {keras.__version__} on {backend}: {gpus[0] + idle if gpus else 'no GPU, the CPU'}")
+    log.info(f"Keras {keras.__version__} on {backend}: {gpus[0] + idle if gpus else 'no GPU, the CPU'}")
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -18,7 +18,8 @@ from multihead.data.shards import Part, Shard
 from multihead.model.devices import is_out_of_memory
 from multihead.runtime.errors import OutOfTimeError, first_line, listed
 from multihead.runtime.events import FILE_PREDICTED, tell
-from multihead.runtime.log import Pace, Stage, elapsed, say
+from multihead.runtime.log import Stage, elapsed, log
+from multihead.runtime.progress import Progress
 
 MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
 
@@ -47,19 +48,19 @@ def answered_batches(
     end; the first batch is always begun.
     change: is given each batch and its number, and returns what the network sees in its place.
     """
-    pace, longest = Pace(10), 0.0
-    for number, start in enumerate(range(0, len(images) or 1, batch_size)):
-        begun = elapsed()
-        batch = np.asarray(images[start : start + batch_size])
-        seen = change(batch, number) if change else batch
-        padded = np.concatenate([seen, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
-        answers = network.predict_on_batch(padded)
-        yield {head: np.asarray(answer)[: len(batch)] for head, answer in answers.items()}
-        longest = max(longest, elapsed() - begun)
-        if elapsed() + longest > deadline:
-            break
-        if pace.is_due():
-            say(f"  {start + len(batch)} of {len(images)} images predicted")
+    longest = 0.0
+    with Progress("predicting", len(images)) as progress:
+        for number, start in enumerate(range(0, len(images) or 1, batch_size)):
+            begun = elapsed()
+            batch = np.asarray(images[start : start + batch_size])
+            seen = change(batch, number) if change else batch
+            padded = np.concatenate([seen, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
+            answers = network.predict_on_batch(padded)
+            yield {head: np.asarray(answer)[: len(batch)] for head, answer in answers.items()}
+            longest = max(longest, elapsed() - begun)
+            if elapsed() + longest > deadline:
+                break
+            progress.advance(len(batch), f"  {start + len(batch)} of {len(images)} images predicted")
 
 
 def _joined(parts: Sequence[Probabilities]) -> Probabilities:
@@ -229,7 +230,7 @@ class Predictor:
         whole = done and has_one_member and not self.is_late
         added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
         times = f" {1 + added} times" if added else ""
-        say(f"{done} of {len(shard.ids)} images predicted{times} in {elapsed() - started:.1f} s")
+        log.info(f"{done} of {len(shard.ids)} images predicted{times} in {elapsed() - started:.1f} s")
         tell(FILE_PREDICTED)
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
@@ -264,7 +265,7 @@ class Predictor:
             except Exception as error:
                 if may_halve and is_out_of_memory(error):
                     may_halve, self._batch_size = False, self._batch_size // 2
-                    say(f"warning: the device is out of memory; from here on in batches of {self._batch_size}")
+                    log.warning(f"the device is out of memory; from here on in batches of {self._batch_size}")
                     continue
                 has_failed = True
                 self._on_problem(f"the network failed on image {done + 1} of {len(images)}: {first_line(error)}", error)
@@ -294,7 +295,7 @@ class Predictor:
             if started + took * (images / max(1, images_of)) + to_come > self._deadline:
                 if not self._has_warned:
                     left_out = "test-time copies" if added >= len(self._members) - 1 else "members of the ensemble"
-                    say(f"warning: no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
+                    log.warning(f"no time for more than {1 + added} of {1 + len(passes)} passes: {left_out} left out")
                     self._has_warned = True
                 return added
             answer = self._answer(member, crops, self._deadline - to_come, change)

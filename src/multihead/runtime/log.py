@@ -1,13 +1,14 @@
-"""Lines of progress that read the same on a terminal and in a log, and the clock of the process."""
+"""The log: lines that read the same on a terminal and in a file, with levels, and the clock of the process."""
 
+import logging
 import resource
 import sys
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 STARTED = time.monotonic()  # imported before anything slow, so budgets count from the process's start
+ONCE = {"is_said_once": True}  # the extra of a record that is left out where this process has said the same before
 
 
 def elapsed() -> float:
@@ -25,15 +26,28 @@ def memory_gb() -> float:
         return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def say(text: str) -> None:
-    """Print one line with the elapsed time in front, at once."""
-    print(f"[{elapsed():7.1f} s] {text}", flush=True)
+class Lines(logging.Handler):
+    """Prints each record at once as a line, with the elapsed time and, from a warning on, its level in front."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if getattr(record, "is_said_once", False):
+            if text in self._said:
+                return
+            self._said.add(text)
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        print(f"[{elapsed():7.1f} s] {level}{text}", flush=True)
 
 
-@cache
-def say_once(text: str) -> None:
-    """Print a line as say does, but not again what this process has said so before."""
-    say(text)
+log = logging.getLogger("multihead")
+if not log.handlers:
+    log.addHandler(Lines())
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 @dataclass
@@ -46,18 +60,3 @@ class Stage:
     def add(self, images: int, seconds: float) -> None:
         self.images += images
         self.seconds += seconds
-
-
-class Pace:
-    """Says that it is time for a line when `seconds` have gone by since the last one."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._last = time.monotonic()
-
-    def is_due(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < self.seconds:
-            return False
-        self._last = now
-        return True

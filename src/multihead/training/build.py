@@ -10,7 +10,7 @@ from multihead.config.task import Task
 from multihead.data.locate import find_everywhere
 from multihead.model.network import build_model, freeze_up_to, load_pretrained
 from multihead.runtime.errors import UserError
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 from multihead.training.moving_average import MovingAverage
 
 
@@ -46,7 +46,7 @@ def start_from_pretrained(network: Any, model: ModelSettings, name: str, working
     if not found:
         raise UserError(f"pretrained = {name!r}: in no input; is its dataset among dataset_sources?")
     load_pretrained(network, model, found[0])
-    say(f"starting from {found[0]}")
+    log.info(f"starting from {found[0]}")
 
 
 def _optimizer(run: RunSettings) -> Any:

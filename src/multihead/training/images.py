@@ -22,7 +22,7 @@ from multihead.data.draws import Draw, random_for
 from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
 from multihead.runtime.errors import UserError, listed
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 
 SHARDS_IN_MEMORY = 2
 
@@ -39,7 +39,7 @@ class TrainingImages:
         """Find them in a data folder; UserError for a damaged table: it shows now, not in an hour."""
         found = images_to_train(data, model.as_read(task), model.fold)
         for warning in found.warnings():
-            say(f"warning: {warning}")
+            log.warning(f"{warning}")
         self.task = replace(task, bits=found.task.bits)
         self.parts, self.labels, self.count = found.parts, found.labels, len(found.labels)
         self.held_out = choose_validation(self.labels, run)
@@ -76,7 +76,7 @@ class TrainingImages:
                 problem = f"{part.name}: {len(shard.blank)} of {images} images are blank: {listed(shard.blank)}"
                 if 2 * len(shard.blank) > images:  # there is nothing to learn from them
                     raise UserError(problem + part.why_blank)
-                say(f"warning: {problem}")
+                log.warning(f"{problem}")
             store.save(number, shard)
             self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number

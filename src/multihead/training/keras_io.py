@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from multihead.data.batches import TrainBatches
-from multihead.runtime.log import Pace, elapsed, say
+from multihead.runtime.log import elapsed
+from multihead.runtime.progress import Progress
 from multihead.training.moving_average import MovingAverage
 
 
@@ -46,17 +47,18 @@ class Steps(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Says a line every ten seconds, and ends the fit where the time budget does."""
+    """Tells how far the fit is, and ends it where the time budget does."""
 
-    def __init__(self, name: str, batches: int, deadline: float) -> None:
+    def __init__(self, name: str, batches: int, batch_size: int, progress: Progress, deadline: float) -> None:
         super().__init__()
-        self._name, self._batches, self._deadline = name, batches, deadline
-        self._pace = Pace(10)
+        self._name, self._batches, self._batch_size = name, batches, batch_size
+        self._progress, self._deadline = progress, deadline
         self.batches_done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self.batches_done = batch + 1
-        if self._pace.is_due():
-            say(f"  {self._name}: batch {batch + 1}/{self._batches}, loss {(logs or {}).get('loss', math.nan):.3f}")
+        loss = (logs or {}).get("loss", math.nan)
+        line = f"  {self._name}: batch {batch + 1}/{self._batches}, loss {loss:.3f}"
+        self._progress.advance(self._batch_size, line, loss)
         if elapsed() > self._deadline:
             self.model.stop_training = True

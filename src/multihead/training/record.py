@@ -24,7 +24,7 @@ from multihead.data.crop import ink_box
 from multihead.data.shards import Shard
 from multihead.data.thumbnails import Image, in_colour, thumbnail
 from multihead.runtime.errors import UserError, first_line
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import recall_per_class
 
@@ -129,7 +129,7 @@ def no_harm(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        say(f"warning: no {what} ({kind}{first_line(error)})")
+        log.warning(f"no {what} ({kind}{first_line(error)})")
 
 
 def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSettings, epoch: int) -> Samples:

@@ -11,7 +11,7 @@ from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_everywhere
 from multihead.runtime.errors import UserError
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 from multihead.training.checkpoint import Checkpoint, ForeignFileError, read_checkpoint, restore, versions
 from multihead.training.moving_average import MovingAverage
 
@@ -65,7 +65,7 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
         try:
             checkpoint = read_checkpoint(path)
         except ForeignFileError as error:
-            say(f"not used: {error}")
+            log.info(f"not used: {error}")
             continue
         except UserError as error:
             damaged.append(str(error))
@@ -73,13 +73,13 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
         differences = differing(checkpoint.identity, identity)
         if others := [key for key in differences if key in ANOTHER_TRAINING]:
             fate = "; this training takes its place" if path.parent == working else ""
-            say(f"{path}: not used, it is of a training with another {', '.join(others)}{fate}")
+            log.info(f"{path}: not used, it is of a training with another {', '.join(others)}{fate}")
         elif fixed := {key: values for key, values in differences.items() if key in FIXED}:
             changed.append(f"{path}: of this training with another {in_words(fixed)}")
         else:
             ours.append(checkpoint)
     for problem in [*changed, *damaged] if ours else []:
-        say(f"warning: not used: {problem}")
+        log.warning(f"not used: {problem}")
     if changed and not ours:
         raise UserError(f'{changed[0]}; set that back to go on, or resume = "off" to begin anew')
     if damaged and not ours:
@@ -105,7 +105,7 @@ def restore_furthest(
         except UserError as error:
             if number == len(checkpoints):
                 raise
-            say(f"warning: not used: {error}")
+            log.warning(f"not used: {error}")
         else:
             return checkpoint
     return None
@@ -114,13 +114,13 @@ def restore_furthest(
 def say_how_it_goes_on(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
     """Say where a restored checkpoint left the training, and what is another from here on."""
     epoch, shards = checkpoint.progress
-    say(f"going on from {checkpoint.path}: {epoch} epochs and {shards} shards of the next are done")
+    log.info(f"going on from {checkpoint.path}: {epoch} epochs and {shards} shards of the next are done")
     own = versions()
     changed = differing(checkpoint.identity, identity) | {
         name: (there, own[name]) for name, there in checkpoint.versions.items() if there != own[name]
     }
     if changed:
-        say(f"changed from here on: {in_words(changed)}")
+        log.info(f"changed from here on: {in_words(changed)}")
 
 
 def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from multihead.data.shards import Shard
 from multihead.model.devices import device_name
 from multihead.model.weights import copy_weights, save_weights
 from multihead.runtime.errors import UserError
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 from multihead.training.checkpoint import Checkpoint, save_checkpoint
 from multihead.training.images import TrainingImages
 from multihead.training.moving_average import MovingAverage
@@ -96,7 +96,7 @@ class WorkingFolder:
             is_of_next = all((self._folder / name).is_file() for name in (MANIFEST_FILE, WEIGHTS_FILE))
         if self.has_weights or not state.saved_epoch:
             return True
-        say(f"warning: the weights of epoch {state.saved_epoch} are lost ({problem})")
+        log.warning(f"the weights of epoch {state.saved_epoch} are lost ({problem})")
         if is_of_next:  # a kill came after these were saved, or between the two files: that epoch is done again
             return True
         state.forget_saved()

@@ -17,7 +17,8 @@ from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore
 from multihead.runtime.errors import OutOfTimeError, UserError
-from multihead.runtime.log import elapsed, memory_gb, say
+from multihead.runtime.log import elapsed, log, memory_gb
+from multihead.runtime.progress import Progress
 from multihead.training.build import compiled_network, moving_average, start_from_pretrained
 from multihead.training.images import TrainingImages
 from multihead.training.keras_io import KerasBatches, Steps, Watch
@@ -43,12 +44,12 @@ class Trainer:
 
     def train(self) -> TrainingState:
         """Train, leave the weights of the epoch to keep in the working folder, and return how far it came."""
-        say(f"{self.model.backbone}, {self.network.count_params():,} parameters")
-        say(f"{self.images.count:,} images in {len(self.images.parts)} shards")
+        log.info(f"{self.model.backbone}, {self.network.count_params():,} parameters")
+        log.info(f"{self.images.count:,} images in {len(self.images.parts)} shards")
         if not self._resume() and self.run.pretrained:
             start_from_pretrained(self.network, self.model, self.run.pretrained, self.working)
             self.average = moving_average(self.network, self.run)
-        say("the first step compiles the network: some 10 s for narrow, 20 s for efficientnet-b0 on a CPU")
+        log.info("the first step compiles the network: some 10 s for narrow, 20 s for efficientnet-b0 on a CPU")
         with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
             store = CropStore(Path(scratch))
             try:
@@ -60,7 +61,7 @@ class Trainer:
             except FloatingPointError as error:
                 if not self._folder.has_weights:
                     raise UserError(str(error)) from error
-                say(f"warning: {error}; training stops, the weights of epoch {self.state.saved_epoch} are kept")
+                log.warning(f"{error}; training stops, the weights of epoch {self.state.saved_epoch} are kept")
             except OutOfTimeError:
                 self._stop_in_time(store)
             except KeyboardInterrupt as interruption:
@@ -85,7 +86,7 @@ class Trainer:
         left = self.run.epochs - self.state.epoch
         is_stuck = self.run.schedule == "plateau" and self.state.epochs_since_best >= self.run.stop_patience
         if left > 0 and is_stuck:
-            say(f"no better score for {self.run.stop_patience} epochs; {left} of {self.run.epochs} epochs skipped")
+            log.info(f"no better score for {self.run.stop_patience} epochs; {left} of {self.run.epochs} epochs skipped")
         return is_stuck or left <= 0
 
     def _fit_epoch(self, store: CropStore) -> None:
@@ -114,11 +115,13 @@ class Trainer:
         Raises FloatingPointError for a loss that is not finite, OutOfTimeError where the time budget ends before.
         """
         epoch = self.state.epoch
-        watch = Watch(f"epoch {epoch + 1}", len(which), self.run.deadline())
+        name, batch_size = f"epoch {epoch + 1}", self.run.batch_size
         steps = Steps(self.state.learning_rates(self.run, len(which), self.images.train_count), self.average)
         source = KerasBatches(batches, which)
         self._has_fitted = True
-        means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps]).history
+        with Progress(name, len(which) * batch_size) as progress:
+            watch = Watch(name, len(which), batch_size, progress, self.run.deadline())
+            means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps]).history
         source.release()
         loss = float(means["loss"][0])
         if not math.isfinite(loss) or not all(np.isfinite(np.asarray(v)).all() for v in self.network.weights):
@@ -152,14 +155,16 @@ class Trainer:
         state.end_epoch(validated.score, self.run, is_saved=is_saved)
         self._has_fitted = False
         saved = "saved" if is_saved else f"saved: epoch {state.saved_epoch}"
-        say(f"epoch {state.epoch}/{self.run.epochs}: loss {mean_loss:.3f}, {validated} [{saved}], {rate:.0f} images/s")
+        log.info(
+            f"epoch {state.epoch}/{self.run.epochs}: loss {mean_loss:.3f}, {validated} [{saved}], {rate:.0f} images/s"
+        )
         state.write_history(self.working)
         self._checkpoint()
 
     def _save_what_is_restored(self, store: CropStore) -> None:
         """Save the weights of a training that has no epoch left, where those that it had saved are lost."""
         state = self.state
-        say(f"making the weights anew from the checkpoint after epoch {state.epoch}")
+        log.info(f"making the weights anew from the checkpoint after epoch {state.epoch}")
         self.images.fill_if_empty(store)
         with self._averaged():
             validated = self._validator.validate(self.network, store, state.epoch + 1)
@@ -174,12 +179,12 @@ class Trainer:
         has_checkpoint = self._folder.has_checkpoint
         if state.epoch < self.run.epochs:
             follows = f"goes on from there where it finds {CHECKPOINT_FILE}" if has_checkpoint else "begins anew"
-            say(
+            log.info(
                 f"{budget}: stopped in epoch {state.epoch + 1} of {self.run.epochs} after {state.shards_done} of "
                 f"{len(self.images.parts)} shards; the same training {follows}"
             )
         else:
-            say(f"{budget}: over before the held-out images were read")
+            log.info(f"{budget}: over before the held-out images were read")
         if self._folder.has_weights:
             return
         if not store.numbers() and not has_checkpoint:
@@ -190,7 +195,7 @@ class Trainer:
             validated = self._validator.validate_so_far(self.network, store, state.epoch + 1)
             self._save(validated, epoch)
         which = f"unfinished epoch {epoch}" if is_begun else f"epoch {epoch} as the checkpoint has it"
-        say(f"{which}: {validated or 'no score, as no held-out image was read'} [saved]")
+        log.info(f"{which}: {validated or 'no score, as no held-out image was read'} [saved]")
 
     def _save(self, validated: Validated | None, epoch: int) -> None:
         per_second = self._validator.answers_per_second

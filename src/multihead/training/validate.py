@@ -11,7 +11,7 @@ from multihead.data.crop_store import CropStore
 from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.prediction.predictor import images_per_second, predict_probabilities
 from multihead.runtime.errors import UserError
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 from multihead.scoring.metrics import Score, is_seen, task_score
 from multihead.training.images import TrainingImages
 from multihead.training.record import HeldOut
@@ -90,7 +90,7 @@ class Validator:
         try:
             return self.validate(network, store, epoch)
         except FloatingPointError as error:
-            say(f"warning: {error}")
+            log.warning(f"{error}")
             return None
 
     def _answer(self, network: Any, store: CropStore) -> HeldOut:

@@ -20,7 +20,7 @@ from multihead.data.decoding import Decoded, bits_in_use, decode
 from multihead.data.labels import MAX_UNUSABLE_SHARE
 from multihead.data.shards import Part, PixelMemory, Shard
 from multihead.runtime.errors import UserError, listed
-from multihead.runtime.log import say
+from multihead.runtime.log import log
 
 IMAGES_PER_SHARD, BYTES_PER_SHARD = 4096, 10**9
 SIDE = 192  # of a photograph in a report
@@ -77,14 +77,14 @@ class ImageFiles(Part):
             is_whole = list(pool.map(fill, range(len(self.paths))))
         cut = [path for path, whole in zip(self.paths, is_whole, strict=True) if whole is False]
         if cut:
-            say(f"warning: {len(cut)} of {len(ids)} image files are cut off or damaged: {listed(cut)}")
+            log.warning(f"{len(cut)} of {len(ids)} image files are cut off or damaged: {listed(cut)}")
         lost = [path for path, whole in zip(self.paths, is_whole, strict=True) if whole is None]
         if not lost:
             return Shard(ids, images)
         problem = f"{len(lost)} of {len(ids)} image files cannot be read: {listed(lost)}"
         if is_train and len(lost) > MAX_UNUSABLE_SHARE * len(ids):
             raise UserError(f"{self.folder}: {problem}")
-        say(f"warning: {problem}{'; they are left out' if is_train else ''}")
+        log.warning(f"{problem}{'; they are left out' if is_train else ''}")
         is_read = np.array([whole is not None for whole in is_whole], np.bool_)
         return Shard(self.image_ids[is_read].tolist(), images[is_read], unreadable=self.image_ids[~is_read].tolist())
 

@@ -21,7 +21,7 @@ from multihead.data.readers.image_files import bits_of, in_shards
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader, name_of_ids
 from multihead.data.split import fold_of, groups_by_labels
 from multihead.runtime.errors import UserError, listed, shortened
-from multihead.runtime.log import say_once
+from multihead.runtime.log import ONCE, log
 
 BESIDE_IMAGES = {".csv", ".tsv", ".txt", ".json", ".xml", ".md", ".html", ".py", ".ini"}  # passed over unsaid
 
@@ -50,7 +50,8 @@ class ImageReader(Reader):
         paths, labels = found.paths, found.labels
         bits = self.task.bits or bits_of(folder, paths)
         if bits and not self.task.bits:
-            say_once(f"16-bit images: {bits} bits are in use, so their values are divided by {2 ** (bits - 8)}")
+            divided = f"their values are divided by {2 ** (bits - 8)}"
+            log.info(f"16-bit images: {bits} bits are in use, so {divided}", extra=ONCE)
         task = replace(self.task, bits=bits)
         if not task.test_files:
             is_kept = ~self._is_in_fold(found)
@@ -75,16 +76,15 @@ class ImageReader(Reader):
         if form:
             matched = _Matched(form.every_image, paths, task.sample_submission)
             if matched.ambiguity:
-                say_once(f"warning: {matched.ambiguity}")
+                log.warning(matched.ambiguity, extra=ONCE)
             matched.refuse_none(
                 task.test_files or f"{task.train_files}, of which a fifth is predicted for there are no test_files"
             )
             without_image, without_row = matched.without_image, matched.without_id
             paths, ids = matched.paths, form.every_image[matched.order]
         if not task.bits and bits_of(folder, paths):
-            say_once(
-                "warning: images to predict have 16 bits, which those that were trained on had not: all 16 are taken"
-            )
+            problem = "images to predict have 16 bits, which those that were trained on had not: all 16 are taken"
+            log.warning(problem, extra=ONCE)
         return ImagesToPredict(in_shards(folder, paths, ids, task), form, without_image, without_row)
 
     def labels_to_predict(self, folder: Path) -> pd.DataFrame:
@@ -180,9 +180,10 @@ def find_images(folder: Path, pattern: str) -> list[str]:
     found = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
     others = [name for name in files if Path(name).suffix.lower() not in IMAGE_SUFFIXES | BESIDE_IMAGES]
     if others:
-        say_once(
-            f"warning: {len(others)} files {pattern} in {folder} are passed over, for they do not end in one of "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {listed(others)}"
+        log.warning(
+            f"{len(others)} files {pattern} in {folder} are passed over, for they do not end in one of "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}: {listed(others)}",
+            extra=ONCE,
         )
     if not found:
         raise UserError(f"no images {pattern} in {folder}")

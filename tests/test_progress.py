@@ -1,0 +1,83 @@
+"""The log and how far a stage is, on a terminal and in a log."""
+
+import io
+import logging
+import sys
+import time
+
+import pytest
+
+from multihead.runtime.log import ONCE, log
+from multihead.runtime.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_has_the_time_in_front_and_a_warning_its_level(capsys: pytest.CaptureFixture[str]) -> None:
+    log.info("100% of it")
+    log.warning("odd")
+    log.error("worse")
+    log.debug("details")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[12:] for line in lines] == ["100% of it", "warning: odd", "error: worse"]
+    assert all(line.startswith("[") and line[9:12] == "s] " for line in lines)
+
+
+def test_what_is_to_be_said_once_is_left_out_the_second_time(capsys: pytest.CaptureFixture[str]) -> None:
+    text = f"said once, at {time.monotonic()}"
+    for _ in range(2):
+        log.warning(text, extra=ONCE)
+        log.warning("said each time")
+    printed = capsys.readouterr().out
+    assert (printed.count(text), printed.count("said each time")) == (1, 2)
+
+
+def test_other_programs_may_hear_the_log_and_set_its_level() -> None:
+    file = io.StringIO()
+    handler = logging.StreamHandler(file)
+    handler.setLevel(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        log.info("not heard")
+        log.warning("heard")
+    finally:
+        log.removeHandler(handler)
+    assert file.getvalue() == "heard\n"
+
+
+def test_in_a_log_there_is_a_plain_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr("multihead.runtime.progress.time.monotonic", lambda: next(clock))
+    with Progress("epoch 1", 90) as stage:
+        for done in range(10, 100, 10):
+            stage.advance(10, f"  epoch 1: {done} images", 0.5)
+    printed = capsys.readouterr().out
+    assert 1 < printed.count("\n") < 9
+    assert printed.splitlines()[0].endswith("s]   epoch 1: 30 images")
+    assert "\x1b" not in printed
+
+
+def test_on_a_terminal_there_is_one_live_line_and_other_lines_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Progress("epoch 1", 300) as stage:
+        for _ in range(3):
+            stage.advance(100, "  a line of a log", 0.1234)
+            time.sleep(0.15)
+        log.info("a line meanwhile")
+    shown = terminal.getvalue()
+    assert all(text in shown for text in ("epoch 1", "300/300", "images/s", "loss 0.123", "a line meanwhile"))
+    assert "a line of a log" not in shown
+    assert sys.stdout is terminal
+    assert (
+        shown.endswith("\x1b[2K")
+        or shown.rstrip().endswith("\x1b[2K")
+        or "\x1b[2K" in shown.rsplit("a line meanwhile")[-1]
+    )
