@@ -70,7 +70,7 @@ def samples_of(task: Task, model: ModelSettings, run: RunSettings) -> Samples:
     batches = TrainBatches([IMAGES], rows, labels, classes, run, dark_ink=True, epoch=2, shard=0)
     full = np.full((3, *task.image_shape), 250, np.uint8)
     full[:, 10:40, 30:70] = 20
-    return take_samples(batches, Shard([f"id_{i}" for i in range(200)], IMAGES, labels, full), task, model, 3)
+    return take_samples(batches, Shard([f"id_{i}" for i in range(200)], IMAGES, labels), full, task, model, 3)
 
 
 def write_run(folder: Path, record: Record, **manifest: Any) -> None:

@@ -28,11 +28,13 @@ def read_crops(
     models: Sequence[ModelSettings],
     labels: pd.DataFrame | None = None,
     memory: PixelMemory | None = None,
+    show: Callable[[Images], None] | None = None,
 ) -> tuple[list[Shard], float]:
     """Return one part as a Shard of crops for each model, uint8 (n, height, width, c), and the seconds that it took.
 
     models: one at least; with labels, one. Photographs that they see at several sizes are read once for each.
-    memory: where the full images may be meanwhile.
+    memory: where the full images may be meanwhile. show: is given the first SHOWN full images; photographs that are
+    taken whole as squares with a margin.
     """
     started = elapsed()
     if part.size > LARGE_FILE:
@@ -40,13 +42,13 @@ def read_crops(
     cropped: dict[int, Shard] = {}
     for as_read in {model.as_read(task).image_shape: model.as_read(task) for model in models}.values():
         full = read_shard(part, as_read.image_shape, labels, memory)
-        shown = full.images[:SHOWN].copy()
-        if as_read != task:
-            shown = part.whole_images(task.image_shape[2], len(shown))
+        if show:
+            few = full.images[:SHOWN]
+            show(few.copy() if as_read == task else part.whole_images(task.image_shape[2], len(few)))
         for number, model in enumerate(models):
             if model.as_read(task) == as_read:
                 crops = crop_resize(full.images, model.image_size, model.crop_of(task), task.dark_ink)
-                cropped[number] = replace(full, images=crops, shown=shown, blank=_blank_ids(full, crops))
+                cropped[number] = replace(full, images=crops, blank=_blank_ids(full, crops))
         del full  # those of one size are in memory at a time
     shards = _of_the_same_images([cropped[number] for number in range(len(models))])
     seconds = elapsed() - started
@@ -81,14 +83,18 @@ def crops_ahead(
     *,
     deadline: float = math.inf,
     on_error: Callable[[Exception], None] | None = None,
+    show: Callable[[Images], None] | None = None,
 ) -> Iterator[tuple[list[Shard], float]]:
     """Return what read_crops does of each file, reading the next while the caller works: two shards are alive.
 
     Reading begins at once. A file that cannot be read raises; with on_error, that is called and the file passed
-    over. OutOfTimeError is raised where a file is not read by the deadline, in seconds since the process started.
+    over. show: of the first file, as read_crops has it. OutOfTimeError is raised where a file is not read by the
+    deadline, in seconds since the process started.
     """
     memory = PixelMemory()  # one file is read at a time
-    works = iter([partial(read_crops, file, task, models, labels, memory) for file in files])
+    works = iter(
+        [partial(read_crops, file, task, models, labels, memory, None if n else show) for n, file in enumerate(files)]
+    )
     return _results_ahead(in_background(next(works)), works, memory, deadline, on_error)
 
 

@@ -20,17 +20,14 @@ class Shard:
     """Images that belong together, full or cropped.
 
     ids: n image ids. images: uint8 (n, H, W, c). labels: for each head, int64 (n,) indices into
-    Task.heads[head]; None for test images. shown: of crops, the first few full images, which a report shows;
-    photographs that are taken whole as squares with a margin.
-    unreadable: the ids of image files that could not be read; they are not among the n. blank: of crops, the ids of
-    those whose full image has one value all over. passed_over: the ids of images in the file that no table names; they
-    are not among the n either.
+    Task.heads[head]; None for test images. unreadable: the ids of image files that could not be read; they are not
+    among the n. blank: of crops, the ids of those whose full image has one value all over. passed_over: the ids of
+    images in the file that no table names; they are not among the n either.
     """
 
     ids: Sequence[str]
     images: NDArray[np.uint8]
     labels: Mapping[str, NDArray[np.int64]] | None = None
-    shown: NDArray[np.uint8] | None = None
     unreadable: Sequence[str] = ()
     blank: Sequence[str] = ()
     passed_over: Sequence[str] = ()

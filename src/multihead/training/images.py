@@ -32,18 +32,20 @@ class TrainingImages:
 
     task: with what the images say of themselves. parts: what they are read from, one per shard. count: how many there
     are; train_count: those that are not held out. labels: their class indices, a column per head, index image id,
-    without those that have turned out unreadable. held_out: True, by image id, for those to validate with.
+    without those that have turned out unreadable. held_out: True, by image id, for those to validate with. first_full:
+    of the first shard, once it is read, the first images in full, for the report: uint8 (k, h, w, c).
     """
 
     def __init__(self, data: Path, task: Task, model: ModelSettings, run: RunSettings) -> None:
         """Find them in a data folder; UserError for a damaged table: it shows now, not in an hour."""
         found = images_to_train(data, model.as_read(task), model.fold)
         for warning in found.warnings():
-            log.warning(f"{warning}")
+            log.warning(warning)
         self.task = replace(task, bits=found.task.bits)
         self.parts, self.labels, self.count = found.parts, found.labels, len(found.labels)
         self.held_out = choose_validation(self.labels, run)
         self.train_count = int((~self.held_out).sum())
+        self.first_full = np.zeros((0, 1, 1, 1), np.uint8)
         self._model, self._run = model, run
 
     def is_held_out(self, ids: Any) -> NDArray[np.bool_]:
@@ -69,17 +71,21 @@ class TrainingImages:
 
         Raises UserError where one is damaged or blank, OutOfTimeError where the time budget ends before.
         """
-        crops = crops_ahead(self.parts, self.task, [self._model], self.labels, deadline=self._run.deadline())
+        deadline = self._run.deadline()
+        crops = crops_ahead(self.parts, self.task, [self._model], self.labels, deadline=deadline, show=self._show)
         for number, ((shard,), _) in enumerate(crops):
             if shard.blank:
                 part, images = self.parts[number], len(shard.ids)
                 problem = f"{part.name}: {len(shard.blank)} of {images} images are blank: {listed(shard.blank)}"
                 if 2 * len(shard.blank) > images:  # there is nothing to learn from them
                     raise UserError(problem + part.why_blank)
-                log.warning(f"{problem}")
+                log.warning(problem)
             store.save(number, shard)
             self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number
+
+    def _show(self, images: NDArray[np.uint8]) -> None:
+        self.first_full = images
 
     def fill_if_empty(self, store: CropStore) -> None:
         """Store all shards where none is stored, as in a session that goes on."""

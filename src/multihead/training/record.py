@@ -132,9 +132,11 @@ def no_harm(what: str) -> Iterator[None]:
         log.warning(f"no {what} ({kind}{first_line(error)})")
 
 
-def take_samples(batches: TrainBatches, shard: Shard, task: Task, model: ModelSettings, epoch: int) -> Samples:
-    """Return samples of an epoch's batches, and of a stored shard with its first full images."""
-    full = [_with_box(image, task, model) for image in (() if shard.shown is None else shard.shown)]
+def take_samples(
+    batches: TrainBatches, shard: Shard, first_full: Image, task: Task, model: ModelSettings, epoch: int
+) -> Samples:
+    """Return samples of an epoch's batches, and of a stored shard whose first images in full are first_full."""
+    full = [_with_box(image, task, model) for image in first_full]
     crops = [thumbnail(np.asarray(image), LONGEST) for image in shard.images[: len(full)]]
     head = next(iter(task.heads))
     images, labels = [], []

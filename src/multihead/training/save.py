@@ -35,11 +35,13 @@ class WorkingFolder:
         self.has_weights = self.has_checkpoint = False
         self._samples: Samples | None = None  # for the report
 
-    def keep_samples(self, batches: TrainBatches, shard: Shard, epoch: int) -> None:
-        """Keep samples of the first batches that this process makes, for the record."""
+    def keep_samples(self, batches: TrainBatches, first: Shard, epoch: int) -> None:
+        """Keep samples of the first batches that this process makes, and of the first shard, for the record."""
         if not self._samples:
             with no_harm("samples for the report"):
-                self._samples = take_samples(batches, shard, self._images.task, self._model, epoch)
+                self._samples = take_samples(
+                    batches, first, self._images.first_full, self._images.task, self._model, epoch
+                )
 
     def save_weights(self, network: Any, validated: Validated | None, epoch: int, per_second: float | None) -> str:
         """Save weights, manifest and record, and return the weights' SHA-256.

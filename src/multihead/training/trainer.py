@@ -99,7 +99,7 @@ class Trainer:
             if seen <= state.shards_done:
                 continue
             batches = self.images.batches([store.load(shard) for shard in group], group[0], state.epoch)
-            self._folder.keep_samples(batches, store.load(group[0]), state.epoch + 1)
+            self._folder.keep_samples(batches, store.load(0), state.epoch + 1)
             for part in range(state.shards_done - (seen - len(group)), len(group)):
                 which = range(len(batches) * part // len(group), len(batches) * (part + 1) // len(group))
                 if which:
