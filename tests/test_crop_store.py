@@ -129,7 +129,8 @@ is_hanging = threading.Event()
 {patch} = hang
 model, soon = settings.ModelSettings(), log.elapsed() + 0.5
 try:
-    next(crop_store.crops_ahead([WideParquet(Path(sys.argv[1]), task.BENGALI)], task.BENGALI, [model], deadline=soon))
+    bengali = task.TASKS["bengali"]
+    next(crop_store.crops_ahead([WideParquet(Path(sys.argv[1]), bengali)], bengali, [model], deadline=soon))
 except errors.OutOfTimeError:
     print("in time")
 is_hanging.wait()  # Python must not end while the thread is inside of polars
