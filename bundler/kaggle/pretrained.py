@@ -1,10 +1,6 @@
 """Pretrained files, fetched where there is internet, for a kernel that has none."""
 
 import ast
-import hashlib
-import shutil
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -118,23 +114,13 @@ def fetch(file: Pretrained, folder: Path) -> Path:
 
     Raises BundlerError, with the folder left as it was, where it cannot be had or is not the one published.
     """
-    path, new = folder / file.name, folder / f".new-{file.name}"
-    if path.is_file() and _checksum(path, file) == file.checksum:
-        return path
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    algorithm = {64: "sha256", 32: "md5"}[len(file.checksum)]
+    downloader = pooch.HTTPDownloader(timeout=PATIENCE_SECONDS)
     try:
-        with urllib.request.urlopen(file.address, timeout=PATIENCE_SECONDS) as answer, new.open("wb") as out:
-            shutil.copyfileobj(answer, out)
-        found = _checksum(new, file)
-        if found != file.checksum:
-            raise BundlerError(f"{file.address}: its checksum is {found[:16]}..., not {file.checksum[:16]}...")
-        new.replace(path)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise BundlerError(f"{file.address}: {getattr(error, 'reason', error)}") from error
-    finally:
-        new.unlink(missing_ok=True)
-    return path
-
-
-def _checksum(path: Path, file: Pretrained) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, {64: "sha256", 32: "md5"}[len(file.checksum)]).hexdigest()
+        pooch.retrieve(file.address, f"{algorithm}:{file.checksum}", file.name, folder, downloader=downloader)
+    except (OSError, ValueError) as error:  # those of requests are OSErrors; a ValueError is of another checksum
+        raise BundlerError(f"{file.address}: {' '.join(str(error).split())}") from error
+    return folder / file.name
