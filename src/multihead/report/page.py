@@ -21,6 +21,7 @@ from multihead.scoring.metrics import MEASURES, variance_of
 from multihead.training.record import most_confused, recalls, worst_first
 
 PAIRS = 20  # of classes, in a table
+FOLDERS = ("data", "weights", "working")  # settings that say nothing of a training
 
 
 def write_report(folder: Path) -> Path:
@@ -184,7 +185,7 @@ def _calibration(run: Run, head: str) -> dict[str, Any] | None:
 
 
 def _changed(run: Run) -> list[dict[str, Any]]:
-    """Return the settings that differ from the defaults."""
+    """Return the settings that differ from the defaults, but for folders."""
     found = []
     for table, values, kind in (
         ("model", run.manifest["model"], ModelSettings),
@@ -194,7 +195,7 @@ def _changed(run: Run) -> list[dict[str, Any]]:
         found += [
             {"table": table, "key": key, "value": value, "default": defaults[key]}
             for key, value in values.items()
-            if key in defaults and value != defaults[key]
+            if key in defaults and value != defaults[key] and key not in FOLDERS
         ]
     return found
 
