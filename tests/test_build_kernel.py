@@ -156,7 +156,7 @@ def test_settings_that_kaggle_would_trip_over_stop_the_build(tmp_path: Path) -> 
     (folder / "kernel" / "train" / "settings.toml").write_text("[run]\nepoch = 30\n")
     done = run(folder)
     assert done.returncode == 2
-    assert "kernel/train/settings.toml: epoch is not known; one of" in done.stderr
+    assert "kernel/train/settings.toml: epoch is not known; did you mean epochs?" in done.stderr
     assert not list(folder.glob("kernel/*/*_kernel.py"))
 
 

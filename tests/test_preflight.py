@@ -305,7 +305,7 @@ TAKEN = "leave it out, predicting takes it from the weights"
 @pytest.mark.parametrize(
     ("kernel", "text", "message"),
     [
-        ("train", "[run]\nepoch = 3\n", "epoch is not known; one of data, weights"),
+        ("train", "[run]\nepoch = 3\n", "epoch is not known; did you mean epochs?"),
         ("train", "[run\n", "not TOML ("),
         ("predict", "[run]\nbatch_size = 0\n", "batch_size = 0; expected at least 1"),
         (

@@ -56,7 +56,7 @@ def stack(layers: list[object]) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[run]\nepoch = 3", "epoch is not known; one of data, weights"),
+        ("[run]\nepoch = 3", "epoch is not known; did you mean epochs?"),
         ('[run]\nepochs = "3"', "epochs = '3'; expected a whole number"),
         ("[run]\nepochs = true", "epochs = True; expected a whole number"),
         ("[run]\nepochs = 0", "epochs = 0; expected at least 1"),
@@ -191,6 +191,24 @@ def test_the_settings_that_are_shipped_are_valid() -> None:
     assert files
     for path in files:
         read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("[model]\nepochs = 3\n", [], r"^settings\.toml: epochs stands below \[model\]; it belongs below \[run\]$"),
+        ("[run]\nbackbone = 'narrow'\n", [], r"^settings\.toml: backbone stands below \[run\]; it belongs below"),
+        ("", ["backbon=narrow"], r"^--set backbon=narrow: backbon is not known; did you mean backbone\?$"),
+        ("", ["Epochs=3"], r"^--set Epochs=3: Epochs is not known; did you mean epochs\?$"),
+        ("", ["xyz=3"], r"^--set xyz=3: xyz is not known; one of task, fold, .*, data, weights, .*, deterministic$"),
+    ],
+)
+def test_a_key_that_is_misspelt_or_stands_elsewhere_is_told_where_it_belongs(
+    tmp_path: Path, text: str, overrides: list[str], message: str
+) -> None:
+    (tmp_path / "settings.toml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_settings(tmp_path / "settings.toml", overrides)
 
 
 @pytest.mark.parametrize(

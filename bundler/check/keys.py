@@ -4,7 +4,6 @@ The rules follow the client (2.2) and its documentation as of September 2026; th
 ignores a key that it does not know.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -25,6 +24,7 @@ from bundler.metadata import (
     without_version,
 )
 from bundler.text_files import has_byte_order_mark
+from multihead.config.checking import nearest, suggestion
 
 # Some are only for the participants of certain competitions
 MACHINES = ("NvidiaTeslaT4", "NvidiaTeslaA100", "NvidiaL4", "NvidiaL4X1", "NvidiaH100", "NvidiaRtxPro6000")
@@ -68,20 +68,10 @@ class Key:
         return (self.kind if self.kind is TEXTS or not self.rules else self.rules[0]).text
 
 
-def nearest(name: str, choices: Collection[str]) -> str:
-    """Return the choice that a name is meant to be, or "": one that differs only in case and marks, or a near one."""
-    alike = [choice for choice in choices if _letters(choice) == _letters(name)]
-    return next(iter(alike or difflib.get_close_matches(name, choices, 1)), "")
-
-
 def reference_in(text: str) -> str:
     """Return a source's name without what an address, a mount or a pulled metadata file has around it."""
     bare = re.sub(AROUND_A_SOURCE, "", re.split(r"[?#]", text.strip())[0].strip("/"))
     return re.sub(r"/versions?/(\d+)$", r"/\1", bare)
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _is_list_of(kind: type) -> Callable[[Any], bool]:
@@ -89,8 +79,7 @@ def _is_list_of(kind: type) -> Callable[[Any], bool]:
 
 
 def _one_or_nearest(value: Any, choices: Collection[str]) -> str:
-    near = nearest(value, choices) if isinstance(value, str) else ""
-    return f"did you mean {near}?" if near else f"one of {', '.join(choices)}"
+    return suggestion(value if isinstance(value, str) else "", choices)
 
 
 def _one_of(allowed: Collection[str], text: str) -> Rule:

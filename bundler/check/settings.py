@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bundler.check.keys import nearest
 from bundler.check.project import DATASET_FOLDER, KERNEL_FILES, Finding, Project, settings_file, shown
 from bundler.kaggle.pretrained import KERAS_FILES
 from bundler.metadata import DATASET_FILE, without_version
 from bundler.rehearse.inputs import KINDS, MOUNTS, mount_point
 from multihead.config import read_toml
+from multihead.config.checking import nearest
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 
 OF_ONE_SLUG = {"dataset_sources": "d", "model_sources": "m"}  # the folder of those whose slug another source has

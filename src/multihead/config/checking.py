@@ -1,7 +1,8 @@
 """Models that take what was meant and nothing else, and what they refuse as one line."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -77,7 +78,7 @@ def mistake(kind: Any, values: Mapping[str, Any], error: ValidationError, shown:
         return str(context["error"])
     fields, key, value = kind.__pydantic_fields__, str(details["loc"][0]), details["input"]
     if key not in fields:
-        return f"{key} is not known; one of {', '.join(fields)}"
+        return f"{key} is not known; {suggestion(key, fields)}"
     annotation = fields[key].annotation
     expected = next((item for item in fields[key].metadata if isinstance(item, Expected)), None)
     if key not in values:
@@ -92,6 +93,22 @@ def mistake(kind: Any, values: Mapping[str, Any], error: ValidationError, shown:
     else:
         words = (_OF_TYPES | _OF_VALUES).get(refusal, "{msg}").format(msg=details["msg"], **context).removesuffix(".0")
     return f"{key} = {shown(value)}; expected {words}"
+
+
+def suggestion(name: str, choices: Collection[str]) -> str:
+    """Return what to say of a name that is none of the choices: which one is meant, or else all."""
+    near = nearest(name, choices)
+    return f"did you mean {near}?" if near else f"one of {', '.join(choices)}"
+
+
+def nearest(name: str, choices: Collection[str]) -> str:
+    """Return the choice that a name is meant to be, or "": one that differs only in case and marks, or a near one."""
+    alike = [choice for choice in choices if _letters(choice) == _letters(name)]
+    return next(iter(alike or difflib.get_close_matches(name, choices, 1, cutoff=0.7)), "")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _nearest(choices: Sequence[str], value: str) -> str:

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
-from multihead.config.checking import FROM_LIST, STRICT, Expected, check_keys, mistake, plain, validated
+from multihead.config.checking import FROM_LIST, STRICT, Expected, check_keys, mistake, plain, suggestion, validated
 from multihead.config.task import FOLDS, TASKS, Crop, Task, task_beside, task_by_name
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml
@@ -356,9 +356,14 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
         if not isinstance(tables[name], dict):
             raise UserError(f"{source}: {name} is not a table; expected a line [{name}] with keys below it")
     model, run = dict(tables.get("model", {})), dict(tables.get("run", {}))
-    model_keys = {f.name for f in fields(ModelSettings)}
+    model_keys, run_keys = ({f.name for f in fields(kind)} for kind in (ModelSettings, RunSettings))
+    for table, values, other, others in (("model", model, "run", run_keys), ("run", run, "model", model_keys)):
+        for key in values.keys() & others:
+            raise UserError(f"{source}: {key} stands below [{table}]; it belongs below [{other}]")
     for override in overrides:
         key, value = _parse_override(override)
+        if key not in model_keys | run_keys:
+            raise UserError(f"--set {override}: {key} is not known; {suggestion(key, _every_key())}")
         check_keys(ModelSettings if key in model_keys else RunSettings, {key: value}, f"--set {override}")
         (model if key in model_keys else run)[key] = value
     settings, task = settings_from(ModelSettings, model, source), task_beside(path)
@@ -381,6 +386,10 @@ def _refuse_contradictions(settings: ModelSettings, task: Task, source: str) -> 
         )
     if settings.crop != "none" and task.image_shape[2] != 1:
         raise UserError(f"{source}: crop = {settings.crop!r} is for gray images, {task.name} has colour")
+
+
+def _every_key() -> list[str]:
+    return [f.name for kind in (ModelSettings, RunSettings) for f in fields(kind)]
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
