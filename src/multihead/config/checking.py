@@ -78,7 +78,7 @@ def mistake(kind: Any, values: Mapping[str, Any], error: ValidationError, shown:
         return str(context["error"])
     fields, key, value = kind.__pydantic_fields__, str(details["loc"][0]), details["input"]
     if key not in fields:
-        return f"{key} is not known; {suggestion(key, fields)}"
+        return f"{key} is not known; {suggestion(key, fields, cutoff=0.7)}"
     annotation = fields[key].annotation
     expected = next((item for item in fields[key].metadata if isinstance(item, Expected)), None)
     if key not in values:
@@ -95,16 +95,19 @@ def mistake(kind: Any, values: Mapping[str, Any], error: ValidationError, shown:
     return f"{key} = {shown(value)}; expected {words}"
 
 
-def suggestion(name: str, choices: Collection[str]) -> str:
+def suggestion(name: str, choices: Collection[str], cutoff: float = 0.6) -> str:
     """Return what to say of a name that is none of the choices: which one is meant, or else all."""
-    near = nearest(name, choices)
+    near = nearest(name, choices, cutoff)
     return f"did you mean {near}?" if near else f"one of {', '.join(choices)}"
 
 
-def nearest(name: str, choices: Collection[str]) -> str:
-    """Return the choice that a name is meant to be, or "": one that differs only in case and marks, or a near one."""
+def nearest(name: str, choices: Collection[str], cutoff: float = 0.6) -> str:
+    """Return the choice that a name is meant to be, or "": one that differs only in case and marks, or a near one.
+
+    cutoff: how near, from 0 to 1 (difflib.get_close_matches).
+    """
     alike = [choice for choice in choices if _letters(choice) == _letters(name)]
-    return next(iter(alike or difflib.get_close_matches(name, choices, 1, cutoff=0.7)), "")
+    return next(iter(alike or difflib.get_close_matches(name, choices, 1, cutoff)), "")
 
 
 def _letters(name: str) -> str:
