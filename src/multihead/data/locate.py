@@ -82,7 +82,7 @@ def working_folder(setting: str) -> Path:
     """Return the folder for what the run leaves behind; UserError if it is not there or not writable."""
     folder = _named(setting) if setting else kaggle_root() / "working"
     if not folder.is_dir():
-        raise UserError(f"working folder: {folder} is not there; make it, or name another one as working in [run]")
+        raise UserError(f"working folder: {folder} is not there; make it, or name another (--set working=FOLDER)")
     if not os.access(folder, os.W_OK):
         raise UserError(f"working folder: {folder} is not a folder that can be written to")
     return folder

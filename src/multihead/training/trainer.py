@@ -45,7 +45,10 @@ class Trainer:
     def train(self) -> TrainingState:
         """Train, leave the weights of the epoch to keep in the working folder, and return how far it came."""
         log.info(f"{self.model.backbone}, {self.network.count_params():,} parameters")
-        log.info(f"{self.images.count:,} images in {len(self.images.parts)} shards")
+        trained, parts = self.images.train_count, len(self.images.parts)
+        held_out = f"{self.images.count - trained:,} held out"
+        steps = f"at least {math.ceil(trained / self.run.batch_size):,} steps an epoch"
+        log.info(f"{trained:,} images to train on, {held_out}, in {parts} shards; {steps}")
         if not self._resume() and self.run.pretrained:
             start_from_pretrained(self.network, self.model, self.run.pretrained, self.working)
             self.average = moving_average(self.network, self.run)
