@@ -238,8 +238,11 @@ class NetworkBench:
 
     def _fit(self, batches: Any, steps: int) -> None:
         """Fit as the Trainer does; weights that are not finite cost no more time than others."""
+        from multihead.runtime.progress import Progress
+
         try:
-            self.trainer._fit(batches, range(steps))
+            with Progress("fit", steps * self.trainer.run.batch_size) as progress:
+                self.trainer._fit(batches, range(steps), progress)
         except FloatingPointError as error:
             self._figures.add("not finite", error=str(error))
 

@@ -487,6 +487,7 @@ TRAINING: dict[str, Fault] = {
     "the disk fills up in the second epoch": stop_saving(4, NO_SPACE),
     "killed while it saves, in the second epoch": stop_saving(4, Killed()),
     "matplotlib is not there": lambda _, patch: patch.setitem(sys.modules, "matplotlib", None),
+    "jinja2 is not there": lambda _, patch: patch.setitem(sys.modules, "jinja2", None),
     "the disk is full for the report": fail_in("multihead.report.page.whole_file"),
     "the disk is full for the report's record": fail_in("numpy.savez_compressed"),
 }

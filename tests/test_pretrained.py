@@ -57,14 +57,16 @@ def test_a_file_is_fetched_once_and_is_the_one_published(tmp_path: Path, address
     file = Pretrained("b0.h5", f"{address}/whole.h5", hashlib.new(kind, CONTENT).hexdigest())
     for _ in range(2):
         assert fetch(file, tmp_path).read_bytes() == CONTENT
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "b0.h5").stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert Server.requested == ["/whole.h5"]
 
 
 @pytest.mark.parametrize(
     ("path", "checksum", "message"),
     [
-        ("/whole.h5", "0" * 64, "hash of downloaded file .* does not match"),
-        ("/cut.h5", hashlib.sha256(CONTENT).hexdigest(), "does not match|IncompleteRead"),
+        ("/whole.h5", "0" * 64, r"/whole\.h5: not the file that was published, its sha256 is another$"),
+        ("/cut.h5", hashlib.sha256(CONTENT).hexdigest(), r"/cut\.h5: .*IncompleteRead"),
         ("/gone.h5", "0" * 64, "Not Found"),
     ],
 )

@@ -77,3 +77,45 @@ def test_on_a_terminal_there_is_one_live_line_and_other_lines_stand_above_it(mon
     assert "a line of a log" not in shown
     assert sys.stdout is terminal
     assert "\x1b[2K" in shown.rpartition("a line meanwhile")[2]  # the live line is wiped out at the end
+
+
+def test_a_long_line_above_the_live_one_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    text = "/a/long/path" * 25 + " [not markup] 12 3.4 'text'"
+    with Progress("epoch 1", 300) as stage:
+        stage.advance(100, "", 0.1)
+        log.info(text)
+    assert text in terminal.getvalue()
+
+
+class Closed(io.StringIO):
+    def isatty(self) -> bool:
+        raise ValueError("I/O operation on closed file")
+
+
+@pytest.mark.parametrize("fault", ["no output", "closed", "no rich", "dumb"])
+def test_where_no_live_line_is_possible_there_are_plain_lines(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    terminal = Closed() if fault == "closed" else Terminal()
+    monkeypatch.setenv("TERM", "dumb" if fault == "dumb" else "xterm")
+    if fault == "no rich":
+        monkeypatch.setitem(sys.modules, "rich.progress", None)
+    monkeypatch.setattr(sys, "stdout", None if fault == "no output" else terminal)
+    monkeypatch.setattr("multihead.runtime.progress.SECONDS", 0)
+    with Progress("epoch 1", 20) as stage:
+        stage.advance(10, "  half of it")
+    assert fault == "no output" or terminal.getvalue().endswith("s]   half of it\n")
+
+
+def test_of_two_stages_one_in_the_other_only_the_outer_one_is_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with Progress("outer", 10) as outer, Progress("inner", 10) as inner:
+        inner.advance(5, "")
+        outer.advance(5, "")
+        time.sleep(0.15)
+    assert "outer" in terminal.getvalue()
+    assert "inner" not in terminal.getvalue()

@@ -78,7 +78,7 @@ def write_run(folder: Path, record: Record, **manifest: Any) -> None:
     counts = {head: [5] * len(classes) for head, classes in HEADS.items()}
     defaults = {
         "model": settings_dict(ModelSettings(backbone="narrow", image_size=(32, 40), crop="ink")),
-        "task": {"heads": {head: list(classes) for head, classes in HEADS.items()}},
+        "task": {"crop": "ink", "heads": {head: list(classes) for head, classes in HEADS.items()}},
         "train_counts": counts,
         "prior_exponents": {"animal": 0.5, "digit_1": 0.0},
         "score": {"total": 0.4321},
@@ -156,7 +156,7 @@ def test_the_page_says_what_the_run_was_in_words_and_numbers(run: Path) -> None:
     page = Page(run / REPORT_FOLDER / PAGE_FILE)
     words = " ".join(page.text.split())
     for text in (
-        *("bengali, narrow: 0.4321", "0.4321 ± ", "32 x 40 pixels, crop ink", "2 of 30", "saved epoch", "animal 0.5"),
+        *("bengali, narrow: 0.4321", "0.4321", "32 x 40 pixels, crop ink", "2 of 30", "saved epoch", "animal 0.5"),
         *("1,234 images a second in inference", "python 3.12.1", "learning_rate", "id_0"),
         *("Expected calibration error", "loss goes" if page.all("svg") else "No epoch"),
     ):
@@ -165,11 +165,35 @@ def test_the_page_says_what_the_run_was_in_words_and_numbers(run: Path) -> None:
     assert len(page.all("svg")) == 2 + len(HEADS)
 
 
-def test_the_score_has_the_standard_error_that_a_training_computes(run: Path) -> None:
-    counts = read_record(run).counts
-    truth, answers = ({head: np.repeat(rows[:, i], rows[:, 2]) for head, rows in counts.items()} for i in (0, 1))
-    score = task_score(truth, answers, dataclasses.replace(TASK, score_weights={}))
-    assert f"± {score.standard_error:.4f} (standard error)" in Page(run / REPORT_FOLDER / PAGE_FILE).text
+@pytest.mark.parametrize("score", ["macro recall", "accuracy"])
+def test_the_standard_error_stands_beside_the_score_that_it_is_of(run: Path, tmp_path: Path, score: Any) -> None:
+    record = read_record(run)
+    truth, answers = ({head: np.repeat(rows[:, i], rows[:, 2]) for head, rows in record.counts.items()} for i in (0, 1))
+    task = dataclasses.replace(TASK, score=score, score_weights={"animal": 3})
+    reached = task_score(truth, answers, task)
+    write_run(tmp_path, record, score=reached.as_dict())
+    words = " ".join(Page(write_report(tmp_path)).text.split())
+    assert f"{reached.present_total:.4f} ± {reached.standard_error:.4f} (standard error)" in words
+    write_run(tmp_path, record, score=reached.as_dict() | {"total": 0.3})
+    words = " ".join(Page(write_report(tmp_path)).text.split())
+    assert "0.3000 On held-out" not in words
+    assert f"{reached.present_total:.4f} ± {reached.standard_error:.4f} (standard error) over the classes" in words
+
+
+def test_names_and_settings_in_any_script_are_readable_and_escaped(run: Path, tmp_path: Path) -> None:
+    copy_record(run, tmp_path)
+    write_run(
+        tmp_path, dataclasses.replace(read_record(run), run={**read_record(run).run, "pretrained": "Größe <b> ক.h5"})
+    )
+    source = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "&#34;Größe &lt;b&gt; ক.h5&#34;" in source
+
+
+def test_the_drawings_have_ids_of_their_own_and_no_style_for_the_page(run: Path) -> None:
+    page = Page(run / REPORT_FOLDER / PAGE_FILE)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert len(page.all("style")) == 1
 
 
 def test_the_page_begins_with_what_was_worst_and_ends_with_the_data(run: Path) -> None:
@@ -185,14 +209,23 @@ def test_only_settings_that_differ_from_the_defaults_are_shown_at_once(run: Path
     write_run(tmp_path, dataclasses.replace(record, run=dict(record.run) | {"epochs": 7, "resume": "off"}))
     source = write_report(tmp_path).read_text(encoding="utf-8")
     section = source.partition('<section id="settings">')[2].partition("<details>")[0]
-    assert re.findall(r"<code>(\w+)</code>", section) == ["backbone", "image_size", "crop", "epochs", "resume"]
+    assert re.findall(r"<code>(\w+)</code>", section) == ["backbone", "image_size", "epochs", "resume"]
 
 
 def test_a_record_of_an_earlier_version_has_a_report_without_what_it_did_not_keep(run: Path, tmp_path: Path) -> None:
-    write_run(tmp_path, dataclasses.replace(read_record(run), worst={}, calibration={}))
+    write_run(tmp_path, read_record(run))
+    path = tmp_path / REPORT_FOLDER / RECORD_FILE
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    header = json.loads(str(arrays["told"]))
+    del header["worst"], header["calibration"]
+    np.savez_compressed(path, **arrays | {"told": np.array(json.dumps(header))})
+    (path.parent / "recall-old.png").touch()  # which that version drew
     text = Page(write_report(tmp_path)).text
     assert "Nothing was kept to compute it from." in text
     assert "Surest mistakes" in text
+    assert "The red ones" not in text
+    assert sorted(file.name for file in path.parent.iterdir()) == [PAGE_FILE, RECORD_FILE]
 
 
 def test_the_worst_classes_have_images_that_were_wrong_the_surest_first() -> None:
@@ -399,6 +432,7 @@ def test_an_odd_value_or_a_column_that_is_not_there_is_one_line(run: Path, tmp_p
     rows = [line.split(",") for line in (run / "history.csv").read_text().splitlines()]
     shutil.copytree(run / REPORT_FOLDER, tmp_path / REPORT_FOLDER)
     changes = [(manifest | {key: 5}, rows) for key in ("model", "task", "score")]
+    changes.append((manifest | {"score": {"name": "R"}}, rows))
     changes += [(manifest, [row[:i] + row[i + 1 :] for row in rows]) for i in range(3)]
     lines: list[str] = []
     for changed, table in changes:

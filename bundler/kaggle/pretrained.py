@@ -1,6 +1,8 @@
 """Pretrained files, fetched where there is internet, for a kernel that has none."""
 
 import ast
+import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -118,9 +120,21 @@ def fetch(file: Pretrained, folder: Path) -> Path:
 
     pooch.get_logger().setLevel("WARNING")
     algorithm = {64: "sha256", 32: "md5"}[len(file.checksum)]
-    downloader = pooch.HTTPDownloader(timeout=PATIENCE_SECONDS)
+    path, new = folder / file.name, folder / f".new-{file.name}"
+    if path.is_file() and pooch.file_hash(str(path), algorithm) == file.checksum:
+        return path
     try:
-        pooch.retrieve(file.address, f"{algorithm}:{file.checksum}", file.name, folder, downloader=downloader)
-    except (OSError, ValueError) as error:  # those of requests are OSErrors; a ValueError is of another checksum
+        with tempfile.TemporaryDirectory() as scratch:
+            downloader = pooch.HTTPDownloader(timeout=PATIENCE_SECONDS)
+            fetched = pooch.retrieve(
+                file.address, f"{algorithm}:{file.checksum}", "file", scratch, downloader=downloader
+            )
+            shutil.copyfile(fetched, new)
+        new.replace(path)
+    except OSError as error:  # those of requests are, too
         raise BundlerError(f"{file.address}: {' '.join(str(error).split())}") from error
-    return folder / file.name
+    except ValueError as error:
+        raise BundlerError(f"{file.address}: not the file that was published, its {algorithm} is another") from error
+    finally:
+        new.unlink(missing_ok=True)
+    return path

@@ -85,7 +85,7 @@ def _check_sample(data: Path, task: Task, fold: int) -> None:
         problem = f"{which} are in no test file: {listed(missing)}"
         if len(missing) > MAX_LOST_SHARE * every:
             raise UserError(problem)
-        log.warning(f"{problem}")
+        log.warning(problem)
 
 
 def predict(settings: Settings) -> None:

@@ -358,7 +358,7 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     model, run = dict(tables.get("model", {})), dict(tables.get("run", {}))
     model_keys, run_keys = ({f.name for f in fields(kind)} for kind in (ModelSettings, RunSettings))
     for table, values, other, others in (("model", model, "run", run_keys), ("run", run, "model", model_keys)):
-        for key in values.keys() & others:
+        for key in (key for key in values if key in others):
             raise UserError(f"{source}: {key} stands below [{table}]; it belongs below [{other}]")
     for override in overrides:
         key, value = _parse_override(override)

@@ -1,21 +1,25 @@
-"""Templates of HTML, and images as what an <img> can hold. Jinja2 is imported by what renders only."""
+"""Templates of HTML, and images as what an <img> can hold."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from multihead.data.thumbnails import Image, in_colour
+from multihead.runtime.errors import UserError
 
 FOLDER = Path(__file__).parent
 LOSSLESS, PHOTOGRAPH = 101, 90  # WebP's quality
 
 
-def render(template: str, **content: Any) -> str:
-    """Return a template of this folder as HTML, its texts escaped, in the style of style.css."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+def templates() -> Any:
+    """Return Jinja2's environment of this folder, which escapes texts; UserError where Jinja2 is not installed."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise UserError(f"jinja2 is needed to draw: {error}") from error
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -23,8 +27,20 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (FOLDER / "style.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=style, **content)
+    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment
+
+
+def render(template: str, **content: Any) -> str:
+    """Return a template of this folder as HTML, in the style of style.css; LookupError where it asks for more."""
+    environment = templates()
+    from jinja2 import UndefinedError
+
+    try:
+        style = (FOLDER / "style.css").read_text(encoding="utf-8")
+        return str(environment.get_template(template).render(style=style, **content))
+    except UndefinedError as error:
+        raise LookupError(str(error)) from error
 
 
 def picture(image: Image) -> str:

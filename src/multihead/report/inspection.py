@@ -27,7 +27,7 @@ from multihead.data.shards import PixelMemory, Shard, read_shard
 from multihead.data.tables import Table
 from multihead.data.thumbnails import Image, thumbnail
 from multihead.prediction.submission import Submission
-from multihead.report.html import picture, render
+from multihead.report.html import picture, render, templates
 from multihead.runtime.errors import listed
 
 LONGEST = 96  # side of a sample
@@ -59,6 +59,7 @@ def inspect(data: Path, task: Task, out: Path, fold: int = 0) -> Iterator[str]:
     fold: of a task without test files, the fifth that is left out. Raises UserError where a file cannot be read, or a
     label is not the task's.
     """
+    templates()  # or what it lacks would show only after all files are read
     train, memory = images_to_train(data, task, fold), PixelMemory()
     task, labels = train.task, train.labels
     yield from train_lines(data, train)

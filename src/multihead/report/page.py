@@ -4,7 +4,6 @@ Everything comes from the record that the training left (training/record.py), hi
 is not needed again. The page holds its pictures in itself, and loads nothing from elsewhere.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from multihead.report.html import picture, render
 from multihead.report.run import Run, read_run
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
-from multihead.scoring.metrics import MEASURES, variance_of
 from multihead.training.record import most_confused, recalls, worst_first
 
 PAIRS = 20  # of classes, in a table
@@ -34,11 +32,13 @@ def write_report(folder: Path) -> Path:
     try:
         page = render("page.html", **_content(run))
     except ImportError as error:
-        raise UserError(f"matplotlib and jinja2 are needed to draw: {error}") from error
+        raise UserError(f"matplotlib is needed to draw: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # a key or a column is not there, or odd
         files = f"{MANIFEST_FILE} and {HISTORY_FILE}"
         raise UserError(f"{folder}: {files} are not what a training leaves ({error!r})") from error
     out = folder / REPORT_FOLDER / PAGE_FILE
+    for sheet in out.parent.glob("*.png"):  # which earlier versions drew
+        sheet.unlink()
     with whole_file(out) as new:
         new.write_text(page, encoding="utf-8")
     return out
@@ -52,7 +52,6 @@ def _content(run: Run) -> dict[str, Any]:
     return {
         "title": f"{model['task']}, {model['backbone']}",
         "score": score,
-        "standard_error": _standard_error(run) if score else None,
         "facts": _facts(run),
         "heads": heads,
         "changed": _changed(run),
@@ -84,19 +83,6 @@ def _facts(run: Run) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
         "seed": str(run.record.run["seed"]),
     }
-
-
-def _standard_error(run: Run) -> float:
-    """Return the standard error of the score over the classes present, as a training computes it."""
-    task = run.manifest["task"]
-    weights = {head: task.get("score_weights", {}).get(head, 1.0) for head in task["heads"]}
-    is_macro = run.manifest["score"].get("name") != MEASURES["accuracy"][0]
-    variance = 0.0
-    for head, counts in run.record.counts.items():
-        recall, images = recalls(counts, len(task["heads"][head]))
-        share = weights[head] / sum(weights.values())
-        variance += share**2 * variance_of(recall[images > 0], images[images > 0], is_macro=is_macro)
-    return float(np.sqrt(variance))
 
 
 def _head(run: Run, head: str) -> dict[str, Any]:
@@ -191,7 +177,7 @@ def _changed(run: Run) -> list[dict[str, Any]]:
         ("model", run.manifest["model"], ModelSettings),
         ("run", run.record.run, RunSettings),
     ):
-        defaults: Mapping[str, Any] = settings_dict(kind())
+        defaults: dict[str, Any] = settings_dict(kind()) | {"crop": run.manifest["task"].get("crop", "task")}
         found += [
             {"table": table, "key": key, "value": value, "default": defaults[key]}
             for key, value in values.items()

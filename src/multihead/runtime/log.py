@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 STARTED = time.monotonic()  # imported before anything slow, so budgets count from the process's start
 ONCE = {"is_said_once": True}  # the extra of a record that is left out where this process has said the same before
@@ -27,10 +28,14 @@ def memory_gb() -> float:
 
 
 class Lines(logging.Handler):
-    """Prints each record at once as a line, with the elapsed time and, from a warning on, its level in front."""
+    """Prints each record at once as a line, with the elapsed time and, from a warning on, its level in front.
+
+    live: the console of a live line, while there is one (progress.py): lines go above it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.live: Any = None
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -40,14 +45,17 @@ class Lines(logging.Handler):
                 return
             self._said.add(text)
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        print(f"[{elapsed():7.1f} s] {level}{text}", flush=True)
+        line = f"[{elapsed():7.1f} s] {level}{text}"
+        if self.live:
+            self.live.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, flush=True)
 
 
-log = logging.getLogger("multihead")
-if not log.handlers:
-    log.addHandler(Lines())
-    log.setLevel(logging.INFO)
-    log.propagate = False
+log, LINES = logging.getLogger("multihead"), Lines()
+log.addHandler(LINES)
+log.setLevel(logging.INFO)
+log.propagate = False
 
 
 @dataclass

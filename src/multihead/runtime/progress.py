@@ -3,10 +3,9 @@
 import math
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
-from multihead.runtime.log import log
+from multihead.runtime.log import LINES, log
 
 SECONDS = 10  # between two lines of a log
 
@@ -15,7 +14,7 @@ class Progress:
     """Follows a stage of so many images; a context, in which `advance` tells what was done.
 
     On a terminal it shows a bar, images, images a second, the loss and the time left, and is gone at the end. Lines
-    that are printed meanwhile stand above it.
+    that are logged meanwhile stand above it.
     """
 
     def __init__(self, name: str, images: int) -> None:
@@ -25,14 +24,19 @@ class Progress:
         self._last = time.monotonic()
 
     def __enter__(self) -> "Progress":
-        if sys.stdout.isatty():
-            self._live = _bar()
+        try:
+            self._live = _bar() if LINES.live is None and sys.stdout.isatty() else None
+        except (AttributeError, ImportError, OSError, ValueError):  # no output, a closed one, or no rich
+            self._live = None
+        if self._live:
             self._task = self._live.add_task(self._name, total=self._images, loss="")
             self._live.start()
+            LINES.live = self._live.console
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
+            LINES.live = None
             self._live.stop()
 
     def advance(self, images: int, line: str, loss: float = math.nan) -> None:
@@ -45,6 +49,7 @@ class Progress:
 
 
 def _bar() -> Any:
+    """Return a live line that is not started, or None where the terminal cannot move its cursor."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Live
@@ -54,6 +59,9 @@ def _bar() -> Any:
         def render(self, task: Any) -> Text:
             return Text(f"{task.speed:,.0f} images/s" if task.speed else "")
 
+    console = Console(file=sys.stdout)
+    if not console.is_terminal or console.is_dumb_terminal:
+        return None
     return Live(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,6 +69,8 @@ def _bar() -> Any:
         Speed(),
         TextColumn("{task.fields[loss]}"),
         TimeRemainingColumn(),
-        console=Console(file=sys.stdout),
+        console=console,
         transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
     )

@@ -41,6 +41,7 @@ class Score:
             "heads": dict(self.heads),
             "present_total": self.present_total,
             "present_heads": dict(self.present_heads),
+            "standard_error": self.standard_error,
         }
 
     def __str__(self) -> str:
@@ -109,7 +110,7 @@ def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], t
         images = np.bincount(truth[head], minlength=len(classes))
         absent[head] = tuple(classes[i] for i in np.flatnonzero(images == 0))
         recall = recall_per_class(truth[head], predicted[head], len(classes))[images > 0]
-        variances[head] = variance_of(recall, images[images > 0], is_macro=task.score == "macro recall")
+        variances[head] = _variance(recall, images[images > 0], is_macro=task.score == "macro recall")
     weights = {head: task.weight(head) / sum(map(task.weight, task.heads)) for head in task.heads}
     total, present_total = (
         sum(weights[head] * values[head] for head in task.heads) for values in (heads, present_heads)
@@ -118,7 +119,7 @@ def task_score(truth: Mapping[str, Indices], predicted: Mapping[str, Indices], t
     return Score(name, float(total), heads, float(present_total), present_heads, absent, error)
 
 
-def variance_of(recall: NDArray[np.float64], images: Indices, *, is_macro: bool) -> float:
+def _variance(recall: NDArray[np.float64], images: Indices, *, is_macro: bool) -> float:
     """Return the variance of one head's score, from the recall and the number of images of each class present."""
     whole = (recall @ images + 1) / (images.sum() + 2)
     recall = (recall * images + 2 * whole) / (images + 2)

@@ -49,16 +49,17 @@ class Steps(keras.callbacks.Callback):  # type: ignore[misc]
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Tells how far the fit is, and ends it where the time budget does."""
 
-    def __init__(self, name: str, batches: int, batch_size: int, progress: Progress, deadline: float) -> None:
+    def __init__(self, name: str, images: Sequence[int], progress: Progress, deadline: float) -> None:
+        """Follow a fit on batches of so many images each, part of what `progress` follows."""
         super().__init__()
-        self._name, self._batches, self._batch_size = name, batches, batch_size
+        self._name, self._images = name, images
         self._progress, self._deadline = progress, deadline
         self.batches_done = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self.batches_done = batch + 1
         loss = (logs or {}).get("loss", math.nan)
-        line = f"  {self._name}: batch {batch + 1}/{self._batches}, loss {loss:.3f}"
-        self._progress.advance(self._batch_size, line, loss)
+        line = f"  {self._name}: batch {batch + 1}/{len(self._images)}, loss {loss:.3f}"
+        self._progress.advance(self._images[batch], line, loss)
         if elapsed() > self._deadline:
             self.model.stop_training = True

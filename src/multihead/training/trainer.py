@@ -97,34 +97,34 @@ class Trainer:
         state = self.state
         started, images_before = elapsed(), state.images
         seen = 0
-        for group in self.images.shard_groups(store, state.epoch):
-            seen += len(group)
-            if seen <= state.shards_done:
-                continue
-            batches = self.images.batches([store.load(shard) for shard in group], group[0], state.epoch)
-            self._folder.keep_samples(batches, store.load(0), state.epoch + 1)
-            for part in range(state.shards_done - (seen - len(group)), len(group)):
-                which = range(len(batches) * part // len(group), len(batches) * (part + 1) // len(group))
-                if which:
-                    images = batches.images_until(which.stop) - batches.images_until(which.start)
-                    state.add_images(images, *self._fit(batches, which))
-                state.shards_done += 1
-                self._images_per_second = (state.images - images_before) / (elapsed() - started)
-                self._checkpoint()
+        with Progress(f"epoch {state.epoch + 1}", self.images.train_count - images_before) as progress:
+            for group in self.images.shard_groups(store, state.epoch):
+                seen += len(group)
+                if seen <= state.shards_done:
+                    continue
+                batches = self.images.batches([store.load(shard) for shard in group], group[0], state.epoch)
+                self._folder.keep_samples(batches, store.load(0), state.epoch + 1)
+                for part in range(state.shards_done - (seen - len(group)), len(group)):
+                    which = range(len(batches) * part // len(group), len(batches) * (part + 1) // len(group))
+                    if which:
+                        images = batches.images_until(which.stop) - batches.images_until(which.start)
+                        state.add_images(images, *self._fit(batches, which, progress))
+                    state.shards_done += 1
+                    self._images_per_second = (state.images - images_before) / (elapsed() - started)
+                    self._checkpoint()
 
-    def _fit(self, batches: TrainBatches, which: range) -> tuple[float, dict[str, float]]:
+    def _fit(self, batches: TrainBatches, which: range, progress: Progress) -> tuple[float, dict[str, float]]:
         """Fit once on those of the batches and return the mean loss, and that of each head where there are several.
 
         Raises FloatingPointError for a loss that is not finite, OutOfTimeError where the time budget ends before.
         """
         epoch = self.state.epoch
-        name, batch_size = f"epoch {epoch + 1}", self.run.batch_size
+        images = [batches.images_until(batch + 1) - batches.images_until(batch) for batch in which]
+        watch = Watch(f"epoch {epoch + 1}", images, progress, self.run.deadline())
         steps = Steps(self.state.learning_rates(self.run, len(which), self.images.train_count), self.average)
         source = KerasBatches(batches, which)
         self._has_fitted = True
-        with Progress(name, len(which) * batch_size) as progress:
-            watch = Watch(name, len(which), batch_size, progress, self.run.deadline())
-            means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps]).history
+        means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps]).history
         source.release()
         loss = float(means["loss"][0])
         if not math.isfinite(loss) or not all(np.isfinite(np.asarray(v)).all() for v in self.network.weights):

@@ -90,7 +90,7 @@ class Validator:
         try:
             return self.validate(network, store, epoch)
         except FloatingPointError as error:
-            log.warning(f"{error}")
+            log.warning(str(error))
             return None
 
     def _answer(self, network: Any, store: CropStore) -> HeldOut:
