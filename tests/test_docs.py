@@ -103,8 +103,10 @@ def sections(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_is_a_page_and_names_every_other_one() -> None:
+def test_the_readme_is_a_page_with_a_small_picture_and_names_every_other_one() -> None:
     assert PAGES["README.md"].count("\n") <= 150
+    ((picture),) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", PAGES["README.md"])
+    assert 10_000 < (HOUSE / picture).stat().st_size < 200_000
     for page in PAGES:
         assert not page.startswith("docs/") or f"({page}" in PAGES["README.md"], page
 

@@ -62,7 +62,7 @@ def status(repository: Repository, what: str, *, wait: bool) -> None:
         if not now.done:
             print(f"next: build_kernel.py status {what} --wait")
             return
-    if what == "predict" and not task_of_kernel(repository, "predict", [repository.dataset]).competition:
+    if what == "predict" and not task_of_kernel(repository, "predict", [repository.dataset]).has_hidden_test:
         print("next: build_kernel.py pull predict")
     else:
         _say_next(f"status {what}")

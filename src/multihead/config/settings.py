@@ -102,8 +102,8 @@ class ModelSettings:
         str,
         Field(
             description=(
-                "a built-in task, or the one in the task.toml beside the settings file, which is the default "
-                "if there is one"
+                "name of a built-in task or of the task.toml beside the settings file; default: that of the "
+                "task.toml if there is one"
             )
         ),
     ] = "bengali"
@@ -290,8 +290,8 @@ class RunSettings:
         Field(
             description=(
                 "names of the weights whose predictions are averaged, as `build_kernel.py stage FOLDER --name"
-                " NAME` put them into the dataset; empty: the weights without a name. If time is short, the "
-                "last ones are left out of a file first"
+                " NAME` put them into the dataset; empty: the weights without a name. If time is short, later"
+                " members are skipped, file by file"
             )
         ),
     ] = ()
@@ -309,7 +309,7 @@ class RunSettings:
     ] = 0
 
     require_gpu: Annotated[bool, Field(description="fail at once if no GPU is visible")] = False
-    mixed_precision: Annotated[bool, Field(description="compute in 16 bits where the device can")] = False
+    mixed_precision: Annotated[bool, Field(description="compute in 16 bits (float16), which a GPU does faster")] = False
     deterministic: Annotated[bool, Field(description="make the same weights from the same seed, more slowly")] = False
 
     @model_validator(mode="after")

@@ -97,7 +97,9 @@ class Trainer:
         state = self.state
         started, images_before = elapsed(), state.images
         seen = 0
-        with Progress(f"epoch {state.epoch + 1}", self.images.train_count - images_before) as progress:
+        with Progress(
+            f"epoch {state.epoch + 1}/{self.run.epochs}", self.images.train_count - images_before
+        ) as progress:
             for group in self.images.shard_groups(store, state.epoch):
                 seen += len(group)
                 if seen <= state.shards_done:
