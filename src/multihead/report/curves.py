@@ -67,7 +67,14 @@ def calibration_curve(head: str, bins: NDArray[np.float64]) -> str:
         images, probability, right = bins[bins[:, 0] > 0].T
         axes.plot((0, 1), (0, 1), color="0.5", linestyle=":")
         axes.plot(probability / images, right / images, color=INK, linewidth=1)
-        axes.scatter(probability / images, right / images, 8 + 200 * images / images.sum(), color="#c0453d", zorder=3)
+        axes.scatter(
+            probability / images,
+            right / images,
+            8 + 200 * images / images.sum(),
+            color="#c0453d",
+            zorder=3,
+            clip_on=False,
+        )
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability of the answer", ylabel="share that is right")
         axes.grid(alpha=0.3)
 
