@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from multihead.config.files import SETTINGS_FILE, TASK_FILE
-from multihead.config.settings import BUILT_IN_STEPS, ModelSettings, RunSettings
+from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.steps import BUILT_IN_STEPS
 from multihead.config.task import Task
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -5,77 +5,26 @@ defaults below. Every mistake in one is a UserError that names the key, what was
 allowed.
 """
 
-import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
-from multihead.config.checking import FROM_LIST, STRICT, Expected, check_keys, mistake, plain, suggestion, validated
+from multihead.config.checking import FROM_LIST, STRICT, Expected, check_keys, plain, suggestion, validated
+from multihead.config.steps import Steps
 from multihead.config.task import FOLDS, TASKS, Crop, Task, task_beside, task_by_name
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml
 
-Step = Mapping[str, Any]  # its name, and its arguments beside it
-
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
-
-
-@dataclass(frozen=True, config=STRICT)
-class AffineStep:
-    """A random turn, zoom and shift."""
-
-    rotation_degrees: Annotated[float, Field(ge=0, le=180, description="greatest rotation either way")] = 0.0
-    zoom: Annotated[float, Field(ge=0, le=0.9, description="greatest zoom, as a share of the size")] = 0.0
-    shift: Annotated[float, Field(ge=0, le=0.9, description="greatest shift, as a share of the size")] = 0.0
-
-
-@dataclass(frozen=True, config=STRICT)
-class FlipStep:
-    """A mirror image, left to right."""
-
-    share: Annotated[float, Field(ge=0, le=1, description="share of the images that are mirrored")] = 0.5
-
-
-BUILT_IN_STEPS: Mapping[str, type[AffineStep | FlipStep]] = {"affine": AffineStep, "flip": FlipStep}
-
-
-def _whole_steps(value: Any) -> tuple[Step, ...]:
-    """Return the steps of a list, those built in with all their arguments; ValueError, as one line, for what is none.
-
-    Whether albumentations has a transform of that name is seen only where it is imported.
-    """
-    if not isinstance(value, list | tuple):
-        raise PydanticCustomError("refused", "a list of tables")
-    return tuple(_whole(step, f"augmentation {number}") for number, step in enumerate(value, 1))
-
-
-def _whole(step: Any, place: str) -> Step:
-    if not isinstance(step, dict) or not isinstance(step.get("name"), str):
-        raise ValueError(f"{place} = {step!r}; expected a table with a text as its name")
-    name, arguments = step["name"], {key: value for key, value in step.items() if key != "name"}
-    if name in BUILT_IN_STEPS:
-        try:
-            return {"name": name} | asdict(BUILT_IN_STEPS[name](**arguments))
-        except ValidationError as error:
-            raise ValueError(f"{place} ({name}): {mistake(BUILT_IN_STEPS[name], arguments, error)}") from error
-    for key, argument in arguments.items():
-        try:
-            json.dumps(argument, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{place} ({name}): {key} = {argument!r}; "
-                "expected finite numbers, texts, true, false, and lists or tables of them"
-            ) from error
-    return step
 
 
 def _plain_name(name: str) -> str:
@@ -88,7 +37,6 @@ if TYPE_CHECKING:
     Backbone = str
 else:
     Backbone = Literal[BACKBONES]  # which a type checker cannot read
-Steps = Annotated[tuple[Step, ...], BeforeValidator(_whole_steps)]
 Side = Annotated[int, Field(ge=LEAST_SIZE, le=1024)]
 PlainName = Annotated[str, AfterValidator(_plain_name)]
 TEXTS = Expected("a list of texts", of_type=True)

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from multihead.config.settings import Step
+from multihead.config.steps import Step
 from multihead.data.crop import Images, paper_of, use_opencv_alone
 from multihead.runtime.errors import UserError
 

@@ -103,5 +103,5 @@ def _svg(draw: "Callable[[Figure], None]", name: str, height: float, width: floa
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{re.sub(r'[^a-z0-9]', '-', name.lower())}-", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>drawing-{name.encode().hex()}-", svg)
     return re.sub(r'(<svg [^>]*?)width="[\d.]+pt" height="[\d.]+pt"', r"\1", svg, count=1)
