@@ -1,5 +1,7 @@
 """Which images a data folder holds, under which ids, with which labels: as the person meant it."""
 
+import subprocess
+import sys
 import time
 import unicodedata
 import zipfile
@@ -22,6 +24,7 @@ from multihead.data.shards import read_shard
 from multihead.prediction.submission import Submission
 from multihead.runtime.errors import UserError
 from tests.built_in import ANIMALS, BENGALI, DIGITS
+from tests.conftest import HOUSE
 
 CLASSES = ("cat", "dog", "owl")
 ZOO = replace(
@@ -618,3 +621,24 @@ def test_a_column_that_repeats_or_lacks_a_value_does_not_keep_the_ids_from_being
     rows = [f"p{number % 5},,img_{number},{number % 3}" for number in range(6)]
     write_table(tmp_path / "train.csv", "patient,note,image,label", *rows)
     assert len(read_train(tmp_path, task)) == 6
+
+
+def test_image_files_whose_paths_name_their_classes_are_read_without_polars(tmp_path: Path) -> None:
+    write_image(tmp_path / "train" / "cat" / "1.png", 10)
+    write_image(tmp_path / "train" / "dog" / "2.png", 20)
+    program = f"""if True:
+        import sys
+        sys.modules["polars"] = None
+        from dataclasses import replace
+        from pathlib import Path
+        from multihead.config.task import TASKS
+        from multihead.data.datasets import images_to_train
+        from multihead.data.shards import read_shard
+        task = replace(TASKS["animals10"], train_files="train/*/*.png", test_files="test/*.png")
+        images = images_to_train(Path({str(tmp_path)!r}), task)
+        print(read_shard(images.parts[0], task.image_shape, images.labels).images.shape)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, cwd=HOUSE / "src"
+    )
+    assert done.stdout.split("\n")[0].startswith("(2, "), done.stderr

@@ -4,20 +4,33 @@ The tables choose: with a table of labels the images to train on are those that 
 predict are its. What lies beside is counted, and said.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from multihead.config.task import Task
 from multihead.data.readers.image_reader import ImageReader
-from multihead.data.readers.pixel_csv import PixelCsvReader
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader
-from multihead.data.readers.wide_parquet import WideParquetReader
 from multihead.runtime.errors import UserError
 
-READERS: dict[str, type[Reader]] = {
-    "wide parquet": WideParquetReader,
-    "pixel csv": PixelCsvReader,
+
+def _wide_parquet(task: Task, fold: int) -> Reader:
+    from multihead.data.readers.wide_parquet import WideParquetReader
+
+    return WideParquetReader(task, fold)
+
+
+def _pixel_csv(task: Task, fold: int) -> Reader:
+    from multihead.data.readers.pixel_csv import PixelCsvReader
+
+    return PixelCsvReader(task, fold)
+
+
+# Those of tables need polars, which is imported where there is one to read
+READERS: dict[str, Callable[[Task, int], Reader]] = {
+    "wide parquet": _wide_parquet,
+    "pixel csv": _pixel_csv,
     "image files": ImageReader,
 }
 

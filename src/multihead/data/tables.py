@@ -9,16 +9,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import polars as pl
 
 from multihead.config.data_files import read_table_bytes
 from multihead.data.identity import Spellings
 from multihead.runtime.errors import UserError, first_line, listed
 from multihead.runtime.text_files import decoded
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SEPARATORS = (",", ";", "\t", "|")
 BLANK_LINES = re.compile(rb"\n(?:[ \t]*(?:\n|\Z))+")
@@ -26,8 +28,6 @@ EMPTY_LINES_BEFORE = re.compile(rb"\A(?:[ ,;\t|]*\n)+")
 SEPARATOR_LINE = re.compile(rb"sep=([,;\t|])\n")
 csv.field_size_limit(2**31 - 1)  # a cell may hold a whole image
 SPARE = 4  # fields that are read beyond those of a table, since polars passes over what it is not asked for
-# a damaged file can make polars panic, and that is no Exception
-READ_ERRORS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 UNNAMED = "Unnamed: "  # and its number: a column without a name
 MAX_COUNTED = 1000  # ids that are looked up to find out which column holds them
 MIN_AGREEMENT = 0.5  # of those, or of what they stand for
@@ -88,6 +88,8 @@ class Table:
     def _texts(self, columns: Sequence[str]) -> Mapping[str, list[str]]:
         """Return columns of text: by polars, or of a table in which quotes stand where it knows none, by csv."""
         if self._is_plain:
+            import polars as pl
+
             try:
                 cells = self.cells(columns, is_text=True).with_columns(pl.all().str.strip_chars().fill_null(""))
                 return {name: cells[name].to_list() for name in columns}
@@ -118,12 +120,14 @@ class Table:
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from error
 
-    def cells(self, columns: Sequence[str], *, is_text: bool = False) -> pl.DataFrame:
+    def cells(self, columns: Sequence[str], *, is_text: bool = False) -> "pl.DataFrame":
         """Return columns by their names, of the types that their values have; null where a cell is empty.
 
         is_text: they are all text. Blank lines are no rows. Raises UserError where the table is damaged, or a row has
         more fields than the header names.
         """
+        import polars as pl
+
         beyond = self._fields[len(self.names) :]
         places = [self._fields[self.names.index(name)] for name in columns]
         try:
@@ -134,7 +138,7 @@ class Table:
                 infer_schema=not is_text,
                 infer_schema_length=None,
             )
-        except READ_ERRORS as error:
+        except read_errors() as error:
             raise UserError(f"{self.path}: cannot be read as CSV ({first_line(error)})") from error
         for name in beyond:
             is_long = cells[name].cast(pl.String).fill_null("").str.strip_chars().ne("")
@@ -142,6 +146,16 @@ class Table:
                 row = (is_long.arg_max() or 0) + 2
                 raise UserError(f"{self.path}, row {row}: has more fields than the {len(self.names)} of the header")
         return cells.select(pl.col(place).alias(name) for place, name in zip(places, columns, strict=True))
+
+
+def read_errors() -> tuple[type[BaseException], ...]:
+    """Return what polars raises for a file that it cannot read: a damaged one can make it panic, which is no Exception.
+
+    polars is imported where a table is read: image files without one, and a machine that has only those, need none.
+    """
+    import polars as pl
+
+    return OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException
 
 
 def _header_of(content: bytes, separators: Sequence[str]) -> tuple[str, list[str], list[str], int]:

@@ -25,10 +25,11 @@ from multihead.data.readers.table_reader import (
     pixel_columns,
 )
 from multihead.data.shards import PixelMemory, Shard
-from multihead.data.tables import READ_ERRORS, id_column
+from multihead.data.tables import id_column, read_errors
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import UserError, first_line, listed
 
+READ_ERRORS = read_errors()
 BYTES_PER_CHUNK = 40_000_000  # that are decoded at a time: fewer cost time, more cost memory
 COLUMNS_PER_TRANSPOSE = 1024  # more do not stay in the cache, fewer touch each page of the images too often
 
