@@ -41,6 +41,20 @@ def nothing_reads_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not background.is_busy(), "a thread reads on"
 
 
+@pytest.fixture(autouse=True)
+def devices_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take back what a command in this process has set for its network: Keras's precision, the environment."""
+    for name in ("TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        if not os.environ[name]:
+            monkeypatch.delenv(name)
+    keras = sys.modules.get("keras")
+    before = keras.config.dtype_policy() if keras else "float32"
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.config.set_dtype_policy(before)
+
+
 def clone(folder: Path) -> Path:
     """Copy what building and the dry run need, as a fresh clone has it."""
     for part in ("src", "bundler", "kernel", "dataset_meta", "demo"):

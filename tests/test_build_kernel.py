@@ -593,7 +593,8 @@ def test_a_good_rehearsal_ends_with_the_table_and_the_submission(
     assert kernel.memory_gb == 13.5
     assert kernel.arguments == [
         *("--set", "require_gpu=false"),
-        *("--set", "mixed_precision=false"),
+        *("--set", "precision=auto"),
+        *("--set", "xla=auto"),
         *("--set", "time_budget_minutes=0"),  # of the GPU; what it would take there is projected
     ]
     assert kernel.inputs

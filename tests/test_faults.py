@@ -134,7 +134,7 @@ def tiny_network(model: ModelSettings, _: Any) -> Any:
 
     inputs = keras.Input((*model.image_size, 1))
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
-    heads = {head: keras.layers.Dense(len(c), "softmax", name=head)(flat) for head, c in TINY.heads.items()}
+    heads = {head: keras.layers.Dense(len(c), name=head)(flat) for head, c in TINY.heads.items()}
     return keras.Model(inputs, heads)
 
 

@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -24,92 +21,7 @@ from multihead.training.checkpoint import read_checkpoint, restore, save_checkpo
 from multihead.training.resume import checkpoints_to_go_on_from, differing, identity_of
 from multihead.training.schedule import TrainingState
 from tests.built_in import BENGALI
-from tests.conftest import HOUSE
-
-SETTINGS = """
-[model]
-backbone = "stack"
-stack_layers = ["conv 8", "norm", "pool 4", "conv 16", "norm", "pool 4", "dense 16"]
-image_size = [32, 32]
-dropout = 0.2
-[run]
-epochs = 3
-batch_size = 16
-validation_share = 0.2
-learning_rate = 3e-3
-deterministic = true
-"""
-
-
-class Training:
-    """A train process of the package in place, with a folder as its /kaggle."""
-
-    def __init__(self, root: Path, data: Path, mounted: Path | None = None) -> None:
-        self.root, self.working = root, root / "working"
-        if not root.exists():
-            self.working.mkdir(parents=True)
-            (root / "input").mkdir()
-            (root / "input" / "bengaliai-cv19").symlink_to(data)
-            if mounted:
-                (root / "input" / "multihead-train").symlink_to(mounted)
-            (root / "settings.toml").write_text(SETTINGS)
-
-    def start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "multihead", "train", "--settings", str(self.root / "settings.toml")]
-        environment = os.environ | {"KAGGLE_ROOT": str(self.root), "PYTHONPATH": str(HOUSE / "src")}
-        with (self.root / "log.txt").open("wb") as log:
-            return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-    def run_to_the_end(self) -> str:
-        assert self.start().wait(timeout=200) == 0, self.read_log()
-        return self.read_log()
-
-    def kill_when(self, is_time: Callable[[], bool]) -> bool:
-        """Start, kill once `is_time`, and return whether it was killed before it ended by itself."""
-        process = self.start()
-        while not is_time():
-            if process.poll() is not None:
-                assert process.returncode == 0, self.read_log()
-                return False
-            time.sleep(0.0005)
-        process.kill()
-        process.wait()
-        return True
-
-    def read_log(self) -> str:
-        return (self.root / "log.txt").read_text()
-
-    def is_reading(self) -> bool:
-        return "read and cropped" in self.read_log()
-
-    def is_saving(self) -> bool:
-        return (self.working / f"new-{CHECKPOINT_FILE}").exists() or (self.working / f"new-{WEIGHTS_FILE}").exists()
-
-    def is_fitting(self, seconds: float) -> Callable[[], bool]:
-        """A moment some time after the next checkpoint."""
-        before = self._checkpoint_time()
-        started: list[float] = []
-
-        def is_time() -> bool:
-            if not started and self._checkpoint_time() != before:
-                started.append(time.monotonic())
-            return bool(started) and time.monotonic() - started[0] > seconds
-
-        return is_time
-
-    def _checkpoint_time(self) -> int:
-        path = self.working / CHECKPOINT_FILE
-        return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def assert_same_end(first: Path, second: Path) -> None:
-    assert (first / WEIGHTS_FILE).read_bytes() == (second / WEIGHTS_FILE).read_bytes()
-    ends = [read_checkpoint(folder / CHECKPOINT_FILE) for folder in (first, second)]
-    for one, other in zip(ends[0].read_arrays(), ends[1].read_arrays(), strict=True):
-        assert np.array_equal(one, other)
-    measured = ("images_per_second", "memory_gb")
-    histories = [[{k: v for k, v in row.items() if k not in measured} for row in end.state.history] for end in ends]
-    assert histories[0] == histories[1]
+from tests.training_process import SETTINGS, Training, assert_same_end
 
 
 @pytest.fixture(scope="module")
@@ -399,6 +311,16 @@ def test_a_key_that_was_added_since_is_a_difference_only_where_it_has_not_its_de
     assert differing(stored, identity(stack))["stack_layers"] == ([], ["conv 2"])
     del stored["task"]["crop"]  # "ink", which is not the default
     assert list(differing(stored, identity())) == ["task"]
+
+
+@pytest.mark.parametrize(("value", "precision"), [(True, "float16"), (False, "float32")])
+def test_a_checkpoint_from_before_precision_was_a_setting_goes_on_in_the_one_that_it_had(
+    value: bool, precision: str
+) -> None:
+    stored = identity() | {"mixed_precision": value}
+    del stored["precision"], stored["xla"], stored["gradient_accumulation"]
+    assert differing(stored, identity(precision=precision, xla="on")) == {}
+    assert differing(stored, identity(precision="bfloat16")) == {"precision": (precision, "bfloat16")}
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"nothing like it"])

@@ -44,6 +44,15 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("value", "precision"), [("true", "float16"), ("false", "float32")])
+def test_the_key_that_precision_had_before_is_read(value: str, precision: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(f"[run]\nmixed_precision = {value}\n")
+    assert read_settings(path).run.precision == precision
+    assert read_settings(None, [f"mixed_precision={value}"]).run.precision == precision
+    assert read_settings(path, ["precision=bfloat16"]).run.precision == "bfloat16"
+
+
 def test_a_crop_that_the_task_chooses_contradicts_no_weights() -> None:
     assert read_settings(None, ["crop=task"]).given_model_keys == set()
     assert read_settings(None, ["crop=ink"]).given_model_keys == {"crop"}
@@ -109,6 +118,9 @@ def stack(layers: list[object]) -> str:
         ("[run]\npretrained = '/data/b1.h5'", "pretrained = '/data/b1.h5'; expected a plain name"),
         ("[run]\npretrained = 'data\\b1.h5'", r"pretrained = 'data\\b1.h5'; expected a plain name"),
         ("[run]\npretrained = '..'", "pretrained = '..'; expected a plain name"),
+        ('[run]\nprecision = "half"', "precision = 'half'; expected one of auto, float32, float16, bfloat16"),
+        ("[run]\nmixed_precision = 1", "mixed_precision = 1; expected true or false"),
+        ('[run]\nmixed_precision = true\nprecision = "auto"', "both precision and mixed_precision, which was its name"),
         ("[train]\nepochs = 3", "[train] is not known"),
         ("epochs = 3", "[epochs] is not known"),
         ("run = 3", "run is not a table"),

@@ -1,7 +1,4 @@
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +22,6 @@ from multihead.scoring.metrics import Score, is_seen
 from multihead.training.schedule import TrainingState
 from multihead.training.trainer import Trainer
 from tests.built_in import BENGALI
-from tests.conftest import HOUSE
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
 
@@ -241,65 +237,11 @@ def test_the_optimizer_learns_at_the_schedule_s_rate(drawn: Path, tmp_path: Path
     assert float(trainer.network.optimizer.learning_rate) == pytest.approx(1.5e-3)
 
 
-# Stands in for Keras: it tells what TensorFlow would find as it is imported
-KERAS = """
-import os
-from types import SimpleNamespace as Names
-print("oneDNN:", os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
-__version__ = "3"
-utils = Names(set_random_seed=lambda seed: None)
-config = Names(backend=lambda: "jax", set_dtype_policy=lambda policy: None)
-"""
-PREPARE = """
-import sys
-from multihead.model.devices import prepare_devices
-from multihead.config.settings import RunSettings
-prepare_devices(RunSettings(deterministic=sys.argv[2] == "True"), sys.argv[1])
-"""
-
-
-@pytest.mark.parametrize(
-    ("backbone", "deterministic", "flag"),
-    [("stack", False, "1"), ("resnet10", False, "1"), ("narrow", False, None), ("stack", True, None)],
-)
-def test_onednn_is_asked_for_before_keras_where_it_makes_a_network_faster(
-    backbone: str, deterministic: bool, flag: str | None, tmp_path: Path
-) -> None:
-    (tmp_path / "keras.py").write_text(KERAS)
-    (tmp_path / "jax.py").write_text("devices = list\n")
-    command = [sys.executable, "-c", PREPARE, backbone, str(deterministic)]
-    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
-    environment["PYTHONPATH"] = f"{tmp_path}:{HOUSE / 'src'}"
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    assert f"oneDNN: {flag}\n" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("gpus", "named"),
-    [
-        ([], "no GPU, the CPU"),
-        (["Tesla T4"], "Tesla T4"),
-        (["Tesla T4"] * 2, "Tesla T4, the first of 2 GPUs; the others are not used"),
-    ],
-)
-def test_of_several_gpus_the_one_that_works_is_named(
-    gpus: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("multihead.model.devices._gpus", lambda _: gpus)
-    prepare_devices(RunSettings())
-    assert capsys.readouterr().out.endswith(f"on tensorflow: {named}\n")
-
-
 @pytest.mark.slow
-def test_training_in_mixed_precision_leaves_float32_weights(drawn: Path, tmp_path: Path) -> None:
-    run = run_of(epochs=1, mixed_precision=True)
-    before = keras.config.dtype_policy()
-    prepare_devices(run)
-    try:
-        trainer = Trainer(BENGALI, NARROW, run, drawn, tmp_path)
-        trainer.train()
-    finally:
-        keras.config.set_dtype_policy(before)
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_training_in_16_bits_leaves_float32_weights(precision: str, drawn: Path, tmp_path: Path) -> None:
+    run = prepare_devices(run_of(epochs=1, precision=precision), ["narrow"])
+    Trainer(BENGALI, NARROW, run, drawn, tmp_path).train()
     network = load_model(tmp_path, read_manifest(tmp_path))
     assert {str(v.dtype) for v in network.weights} == {"float32"}
     assert all(np.isfinite(np.asarray(v)).all() for v in network.weights)

@@ -33,7 +33,7 @@ from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE, TASK_FILE
 from multihead.config.settings import read_settings
 from multihead.config.task import Task, task_text
 
-AT_HOME = ("--set", "require_gpu=false", "--set", "mixed_precision=false")
+AT_HOME = ("--set", "require_gpu=false", "--set", "precision=auto", "--set", "xla=auto")  # of no use to a CPU
 # A CPU's pace says nothing of Kaggle's GPU: the predict kernel's budget is judged by what the rehearsal projects
 NO_BUDGET = ("--set", "time_budget_minutes=0")
 REPEATED_TASK = "bengali"  # the task whose test files demo/repeat_test_files.py knows

@@ -52,7 +52,7 @@ def train(settings: Settings) -> None:
     working = working_folder(run.working)
     data = find_input("competition", task.files_to_train, run.data, task.slug)
     log.info(f"train: {data}")
-    prepare_devices(run, model.backbone)
+    run = prepare_devices(run, [model.backbone])
     _check_sample(data, task, model.fold)
     from multihead.training.trainer import Trainer
 
@@ -98,13 +98,13 @@ def predict(settings: Settings) -> None:
 
     run = settings.run
     working = working_folder(run.working)
-    prepare_devices(run)
+    ensemble = _find_weights(settings)
+    run = prepare_devices(run, [manifest.model.backbone for _, _, manifest in ensemble])
     from multihead.data.answers import form_of_images
     from multihead.data.datasets import images_to_predict
     from multihead.prediction.predictor import Predictor
     from multihead.prediction.submission import Submission
 
-    ensemble = _find_weights(settings)
     first = ensemble[0].manifest
     task = first.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
@@ -168,7 +168,7 @@ def _load_members(ensemble: Sequence[Trained], run: RunSettings) -> "list[Member
 
     members = [
         Member(
-            load_model(folder, manifest, name),
+            load_model(folder, manifest, name, run.xla),
             manifest.model,
             partial(adjusted_heads, counts=manifest.train_counts, exponents=manifest.prior_exponents),
             copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink),

@@ -8,7 +8,7 @@ allowed.
 import math
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
@@ -24,6 +24,7 @@ from multihead.config.task import FOLDS, TASKS, Crop, Task, task_beside, task_by
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml
 
+FORMER_PRECISION = "mixed_precision"  # true or false, in the place of precision
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 
 
@@ -39,6 +40,8 @@ else:
     Backbone = Literal[BACKBONES]  # which a type checker cannot read
 Side = Annotated[int, Field(ge=LEAST_SIZE, le=1024)]
 PlainName = Annotated[str, AfterValidator(_plain_name)]
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
+Xla = Literal["auto", "on", "off"]
 TEXTS = Expected("a list of texts", of_type=True)
 
 
@@ -198,6 +201,17 @@ class RunSettings:
             ),
         ),
     ] = 0.999
+    gradient_accumulation: Annotated[
+        int,
+        Field(
+            ge=1,
+            description=(
+                "batches whose gradients are averaged for one update of the weights, where a batch as large as "
+                "all of them does not fit into the device's memory; batch statistics and the moving average go by "
+                "batch all the same"
+            ),
+        ),
+    ] = 1
     label_smoothing: Annotated[
         float, Field(ge=0, le=0.5, description="share of each target that is spread over all classes")
     ] = 0.0
@@ -257,8 +271,29 @@ class RunSettings:
     ] = 0
 
     require_gpu: Annotated[bool, Field(description="fail at once if no GPU is visible")] = False
-    mixed_precision: Annotated[bool, Field(description="compute in 16 bits (float16), which a GPU does faster")] = False
-    deterministic: Annotated[bool, Field(description="make the same weights from the same seed, more slowly")] = False
+    precision: Annotated[
+        Precision,
+        Field(
+            description=(
+                'of what the network computes; weights, losses and batch statistics are always float32. "auto" '
+                "is float16 on a GPU with tensor cores (a T4), bfloat16 on a CPU that has it in hardware for the "
+                "ResNets of this project, else float32"
+            )
+        ),
+    ] = "auto"
+    xla: Annotated[
+        Xla,
+        Field(
+            description=(
+                'whether XLA compiles the network; "auto" is on on a GPU, unless deterministic, and under JAX, '
+                "which knows no other way"
+            )
+        ),
+    ] = "auto"
+    deterministic: Annotated[
+        bool,
+        Field(description='make the same weights from the same seed, more slowly; on a CPU "auto" is float32 then'),
+    ] = False
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -303,13 +338,16 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
             raise UserError(f"{source}: [{name}] is not known; the tables are [model] and [run]")
         if not isinstance(tables[name], dict):
             raise UserError(f"{source}: {name} is not a table; expected a line [{name}] with keys below it")
-    model, run = dict(tables.get("model", {})), dict(tables.get("run", {}))
+    model, run = dict(tables.get("model", {})), _with_precision(tables.get("run", {}), source)
     model_keys, run_keys = ({f.name for f in fields(kind)} for kind in (ModelSettings, RunSettings))
     for table, values, other, others in (("model", model, "run", run_keys), ("run", run, "model", model_keys)):
         for key in (key for key in values if key in others):
             raise UserError(f"{source}: {key} stands below [{table}]; it belongs below [{other}]")
     for override in overrides:
         key, value = _parse_override(override)
+        if key == FORMER_PRECISION:
+            run |= _with_precision({key: value}, f"--set {override}")
+            continue
         if key not in model_keys | run_keys:
             raise UserError(f"--set {override}: {key} is not known; {suggestion(key, _every_key())}")
         check_keys(ModelSettings if key in model_keys else RunSettings, {key: value}, f"--set {override}")
@@ -324,6 +362,24 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     if model.get("crop") == "task":
         del model["crop"]  # says no more than the default, which of weights is what their manifest says
     return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
+
+
+def _with_precision(run: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the settings of a run with `precision` in place of the key that there was before it."""
+    if FORMER_PRECISION not in run:
+        return dict(run)
+    value = run[FORMER_PRECISION]
+    if not isinstance(value, bool):
+        raise UserError(f"{source}: {FORMER_PRECISION} = {value!r}; expected true or false")
+    if "precision" in run:
+        raise UserError(f"{source}: both precision and {FORMER_PRECISION}, which was its name before")
+    of_today = {key: value for key, value in run.items() if key != FORMER_PRECISION}
+    return of_today | {"precision": precision_of_before(is_mixed=value)}
+
+
+def precision_of_before(*, is_mixed: bool) -> str:
+    """Return the precision that `mixed_precision` stood for."""
+    return "float16" if is_mixed else "float32"
 
 
 def _refuse_contradictions(settings: ModelSettings, task: Task, source: str) -> None:

@@ -13,7 +13,10 @@ from efficientnet import model as efficientnet
 
 from multihead.config.backbones import APPLICATIONS, EFFICIENTNETS, RESNETS, STACK, scaling_mode, stack_layer
 from multihead.config.settings import ModelSettings
+from multihead.model.normalization import BatchNormalization
 
+# The package's builders take their layers from a module
+_LAYERS = SimpleNamespace(**(vars(keras.layers) | {"BatchNormalization": BatchNormalization}))
 # What the package's builders look up in the `backend` module they are given. Keras 3's own has no such
 # functions any more. They use a native swish only where backend() is "tensorflow" and tf.nn has one:
 # keras.ops.silu is that on every backend, and its gradient keeps one tensor less than x * sigmoid(x).
@@ -68,7 +71,7 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
 
     def convolution(features: Any, filters: int, name: str, strides: int = 1) -> Any:
         features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv")(features)
-        return layers.BatchNormalization(name=f"{name}_bn")(features)
+        return BatchNormalization(name=f"{name}_bn")(features)
 
     features = images = keras.Input((*size, 3))
     for stage, (filters, blocks) in enumerate(zip(*RESNETS[name], strict=True), start=1):
@@ -92,7 +95,7 @@ def _efficientnet(name: str, size: tuple[int, int]) -> Any:
         input_shape=(*size, 3),
         pooling="avg",
         backend=_BACKEND,
-        layers=keras.layers,
+        layers=_LAYERS,
         models=keras.models,
         utils=keras.utils,
     )
@@ -113,7 +116,7 @@ def _stack(settings: ModelSettings, channels: int) -> Any:
             case "pool":
                 features = layers.MaxPooling2D(int(amount), padding=padding)(features)
             case "norm":
-                features = layers.BatchNormalization()(features)
+                features = BatchNormalization()(features)
             case "dropout":
                 features = layers.Dropout(amount)(features)
             case _:

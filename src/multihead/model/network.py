@@ -1,9 +1,12 @@
-"""The network: input scaling, backbone, one softmax head per label."""
+"""The network: input scaling, backbone, one head per label."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from multihead.config.backbones import STACK
 from multihead.config.settings import ModelSettings
@@ -13,10 +16,10 @@ from multihead.runtime.errors import UserError, first_line
 
 
 def build_model(settings: ModelSettings, task: Task) -> Any:
-    """Return an untrained Keras model from uint8 (n, height, width, c) to {head: float32 (n, classes)}.
+    """Return an untrained Keras model from uint8 (n, height, width, c) to logits, {head: float32 (n, classes)}.
 
     Scaling is its first layer, so it travels with the weights. Gray becomes three equal channels, but for a stack.
-    Heads are float32 under mixed precision.
+    Heads are float32 in every precision.
     """
     channels = task.image_shape[2]
     pixels = images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")
@@ -26,10 +29,24 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
     if settings.dropout:
         features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
     heads = {
-        head: keras.layers.Dense(len(classes), activation="softmax", dtype="float32", name=head)(features)
+        head: keras.layers.Dense(len(classes), dtype="float32", name=head)(features)
         for head, classes in task.heads.items()
     }
     return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
+
+
+def class_probabilities(logits: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """Return what a network says, {head: (n, classes)}, as probabilities.
+
+    A row with a logit that is NaN or +inf is NaN.
+    """
+    return {head: _softmax(np.asarray(rows, np.float32)) for head, rows in logits.items()}
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def load_pretrained(network: Any, settings: ModelSettings, path: Path) -> None:

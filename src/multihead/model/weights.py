@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from multihead.config.backbones import EFFICIENTNETS
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.manifest import PROBE_IMAGES, Manifest, manifest_text, sha256_of
-from multihead.config.settings import ModelSettings
+from multihead.config.settings import ModelSettings, Xla
 from multihead.config.steps import Step
 from multihead.config.task import Task
 from multihead.model.devices import device_name
-from multihead.model.network import build_model
+from multihead.model.network import build_model, class_probabilities
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 
@@ -80,14 +80,16 @@ def copy_weights(source: Path, folder: Path) -> None:
             shutil.copyfile(source / MANIFEST_FILE, new_manifest)
 
 
-def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
+def load_model(folder: Path, manifest: Manifest, name: str = "", xla: Xla = "off") -> Any:
     """Return the Keras model of a manifest from read_manifest, with its weights.
 
+    xla: whether it is compiled by XLA, resolved by prepare_devices.
     Raises UserError where its answer to the probe is off by more than PROBE_TOLERANCE, with both values.
     """
     path = folder / named(WEIGHTS_FILE, name)
     network = build_model(manifest.model, manifest.task)
     network.load_weights(path)
+    network.jit_compile = xla == "on"
     for head, found in answer_probe(network, manifest.model, manifest.task).items():
         expected = np.array(manifest.probe[head])
         off = np.abs(found - expected)
@@ -102,7 +104,9 @@ def load_model(folder: Path, manifest: Manifest, name: str = "") -> Any:
 
 
 def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, NDArray[np.float64]]:
-    """Return what a network of these settings says of probe_images in float32 on the CPU: {head: (n, classes)}.
+    """Return the probabilities that a network of these settings gives probe_images, {head: (n, classes)}.
+
+    They are computed in float32 on the CPU.
 
     Under mixed precision, or on a GPU that rounds float32 for its convolutions, the network itself would answer
     otherwise than at the place where it is compared: a copy of it is asked then.
@@ -115,8 +119,8 @@ def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, ND
             if network.dtype_policy.name != "float32" or device_name() != "CPU":
                 probed = build_model(model, task)
                 probed.set_weights(network.get_weights())
-            answers = probed(probe_images(model, task), training=False)  # not compiled, which would take longer
-            return {head: np.array(answer, np.float64) for head, answer in answers.items()}
+            logits = probed(probe_images(model, task), training=False)  # not compiled, which would take longer
+            return {head: rows.astype(np.float64) for head, rows in class_probabilities(logits).items()}
     finally:
         keras.config.set_dtype_policy(policy)
 

@@ -16,6 +16,7 @@ from multihead.data.crop_store import crops_ahead
 from multihead.data.draws import Draw, random_for
 from multihead.data.shards import Part, Shard
 from multihead.model.devices import is_out_of_memory
+from multihead.model.network import class_probabilities
 from multihead.runtime.errors import OutOfTimeError, first_line, listed
 from multihead.runtime.events import FILE_PREDICTED, tell
 from multihead.runtime.log import Stage, elapsed, log
@@ -55,8 +56,8 @@ def answered_batches(
             batch = np.asarray(images[start : start + batch_size])
             seen = change(batch, number) if change else batch
             padded = np.concatenate([seen, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
-            answers = network.predict_on_batch(padded)
-            yield {head: np.asarray(answer)[: len(batch)] for head, answer in answers.items()}
+            logits = network.predict_on_batch(padded)
+            yield {head: rows[: len(batch)] for head, rows in class_probabilities(logits).items()}
             longest = max(longest, elapsed() - begun)
             if elapsed() + longest > deadline:
                 break

@@ -11,22 +11,25 @@ from multihead.data.locate import find_everywhere
 from multihead.model.network import build_model, freeze_up_to, load_pretrained
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
+from multihead.training.keras_io import TrainedNetwork
 from multihead.training.moving_average import MovingAverage
 
 
 def compiled_network(task: Task, model: ModelSettings, run: RunSettings) -> Any:
     """Return an untrained network with optimizer and losses, the variables of both created.
 
-    Raises UserError where frozen_up_to is no layer of its backbone.
+    run: with "auto" resolved by prepare_devices. Raises UserError where frozen_up_to is no layer of its backbone.
     """
-    network = build_model(model, task)
+    built = build_model(model, task)
+    network = TrainedNetwork(built.input, built.output, name=built.name)
     if run.frozen_up_to:
         freeze_up_to(network, model, run.frozen_up_to)
     weights = {head: task.weight(head) if run.loss_weights == "score" else 1.0 for head in task.heads}
     network.compile(
         optimizer=_optimizer(run),
-        loss={head: keras.losses.CategoricalCrossentropy(label_smoothing=run.label_smoothing) for head in task.heads},
+        loss={head: _loss(run) for head in task.heads},
         loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
+        jit_compile=run.xla == "on",
     )
     # Left to the first step, the variables of optimizer and losses make TensorFlow trace it twice: half its time
     network.optimizer.build(network.trainable_variables)
@@ -49,9 +52,16 @@ def start_from_pretrained(network: Any, model: ModelSettings, name: str, working
     log.info(f"starting from {found[0]}")
 
 
+def _loss(run: RunSettings) -> Any:
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=run.label_smoothing)
+
+
 def _optimizer(run: RunSettings) -> Any:
+    steps = run.gradient_accumulation if run.gradient_accumulation > 1 else None
     if run.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(run.learning_rate)
-    optimizer = keras.optimizers.AdamW(run.learning_rate, weight_decay=run.weight_decay)
+        return keras.optimizers.RMSprop(run.learning_rate, gradient_accumulation_steps=steps)
+    optimizer = keras.optimizers.AdamW(
+        run.learning_rate, weight_decay=run.weight_decay, gradient_accumulation_steps=steps
+    )
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from multihead.config.files import CHECKPOINT_FILE
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.settings import (
+    FORMER_PRECISION,
+    ModelSettings,
+    RunSettings,
+    precision_of_before,
+    settings_dict,
+)
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_everywhere
 from multihead.runtime.errors import UserError
@@ -26,7 +32,7 @@ ANOTHER_TRAINING = {"task", *(field.name for field in fields(ModelSettings)), "s
 # session to the next.
 FIXED = {
     *("files", "images", "validation", "validation_share", "pretrained", "frozen_up_to"),
-    *("optimizer", "learning_rate", "ema_decay", "mixed_precision"),
+    *("optimizer", "learning_rate", "gradient_accumulation", "ema_decay", "precision"),
 }
 LONGEST_VALUE = 40  # characters, of a value that a message shows
 
@@ -128,6 +134,8 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     task = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
     task |= {field.name: field.default_factory() for field in fields(Task) if field.default_factory is not MISSING}
     defaults = settings_dict(RunSettings()) | settings_dict(ModelSettings())
+    defaults["precision"] = precision_of_before(is_mixed=bool(identity.get(FORMER_PRECISION)))
+    del defaults["xla"]  # of a checkpoint from before it was a setting nobody knows it
     defaults = {key: value for key, value in defaults.items() if key not in WITHOUT_EFFECT}
     flat = defaults | {key: value for key, value in identity.items() if key != "model"} | identity["model"]
     return dict(json.loads(json.dumps(flat | {"task": what_answers_depend_on(task | identity["task"])})))

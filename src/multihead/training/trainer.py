@@ -21,7 +21,7 @@ from multihead.runtime.log import elapsed, log, memory_gb
 from multihead.runtime.progress import Progress
 from multihead.training.build import compiled_network, moving_average, start_from_pretrained
 from multihead.training.images import TrainingImages
-from multihead.training.keras_io import KerasBatches, Steps, Watch
+from multihead.training.keras_io import KerasBatches, Watch, has_finite_weights
 from multihead.training.resume import restore_furthest, say_how_it_goes_on
 from multihead.training.save import WorkingFolder
 from multihead.training.schedule import TrainingState
@@ -122,14 +122,21 @@ class Trainer:
         """
         epoch = self.state.epoch
         images = [batches.images_until(batch + 1) - batches.images_until(batch) for batch in which]
-        watch = Watch(f"epoch {epoch + 1}", images, progress, self.run.deadline())
-        steps = Steps(self.state.learning_rates(self.run, len(which), self.images.train_count), self.average)
-        source = KerasBatches(batches, which)
+        watch = Watch(
+            self.network,
+            f"epoch {epoch + 1}",
+            images,
+            progress,
+            average=self.average,
+            deadline=self.run.deadline(),
+        )
+        rates = self.state.learning_rates(self.run, len(which), self.images.train_count)
+        source = KerasBatches(batches, which, rates)
         self._has_fitted = True
-        means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=[watch, steps]).history
+        means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=watch).history
         source.release()
         loss = float(means["loss"][0])
-        if not math.isfinite(loss) or not all(np.isfinite(np.asarray(v)).all() for v in self.network.weights):
+        if not math.isfinite(loss) or not has_finite_weights(self.network):
             raise FloatingPointError(
                 f"epoch {epoch + 1}: the loss is {loss} or has made a weight infinite; "
                 f"a training begun with a learning_rate below {self.run.learning_rate:g} may help"
