@@ -3,7 +3,7 @@
     PYTHONPATH=src:demo python -m benchmarks.gpu_kit OUT [--data DIR] [--wheels FOLDER]
 
 OUT holds the package, the wheels that such a machine lacks, the competition's images as 64 x 64 crops in a few gray
-PNG sheets, and run_kit.py (gpu_kit_run.py), which measures. There, with Python 3.12, JAX, NumPy, pandas, OpenCV, h5py
+PNG sheets, and the package benchmarks/gpu, which measures. There, with Python 3.12, JAX, NumPy, pandas, OpenCV, h5py
 and matplotlib installed and without a network, `python run_kit.py` leaves figures.jsonl and prints a table.
 """
 
@@ -12,15 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from benchmarks.gpu_kit_run import CROP_SIZE, CROPS_PER_SHEET
+from benchmarks.gpu.data import CROP_SIZE, write_part
 from benchmarks.material import TOOL
 from multihead.config.files import TRUTH_FILE
 from multihead.config.settings import ModelSettings
@@ -34,8 +32,9 @@ from multihead.data.shards import Part
 HOUSE = Path(__file__).resolve().parent.parent
 MAX_BYTES = 50 * 1024 * 1024
 TEST_IMAGES = 1600
-# Keras as requirements.txt pins it, and what it needs beside the packages of a machine with JAX
-WHEELS = ("keras==3.13.2", "namex==0.1.0", "optree==0.20.0")
+# What the package imports on the way to a training and a prediction, in the versions of requirements.txt
+WHEELS = ("keras", "namex", "optree", "absl-py", "rich", "markdown-it-py", "mdurl", "pygments", "six")
+WHEELS_OF_CONFIG = ("pydantic", "pydantic-core", "typing-extensions", "typing-inspection", "annotated-types")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
@@ -48,17 +47,17 @@ def lay_out_kit(out: Path, data: Path, wheels: Path | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise SystemExit(f"{out} is not empty")
-    shutil.copytree(
-        HOUSE / "src" / "multihead", out / "src" / "multihead", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copy(HOUSE / "benchmarks" / "gpu_kit_run.py", out / "run_kit.py")
+    for package in ("src/multihead", "benchmarks/gpu"):
+        shutil.copytree(HOUSE / package, out / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(HOUSE / "benchmarks" / "__init__.py", out / "benchmarks")
+    shutil.copy(HOUSE / "benchmarks" / "gpu" / "__main__.py", out / "run_kit.py")
     shutil.copy(HOUSE / "kernel" / "train" / "settings.toml", out)
     _lay_out_wheels(out / "wheels", wheels)
     train = images_to_train(data, TASKS["bengali"])
     truth = data / TRUTH_FILE
     test_labels = label_indices(read_answers(truth, TASKS["bengali"]), TASKS["bengali"], truth)
-    _write_part(out / "data", "train", train.parts, train.labels)
-    _write_part(out / "data", "test", images_to_predict(data, TASKS["bengali"]).parts, test_labels)
+    _write_crops(out / "data", "train", train.parts, train.labels)
+    _write_crops(out / "data", "test", images_to_predict(data, TASKS["bengali"]).parts, test_labels)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     if size > MAX_BYTES:
         raise SystemExit(f"{out}: {size:,} bytes, expected at most {MAX_BYTES:,}")
@@ -75,27 +74,16 @@ def _lay_out_wheels(folder: Path, at_hand: Path | None) -> None:
         return
     target = ["--python-version", "3.12", "--implementation", "cp", *(f"--platform={name}" for name in PLATFORMS)]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *target]
-    subprocess.run([*command, "--dest", str(folder), *WHEELS], check=True)
+    versions = ["--constraint", str(HOUSE / "requirements.txt")]
+    subprocess.run([*command, *versions, "--dest", str(folder), *WHEELS, *WHEELS_OF_CONFIG], check=True)
 
 
-def _write_part(folder: Path, part: str, shards: Sequence[Part], labels: pd.DataFrame) -> None:
-    """Write the crops of one part as sheets, and their ids and class indices as a table with the same rows."""
-    folder.mkdir(exist_ok=True)
+def _write_crops(folder: Path, part: str, shards: Sequence[Part], labels: pd.DataFrame) -> None:
+    """Crop the images of one part, and write them with their class indices, a row of `labels` for each id."""
     model = ModelSettings(image_size=(CROP_SIZE, CROP_SIZE))
     cropped = [shard for (shard,), _ in crops_ahead(shards, TASKS["bengali"], [model])]
-    crops = np.concatenate([shard.images for shard in cropped])
     ids = [image for shard in cropped for image in shard.ids]
-    for number, sheet in enumerate(_sheets(crops)):
-        path = folder / f"{part}-{number}.png"
-        if not cv2.imwrite(str(path), sheet, [cv2.IMWRITE_PNG_COMPRESSION, 9]):
-            raise SystemExit(f"{path}: cannot be written")
-    labels.loc[ids].rename_axis("image_id").to_csv(folder / f"{part}.csv")
-
-
-def _sheets(crops: NDArray[np.uint8]) -> Iterable[NDArray[np.uint8]]:
-    """Yield uint8 (k * CROP_SIZE, CROP_SIZE) sheets of k crops, one below the other."""
-    for start in range(0, len(crops), CROPS_PER_SHEET):
-        yield crops[start : start + CROPS_PER_SHEET].reshape(-1, CROP_SIZE)
+    write_part(folder, part, np.concatenate([shard.images for shard in cropped]), labels.loc[ids])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
