@@ -89,7 +89,7 @@ def baseline_predict(network: Any, files: Sequence[Path], size: tuple[int, int],
 
 
 def one_convolution(size: tuple[int, int], classes: dict[str, int], filters: int, strides: int) -> Any:
-    """Return a network that computes little, so that all else shows: one convolution, and a softmax per head."""
+    """Return a network that computes little, so that all else shows: one convolution, and the logits of each head."""
     import keras
 
     inputs = keras.Input((*size, 1))
@@ -97,5 +97,5 @@ def one_convolution(size: tuple[int, int], classes: dict[str, int], filters: int
         keras.layers.Rescaling(1 / 255)(inputs)
     )
     pooled = keras.layers.GlobalAveragePooling2D()(features)
-    heads = {head: keras.layers.Dense(count, "softmax", name=head)(pooled) for head, count in classes.items()}
+    heads = {head: keras.layers.Dense(count, name=head)(pooled) for head, count in classes.items()}
     return keras.Model(inputs, heads)

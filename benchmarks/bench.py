@@ -5,6 +5,7 @@ the three ratios.
 """
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -63,6 +64,10 @@ def _time(measurement: str, over: str) -> Callable[[Mapping[str, Sample]], float
 
 def _memory(measurement: str, over: str) -> Callable[[Mapping[str, Sample]], float]:
     return lambda run: run[measurement]["peak_gb"] / run[over]["peak_gb"]
+
+
+def _rate(measurement: str) -> Callable[[Mapping[str, Sample]], float]:
+    return lambda run: run[measurement]["images"] / run[measurement]["seconds"]
 
 
 AREA = "OpenCV's INTER_AREA, the same for both, takes most of our cropping"
@@ -144,10 +149,35 @@ ROWS: dict[str, tuple[str, dict[str, str], list[Target]]] = {
             ),
             Target(
                 "images/s with a constant batch",
-                lambda r: r["fit_constant"]["images"] / r["fit_constant"]["seconds"],
+                _rate("fit_constant"),
                 5000,
                 False,
             ),
+        ],
+    ),
+    "step": (
+        "the training step of resnet10 at 80 x 80 on one batch of 64, a thread per core, no XLA",
+        dict.fromkeys(("step_float32", "step_torch_float32", "step_bfloat16", "step_torch_bfloat16"), "train"),
+        [
+            Target("PyTorch's time over ours, float32", _time("step_torch_float32", "step_float32"), 1, False),
+            Target("PyTorch's time over ours, bfloat16", _time("step_torch_bfloat16", "step_bfloat16"), 1, False),
+            Target("float32's time over bfloat16's", _time("step_float32", "step_bfloat16"), math.inf, True),
+            Target("images/s, float32", _rate("step_float32"), math.inf, True),
+            Target("images/s, bfloat16", _rate("step_bfloat16"), math.inf, True),
+        ],
+    ),
+    "fit_paced": (
+        "a fit of resnet10 at 64 x 64, every batch mixed; a thread per core each for network and generator",
+        dict.fromkeys(("fit_paced_ours", "fit_paced_constant"), "train"),
+        [
+            Target(
+                "the time with a constant batch over ours",
+                _time("fit_paced_constant", "fit_paced_ours"),
+                0.98,
+                False,
+                held_back="without a device of its own, the network gives its cores to warpAffine and the mixing",
+            ),
+            Target("images/s with a constant batch", _rate("fit_paced_constant"), math.inf, True),
         ],
     ),
     "predict": (
@@ -224,6 +254,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file for the table")
     arguments = parser.parse_args()
     names = arguments.only or list(ROWS)
+    if "step" in names and importlib.util.find_spec("torch") is None:
+        names = [name for name in names if name != "step"]
+        print("no PyTorch, so no row of the bare step: pip install torch==2.13.0", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         _prepare(folder, arguments.data, arguments.rows, {place for name in names for place in ROWS[name][1].values()})

@@ -1,6 +1,7 @@
 """One measurement in a process of its own: python -m benchmarks.measures NAME FOLDER prints it as a line of JSON."""
 
 import json
+import math
 import os
 import resource
 import sys
@@ -139,15 +140,16 @@ def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
     import tensorflow as tf
 
     from benchmarks.baseline import one_convolution
-    from multihead.training.keras_io import KerasBatches
+    from multihead.training.keras_io import KerasBatches, TrainedNetwork
 
     keep = max(1, THREADS - 1)
     tf.config.threading.set_intra_op_parallelism_threads(keep)
     # one would make the batch and fit it in turns; waiting, it costs nothing
     tf.config.threading.set_inter_op_parallelism_threads(2)
     batches, classes = _batches(folder)[3], _batches(folder)[2]
-    network = one_convolution(SIZE, classes, filters=16, strides=3)
-    network.compile(optimizer="adamw", loss={head: keras.losses.CategoricalCrossentropy() for head in classes})
+    built = one_convolution(SIZE, classes, filters=16, strides=3)
+    network = TrainedNetwork(built.input, built.output)
+    network.compile("adamw", {head: keras.losses.CategoricalCrossentropy(from_logits=True) for head in classes})
     first = batches[0]
 
     class Many:
@@ -158,7 +160,7 @@ def _fit(folder: Path, *, is_constant: bool) -> Callable[[], Any]:
             return first if is_constant else batches[index % len(batches)]
 
     def fit(steps: int) -> int:
-        source = KerasBatches(Many(), range(steps), workers=1)  # type: ignore[arg-type]
+        source = KerasBatches(Many(), range(steps), [1e-3] * steps, workers=1)  # type: ignore[arg-type]
         network.fit(source, epochs=1, shuffle=False, verbose=0)
         return steps * BATCH
 
@@ -176,6 +178,81 @@ def fit_constant(folder: Path) -> Callable[[], Any]:
     return _fit(folder, is_constant=True)
 
 
+STEP_BACKBONE, STEP_SIZE, STEP_BATCH, STEPS = "resnet10", 80, 64, 60
+
+
+def _step(precision: Any) -> Callable[[], int]:
+    """The training step alone, on one batch again and again."""
+    from benchmarks.steps import one_batch, training_steps
+
+    steps = training_steps(STEP_BACKBONE, one_batch(STEP_SIZE, STEP_BATCH), precision)
+    steps(5)
+    return lambda: steps(STEPS)
+
+
+def step_float32(_: Path) -> Callable[[], Any]:
+    return _step("float32")
+
+
+def step_bfloat16(_: Path) -> Callable[[], Any]:
+    return _step("bfloat16")
+
+
+def _torch_step(precision: str) -> Callable[[], int]:
+    from benchmarks.steps import one_batch
+    from benchmarks.torch_peer import torch_steps
+
+    steps = torch_steps(STEP_BACKBONE, one_batch(STEP_SIZE, STEP_BATCH), is_bfloat16=precision == "bfloat16")
+    steps(5)
+    return lambda: steps(STEPS)
+
+
+def step_torch_float32(_: Path) -> Callable[[], Any]:
+    """The same network, optimizer and batch in PyTorch."""
+    return _torch_step("float32")
+
+
+def step_torch_bfloat16(_: Path) -> Callable[[], Any]:
+    return _torch_step("bfloat16")
+
+
+def _fit_paced(folder: Path, *, is_constant: bool) -> Callable[[], int]:
+    """Fit a network that makes some 500 images/s as the Trainer does, in bfloat16 where the CPU has it."""
+    from benchmarks.steps import trained_network
+
+    network = trained_network(STEP_BACKBONE, SIZE[0], "auto")
+    from multihead.runtime.progress import Progress
+    from multihead.training.keras_io import KerasBatches, Watch
+    from multihead.training.moving_average import MovingAverage
+
+    batches = _batches(folder)[3]
+    average, first = MovingAverage(network, 0.999), batches[0]
+
+    class Many:
+        def __getitem__(self, index: int) -> Any:
+            return first if is_constant else batches[index % len(batches)]
+
+    def fit(steps: int) -> int:
+        source = KerasBatches(Many(), range(steps), [1e-3] * steps)  # type: ignore[arg-type]
+        with Progress("fit", steps * BATCH) as progress:
+            images = [BATCH] * steps
+            watch = Watch(network, "fit", images, progress, average=average, deadline=math.inf)
+            network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=watch)
+        return steps * BATCH
+
+    fit(5)
+    return lambda: fit(2 * len(batches))
+
+
+def fit_paced_ours(folder: Path) -> Callable[[], Any]:
+    return _fit_paced(folder, is_constant=False)
+
+
+def fit_paced_constant(folder: Path) -> Callable[[], Any]:
+    """The limit: the same fit, given the same batch again and again."""
+    return _fit_paced(folder, is_constant=True)
+
+
 def _network(kind: str) -> Any:
     from benchmarks.baseline import one_convolution
     from multihead.config.settings import ModelSettings
@@ -188,6 +265,7 @@ def _network(kind: str) -> Any:
         network = one_convolution(
             SIZE, {head: len(classes) for head, classes in TASKS["bengali"].heads.items()}, filters=64, strides=1
         )
+    network.jit_compile = False
     network.predict_on_batch(np.zeros((BATCH, *SIZE, 1), np.uint8))  # compiled here, not while measured
     return network
 
