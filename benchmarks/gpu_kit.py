@@ -28,6 +28,7 @@ from multihead.data.crop_store import crops_ahead
 from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.labels import label_indices
 from multihead.data.shards import Part
+from multihead.runtime.errors import UserError
 
 HOUSE = Path(__file__).resolve().parent.parent
 MAX_BYTES = 50 * 1024 * 1024
@@ -47,15 +48,15 @@ def lay_out_kit(out: Path, data: Path, wheels: Path | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise SystemExit(f"{out} is not empty")
+    train = images_to_train(data, TASKS["bengali"])
+    truth = data / TRUTH_FILE
+    test_labels = label_indices(read_answers(truth, TASKS["bengali"]), TASKS["bengali"], truth)
     for package in ("src/multihead", "benchmarks/gpu"):
         shutil.copytree(HOUSE / package, out / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(HOUSE / "benchmarks" / "__init__.py", out / "benchmarks")
     shutil.copy(HOUSE / "benchmarks" / "gpu" / "__main__.py", out / "run_kit.py")
     shutil.copy(HOUSE / "kernel" / "train" / "settings.toml", out)
     _lay_out_wheels(out / "wheels", wheels)
-    train = images_to_train(data, TASKS["bengali"])
-    truth = data / TRUTH_FILE
-    test_labels = label_indices(read_answers(truth, TASKS["bengali"]), TASKS["bengali"], truth)
     _write_crops(out / "data", "train", train.parts, train.labels)
     _write_crops(out / "data", "test", images_to_predict(data, TASKS["bengali"]).parts, test_labels)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
@@ -95,7 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="gpu-kit-") as scratch:
         data = arguments.data or _real_images(Path(scratch) / "bengali")
-        size = lay_out_kit(arguments.out, data, arguments.wheels)
+        try:
+            size = lay_out_kit(arguments.out, data, arguments.wheels)
+        except (UserError, OSError) as error:
+            raise SystemExit(f"error: {error}") from error
     print(f"{arguments.out}: {size / 2**20:.1f} MiB; python run_kit.py in it measures")
     return 0
 

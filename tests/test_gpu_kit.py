@@ -139,6 +139,13 @@ def test_a_new_run_of_the_other_benchmarks_keeps_what_was_measured_on_a_gpu(tmp_
     assert gpu_section(results) == "\n## On a GPU\n\n| figure |\n"
 
 
+def test_a_folder_without_images_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match=r"error: .*train"):
+        gpu_kit.main([str(tmp_path / "kit"), "--data", str(tmp_path / "empty")])
+    assert not list((tmp_path / "kit").iterdir())
+
+
 @pytest.mark.slow
 def test_the_tiny_run_of_a_kit_measures_every_row(kit: Path, tmp_path: Path) -> None:
     absent = tmp_path / "absent"

@@ -119,6 +119,7 @@ def stack(layers: list[object]) -> str:
         ("[run]\npretrained = 'data\\b1.h5'", r"pretrained = 'data\\b1.h5'; expected a plain name"),
         ("[run]\npretrained = '..'", "pretrained = '..'; expected a plain name"),
         ('[run]\nprecision = "half"', "precision = 'half'; expected one of auto, float32, float16, bfloat16"),
+        ("[run]\nxla = true", "xla = True; expected one of auto, on, off"),
         ("[run]\nmixed_precision = 1", "mixed_precision = 1; expected true or false"),
         ('[run]\nmixed_precision = true\nprecision = "auto"', "both precision and mixed_precision, which was its name"),
         ("[train]\nepochs = 3", "[train] is not known"),

@@ -88,8 +88,8 @@ def mistake(kind: Any, values: Mapping[str, Any], error: ValidationError, shown:
         refusal = "finite_number" if refusal == "float_type" else refusal
     if expected and not (expected.of_type and refusal in _OF_VALUES):
         value, words = values[key], expected.words
-    elif refusal == "literal_error" and isinstance(value, str):
-        words = f"one of {_nearest(get_args(annotation), value)}"
+    elif refusal == "literal_error" and (isinstance(value, str) or len(get_args(annotation)) <= MANY):
+        words = f"one of {_nearest(get_args(annotation), str(value))}"
     else:
         words = (_OF_TYPES | _OF_VALUES).get(refusal, "{msg}").format(msg=details["msg"], **context).removesuffix(".0")
     return f"{key} = {shown(value)}; expected {words}"

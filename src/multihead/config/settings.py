@@ -276,8 +276,8 @@ class RunSettings:
         Field(
             description=(
                 'of what the network computes; weights, losses and batch statistics are always float32. "auto" '
-                "is float16 on a GPU with tensor cores (a T4), bfloat16 on a CPU that has it in hardware for the "
-                "ResNets of this project, else float32"
+                "is float16 on a GPU with compute capability 7.0 or more (a T4), bfloat16 on a CPU that has it in "
+                "hardware for resnet10 and resnet16, else float32"
             )
         ),
     ] = "auto"
@@ -285,8 +285,8 @@ class RunSettings:
         Xla,
         Field(
             description=(
-                'whether XLA compiles the network; "auto" is on on a GPU, unless deterministic, and under JAX, '
-                "which knows no other way"
+                'whether XLA compiles the network, which takes a while and makes a GPU faster; "auto" is on for a GPU '
+                'that need not be deterministic. TensorFlow refuses "on" where it must be, JAX refuses "off"'
             )
         ),
     ] = "auto"
