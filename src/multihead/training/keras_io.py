@@ -117,7 +117,7 @@ class Watch(keras.callbacks.CallbackList):  # type: ignore[misc]
         if self._average and self._average.is_due() and self.model:  # which under JAX puts its weights in place
             self._average.update()
         if logs and time.monotonic() - self._looked > SECONDS:
-            self._loss = float(logs["loss"])  # waits, so that the device is never far behind the clock
+            self._loss = float(logs["loss"])  # waits for all that the device was given since, some seconds at most
             self._looked = time.monotonic()
         line = f"  {self._name}: batch {batch + 1}/{len(self._images)}, loss {self._loss:.3f}"
         self._progress.advance(self._images[batch], line, self._loss)
