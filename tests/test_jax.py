@@ -65,7 +65,10 @@ def test_tensorflow_goes_on_from_its_checkpoint_and_says_so(
     broken: Training, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = read_checkpoint(broken.working / CHECKPOINT_FILE)
-    model, run = read_manifest(broken.working).model, RunSettings(precision="float32", xla="off")
+    model, run = (
+        read_manifest(broken.working).model,
+        RunSettings(precision="float32", xla="off", gradient_accumulation=2),
+    )
     network = compiled_network(BENGALI, model, run)
     average = moving_average(network, run)
     restore(network, checkpoint, average)

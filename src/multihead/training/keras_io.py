@@ -16,6 +16,7 @@ import numpy as np
 
 from multihead.data.batches import TrainBatches
 from multihead.model.devices import compiled
+from multihead.runtime.interrupts import raise_interrupt
 from multihead.runtime.log import elapsed
 from multihead.runtime.progress import Progress
 from multihead.training.moving_average import MovingAverage
@@ -113,6 +114,7 @@ class Watch(keras.callbacks.CallbackList):  # type: ignore[misc]
         """Nothing."""
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        raise_interrupt()
         self.batches_done = batch + 1
         if self._average and self._average.is_due() and self.model:  # which under JAX puts its weights in place
             self._average.update()

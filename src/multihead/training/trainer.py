@@ -17,6 +17,7 @@ from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore
 from multihead.runtime.errors import OutOfTimeError, UserError
+from multihead.runtime.interrupts import interrupts_kept
 from multihead.runtime.log import elapsed, log, memory_gb
 from multihead.runtime.progress import Progress
 from multihead.training.build import compiled_network, moving_average, start_from_pretrained
@@ -53,7 +54,7 @@ class Trainer:
             start_from_pretrained(self.network, self.model, self.run.pretrained, self.working)
             self.average = moving_average(self.network, self.run)
         log.info("the first step compiles the network: some 10 s for narrow, 20 s for efficientnet-b0 on a CPU")
-        with tempfile.TemporaryDirectory(prefix="crops-") as scratch:
+        with interrupts_kept(), tempfile.TemporaryDirectory(prefix="crops-") as scratch:
             store = CropStore(Path(scratch))
             try:
                 while not self._is_over():
