@@ -1,7 +1,7 @@
-import os
 import signal
 import threading
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,10 +12,17 @@ class Thing:
     """What a weak reference can be of."""
 
 
+@pytest.fixture(autouse=True)
+def handler_of_python() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_passes_over_is_raised_at_the_next_look() -> None:
     thing = Thing()
-    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
     with interrupts_kept():
         raise_interrupt()
         del thing
@@ -26,12 +33,19 @@ def test_an_interrupt_that_python_passes_over_is_raised_at_the_next_look() -> No
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_interrupt_does_at_once_what_it_always_does() -> None:
+def test_an_interrupt_does_at_once_what_it_does_anyway() -> None:
     with interrupts_kept(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_thread_of_its_own_can_train_too() -> None:
+def test_what_is_ignored_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupts_kept():
+        signal.raise_signal(signal.SIGINT)
+        raise_interrupt()
+
+
+def test_another_thread_than_the_main_one_can_train_too() -> None:
     entered = []
 
     def work() -> None:
