@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from benchmarks.paired import Truth, gain_in_words, total
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import Settings, read_settings, settings_dict
+from multihead.config.settings import Settings, settings_dict
+from multihead.config.settings_file import read_settings
 from multihead.config.task import TASKS, Task
 from multihead.data.augment import copy_jitter
 from multihead.data.crop_store import crops_ahead

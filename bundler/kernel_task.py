@@ -8,7 +8,7 @@ from bundler.metadata import read_object
 from bundler.repository import Repository
 from multihead.config.data_files import matching
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
-from multihead.config.settings import read_settings
+from multihead.config.settings_file import read_settings
 from multihead.config.task import TASKS, Task, task_from
 
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from multihead.config.settings import RunSettings, read_settings
+from multihead.config.settings import RunSettings
+from multihead.config.settings_file import read_settings
 from multihead.config.steps import BUILT_IN_STEPS, Step
 from multihead.data import augment as module
 from multihead.data.augment import BUILT_IN, TRIED_IMAGES, affine_jitter, augmentation, copy_jitter, flip, try_steps

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import accuracy, paired, score
 from benchmarks.paired import gain_interval, total
 from benchmarks.score import Rung
-from multihead.config.settings import read_settings
+from multihead.config.settings_file import read_settings
 from multihead.data.augment import try_steps
 from tests.built_in import BENGALI
 from tests.conftest import HOUSE

@@ -11,7 +11,7 @@ import pytest
 
 from multihead.cli import main
 from multihead.config.schema import settings_schema, task_schema
-from multihead.config.settings import read_settings
+from multihead.config.settings_file import read_settings
 from multihead.config.task import BUILT_IN, FILE_FORMS, TASKS, TASKS_FOLDER, read_task, task_text
 from multihead.data.datasets import READERS
 from multihead.runtime.errors import UserError
@@ -23,7 +23,7 @@ SCHEMAS = HOUSE / "docs" / "schema"
 EXPLAIN = """
 import sys
 from pathlib import Path
-from multihead.config import UserError, manifest, settings, task
+from multihead.config import UserError, manifest, settings_file, task
 try:
     print({})
 except UserError as error:
@@ -79,7 +79,7 @@ def test_the_text_of_a_task_is_that_beside_the_settings_or_of_one_built_in(tmp_p
 def test_a_script_takes_its_own_task_and_says_that_it_has_no_other(script: Path, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("")
     (tmp_path / "task.toml").write_text(task_text("bengali").replace("gpu_minutes = 120", "gpu_minutes = 60"))
-    read = f"settings.read_settings(Path({str(tmp_path / 'settings.toml')!r}))"
+    read = f"settings_file.read_settings(Path({str(tmp_path / 'settings.toml')!r}))"
     assert ask(script, f"[(s.task.name, s.task.gpu_minutes, s.model.crop) for s in [{read}]]") == (
         "[('bengali', 60, 'ink')]"
     )
@@ -92,7 +92,7 @@ def test_a_script_takes_its_own_task_and_says_that_it_has_no_other(script: Path,
 
 def test_a_script_without_a_task_reads_its_settings_all_the_same(script: Path, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text('[model]\ncrop = "task"\n[run]\nepochs = 3\n')
-    read = f"settings.read_settings(Path({str(tmp_path / 'settings.toml')!r}))"
+    read = f"settings_file.read_settings(Path({str(tmp_path / 'settings.toml')!r}))"
     assert ask(script, f"[(s.run.epochs, s.given_model_keys, s.known_task) for s in [{read}]]") == (
         "[(3, frozenset(), None)]"
     )

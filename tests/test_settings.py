@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multihead import commands
-from multihead.config.settings import ModelSettings, RunSettings, read_settings, settings_dict, settings_from
+from multihead.config.settings import ModelSettings, RunSettings, settings_dict, settings_from
+from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from tests.conftest import HOUSE
 from tests.test_text_files import FORMS, TEXT

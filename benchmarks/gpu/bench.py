@@ -95,20 +95,13 @@ class NetworkBench:
 
     def time_bare_step(self) -> float:
         """Time the jitted train step on one batch that lies on the device; return the seconds a step."""
-        model, steps = self._model, self._network.steps
+        model = self._model
         state: Any = _copies(
             model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, model.metrics_variables
         )
         batches = itertools.repeat(jax.device_put((*self.generated[0], np.full(1, 1e-4, np.float32))))
 
-        def take(steps: int) -> None:
-            nonlocal state
-            for _ in range(steps):
-                logs, state = model.train_function(state, batches)
-            jax.block_until_ready((logs, state))
-
-        take(WARM_UP_STEPS)
-        return self._timed("bare train step", lambda: take(steps))
+        return self._time_bare("bare train step", model.train_function, state, batches)
 
     def time_fit(self, figure: str, batches: Any, bare_seconds: float) -> None:
         """Time the Trainer's fit, its check for finite weights included, against the bare step."""
@@ -129,16 +122,21 @@ class NetworkBench:
         state: Any = _copies(model.trainable_variables, model.non_trainable_variables)
         batches = itertools.repeat(jax.device_put((self._crops[:batch_size],)))
 
+        bare = self._time_bare("bare predict step", model.predict_function, state, batches)
+        images = self._crops[np.arange(steps * batch_size) % len(self._crops)]
+        self._timed("predict", lambda: predict_probabilities(model, images, batch_size), bare)
+
+    def _time_bare(self, figure: str, step: Callable[..., Any], state: Any, batches: Any) -> float:
+        """Time a jitted step, which overwrites its state; return the seconds a step."""
+
         def take(steps: int) -> None:
             nonlocal state
             for _ in range(steps):
-                logits, state = model.predict_function(state, batches)
-            jax.block_until_ready((logits, state))
+                made, state = step(state, batches)
+            jax.block_until_ready((made, state))
 
         take(WARM_UP_STEPS)
-        bare = self._timed("bare predict step", lambda: take(steps))
-        images = self._crops[np.arange(steps * batch_size) % len(self._crops)]
-        self._timed("predict", lambda: predict_probabilities(model, images, batch_size), bare)
+        return self._timed(figure, lambda: take(self._network.steps))
 
     def _first(self, figure: str, work: Callable[[], Any]) -> None:
         started = time.perf_counter()

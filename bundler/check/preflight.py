@@ -26,7 +26,8 @@ from bundler.metadata import METADATA_FILES
 from bundler.repository import Repository
 from multihead.config import UserError
 from multihead.config.files import TASK_FILE
-from multihead.config.settings import read_settings, settings_dict
+from multihead.config.settings import settings_dict
+from multihead.config.settings_file import read_settings
 from multihead.config.steps import BUILT_IN_STEPS
 
 SECONDS_TO_START = 60

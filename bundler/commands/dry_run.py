@@ -11,7 +11,7 @@ from bundler.rehearse.inputs import refuse_to_empty
 from bundler.rehearse.rehearsal import empty
 from bundler.repository import DATASET_METADATA, Repository
 from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE, TASK_FILE
-from multihead.config.settings import read_settings
+from multihead.config.settings_file import read_settings
 from multihead.config.task import Task, task_beside
 
 

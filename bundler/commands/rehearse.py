@@ -30,7 +30,7 @@ from bundler.rehearse.projection import (
 from bundler.rehearse.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, refuse_foreign, rehearse
 from bundler.repository import OUTPUTS, Repository
 from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE, TASK_FILE
-from multihead.config.settings import read_settings
+from multihead.config.settings_file import read_settings
 from multihead.config.task import Task, task_text
 
 AT_HOME = ("--set", "require_gpu=false", "--set", "precision=auto", "--set", "xla=auto")  # of no use to a CPU

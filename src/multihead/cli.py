@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multihead import __version__, commands
-from multihead.config.settings import Settings, read_settings
+from multihead.config.settings import Settings
+from multihead.config.settings_file import read_settings
 from multihead.config.task import TASKS, read_task, task_by_name
 from multihead.data.locate import is_kernel
 from multihead.runtime.background import is_busy

@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from multihead.config.files import CHECKPOINT_FILE
-from multihead.config.settings import (
-    FORMER_PRECISION,
-    ModelSettings,
-    RunSettings,
-    precision_of_before,
-    settings_dict,
-)
+from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.settings_file import FORMER_PRECISION, precision_of_before
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_everywhere
 from multihead.runtime.errors import UserError

@@ -1,0 +1,98 @@
+"""Settings of a file: TOML with the tables [model] and [run], which names only what differs from the defaults.
+
+Every mistake in one is a UserError that names the key, what was given and what is allowed.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from multihead.config.checking import check_keys, suggestion
+from multihead.config.settings import ModelSettings, RunSettings, Settings, settings_from
+from multihead.config.task import TASKS, Task, task_beside, task_by_name
+from multihead.runtime.errors import UserError
+from multihead.runtime.text_files import read_toml
+
+FORMER_PRECISION = "mixed_precision"  # true or false, in the place of precision
+
+
+def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
+    """Return the settings of a TOML file, with `key=value` overrides applied on top; a task.toml beside it counts."""
+    tables = read_toml(path) if path else {}
+    source = path.name if path else "defaults"
+    for name in tables:
+        if name not in ("model", "run"):
+            raise UserError(f"{source}: [{name}] is not known; the tables are [model] and [run]")
+        if not isinstance(tables[name], dict):
+            raise UserError(f"{source}: {name} is not a table; expected a line [{name}] with keys below it")
+    model, run = dict(tables.get("model", {})), _with_precision(tables.get("run", {}), source)
+    model_keys, run_keys = ({f.name for f in fields(kind)} for kind in (ModelSettings, RunSettings))
+    for table, values, other, others in (("model", model, "run", run_keys), ("run", run, "model", model_keys)):
+        for key in (key for key in values if key in others):
+            raise UserError(f"{source}: {key} stands below [{table}]; it belongs below [{other}]")
+    for override in overrides:
+        key, value = _parse_override(override)
+        if key == FORMER_PRECISION:
+            run |= _with_precision({key: value}, f"--set {override}")
+            continue
+        if key not in model_keys | run_keys:
+            raise UserError(f"--set {override}: {key} is not known; {suggestion(key, _every_key())}")
+        check_keys(ModelSettings if key in model_keys else RunSettings, {key: value}, f"--set {override}")
+        (model if key in model_keys else run)[key] = value
+    settings, task = settings_from(ModelSettings, model, source), task_beside(path)
+    if task and "task" not in model:
+        settings = replace(settings, task=task.name)
+    if task or TASKS:
+        task = task_by_name(settings.task, task)
+        settings = replace(settings, crop=settings.crop_of(task))
+        _refuse_contradictions(settings, task, source)
+    if model.get("crop") == "task":
+        del model["crop"]  # says no more than the default, which of weights is what their manifest says
+    return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
+
+
+def _with_precision(run: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the settings of a run with `precision` in place of the key that there was before it."""
+    if FORMER_PRECISION not in run:
+        return dict(run)
+    value = run[FORMER_PRECISION]
+    if not isinstance(value, bool):
+        raise UserError(f"{source}: {FORMER_PRECISION} = {value!r}; expected true or false")
+    if "precision" in run:
+        raise UserError(f"{source}: both precision and {FORMER_PRECISION}, which was its name before")
+    of_today = {key: value for key, value in run.items() if key != FORMER_PRECISION}
+    return of_today | {"precision": precision_of_before(is_mixed=value)}
+
+
+def precision_of_before(*, is_mixed: bool) -> str:
+    """Return the precision that `mixed_precision` stood for."""
+    return "float16" if is_mixed else "float32"
+
+
+def _refuse_contradictions(settings: ModelSettings, task: Task, source: str) -> None:
+    """Raise UserError where a task does not go with its settings, whose crop is one of CROPS."""
+    if settings.fold and task.test_files:
+        raise UserError(
+            f"{source}: fold = {settings.fold}, but {task.name} has test files, so that nothing is left out"
+        )
+    if settings.crop != "none" and task.image_shape[2] != 1:
+        raise UserError(f"{source}: crop = {settings.crop!r} is for gray images, {task.name} has colour")
+
+
+def _every_key() -> list[str]:
+    return [f.name for kind in (ModelSettings, RunSettings) for f in fields(kind)]
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key:
+        raise UserError(f"--set {text}: expected key=value")
+    known = {f.name: f.default for kind in (ModelSettings, RunSettings) for f in fields(kind)}
+    if isinstance(known.get(key), str):
+        return key, value
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except ValueError:  # no TOML, or a number of thousands of digits
+        return key, value
