@@ -8,6 +8,7 @@ from multihead.config.files import (
     CHECKPOINT_FILE,
     HISTORY_FILE,
     MANIFEST_FILE,
+    OUT_OF_FOLD_FILE,
     PREDICTIONS_FILE,
     REPORT_FOLDER,
     SETTINGS_FILE,
@@ -17,7 +18,7 @@ from multihead.config.files import (
 
 KERNELS = ("train", "predict")
 OUTPUTS = {  # what a kernel may leave in its working folder
-    "train": (WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE, CHECKPOINT_FILE, REPORT_FOLDER),
+    "train": (WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE, CHECKPOINT_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER),
     "predict": (SUBMISSION_FILE, PREDICTIONS_FILE),
 }
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"

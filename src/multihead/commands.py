@@ -5,7 +5,6 @@ Each imports arrays and networks itself: that takes seconds, and a mistake shoul
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +16,7 @@ from multihead.config.manifest import Manifest, read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
 from multihead.config.settings import RunSettings, Settings, settings_dict
 from multihead.config.task import Task, what_answers_depend_on
+from multihead.config.toml_text import settings_text
 from multihead.data.locate import find_input, is_rerun, working_folder
 from multihead.runtime.errors import UserError, first_line, listed
 from multihead.runtime.events import STAGES, tell
@@ -280,25 +280,7 @@ def _refuse_overwriting(out: Path, *inputs: Path) -> None:
 def settings(settings: Settings) -> None:
     """Print every setting as a run with these would have it, as TOML."""
     _try_augmentation(settings)
-    for table, values in (("model", settings.model), ("run", settings.run)):
-        print(f"[{table}]")
-        for key, value in settings_dict(values).items():
-            print(f"{key} = {_toml(value)}")
-
-
-def _toml(value: Any) -> str:
-    """Return plain values as TOML; a table on one line."""
-    match value:
-        case list():
-            return f"[{', '.join(map(_toml, value))}]"
-        case dict():
-            return f"{{ {', '.join(f'{_toml_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
-        case _:
-            return json.dumps(value)
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
+    print(settings_text({"model": settings_dict(settings.model), "run": settings_dict(settings.run)}), end="")
 
 
 def _try_augmentation(settings: Settings) -> None:

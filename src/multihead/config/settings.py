@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
+from annotated_types import Predicate
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
@@ -32,6 +33,7 @@ PlainName = Annotated[str, AfterValidator(_plain_name)]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Xla = Literal["auto", "on", "off"]
 TEXTS = Expected("a list of texts", of_type=True)
+MAX_STUDY_FOLDS = 20
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -141,6 +143,33 @@ class RunSettings:
     validation_share: Annotated[
         float, Field(ge=0.001, le=0.5, description="share of the train images that is held out")
     ] = 0.08
+    study_folds: Annotated[
+        int,
+        Predicate(lambda folds: folds == 0 or 2 <= folds <= MAX_STUDY_FOLDS),
+        Expected(f"2 to {MAX_STUDY_FOLDS}, or 0 for no study"),
+        Field(
+            description=(
+                "folds of a study, drawn evenly over the label combinations: the images of one are held out in place "
+                "of validation_share, and the last epoch is saved; 0: no study. `multihead cross-validate` sets it"
+            )
+        ),
+    ] = 0
+    study_fold: Annotated[
+        int, Field(ge=0, le=MAX_STUDY_FOLDS - 1, description="the fold of a study that is held out, from 0")
+    ] = 0
+    study_seed: Annotated[
+        int,
+        Field(ge=0, le=2**32 - 1, description="seed that the folds are drawn with; trainings of any seed share them"),
+    ] = 0
+    group_column: Annotated[
+        str,
+        Field(
+            description=(
+                "a column of the table of labels, such as the writer's or the patient's; rows with the same value "
+                "lie in one fold of a study; empty: each row alone"
+            )
+        ),
+    ] = ""
     time_budget_minutes: Annotated[
         float, Field(ge=0, description="time limit, counted from the start of the process; 0 means none")
     ] = 0.0
@@ -290,7 +319,19 @@ class RunSettings:
             raise ValueError("mixup_share + cutmix_share is over 1; they are shares of the same batches")
         if self.frozen_up_to and not self.pretrained:
             raise ValueError("frozen_up_to without pretrained would freeze weights that know nothing")
+        self._refuse_of_studies()
         return self
+
+    def _refuse_of_studies(self) -> None:
+        if not self.study_folds and (self.study_fold or self.group_column):
+            key = "study_fold" if self.study_fold else "group_column"
+            raise ValueError(f"{key} without study_folds; expected the number of folds")
+        if self.study_folds and self.study_fold >= self.study_folds:
+            raise ValueError(f"study_fold = {self.study_fold}; expected at most {self.study_folds - 1}")
+        if self.study_folds and self.schedule == "plateau":
+            raise ValueError('schedule = "plateau" chooses by the held-out images; in a study expected "cosine"')
+        if self.study_folds and self.validation == "unseen":
+            raise ValueError('validation = "unseen" in a study; expected group_column for groups that stay together')
 
     def deadline(self) -> float:
         """Return the seconds since the process started after which no batch is begun, to leave time for the end."""

@@ -17,6 +17,7 @@ class Draw(IntEnum):
     ROW_ORDER = 2
     BATCH = 3
     TEST_COPY = 4
+    FOLDS = 5
 
 
 def random_for(seed: int, purpose: Draw, epoch: int = 0, shard: int = 0, batch: int = 0) -> np.random.Generator:

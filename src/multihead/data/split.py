@@ -10,14 +10,18 @@ from multihead.data.draws import Draw, random_for
 from multihead.runtime.errors import UserError
 
 
-def choose_validation(labels: pd.DataFrame, run: RunSettings) -> "pd.Series[bool]":
-    """Return True, by image id, for the share of the images that is held out.
+def choose_validation(
+    labels: pd.DataFrame, run: RunSettings, groups: "pd.Series[str] | None" = None
+) -> "pd.Series[bool]":
+    """Return True, by image id, for the images that are held out: a share of them, or in a study those of a fold.
 
-    labels: a column of class indices per head, index image id. With validation = "unseen", at most half of the share
-    are whole label combinations that the network is never trained on, and the rest is drawn as without. The draw
-    depends on ids and seed only, not on how the images are split into files. Raises UserError where none is left to
-    train on or to validate with.
+    labels: a column of class indices per head, index image id. groups: as study_folds takes them. With validation =
+    "unseen", at most half of the share are whole label combinations that the network is never trained on, and the rest
+    is drawn as without. The draw depends on ids and seed only, not on how the images are split into files. Raises
+    UserError where none is left to train on or to validate with.
     """
+    if run.study_folds:
+        return study_folds(labels, run.study_folds, run.study_seed, groups) == run.study_fold
     ordered = labels.sort_index()
     held_out = pd.Series(False, ordered.index)
     wanted = run.validation_share * len(ordered)
@@ -32,6 +36,78 @@ def choose_validation(labels: pd.DataFrame, run: RunSettings) -> "pd.Series[bool
             "held out; at least one must be, and at least one not"
         )
     return held_out
+
+
+def study_folds(
+    labels: pd.DataFrame, folds: int, seed: int, groups: "pd.Series[str] | None" = None
+) -> "pd.Series[int]":
+    """Return the fold of each image, 0 to folds - 1, by image id: stratified k-fold over the label combinations.
+
+    labels: a column of class indices per head, index image id. groups: a value for each of these ids; images with the
+    same value get the same fold. Without groups no fold has over one image more of a combination than another. The
+    draw depends on ids and seed only. Raises UserError where there are fewer images or groups than folds.
+    """
+    ordered = labels.sort_index()
+    units = len(ordered) if groups is None else groups[ordered.index].nunique()
+    if units < folds:
+        raise UserError(f"study_folds = {folds}, but there are {units} {'images' if groups is None else 'groups'}")
+    tally = _Tally(ordered, folds, random_for(seed, Draw.FOLDS))
+    if groups is None:
+        tally.deal_combinations()
+    else:
+        tally.deal_groups(groups[ordered.index])
+    return pd.Series(tally.fold, ordered.index)
+
+
+class _Tally:
+    """Deals images to folds, each to that which has the smallest share of its classes so far; of equal ones to any.
+
+    fold: int64 (n,), the folds of the images, in the order of their ids.
+    """
+
+    def __init__(self, ordered: pd.DataFrame, folds: int, rng: np.random.Generator) -> None:
+        self.fold = np.full(len(ordered), -1, np.int64)
+        self._ordered, self._rng = ordered, rng
+        classes = ordered.to_numpy()
+        starts = np.cumsum([0, *(classes.max(axis=0) + 1)])
+        # of each image, the places of its classes among those of all heads, and one place that all images share
+        self._places = np.column_stack([classes + starts[:-1], np.full(len(classes), starts[-1])])
+        self._images = np.bincount(self._places.ravel(), minlength=starts[-1] + 1)
+        self._shares = np.zeros((folds, len(self._images)))
+
+    def deal_combinations(self) -> None:
+        """Deal each label combination round by round; the last round goes where its classes are rarest."""
+        folds = len(self._shares)
+        combinations = list(self._ordered.groupby(list(self._ordered.columns)).indices.values())
+        for number in self._rng.permutation(len(combinations)).tolist():
+            rows = self._rng.permutation(combinations[number])
+            left = len(rows) % folds
+            self.fold[rows[left:]] = np.arange(len(rows) - left) % folds
+            self._place(rows[:left], self._emptiest(self._images_of(rows[:1]))[:left])
+
+    def deal_groups(self, groups: "pd.Series[str]") -> None:
+        """Deal whole groups, the largest first."""
+        rows_of = [
+            np.asarray(rows) for rows in groups.reset_index(drop=True).groupby(groups.to_numpy()).indices.values()
+        ]
+        sizes = np.array([len(rows) for rows in rows_of])
+        for number in np.lexsort([self._rng.random(len(sizes)), -sizes]).tolist():
+            rows = rows_of[number]
+            fold = self._emptiest(self._images_of(rows))[0]
+            self._place(rows, np.full(len(rows), fold))
+
+    def _images_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return of each place how many of these images have it."""
+        return np.bincount(self._places[rows].ravel(), minlength=len(self._images))
+
+    def _emptiest(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the folds by how little the shares of these images' classes would become uneven there."""
+        return np.lexsort([self._rng.random(len(self._shares)), (self._shares @ images).round(9)])
+
+    def _place(self, rows: NDArray[np.int64], folds: NDArray[np.int64]) -> None:
+        self.fold[rows] = folds
+        places = self._places[rows]
+        np.add.at(self._shares, (folds[:, None], places), 1 / self._images[places])
 
 
 def fold_of(groups: pd.Index) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore, crops_ahead
 from multihead.data.datasets import images_to_train
 from multihead.data.draws import Draw, random_for
+from multihead.data.groups import groups_of
 from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
 from multihead.runtime.errors import UserError, listed
@@ -43,7 +44,8 @@ class TrainingImages:
             log.warning(warning)
         self.task = replace(task, bits=found.task.bits)
         self.parts, self.labels, self.count = found.parts, found.labels, len(found.labels)
-        self.held_out = choose_validation(self.labels, run)
+        groups = groups_of(data, self.task, run.group_column, self.labels.index) if run.group_column else None
+        self.held_out = choose_validation(self.labels, run, groups)
         self.train_count = int((~self.held_out).sum())
         self.first_full = np.zeros((0, 1, 1, 1), np.uint8)
         self._model, self._run = model, run

@@ -22,7 +22,10 @@ WITHOUT_EFFECT = {
     *("time_budget_minutes", "ensemble", "test_time_copies"),
 }
 # A checkpoint that differs in one of these is another training's, to be passed over.
-ANOTHER_TRAINING = {"task", *(field.name for field in fields(ModelSettings)), "seed"}
+ANOTHER_TRAINING = {
+    *("task", *(field.name for field in fields(ModelSettings)), "seed"),
+    *("study_folds", "study_fold", "study_seed", "group_column"),
+}
 # One that differs in one of these is this training's, which would begin anew: an error. All else may change from one
 # session to the next.
 FIXED = {

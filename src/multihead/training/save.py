@@ -1,9 +1,13 @@
-"""What a training leaves in its working folder, and takes over from a session before: weights, record, checkpoint."""
+"""What a training leaves in its working folder, and takes over from a session before.
 
+Weights, record, checkpoint; in a study also its answers to the images of its fold.
+"""
+
+import shutil
 from pathlib import Path
 from typing import Any
 
-from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, WEIGHTS_FILE
+from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.manifest import Manifest, read_manifest
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import what_answers_depend_on
@@ -13,6 +17,8 @@ from multihead.model.devices import device_name
 from multihead.model.weights import copy_weights, save_weights
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
+from multihead.runtime.whole_files import whole_file
+from multihead.scoring.out_of_fold import OutOfFold, is_of_weights, write_out_of_fold
 from multihead.training.checkpoint import Checkpoint, save_checkpoint
 from multihead.training.images import TrainingImages
 from multihead.training.moving_average import MovingAverage
@@ -44,7 +50,7 @@ class WorkingFolder:
                 )
 
     def save_weights(self, network: Any, validated: Validated | None, epoch: int, per_second: float | None) -> str:
-        """Save weights, manifest and record, and return the weights' SHA-256.
+        """Save weights, manifest and record, in a study the answers, and return the weights' SHA-256.
 
         per_second: images that the network answers, where it was measured.
         """
@@ -62,6 +68,10 @@ class WorkingFolder:
             augmentation=self._run.augmentation,
         )
         self.has_weights = True
+        if self._run.study_folds and validated:
+            held_out = validated.held_out
+            answers = OutOfFold(sha256, held_out.ids, held_out.truth, validated.probabilities)
+            write_out_of_fold(self._folder / OUT_OF_FOLD_FILE, answers)
         with no_harm("record for the report"):
             held_out = validated.held_out if validated else None
             save_record(self._folder, make_record(sha256, settings_dict(self._run), held_out, self._samples))
@@ -79,6 +89,9 @@ class WorkingFolder:
             copy_weights(folder, self._folder)
             with no_harm("report of the epochs before"):
                 copy_record(folder, self._folder)
+            if self._run.study_folds and (folder / OUT_OF_FOLD_FILE).is_file():
+                with whole_file(self._folder / OUT_OF_FOLD_FILE) as new:
+                    shutil.copyfile(folder / OUT_OF_FOLD_FILE, new)
         if checkpoint.state.history:
             checkpoint.state.write_history(self._folder)
         self.has_checkpoint = folder == self._folder
@@ -110,6 +123,10 @@ class WorkingFolder:
             return manifest.sha256 == state.saved_sha256
         tasks = [what_answers_depend_on(task) for task in (manifest.task, self._images.task)]
         return manifest.epoch == state.saved_epoch and manifest.model == self._model and tasks[0] == tasks[1]
+
+    def lacks_answers(self, state: TrainingState) -> bool:
+        """Tell whether this is a training in a study without the answers of the weights that the counters tell of."""
+        return bool(self._run.study_folds) and not is_of_weights(self._folder / OUT_OF_FOLD_FILE, state.saved_sha256)
 
     def in_words(self) -> str:
         """Return what a training that is broken off leaves, and how it goes on."""

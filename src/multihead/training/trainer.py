@@ -60,7 +60,7 @@ class Trainer:
                 while not self._is_over():
                     self._fit_epoch(store)
                     self._end_epoch(store)
-                if not self._folder.has_weights:
+                if not self._folder.has_weights or self._folder.lacks_answers(self.state):
                     self._save_what_is_restored(store)
             except FloatingPointError as error:
                 if not self._folder.has_weights:
@@ -175,7 +175,9 @@ class Trainer:
         self._checkpoint()
 
     def _save_what_is_restored(self, store: CropStore) -> None:
-        """Save the weights of a training that has no epoch left, where those that it had saved are lost."""
+        """Save the weights of a training that has no epoch left, where those that it had saved, or in a study their
+        answers to the held-out images, are lost.
+        """
         state = self.state
         log.info(f"making the weights anew from the checkpoint after epoch {state.epoch}")
         self.images.fill_if_empty(store)

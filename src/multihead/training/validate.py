@@ -23,7 +23,7 @@ class Validated(NamedTuple):
     score: with the prior divided out (logit_adjustment.py) to the power of `exponents`, chosen on the same images.
     plain: without. unseen: of those whose label combination is in no train image; None where there are none. Few have
     every class, so it is told over the classes present.
-    held_out: the images, and what it says of each.
+    held_out: the images, and what it says of each. probabilities: the same before the prior is divided out.
     """
 
     score: Score
@@ -31,6 +31,7 @@ class Validated(NamedTuple):
     unseen: Score | None
     exponents: Mapping[str, float]
     held_out: HeldOut
+    probabilities: Mapping[str, NDArray[np.float32]]
 
     def __str__(self) -> str:
         unseen = f", {self.unseen.present_total:.4f} unseen" if self.unseen else ""
@@ -81,7 +82,7 @@ class Validator:
         is_unseen = ~is_seen(pd.DataFrame(truth), self._images.train_labels)
         unseen = score(adjusted, is_unseen) if is_unseen.any() else None
         held_out = held_out._replace(probabilities=adjusted)
-        return Validated(score(adjusted), score(probabilities), unseen, exponents, held_out)
+        return Validated(score(adjusted), score(probabilities), unseen, exponents, held_out, probabilities)
 
     def validate_so_far(self, network: Any, store: CropStore, epoch: int) -> Validated | None:
         """Return what validate does; None where no held-out image is stored, or the answers are not finite."""
