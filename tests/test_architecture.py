@@ -27,7 +27,7 @@ FLOORS_OF_BUNDLER = [
         ["kernel_task"],
         ["build"],
         ["kaggle", "rehearse"],
-        ["check"],
+        ["check", "study"],
     ),
     *(["commands"], ["cli"]),
 ]

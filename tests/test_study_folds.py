@@ -94,7 +94,7 @@ def test_groups_are_those_of_a_column_of_the_table_of_labels(tmp_path: Path) -> 
     path = tmp_path / "train.csv"
     for task, column, wanted, message in (
         (BENGALI, "patient", ids, f"group_column = 'patient': no column of {path}; it has image_id, Writer"),
-        (BENGALI, "Writer", pd.Index(["Train_3"], name="image_id"), f"'Writer': Train_3 has none in {path}"),
+        (BENGALI, "Writer", pd.Index(["Train_3"], name="image_id"), f"'Writer': Train_3 have none in {path}"),
         (BENGALI, "Writer", pd.Index(["1"]), f"the rows of {path} have no ids"),
         (ANIMALS, "Writer", ids, "animals10 has no labels_file"),
     ):
@@ -128,5 +128,5 @@ def test_answers_come_back_as_they_were_written(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="not readable answers"):
         read_out_of_fold(path)
-    with pytest.raises(UserError, match="a training in a study leaves out_of_fold.npz"):
+    with pytest.raises(UserError, match=r"a training in a study leaves out_of_fold\.npz"):
         read_out_of_fold(tmp_path / "other.npz")

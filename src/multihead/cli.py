@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from multihead import __version__, commands
@@ -32,16 +32,21 @@ exit codes:
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    parser: argparse.ArgumentParser | None = None,
+    command: Callable[[argparse.Namespace], None] | None = None,
+) -> int:
     """Run one command and return the exit code: 0, or 2 after one line about a mistake of the user's; 1 at Kaggle's.
 
     It is 130 after Ctrl-C, and 141 where the output's reader went away, as a shell has them.
     Where a thread still reads or hangs, the process ends here, after a traceback too: Python's own end would wait for
     libraries that do, or abort the process in the middle of one.
+    parser, command: where there are more commands than the package's, what reads the arguments and what runs them.
     """
     code = 1
     try:
-        code = _run(_parser().parse_args(argv))
+        code = _run((parser or _parser()).parse_args(argv), command or run_command)
         print(end="", flush=True)  # does nothing where the process was started without an output
     except OSError as error:  # of the output: its reader wants no more, as head does, or its disk is full
         with contextlib.suppress(OSError):  # Python's end would try again to write
@@ -65,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, command: Callable[[argparse.Namespace], None]) -> int:
     """Run the command and return its exit code; a mistake, and a fault of the machine, become one line."""
     try:
-        _call(arguments)
+        command(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
@@ -85,7 +90,8 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _call(arguments: argparse.Namespace) -> None:
+def run_command(arguments: argparse.Namespace) -> None:
+    """Run the command of the arguments."""
     match arguments.command:
         case "train":
             commands.train(_settings(arguments))
@@ -111,6 +117,11 @@ def _settings(arguments: argparse.Namespace, more_overrides: Sequence[str] = ())
 
 
 def _parser() -> argparse.ArgumentParser:
+    return parser_and_add()[0]
+
+
+def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argparse.ArgumentParser]]:
+    """Return the parser of the package's commands, and what adds another one by its name and its summary."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("multihead", description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=form)
     parser.add_argument("--version", action="version", version=__version__)
@@ -127,12 +138,12 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=form,
         )
 
-    _add_settings(
+    add_settings(
         add(
             "train", "train on a competition's files; leave weights, manifest, history and report in the working folder"
         )
     )
-    _add_settings(
+    add_settings(
         add(
             "predict",
             "predict a competition's test files with trained weights; leave submission.csv in the working folder",
@@ -144,21 +155,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(
         add("inspect", "print what the train files hold and what is wrong with them; draw samples of each class")
     )
-    _add_settings(add("settings", "print every setting as a run would have it, defaults included, as TOML"))
+    add_settings(add("settings", "print every setting as a run would have it, defaults included, as TOML"))
     schema = add("schema", "print the JSON schemas of settings.toml and task.toml, by which editors complete and check")
     schema.add_argument(
         "folder", nargs="?", type=Path, help="write them there, as settings.json and task.json, instead of printing"
     )
-    return parser
+    return parser, add
 
 
-def _add_settings(command: argparse.ArgumentParser) -> None:
+def add_settings(command: argparse.ArgumentParser, default: str = "the default of every setting") -> None:
+    """Give a command the options for a settings file and for single settings. default: without a file."""
     command.add_argument(
         "--settings",
         type=Path,
         metavar="FILE",
         help="a TOML file with the tables [model] and [run], and a task.toml beside it if the task is not built in "
-        "(default: the default of every setting)",
+        f"(default: {default})",
     )
     command.add_argument(
         "--set",
@@ -178,7 +190,7 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the page to write, of samples of each class (default: %(default)s)",
     )
-    _add_settings(command)
+    add_settings(command)
 
 
 def _add_evaluate(command: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ room below: nothing outside of the package needs more of it than config.
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.events import EVENTS_VARIABLE, FILE_PREDICTED, STAGES
 from multihead.runtime.text_files import decoded, read_text, read_toml
+from multihead.runtime.whole_files import whole_file
 
 __all__ = [
     "EVENTS_VARIABLE",
@@ -18,4 +19,5 @@ __all__ = [
     "read_text",
     "read_toml",
     "shortened",
+    "whole_file",
 ]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from multihead.config.task import Task
 from multihead.data.tables import Table
-from multihead.runtime.errors import UserError, listed, shortened
+from multihead.runtime.errors import UserError, listed
 
 
 def groups_of(folder: Path, task: Task, column: str, ids: pd.Index) -> "pd.Series[str]":
@@ -26,6 +26,6 @@ def groups_of(folder: Path, task: Task, column: str, ids: pd.Index) -> "pd.Serie
         raise UserError(f"{source}: the rows of {table.path} have no ids that would tell whose they are")
     cells = table.text([str(ids.name), name])
     groups = pd.Series(cells[name].to_numpy(), pd.Index(cells[str(ids.name)], dtype=str))[ids]
-    if (groups == "").any():
-        raise UserError(f"{source}: {shortened(groups.index[(groups == '').argmax()])} has none in {table.path}")
+    if without := groups.index[groups == ""].tolist():
+        raise UserError(f"{source}: {listed(without)} have none in {table.path}")
     return groups

@@ -49,6 +49,11 @@ def choose_exponents(
     for head, rows in probabilities.items():
         answers = [adjusted(rows, counts[head], e).argmax(axis=1) for e in EXPONENTS]
         scores = [present_macro_recall(truth[head], answer, rows.shape[1]) for answer in answers]
-        padded = np.pad(scores, 1, mode="edge")
-        chosen[head] = EXPONENTS[int(np.argmax(np.round((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 9)))]
+        chosen[head] = EXPONENTS[smoothed_best(scores)]
     return chosen
+
+
+def smoothed_best(scores: Sequence[float]) -> int:
+    """Return the place of the best score once each is averaged with its neighbours; of equal ones the first."""
+    padded = np.pad(scores, 1, mode="edge")
+    return int(np.argmax(np.round((padded[:-2] + padded[1:-1] + padded[2:]) / 3, 9)))

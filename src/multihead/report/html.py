@@ -14,14 +14,17 @@ FOLDER = Path(__file__).parent
 LOSSLESS, PHOTOGRAPH = 101, 90  # WebP's quality
 
 
-def templates() -> Any:
-    """Return Jinja2's environment of this folder, which escapes texts; UserError where Jinja2 is not installed."""
+def templates(*folders: Path) -> Any:
+    """Return Jinja2's environment of folders, or else of this one, which escapes texts.
+
+    Raises UserError where Jinja2 is not installed.
+    """
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
         raise UserError(f"jinja2 is needed to draw: {error}") from error
     environment = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader([*folders, FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -31,9 +34,12 @@ def templates() -> Any:
     return environment
 
 
-def render(template: str, **content: Any) -> str:
-    """Return a template of this folder as HTML, in the style of style.css; LookupError where it asks for more."""
-    environment = templates()
+def render(template: str, *folders: Path, **content: Any) -> str:
+    """Return a template of this folder as HTML, in the style of style.css; LookupError where it asks for more.
+
+    folders: where it is looked for before.
+    """
+    environment = templates(*folders)
     from jinja2 import UndefinedError
 
     try:

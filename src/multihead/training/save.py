@@ -69,8 +69,8 @@ class WorkingFolder:
         )
         self.has_weights = True
         if self._run.study_folds and validated:
-            held_out = validated.held_out
-            answers = OutOfFold(sha256, held_out.ids, held_out.truth, validated.probabilities)
+            ids, truth = validated.held_out.ids, validated.held_out.truth
+            answers = OutOfFold(sha256, ids, truth, validated.probabilities)
             write_out_of_fold(self._folder / OUT_OF_FOLD_FILE, answers)
         with no_harm("record for the report"):
             held_out = validated.held_out if validated else None

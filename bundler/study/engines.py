@@ -1,0 +1,63 @@
+"""What runs trials: on this machine, one after the other or several beside each other."""
+
+import os
+import subprocess
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from bundler.study.run import Ended, end, start
+from bundler.study.trial import Trial
+
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class Engine(Protocol):
+    """Runs trials, in any order; each trial's folder and script are there, and its package goes on where it was."""
+
+    def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
+        """Yield each trial as its process ends, whatever way; what still runs is ended when the generator is closed."""
+
+
+class Local:
+    """Runs trials on this machine.
+
+    workers: how many at a time. gpus: each worker sees one of them, in turn; with none, what this process sees.
+    """
+
+    def __init__(self, workers: int, gpus: Sequence[str] = ()) -> None:
+        self.workers = workers
+        self._slots = [gpus[number % len(gpus)] if gpus else None for number in range(workers)]
+
+    def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
+        waiting, free = deque(trials), deque(self._slots)
+        running: list[tuple[Trial, str | None, float, subprocess.Popen[bytes]]] = []
+        try:
+            while waiting or running:
+                while waiting and free:
+                    trial, gpu = waiting.popleft(), free.popleft()
+                    running.append((trial, gpu, time.monotonic(), start(trial, gpu)))
+                    print(f"{trial.name}: begun{f' on GPU {gpu}' if gpu else ''}; {trial.log}", flush=True)
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                for one in [one for one in running if one[-1].poll() is not None]:
+                    running.remove(one)
+                    trial, gpu, begun, process = one
+                    free.append(gpu)
+                    yield Ended(trial, process.returncode, time.monotonic() - begun)
+        finally:
+            for *_, process in running:
+                end(process)
+
+
+def visible_gpus() -> list[str]:
+    """Return the NVIDIA GPUs that a process started here may use, as CUDA_VISIBLE_DEVICES names them."""
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        names = [name.strip() for name in named.split(",")]
+        return names[: next((place for place, name in enumerate(names) if name in ("", "-1")), None)]
+    with suppress(OSError):
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+        gpus = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
+        return [str(number) for number in range(len(gpus))]
+    return []

@@ -1,0 +1,175 @@
+"""A study from its settings to finished trials."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from bundler.build.script import build_script
+from bundler.errors import BundlerError
+from bundler.rehearse.data import check_data
+from bundler.repository import Repository
+from bundler.study.engines import Engine, Local, visible_gpus
+from bundler.study.lock import locked
+from bundler.study.run import what_is_missing
+from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
+from multihead.config import whole_file
+from multihead.config.data_files import matching
+from multihead.config.settings import Settings, read_settings, settings_dict
+from multihead.config.task import Task, task_text
+from multihead.config.toml_text import settings_text
+
+STUDY_FILE = "study.json"
+OF_THE_PLACE = {"data", "weights", "working"}  # settings that a trial is given where it runs
+
+
+class Request(NamedTuple):
+    """A study as the command line asks for it.
+
+    data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. settings: a
+    file in place of the train kernel's; sets: settings, as KEY=VALUE. workers: trials at a time, 0 for one per visible
+    GPU or else one. threads: of each trial, 0 for this machine's, shared by the workers.
+    """
+
+    data: Path
+    out: Path
+    folds: int
+    seeds: int = 1
+    settings: Path | None = None
+    sets: Sequence[str] = ()
+    workers: int = 0
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Study:
+    """What STUDY_FILE tells: the names of task and recipe, the number of folds, the threads of a trial."""
+
+    task: str
+    recipe: str
+    folds: int
+    threads: int
+
+    @property
+    def in_words(self) -> str:
+        return f"{self.folds} folds of {self.task} by {self.recipe} with {self.threads} threads a trial"
+
+
+def run_study(repository: Repository, request: Request) -> None:
+    """Run what a study lacks on this machine, and leave every trial finished.
+
+    Finished trials are skipped, broken ones go on where they were. Raises BundlerError for a mistake in the request, a
+    folder at which another command works or that is no study, a trial begun with something else, and after all others
+    have ended for trials that failed.
+    """
+    path = request.settings or repository.settings("train")
+    settings = read_settings(path, [*request.sets, f"study_folds={request.folds}"])
+    check_data(settings.task, request.data, "train")
+    gpus = visible_gpus()
+    engine = Local(request.workers or max(1, len(gpus)), gpus)
+    claim(request.out)
+    with locked(request.out):
+        study = _study(request, settings.task, path.stem, engine)
+        script = build_script(repository.package, path, "train")
+        trials = _trials(request, settings, path, sha256(script), study.threads)
+        states = {trial: state_of(trial) for trial in trials}
+        _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
+        _write(trials[0].script, script)
+        _link_pretrained(repository, settings, trials)
+        run_trials(engine, states)
+
+
+def run_trials(engine: Engine, states: Mapping[Trial, State]) -> None:
+    """Run those of the trials that are not finished, and say of each how it ended.
+
+    Raises BundlerError once all have ended, where some are not finished.
+    """
+    left = [trial for trial, state in states.items() if not state.is_finished]
+    if done := len(states) - len(left):
+        print(f"{done} of {len(states)} trials are finished", flush=True)
+    for trial in left:
+        write_state(trial, states[trial])
+    failed = 0
+    with closing(engine.run(left)) as ends:
+        for ended in ends:
+            problem = what_is_missing(ended)
+            state = states[ended.trial]
+            state.seconds += ended.seconds
+            state.is_finished = not problem
+            write_state(ended.trial, state)
+            failed += bool(problem)
+            print(f"{ended.trial.name}: {problem or 'finished'} after {ended.seconds / 60:.1f} minutes", flush=True)
+    if failed:
+        raise BundlerError(f"{failed} of {len(states)} trials are not finished; the same command goes on with them")
+
+
+def claim(out: Path) -> None:
+    """Make the folder of a study; BundlerError for one that holds something else."""
+    if out.is_dir() and any(out.iterdir()) and not (out / STUDY_FILE).is_file():
+        raise BundlerError(f"--out {out}: holds files, but no study; name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def read_study(folder: Path) -> Study:
+    """Return what a study's folder tells of it; BundlerError where it is none."""
+    path = folder / STUDY_FILE
+    try:
+        return Study(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BundlerError(f"{path}: not what a study leaves ({error})") from error
+
+
+def _study(request: Request, task: Task, recipe: str, engine: Local) -> Study:
+    """Return the study, as its folder has it where it was begun before; BundlerError where that is another."""
+    threads = request.threads or max(1, _cores() // engine.workers)
+    if not (request.out / STUDY_FILE).is_file():
+        return Study(task.name, recipe, request.folds, threads)
+    study = read_study(request.out)
+    own = Study(task.name, recipe, request.folds, request.threads or study.threads)
+    if own != study:
+        raise BundlerError(f"--out {request.out}: has {study.in_words}, not {own.in_words}; name another folder")
+    return study
+
+
+def _trials(request: Request, settings: Settings, path: Path, of_script: str, threads: int) -> list[Trial]:
+    """Return the trials in the order in which they are worth most: all folds of the first seed first."""
+    task = task_text(settings.task.name, path)
+    names = [name for pattern in settings.task.files_to_train for name in matching(request.data, pattern)]
+    of_data = of_files(request.data, names)
+    model = settings_dict(settings.model)
+    run = {key: value for key, value in settings_dict(settings.run).items() if key not in OF_THE_PLACE}
+    trials = []
+    for seed in range(settings.run.seed, settings.run.seed + request.seeds):
+        for fold in range(request.folds):
+            text = settings_text({"model": model, "run": run | {"seed": seed, "study_fold": fold}})
+            of_settings = sha256(f"{text}\n{task}\nthreads = {threads}\n".encode())
+            parts = {"script": of_script, "settings": of_settings, "data": of_data}
+            script = request.out.resolve() / f"{path.stem}.py"
+            trials.append(
+                Trial(path.stem, fold, seed, script.parent, script, text, task, request.data.resolve(), threads, parts)
+            )
+    return trials
+
+
+def _link_pretrained(repository: Repository, settings: Settings, trials: Sequence[Trial]) -> None:
+    """Put the pretrained weights of dataset_meta/ where each trial looks for inputs: in its own folder."""
+    name = settings.run.pretrained
+    if name and not (repository.dataset / name).is_file():
+        raise BundlerError(f"pretrained = {name!r}: not in {repository.dataset.name}/; build_kernel.py fetch-weights")
+    for trial in trials if name else ():
+        trial.folder.mkdir(exist_ok=True)
+        if not (trial.folder / name).exists():
+            (trial.folder / name).symlink_to((repository.dataset / name).resolve())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count() or 1
+
+
+def _write(path: Path, content: bytes) -> None:
+    with whole_file(path) as new:
+        new.write_bytes(content)
