@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_the_bundler_imports_the_config_of_the_package_and_nothing_else_of_it() 
         more = {"constraints": {"packaging"}, "pretrained": {"pooch"}}.get(path.stem, set())
         assert tops <= set(sys.stdlib_module_names) | {"bundler"} | more, path.name
         assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
+
+
+def test_what_is_done_at_home_with_many_trainings_stands_above_all_else_and_loads_no_network() -> None:
+    for path in [*MODULES, *(HOUSE / "bundler").rglob("*.py")]:
+        assert not any(name.split(".")[0] == "multihead_study" for name, _ in imported(path)), path
+    program = (
+        "import sys; from multihead_study import answers, cli, compare, ledger; "
+        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+    )
+    environment = {"PYTHONPATH": str(HOUSE / "src")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_sandbox_stands_alone() -> None:

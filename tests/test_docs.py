@@ -14,11 +14,11 @@ import tables
 from bundler import cli as bundler_cli
 from bundler.kaggle import client
 from bundler.repository import KERNELS, Repository
-from multihead import cli
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import FILE_FORMS, TASKS
 from multihead.data.augment import BUILT_IN
+from multihead_study import cli as home
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import environment, serving
 from tests.test_client import OUTPUT
@@ -69,7 +69,7 @@ def test_a_command_of_the_docs_is_understood(page: str, words: list[str]) -> Non
         known = {target.replace("$(VENV)", ".venv") for target in targets}
         assert {argument for argument in arguments if "=" not in argument} <= known
     elif program == ".venv/bin/multihead":
-        cli._parser().parse_args(arguments)
+        home.parser().parse_args(arguments)
     elif program == ".venv/bin/kaggle":
         command = [str(Path(sys.executable).with_name("kaggle")), *arguments[:2], "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

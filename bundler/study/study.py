@@ -147,7 +147,7 @@ def _trials(request: Request, settings: Settings, path: Path, of_script: str, th
         for fold in range(request.folds):
             text = settings_text({"model": model, "run": run | {"seed": seed, "study_fold": fold}})
             of_settings = sha256(f"{text}\n{task}\nthreads = {threads}\n".encode())
-            parts = {"script": of_script, "settings": of_settings, "data": of_data}
+            parts = {"code": of_script, "settings": of_settings, "data": of_data}
             script = request.out.resolve() / f"{path.stem}.py"
             trials.append(
                 Trial(path.stem, fold, seed, script.parent, script, text, task, request.data.resolve(), threads, parts)

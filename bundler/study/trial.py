@@ -89,10 +89,8 @@ def state_of(trial: Trial) -> State:
     state = read_state(path)
     if state.fingerprint != trial.fingerprint:
         other = [name for name, digest in trial.parts.items() if state.parts.get(name) != digest]
-        raise BundlerError(
-            f"{trial.folder}: was begun with another {' and another '.join(other)}; name another folder with --out, or "
-            "delete this one"
-        )
+        problem = f"{trial.folder}: was begun with other {' and '.join(other)}"
+        raise BundlerError(f"{problem}; name another folder with --out, or delete this one")
     return state
 
 

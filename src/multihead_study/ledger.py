@@ -111,7 +111,7 @@ def _training(folder: Path, top: Path) -> Run:
         _name(folder, top),
         False,
         task_from(manifest["task"], MANIFEST_FILE).name,
-        _differing(manifest["model"], _run_settings(folder)),
+        _differing(manifest, _run_settings(folder)),
         score.get("present_total", score.get("total")),
         score.get("standard_error"),
         None,
@@ -155,9 +155,10 @@ def _run_settings(folder: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _differing(model: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
-    defaults = settings_dict(ModelSettings()) | settings_dict(RunSettings())
-    every = {**model, **run}
+def _differing(manifest: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that differ from their defaults; the default of crop is what the task says."""
+    defaults = settings_dict(ModelSettings()) | settings_dict(RunSettings()) | {"crop": manifest["task"].get("crop")}
+    every = {**manifest["model"], **run}
     return {key: value for key, value in every.items() if key not in SAY_NOTHING and defaults.get(key) != value}
 
 

@@ -1,0 +1,340 @@
+"""Trials, their engine and their study, with programs in the place of trainings; one study that trains for real."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bundler.errors import BundlerError
+from bundler.repository import HERE
+from bundler.study import study
+from bundler.study.engines import Local, visible_gpus
+from bundler.study.lock import locked
+from bundler.study.run import Ended, what_is_missing
+from bundler.study.study import Request, claim, run_study, run_trials
+from bundler.study.trial import TRIAL_FILE, State, Trial, read_state, state_of, write_state
+from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
+from multihead.config.settings import read_settings
+from multihead.config.task import task_text
+from multihead_study import cli
+from tests.conftest import HOUSE, PYTHONPATH
+from tests.training_process import SETTINGS
+
+TELL = """
+import json, os, sys, time
+folder = dict(part.split("=", 1) for part in sys.argv if "=" in part)["working"]
+begun = time.monotonic()
+time.sleep(0.3)
+names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "CUDA_VISIBLE_DEVICES")
+told = {name: os.environ.get(name) for name in names} | {"begun": begun, "ended": time.monotonic(), "argv": sys.argv}
+open(folder + "/told.json", "w").write(json.dumps(told))
+print("done")
+"""
+TASK = task_text("bengali")
+SLEEP = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+
+
+def make_trials(folder: Path, program: str, number: int = 1) -> list[Trial]:
+    """Return trials that run a program, in folders of their own."""
+    script = folder / "script.py"
+    script.write_text(program)
+    parts = {"code": "a", "settings": "b", "data": "c"}
+    trials = [Trial("some", fold, 7, folder, script, "", TASK, folder, 3, parts) for fold in range(number)]
+    for trial in trials:
+        write_state(trial, state_of(trial))
+    return trials
+
+
+def run_all(engine: Local, trials: Sequence[Trial]) -> dict[str, Ended]:
+    with closing(engine.run(trials)) as ends:
+        return {ended.trial.name: ended for ended in ends}
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    latest = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < latest
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_trials_run_so_many_at_a_time_each_with_its_threads_its_gpu_and_its_log(tmp_path: Path) -> None:
+    trials = make_trials(tmp_path, TELL, 4)
+    ends = run_all(Local(2, ["0", "1"]), trials)
+    assert {name: ended.code for name, ended in ends.items()} == dict.fromkeys([t.name for t in trials], 0)
+    told = [json.loads((trial.folder / "told.json").read_text()) for trial in trials]
+    for one in told:
+        assert {one[name] for name in one if name.endswith("_THREADS")} == {"3"}
+        others = sum(other["begun"] < one["begun"] < other["ended"] for other in told)
+        assert others <= 1
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in told[:2]] == ["0", "1"]
+    assert {one["CUDA_VISIBLE_DEVICES"] for one in told[2:]} <= {"0", "1"}
+    assert all(trial.log.read_text() == "done\n" for trial in trials)
+
+
+def test_one_worker_runs_them_in_order_with_what_this_process_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    trials = make_trials(tmp_path, TELL, 2)
+    run_all(Local(1), trials)
+    first, second = (json.loads((trial.folder / "told.json").read_text()) for trial in trials)
+    assert first["ended"] <= second["begun"]
+    assert first["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_what_runs_is_ended_when_no_more_ends_are_wanted(tmp_path: Path) -> None:
+    trials = make_trials(tmp_path, "import os\nif 'fold0' in os.getcwd():\n    raise SystemExit(3)\n" + SLEEP, 3)
+    with closing(Local(2).run(trials)) as ends:
+        ended = next(ends)
+        file = trials[1].folder / "pid"
+        wait_for(lambda: file.is_file() and bool(file.read_text()))
+    assert (ended.trial, ended.code) == (trials[0], 3)
+    assert not is_running(int(file.read_text()))
+    assert not (trials[2].folder / "pid").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a process with its parent")
+def test_a_trial_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    program = f"from tests.test_study import Local, Path, SLEEP, make_trials, run_all\nrun_all(Local(1), make_trials(Path({str(tmp_path)!r}), SLEEP))"
+    path = os.pathsep.join([PYTHONPATH, str(HOUSE / "demo")])
+    parent = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path}, cwd=HOUSE)
+    file = tmp_path / "some-fold0-seed7" / "pid"
+    wait_for(lambda: file.is_file() and bool(file.read_text()), 60)
+    pid = int(file.read_text())
+    assert is_running(pid)
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not is_running(pid))
+
+
+def test_visible_gpus_are_those_that_the_environment_names_or_the_driver_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for named, expected in {"1,3": ["1", "3"], "": [], "-1": [], "0,-1,2": ["0"]}.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+        assert visible_gpus() == expected
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert visible_gpus() == []
+    (tmp_path / "nvidia-smi").write_text(
+        "#!/bin/sh\necho 'GPU 0: Tesla T4 (UUID: GPU-1)'\necho 'GPU 1: Tesla T4 (UUID: GPU-2)'\n"
+    )
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert visible_gpus() == ["0", "1"]
+
+
+def test_a_folder_has_one_command_at_a_time(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path),
+        pytest.raises(BundlerError, match=rf"process {os.getpid()} is at work in it"),
+        locked(tmp_path),
+    ):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_trial_that_was_begun_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (trial,) = make_trials(tmp_path, TELL)
+    assert state_of(trial) == State("some", 0, 7, trial.fingerprint, trial.parts)
+    other = replace(trial, parts={**trial.parts, "settings": "x", "data": "y"})
+    assert other.fingerprint != trial.fingerprint
+    with pytest.raises(BundlerError, match="was begun with other settings and data; name another folder"):
+        state_of(other)
+    (trial.folder / TRIAL_FILE).write_text("{")
+    with pytest.raises(BundlerError, match="not what a trial leaves"):
+        state_of(trial)
+
+
+class Fake:
+    """An engine that ends each trial at once with the code of its fold, and keeps which it was given."""
+
+    def __init__(self, codes: Sequence[int]) -> None:
+        self.codes, self.given = codes, list[int]()
+
+    def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
+        for trial in trials:
+            self.given.append(trial.fold)
+            yield Ended(trial, self.codes[trial.fold], 60.0)
+
+
+def test_finished_trials_are_skipped_and_failed_ones_are_told_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(study, "what_is_missing", lambda ended: "broken" if ended.code else "")
+    trials = make_trials(tmp_path, "", 3)
+    engine = Fake([0, 1, 0])
+    with pytest.raises(BundlerError, match="1 of 3 trials are not finished; the same command goes on with them"):
+        run_trials(engine, {trial: state_of(trial) for trial in trials})
+    assert engine.given == [0, 1, 2]
+    assert "some-fold1-seed7: broken after 1.0 minutes" in capsys.readouterr().out
+    again = Fake([0, 0, 0])
+    run_trials(again, {trial: state_of(trial) for trial in trials})
+    assert again.given == [1]
+    assert [read_state(trial.folder / TRIAL_FILE).seconds for trial in trials] == [60, 120, 60]
+    assert "2 of 3 trials are finished" in capsys.readouterr().out
+
+
+def test_a_failed_trial_is_told_by_the_last_line_of_its_log(tmp_path: Path) -> None:
+    (trial,) = make_trials(tmp_path, "print('first')\nraise SystemExit('error: the disk is full')")
+    (ended,) = run_all(Local(1), [trial]).values()
+    assert what_is_missing(ended) == "exit code 1: error: the disk is full"
+    assert what_is_missing(Ended(trial, -9, 1)) == "signal 9: error: the disk is full"
+    assert MANIFEST_FILE in what_is_missing(Ended(trial, 0, 1))
+
+
+def test_a_folder_that_holds_something_else_becomes_no_study(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years")
+    with pytest.raises(BundlerError, match="holds files, but no study"):
+        claim(tmp_path)
+    claim(tmp_path / "new" / "study")
+    assert (tmp_path / "new" / "study").is_dir()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
+    """The trials of a study that runs none."""
+    trials: list[Trial] = []
+
+    def keep(_engine: object, states: dict[Trial, State]) -> None:
+        trials[:] = states
+        for trial, state in states.items():
+            write_state(trial, state)
+
+    monkeypatch.setattr(study, "run_trials", keep)
+    monkeypatch.setattr(study, "visible_gpus", list)
+    return trials
+
+
+def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    request = Request(drawn, tmp_path / "out", 3, 2, recipe, ["seed=4", "epochs=2"], threads=1)
+    run_study(HERE, request)
+    assert [trial.name for trial in planned] == [f"small-fold{k}-seed{s}" for s in (4, 5) for k in range(3)]
+    runs = [read_settings(trial.folder / "settings.toml").run for trial in planned]
+    assert [(run.seed, run.study_fold, run.study_folds, run.epochs) for run in runs] == [
+        (s, k, 3, 2) for s in (4, 5) for k in range(3)
+    ]
+    assert len({trial.fingerprint for trial in planned}) == 6
+    assert len({trial.parts["code"] for trial in planned}) == len({trial.parts["data"] for trial in planned}) == 1
+    with pytest.raises(BundlerError, match="has 3 folds of bengali by small"):
+        run_study(HERE, request._replace(folds=4))
+    with pytest.raises(BundlerError, match="was begun with other settings"):
+        run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]))
+    run_study(HERE, request._replace(seeds=3, threads=0))  # the threads are those of the study
+    assert len(planned) == 9
+
+
+def test_the_fingerprint_follows_the_files_to_train_on_and_no_others(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in drawn.iterdir():
+        (data / path.name).symlink_to(path)
+    request = Request(data, tmp_path / "out", 2, settings=recipe, threads=1)
+    run_study(HERE, request)
+    (data / "notes.txt").write_text("of a person")
+    run_study(HERE, request)
+    (data / "train.csv").unlink()
+    (data / "train.csv").write_text((drawn / "train.csv").read_text() + "\n")
+    with pytest.raises(BundlerError, match="was begun with other data"):
+        run_study(HERE, request)
+
+
+def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn: Path, recipe: Path) -> None:
+    for request, message in (
+        (Request(tmp_path, tmp_path / "out", 2, settings=recipe), "not the files of bengali"),
+        (Request(drawn, tmp_path / "out", 2, settings=recipe, sets=["schedule=plateau"]), "in a study expected"),
+    ):
+        with pytest.raises(Exception, match=message):
+            run_study(HERE, request)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_study_with_a_trial_killed_in_the_middle_ends_with_the_bits_of_an_unbroken_one(
+    tmp_path: Path, drawn: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+
+    def arguments(out: Path) -> list[str]:
+        return [
+            "cross-validate",
+            str(drawn),
+            "--folds",
+            "2",
+            "--out",
+            str(out),
+            "--settings",
+            str(recipe),
+            "--threads",
+            "1",
+        ]
+
+    assert cli.main(arguments(whole)) == 0
+    printed = capsys.readouterr().out
+    assert "192 images out of fold" in printed
+    process = subprocess.Popen(
+        [sys.executable, "-m", "multihead_study", *arguments(broken)],
+        env=os.environ | {"PYTHONPATH": str(HOUSE / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    first = broken / "small-fold0-seed0"
+    wait_for((first / CHECKPOINT_FILE).is_file, 120)
+    kill_what_works_in(first)
+    out, problem = process.communicate(timeout=200)
+    assert "small-fold0-seed0: signal 9" in out
+    assert (process.returncode, problem) == (
+        2,
+        "error: 1 of 2 trials are not finished; the same command goes on with them\n",
+    )
+    assert cli.main(arguments(broken)) == 0
+    again = capsys.readouterr().out
+    assert "1 of 2 trials are finished" in again
+    assert "going on from" in (first / "log.txt").read_text()
+    for name in ("small-fold0-seed0", "small-fold1-seed0"):
+        for file in (WEIGHTS_FILE, OUT_OF_FOLD_FILE):
+            assert (whole / name / file).read_bytes() == (broken / name / file).read_bytes()
+    assert again.partition("bengali:")[2] == printed.partition("bengali:")[2]
+    (whole / "small-fold1-seed0" / OUT_OF_FOLD_FILE).unlink()  # the package makes it anew from its checkpoint
+    state = whole / "small-fold1-seed0" / TRIAL_FILE
+    state.write_text(state.read_text().replace("true", "false"))
+    assert cli.main(arguments(whole)) == 0
+    for file in (WEIGHTS_FILE, OUT_OF_FOLD_FILE):
+        assert (whole / name / file).read_bytes() == (broken / name / file).read_bytes()
+
+
+def kill_what_works_in(folder: Path) -> None:
+    """Kill the process whose working folder this is."""
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if path.readlink() == folder:
+                os.kill(int(path.parent.name), signal.SIGKILL)
+        except OSError:
+            continue
