@@ -110,7 +110,12 @@ def test_what_runs_is_ended_when_no_more_ends_are_wanted(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux ends a process with its parent")
 def test_a_trial_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    program = f"from tests.test_study import Local, Path, SLEEP, make_trials, run_all\nrun_all(Local(1), make_trials(Path({str(tmp_path)!r}), SLEEP))"
+    program = "\n".join(
+        [
+            "from tests.test_study import SLEEP, Local, Path, make_trials, run_all",
+            f"run_all(Local(1), make_trials(Path({str(tmp_path)!r}), SLEEP))",
+        ]
+    )
     path = os.pathsep.join([PYTHONPATH, str(HOUSE / "demo")])
     parent = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path}, cwd=HOUSE)
     file = tmp_path / "some-fold0-seed7" / "pid"
