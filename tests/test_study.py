@@ -170,7 +170,7 @@ class Fake:
     """An engine that ends each trial at once with the code of its fold, and keeps which it was given."""
 
     def __init__(self, codes: Sequence[int]) -> None:
-        self.codes, self.given = codes, list[int]()
+        self.codes, self.given, self.threads = codes, list[int](), 1
 
     def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
         for trial in trials:
@@ -229,7 +229,6 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
             write_state(trial, state)
 
     monkeypatch.setattr(study, "run_trials", keep)
-    monkeypatch.setattr(study, "visible_gpus", list)
     return trials
 
 
@@ -237,7 +236,7 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
 ) -> None:
     request = Request(drawn, tmp_path / "out", 3, 2, recipe, ["seed=4", "epochs=2"], threads=1)
-    run_study(HERE, request)
+    run_study(HERE, request, Local())
     assert [trial.name for trial in planned] == [f"small-fold{k}-seed{s}" for s in (4, 5) for k in range(3)]
     runs = [read_settings(trial.folder / "settings.toml").run for trial in planned]
     assert [(run.seed, run.study_fold, run.study_folds, run.epochs) for run in runs] == [
@@ -246,10 +245,10 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     assert len({trial.fingerprint for trial in planned}) == 6
     assert len({trial.parts["code"] for trial in planned}) == len({trial.parts["data"] for trial in planned}) == 1
     with pytest.raises(BundlerError, match="has 3 folds of bengali by small"):
-        run_study(HERE, request._replace(folds=4))
+        run_study(HERE, request._replace(folds=4), Local())
     with pytest.raises(BundlerError, match="was begun with other settings"):
-        run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]))
-    run_study(HERE, request._replace(seeds=3, threads=0))  # the threads are those of the study
+        run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]), Local())
+    run_study(HERE, request._replace(seeds=3, threads=0), Local())  # the threads are those of the study
     assert len(planned) == 9
 
 
@@ -261,13 +260,13 @@ def test_the_fingerprint_follows_the_files_to_train_on_and_no_others(
     for path in drawn.iterdir():
         (data / path.name).symlink_to(path)
     request = Request(data, tmp_path / "out", 2, settings=recipe, threads=1)
-    run_study(HERE, request)
+    run_study(HERE, request, Local())
     (data / "notes.txt").write_text("of a person")
-    run_study(HERE, request)
+    run_study(HERE, request, Local())
     (data / "train.csv").unlink()
     (data / "train.csv").write_text((drawn / "train.csv").read_text() + "\n")
     with pytest.raises(BundlerError, match="was begun with other data"):
-        run_study(HERE, request)
+        run_study(HERE, request, Local())
 
 
 def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn: Path, recipe: Path) -> None:
@@ -276,7 +275,7 @@ def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn
         (Request(drawn, tmp_path / "out", 2, settings=recipe, sets=["schedule=plateau"]), "in a study expected"),
     ):
         with pytest.raises(Exception, match=message):
-            run_study(HERE, request)
+            run_study(HERE, request, Local())
     assert not (tmp_path / "out").exists()
 
 

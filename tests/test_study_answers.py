@@ -231,7 +231,7 @@ def test_the_gain_of_a_draw_is_the_difference_of_the_scores_of_the_same_images()
     assert found.std() == pytest.approx(spread, rel=0.1)
     macro = replace(DIGITS, score="macro recall")
     pair = [answered([0, 0, 0, 1], answers, macro) for answers in ([0, 0, 0, 0], [0, 0, 0, 1])]
-    values = set(gains(*pair, draws=200).round(3).tolist())
+    values = set(gains(pair[0], pair[1], draws=200).round(3).tolist())
     assert values <= {0.0, 0.5, 1.0}  # without class 1 in the draw, with both, with it alone
     assert 0.5 in values
 

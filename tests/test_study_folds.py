@@ -56,7 +56,7 @@ def test_a_group_lies_in_one_fold(combinations: list[tuple[int, int]], folds: in
 def test_trials_of_any_seed_share_the_folds_and_each_image_is_held_out_once() -> None:
     labels = labels_of([(root, mark) for root in range(6) for mark in range(4)] * 3)
     held_out = [choose_validation(labels, RunSettings(study_folds=4, study_fold=fold, seed=fold)) for fold in range(4)]
-    assert (sum(of_fold.astype(int) for of_fold in held_out) == 1).all()
+    assert (np.sum([of_fold.to_numpy() for of_fold in held_out], axis=0) == 1).all()
     other = choose_validation(labels, RunSettings(study_folds=4, study_seed=1))
     assert not other.equals(held_out[0])
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -15,7 +16,12 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Engine(Protocol):
-    """Runs trials, in any order; each trial's folder and script are there, and its package goes on where it was."""
+    """Runs trials, in any order; each trial's folder and script are there, and its package goes on where it was.
+
+    threads: how many each trial has room for, where a study is begun without a number.
+    """
+
+    threads: int
 
     def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
         """Yield each trial as its process ends, whatever way; what still runs is ended when the generator is closed."""
@@ -24,11 +30,13 @@ class Engine(Protocol):
 class Local:
     """Runs trials on this machine.
 
-    workers: how many at a time. gpus: each worker sees one of them, in turn; with none, what this process sees.
+    workers: how many at a time; 0 for one per GPU, or else one. gpus: each worker sees one of them, in turn; with none,
+    what this process sees.
     """
 
-    def __init__(self, workers: int, gpus: Sequence[str] = ()) -> None:
-        self.workers = workers
+    def __init__(self, workers: int = 0, gpus: Sequence[str] = ()) -> None:
+        workers = workers or max(1, len(gpus))
+        self.threads = max(1, _cores() // workers)
         self._slots = [gpus[number % len(gpus)] if gpus else None for number in range(workers)]
 
     def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
@@ -47,8 +55,7 @@ class Local:
                     free.append(gpu)
                     yield Ended(trial, process.returncode, time.monotonic() - begun)
         finally:
-            for *_, process in running:
-                end(process)
+            end([process for *_, process in running])
 
 
 def visible_gpus() -> list[str]:
@@ -61,3 +68,7 @@ def visible_gpus() -> list[str]:
         gpus = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
         return [str(number) for number in range(len(gpus))]
     return []
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count() or 1

@@ -3,13 +3,13 @@
 On Linux it ends with the process that started it, even where that is killed (rehearse/isolated.py).
 """
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from multihead.config.manifest import read_manifest
 from multihead.config.settings import read_settings
 
 SPEC_FILE = ".process.json"
-SECONDS_TO_END = 30  # that an interrupted trial has; what a kill costs is at most a shard
+SECONDS_TO_END = 30  # that interrupted trials have; what a kill costs is at most a shard
 
 
 class Ended(NamedTuple):
@@ -49,15 +49,17 @@ def start(trial: Trial, gpu: str | None = None) -> "subprocess.Popen[bytes]":
         )
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """Interrupt a trial's process, and kill it where it does not end."""
-    with contextlib.suppress(ProcessLookupError):
+def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Interrupt the processes of trials, and kill those that do not end."""
+    for process in processes:
         process.send_signal(signal.SIGINT)
-    try:
-        process.wait(SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    latest = time.monotonic() + SECONDS_TO_END
+    for process in processes:
+        try:
+            process.wait(max(0, latest - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def what_is_missing(ended: Ended) -> str:

@@ -1,8 +1,6 @@
 """A study from its settings to finished trials."""
 
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -13,8 +11,8 @@ from bundler.build.script import build_script
 from bundler.errors import BundlerError
 from bundler.rehearse.data import check_data
 from bundler.repository import Repository
-from bundler.study.engines import Engine, Local, visible_gpus
-from bundler.study.lock import locked
+from bundler.study.engines import Engine
+from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import what_is_missing
 from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
 from multihead.config import whole_file
@@ -31,8 +29,8 @@ class Request(NamedTuple):
     """A study as the command line asks for it.
 
     data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. settings: a
-    file in place of the train kernel's; sets: settings, as KEY=VALUE. workers: trials at a time, 0 for one per visible
-    GPU or else one. threads: of each trial, 0 for this machine's, shared by the workers.
+    file in place of the train kernel's; sets: settings, as KEY=VALUE. threads: of each trial, 0 for those of the study
+    as it was begun, or else the engine's.
     """
 
     data: Path
@@ -41,7 +39,6 @@ class Request(NamedTuple):
     seeds: int = 1
     settings: Path | None = None
     sets: Sequence[str] = ()
-    workers: int = 0
     threads: int = 0
 
 
@@ -59,8 +56,8 @@ class Study:
         return f"{self.folds} folds of {self.task} by {self.recipe} with {self.threads} threads a trial"
 
 
-def run_study(repository: Repository, request: Request) -> None:
-    """Run what a study lacks on this machine, and leave every trial finished.
+def run_study(repository: Repository, request: Request, engine: Engine) -> None:
+    """Run what a study lacks, and leave every trial finished.
 
     Finished trials are skipped, broken ones go on where they were. Raises BundlerError for a mistake in the request, a
     folder at which another command works or that is no study, a trial begun with something else, and after all others
@@ -69,11 +66,9 @@ def run_study(repository: Repository, request: Request) -> None:
     path = request.settings or repository.settings("train")
     settings = read_settings(path, [*request.sets, f"study_folds={request.folds}"])
     check_data(settings.task, request.data, "train")
-    gpus = visible_gpus()
-    engine = Local(request.workers or max(1, len(gpus)), gpus)
     claim(request.out)
     with locked(request.out):
-        study = _study(request, settings.task, path.stem, engine)
+        study = _study(request, settings.task, path.stem, engine.threads)
         script = build_script(repository.package, path, "train")
         trials = _trials(request, settings, path, sha256(script), study.threads)
         states = {trial: state_of(trial) for trial in trials}
@@ -109,7 +104,8 @@ def run_trials(engine: Engine, states: Mapping[Trial, State]) -> None:
 
 def claim(out: Path) -> None:
     """Make the folder of a study; BundlerError for one that holds something else."""
-    if out.is_dir() and any(out.iterdir()) and not (out / STUDY_FILE).is_file():
+    others = {path.name for path in out.iterdir()} - {LOCK_FILE} if out.is_dir() else set()
+    if others and STUDY_FILE not in others:
         raise BundlerError(f"--out {out}: holds files, but no study; name a new folder")
     out.mkdir(parents=True, exist_ok=True)
 
@@ -123,11 +119,10 @@ def read_study(folder: Path) -> Study:
         raise BundlerError(f"{path}: not what a study leaves ({error})") from error
 
 
-def _study(request: Request, task: Task, recipe: str, engine: Local) -> Study:
+def _study(request: Request, task: Task, recipe: str, threads: int) -> Study:
     """Return the study, as its folder has it where it was begun before; BundlerError where that is another."""
-    threads = request.threads or max(1, _cores() // engine.workers)
     if not (request.out / STUDY_FILE).is_file():
-        return Study(task.name, recipe, request.folds, threads)
+        return Study(task.name, recipe, request.folds, request.threads or threads)
     study = read_study(request.out)
     own = Study(task.name, recipe, request.folds, request.threads or study.threads)
     if own != study:
@@ -164,10 +159,6 @@ def _link_pretrained(repository: Repository, settings: Settings, trials: Sequenc
         trial.folder.mkdir(exist_ok=True)
         if not (trial.folder / name).exists():
             (trial.folder / name).symlink_to((repository.dataset / name).resolve())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count() or 1
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bundler.repository import HERE
+from bundler.study.engines import Local, visible_gpus
 from bundler.study.study import Request, run_study
 from multihead import cli
 from multihead.config.settings import MAX_STUDY_FOLDS
 
-ENGINES = ("local",)
+ENGINES = {"local": lambda arguments: Local(arguments.workers, visible_gpus())}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,10 +54,9 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
         arguments.seeds,
         arguments.settings,
         arguments.set,
-        arguments.workers,
         arguments.threads,
     )
-    run_study(HERE, request)
+    run_study(HERE, request, ENGINES[arguments.engine](arguments))
     from multihead_study.answers import join
 
     _print(join(arguments.out).lines())
