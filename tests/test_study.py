@@ -22,7 +22,7 @@ from bundler.study.run import Ended, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials
 from bundler.study.trial import TRIAL_FILE, State, Trial, read_state, state_of, write_state
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
-from multihead.config.settings import read_settings
+from multihead.config.settings_file import read_settings
 from multihead.config.task import task_text
 from multihead_study import cli
 from tests.conftest import HOUSE, PYTHONPATH

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multihead.config.settings import RunSettings, read_settings
+from multihead.config.settings import RunSettings
+from multihead.config.settings_file import read_settings
 from multihead.data.groups import groups_of
 from multihead.data.split import choose_validation, study_folds
 from multihead.runtime.errors import UserError

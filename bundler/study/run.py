@@ -18,7 +18,7 @@ from bundler.study.trial import Trial
 from multihead.config import UserError
 from multihead.config.files import OUT_OF_FOLD_FILE, SETTINGS_FILE
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import read_settings
+from multihead.config.settings_file import read_settings
 
 SPEC_FILE = ".process.json"
 SECONDS_TO_END = 30  # that interrupted trials have; what a kill costs is at most a shard

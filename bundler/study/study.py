@@ -17,7 +17,8 @@ from bundler.study.run import what_is_missing
 from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
 from multihead.config import whole_file
 from multihead.config.data_files import matching
-from multihead.config.settings import Settings, read_settings, settings_dict
+from multihead.config.settings import Settings, settings_dict
+from multihead.config.settings_file import read_settings
 from multihead.config.task import Task, task_text
 from multihead.config.toml_text import settings_text
 
