@@ -235,7 +235,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
 def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
 ) -> None:
-    request = Request(drawn, tmp_path / "out", 3, 2, recipe, ["seed=4", "epochs=2"], threads=1)
+    request = Request(drawn, tmp_path / "out", 3, 2, [recipe], ["seed=4", "epochs=2"], threads=1)
     run_study(HERE, request, Local())
     assert [trial.name for trial in planned] == [f"small-fold{k}-seed{s}" for s in (4, 5) for k in range(3)]
     runs = [read_settings(trial.folder / "settings.toml").run for trial in planned]
@@ -244,7 +244,7 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     ]
     assert len({trial.fingerprint for trial in planned}) == 6
     assert len({trial.parts["code"] for trial in planned}) == len({trial.parts["data"] for trial in planned}) == 1
-    with pytest.raises(BundlerError, match="has 3 folds of bengali by small"):
+    with pytest.raises(BundlerError, match="has 3 folds of bengali, drawn with study_seed 0"):
         run_study(HERE, request._replace(folds=4), Local())
     with pytest.raises(BundlerError, match="was begun with other settings"):
         run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]), Local())
@@ -259,7 +259,7 @@ def test_the_fingerprint_follows_the_files_to_train_on_and_no_others(
     data.mkdir()
     for path in drawn.iterdir():
         (data / path.name).symlink_to(path)
-    request = Request(data, tmp_path / "out", 2, settings=recipe, threads=1)
+    request = Request(data, tmp_path / "out", 2, recipes=[recipe], threads=1)
     run_study(HERE, request, Local())
     (data / "notes.txt").write_text("of a person")
     run_study(HERE, request, Local())
@@ -271,8 +271,8 @@ def test_the_fingerprint_follows_the_files_to_train_on_and_no_others(
 
 def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn: Path, recipe: Path) -> None:
     for request, message in (
-        (Request(tmp_path, tmp_path / "out", 2, settings=recipe), "not the files of bengali"),
-        (Request(drawn, tmp_path / "out", 2, settings=recipe, sets=["schedule=plateau"]), "in a study expected"),
+        (Request(tmp_path, tmp_path / "out", 2, recipes=[recipe]), "not the files of bengali"),
+        (Request(drawn, tmp_path / "out", 2, recipes=[recipe], sets=["schedule=plateau"]), "in a study expected"),
     ):
         with pytest.raises(Exception, match=message):
             run_study(HERE, request, Local())

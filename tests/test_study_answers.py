@@ -3,29 +3,34 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from numpy.typing import NDArray
 
-from bundler.study.study import STUDY_FILE
+from bundler.study.study import STUDY_FILE, Study
 from bundler.study.trial import TRIAL_FILE
-from multihead.config.files import HISTORY_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
+from multihead.config.ensemble import check_heads, read_ensemble, write_ensemble
+from multihead.config.files import ENSEMBLE_FILE, HISTORY_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.manifest import Manifest, manifest_text, sha256_of
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
+from multihead.prediction.calibration import TEMPERATURES, choose_temperature, log_loss, tempered
+from multihead.prediction.combinations import ROWS, combinations_of, mixed, over_combinations
 from multihead.prediction.logit_adjustment import choose_exponents
+from multihead.prediction.trained import Trained, Weights, finish_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import task_score
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold, write_out_of_fold
 from multihead_study import cli
-from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE, Fold, join, joined_folds, read_folds
-from multihead_study.combinations import ROWS, combinations_of, mixed, over_combinations
+from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE, ensemble_of, join, joined_folds
+from multihead_study.choices import choose_recipes, mixture
 from multihead_study.compare import Answered, compare, gains
+from multihead_study.folds import Fold, concatenated, read_folds, truth_of
 from multihead_study.ledger import find_runs
 from tests.built_in import BENGALI, DIGITS
 
@@ -46,9 +51,9 @@ def random_fold(number: int, images: int = 120, task: Task = TASK, noise: float 
     return Fold(
         [f"Train_{number}_{row}" for row in range(images)],
         truth,
-        {head: likely(truth[head], len(classes), rng, noise) for head, classes in task.heads.items()},
+        {"small": {head: likely(truth[head], len(classes), rng, noise) for head, classes in task.heads.items()}},
         {head: [60, 40, 20, 10][: len(classes)] for head, classes in task.heads.items()},
-        1,
+        {"small": [f"small-fold{number}-seed0"]},
     )
 
 
@@ -64,17 +69,18 @@ def test_what_is_used_on_a_fold_was_chosen_without_it() -> None:
     rng = np.random.default_rng(0)
     other = folds[1]._replace(
         truth={head: rng.permutation(indices) for head, indices in folds[1].truth.items()},
-        probabilities={head: rng.permutation(rows) for head, rows in folds[1].probabilities.items()},
+        recipes={"small": {head: rng.permutation(rows) for head, rows in folds[1].recipes["small"].items()}},
     )
     before, after = joined_folds(TASK, folds), joined_folds(TASK, [folds[0], other, folds[2]])
-    assert before.choices[1].exponents == after.choices[1].exponents
-    chosen = choose_exponents(
-        {head: np.concatenate([folds[0].probabilities[head], folds[2].probabilities[head]]) for head in TASK.heads},
-        {head: np.concatenate([folds[0].truth[head], folds[2].truth[head]]) for head in TASK.heads},
-        folds[1].counts,
-    )
-    assert before.choices[1].exponents == chosen
-    assert before.choices[0].exponents != after.choices[0].exponents
+    assert before.choices[1].calibration[:2] == after.choices[1].calibration[:2]
+    assert before.choices[0].calibration[:2] != after.choices[0].calibration[:2]
+    others = [folds[0], folds[2]]
+    truth, found = truth_of(others), concatenated([fold.recipes["small"] for fold in others])
+    temperatures = {head: choose_temperature(found[head], truth[head]) for head in TASK.heads}
+    cooled = {head: tempered(found[head], temperatures[head]) for head in TASK.heads}
+    calibration = before.choices[1].calibration
+    assert calibration.temperatures == temperatures
+    assert calibration.exponents == choose_exponents(cooled, truth, folds[1].counts)
 
 
 def test_the_score_is_that_of_all_images_with_what_was_chosen() -> None:
@@ -91,17 +97,18 @@ def test_the_score_is_that_of_all_images_with_what_was_chosen() -> None:
 
 def test_combinations_that_train_shows_help_heads_that_go_together() -> None:
     joined = joined_folds(TASK, [random_fold(number, 400) for number in range(3)])
-    assert joined.to_predict_with.combinations > 0
+    assert joined.to_predict_with.calibration.combinations_weight > 0
     assert joined.score.total > joined.heads_alone.total
 
 
 def test_of_one_head_there_are_no_combinations_and_of_accuracy_no_exponents() -> None:
     fold = random_fold(0)
     one = replace(TASK, heads={"root": TASK.heads["root"]}, score="accuracy", score_weights={})
-    folds = [f._replace(truth={"root": f.truth["root"]}, probabilities={"root": f.probabilities["root"]},
+    folds = [f._replace(truth={"root": f.truth["root"]}, recipes={"small": {"root": f.recipes["small"]["root"]}},
                         counts={"root": f.counts["root"]}) for f in (fold, random_fold(1))]  # fmt: skip
     joined = joined_folds(one, folds)
-    assert {(choice.exponents["root"], choice.combinations) for choice in joined.choices} == {(0.0, 0.0)}
+    calibrations = [choice.calibration for choice in joined.choices]
+    assert {(one.exponents["root"], one.combinations_weight) for one in calibrations} == {(0.0, 0.0)}
     assert joined.score.total == joined.with_prior.total
     assert joined.score.name == "accuracy"
 
@@ -127,13 +134,105 @@ def test_what_the_heads_say_together_is_the_product_over_the_combinations() -> N
     assert combinations_of({"root": np.array([3, 0, 3]), "mark": np.array([0, 0, 0])}).tolist() == [[0, 0], [3, 0]]
 
 
-def leave_trial(study: Path, fold: int, seed: int, answers: Fold, task: Task = TASK, **header: Any) -> Path:
-    """Leave what a trial does: weights (of no network), manifest, state, history and answers."""
-    folder = study / f"small-fold{fold}-seed{seed}"
-    folder.mkdir(parents=True)
-    (folder / WEIGHTS_FILE).write_text(f"{fold} {seed}")
-    sha256 = sha256_of(folder / WEIGHTS_FILE)
-    manifest = Manifest(
+def test_a_temperature_is_that_of_the_softmax_and_the_one_with_the_least_log_loss_is_chosen() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (4000, 5))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = np.array([rng.choice(5, p=row) for row in shares])
+    too_sure = (np.exp(2 * logits) / np.exp(2 * logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    assert tempered(too_sure, 2) == pytest.approx(shares, abs=1e-5)
+    assert tempered(too_sure * np.float32(0.2), 2) == pytest.approx(shares, abs=1e-5)
+    assert choose_temperature(too_sure, truth) == pytest.approx(2, rel=0.11)
+    assert choose_temperature(np.asarray(shares, np.float32), truth) == pytest.approx(1, rel=0.11)
+    assert 1.0 in TEMPERATURES
+    oracle = sklearn.metrics.log_loss(truth, shares)
+    assert log_loss(np.asarray(shares, np.float32), truth) == pytest.approx(oracle, rel=1e-5)
+
+
+def two_recipes(number: int) -> Fold:
+    """Return a fold that a recipe answers well and another by chance."""
+    fold, other = random_fold(number), random_fold(number, noise=3)
+    return fold._replace(
+        recipes={"small": fold.recipes["small"], "poor": other.recipes["small"]},
+        trials={name: [f"{name}-fold{number}-seed{seed}" for seed in seeds] for name, seeds in SEEDS.items()},
+    )
+
+
+SEEDS = {"small": (0, 1), "poor": (0,)}
+
+
+def test_the_recipe_that_answers_better_counts_more_and_no_less_than_alone() -> None:
+    folds = [two_recipes(number) for number in range(3)]
+    joined = joined_folds(TASK, folds)
+    shares = joined.to_predict_with.recipes
+    assert shares["small"] > 0.5
+    assert sum(shares.values()) == pytest.approx(1)
+    assert list(joined.recipes) == ["small", "poor"]
+    assert joined.recipes["small"].total > joined.recipes["poor"].total
+    assert joined.recipes["small"] == joined_folds(TASK, [fold.only("small") for fold in folds]).score
+    twins = [fold._replace(recipes={"small": fold.recipes["small"], "twin": fold.recipes["small"]}) for fold in folds]
+    assert choose_recipes(TASK, twins, truth_of(folds)) == {"small": 1.0}
+
+
+def test_the_greedy_selection_finds_the_mixture_of_least_log_loss() -> None:
+    folds = [two_recipes(number) for number in range(3)]
+    truth = truth_of(folds)
+
+    def loss(share: float) -> float:
+        mixtures = concatenated([mixture(fold, {"small": share, "poor": 1 - share}) for fold in folds])
+        losses = {head: log_loss(mixtures[head], truth[head]) for head in TASK.heads}
+        return (2 * losses["root"] + losses["mark"]) / 3
+
+    best = min(np.linspace(0, 1, 21), key=loss)
+    assert choose_recipes(TASK, folds, truth)["small"] == pytest.approx(best, abs=0.051)
+
+
+def test_the_ensemble_of_a_study_has_the_shares_of_its_trials_and_is_read_as_it_was_written(tmp_path: Path) -> None:
+    joined = joined_folds(TASK, [two_recipes(number) for number in range(3)])
+    ensemble = ensemble_of(joined)
+    share = joined.to_predict_with.recipes["small"]
+    assert ensemble.members["small-fold2-seed1"] == pytest.approx(share / 6, abs=1e-6)
+    assert sum(ensemble.members.values()) == pytest.approx(1, abs=1e-4)
+    assert set(ensemble.combinations.labels) == set(COMBINATIONS)
+    write_ensemble(tmp_path, ensemble, ["of a test"])
+    assert read_ensemble(tmp_path) == ensemble
+    check_heads(ensemble, TASK, "here")
+    text = (tmp_path / ENSEMBLE_FILE).read_text()
+    assert text.startswith("# of a test\n[members]\nsmall-fold0-seed0 = ")
+    for before, after, problem in (
+        ("temperatures", "temperature", "temperature is not known; did you mean temperatures?"),
+        ("weight = ", "weight = 1", "expected at most 1"),
+        ("small-fold0-seed0 = ", "small-fold0-seed0 = -", "members: small-fold0-seed0 = -"),
+        (
+            "[prior_exponents]\nroot",
+            "[prior_exponents]\nroots",
+            "prior_exponents are not of each of the heads root, mark",
+        ),
+        ("[0, 0]", "[0, 9]", "combinations: 9 is no class of mark"),
+        ("[0, 0]", "[0]", r"combinations: \[0\] is not a label for each of root, mark"),
+    ):
+        assert before in text
+        (tmp_path / ENSEMBLE_FILE).write_text(text.replace(before, after, 1))
+        with pytest.raises(UserError, match=problem):
+            check_heads(read_ensemble(tmp_path), TASK, "here")
+
+
+def test_what_predicting_does_to_the_sum_of_its_members_is_what_a_study_scored(tmp_path: Path) -> None:
+    fold = random_fold(0)
+    joined = joined_folds(TASK, [fold, random_fold(1)])
+    manifests = [Trained(tmp_path, name, manifest_of(fold, TASK)) for name in ("a", "b")]
+    calibration = joined.to_predict_with.calibration
+    weights = Weights(manifests, ensemble_of(joined))
+    halves = {head: rows * np.float32(0.5) for head, rows in fold.recipes["small"].items()}
+    finished = finish_of(weights)(halves)
+    expected = calibration.answers(fold.recipes["small"], fold.counts, np.array(COMBINATIONS))
+    for head, rows in expected.items():
+        assert finished[head] == pytest.approx(rows, abs=1e-6)
+    assert finish_of(Weights(manifests))(halves) == halves
+
+
+def manifest_of(answers: Fold, task: Task, sha256: str = "") -> Manifest:
+    return Manifest(
         model=ModelSettings(task=task.name, image_size=(32, 32), crop="ink"),
         task=task,
         train_counts={head: tuple(counts) for head, counts in answers.counts.items()},
@@ -146,41 +245,52 @@ def leave_trial(study: Path, fold: int, seed: int, answers: Fold, task: Task = T
         probe={head: ((1.0,) * len(classes),) * 2 for head, classes in task.heads.items()},
         sha256=sha256,
     )
+
+
+def leave_trial(study: Path, fold: int, seed: int, answers: Fold, task: Task = TASK, recipe: str = "small") -> Path:
+    """Leave what a trial does: weights (of no network), manifest, state, history and answers."""
+    folder = study / f"{recipe}-fold{fold}-seed{seed}"
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS_FILE).write_text(f"{recipe} {fold} {seed}")
+    sha256 = sha256_of(folder / WEIGHTS_FILE)
+    manifest = manifest_of(answers, task, sha256)
     (folder / MANIFEST_FILE).write_text(manifest_text(manifest))
     (folder / HISTORY_FILE).write_text("epoch,images_per_second\n1,100.0\n2,300.0\n3,200.0\n")
-    state = {"recipe": "small", "fold": fold, "seed": seed, "fingerprint": "", "parts": {}, "seconds": 90.0}
-    (folder / TRIAL_FILE).write_text(json.dumps(state | {"is_finished": True} | header))
-    write_out_of_fold(folder / OUT_OF_FOLD_FILE, OutOfFold(sha256, answers.ids, answers.truth, answers.probabilities))
+    state = {"recipe": recipe, "fold": fold, "seed": seed, "fingerprint": "", "parts": {}, "seconds": 90.0}
+    (folder / TRIAL_FILE).write_text(json.dumps(state | {"is_finished": True}))
+    write_out_of_fold(folder / OUT_OF_FOLD_FILE, OutOfFold(sha256, answers.ids, answers.truth, answers.recipes[recipe]))
     return folder
 
 
 def leave_study(folder: Path, folds: Sequence[Fold], task: Task = TASK) -> Path:
     for number, fold in enumerate(folds):
-        leave_trial(folder, number, 0, fold, task)
-    study = {"task": task.name, "recipe": "small", "folds": len(folds), "threads": 1}
-    (folder / STUDY_FILE).write_text(json.dumps(study))
+        for recipe in fold.recipes:
+            leave_trial(folder, number, 0, fold, task, recipe)
+    study = Study(task.name, len(folds), 0, "", 1, tuple(folds[0].recipes))
+    (folder / STUDY_FILE).write_text(json.dumps(asdict(study)))
     return folder
 
 
 def turned(fold: Fold) -> Fold:
     """Return the same images in the opposite order."""
-    turn: Mapping[str, Any] = {
-        name: {head: rows[::-1] for head, rows in getattr(fold, name).items()} for name in ("truth", "probabilities")
-    }
-    return fold._replace(ids=fold.ids[::-1], **turn)
+    return fold._replace(
+        ids=fold.ids[::-1],
+        truth={head: rows[::-1] for head, rows in fold.truth.items()},
+        recipes={name: {head: rows[::-1] for head, rows in heads.items()} for name, heads in fold.recipes.items()},
+    )
 
 
 def test_a_fold_is_the_mean_over_its_seeds_whatever_order_their_images_have(tmp_path: Path) -> None:
     first, second = random_fold(0), random_fold(1)
     study = leave_study(tmp_path / "study", [first, second])
-    other = first._replace(probabilities={head: 1 - rows for head, rows in first.probabilities.items()})
+    other = first._replace(recipes={"small": {head: 1 - rows for head, rows in first.recipes["small"].items()}})
     leave_trial(study, 0, 1, turned(other))
     task, folds = read_folds(study)
     assert task == TASK
-    assert (folds[0].seeds, folds[1].seeds) == (2, 1)
-    assert all(rows == pytest.approx(0.5) for rows in folds[0].probabilities.values())
+    assert folds[0].trials == {"small": ["small-fold0-seed0", "small-fold0-seed1"]}
+    assert all(rows == pytest.approx(0.5) for rows in folds[0].recipes["small"].values())
     rows = [folds[1].ids.index(name) for name in second.ids]
-    assert np.array_equal(folds[1].probabilities["root"][rows], second.probabilities["root"])
+    assert np.array_equal(folds[1].recipes["small"]["root"][rows], second.recipes["small"]["root"])
     assert np.array_equal(folds[1].truth["mark"][rows], second.truth["mark"])
 
 
@@ -193,7 +303,7 @@ def test_joining_leaves_answers_choices_and_classes_in_the_folder(tmp_path: Path
     choices = json.loads((study / CHOICES_FILE).read_text())
     assert choices["score"]["total"] == joined.score.total
     assert len(choices["folds"]) == 3
-    assert set(choices["to_predict_with"]) == {"exponents", "combinations"}
+    assert set(choices["to_predict_with"]) == {"recipes", "temperatures", "exponents", "combinations_weight"}
     lines = (study / CLASSES_FILE).read_text().splitlines()
     assert lines[0] == "head,class,images,recall,standard_error"
     assert len(lines) == 1 + 4 + 3
@@ -204,11 +314,11 @@ def test_a_study_that_lacks_a_fold_or_has_answers_of_others_is_refused(tmp_path:
     trial = study / "small-fold1-seed0"
     state = (trial / TRIAL_FILE).read_text()
     (trial / TRIAL_FILE).write_text(state.replace("true", "false"))
-    with pytest.raises(UserError, match="no finished trial of fold 1"):
+    with pytest.raises(UserError, match="no finished trial of small of fold 1"):
         join(study)
     (trial / TRIAL_FILE).write_text(state)
     leave_trial(study, 1, 1, random_fold(2))
-    with pytest.raises(UserError, match="is of other images than that of"):
+    with pytest.raises(UserError, match="is of other images than the other trials"):
         join(study)
     (trial / OUT_OF_FOLD_FILE).write_bytes((study / "small-fold0-seed0" / OUT_OF_FOLD_FILE).read_bytes())
     with pytest.raises(UserError, match="is not of the weights beside it"):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,42 +19,49 @@ from multihead.config import whole_file
 from multihead.config.data_files import matching
 from multihead.config.settings import Settings, settings_dict
 from multihead.config.settings_file import read_settings
-from multihead.config.task import Task, task_text
+from multihead.config.task import task_text
 from multihead.config.toml_text import settings_text
 
 STUDY_FILE = "study.json"
+SHARED = ("study_seed", "group_column")  # settings that the recipes of a study have in common
 OF_THE_PLACE = {"data", "weights", "working"}  # settings that a trial is given where it runs
 
 
 class Request(NamedTuple):
     """A study as the command line asks for it.
 
-    data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. settings: a
-    file in place of the train kernel's; sets: settings, as KEY=VALUE. threads: of each trial, 0 for those of the study
-    as it was begun, or else the engine's.
+    data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. recipes:
+    settings files in place of the train kernel's; sets: settings of all of them, as KEY=VALUE. threads: of each trial,
+    0 for those of the study as it was begun, or else the engine's.
     """
 
     data: Path
     out: Path
     folds: int
     seeds: int = 1
-    settings: Path | None = None
+    recipes: Sequence[Path] = ()
     sets: Sequence[str] = ()
     threads: int = 0
 
 
 @dataclass(frozen=True)
 class Study:
-    """What STUDY_FILE tells: the names of task and recipe, the number of folds, the threads of a trial."""
+    """What all trials of a study share, and the names of its recipes: what STUDY_FILE holds.
+
+    study_seed, group_column: by which the folds are drawn.
+    """
 
     task: str
-    recipe: str
     folds: int
+    study_seed: int
+    group_column: str
     threads: int
+    recipes: tuple[str, ...]
 
     @property
     def in_words(self) -> str:
-        return f"{self.folds} folds of {self.task} by {self.recipe} with {self.threads} threads a trial"
+        drawn = f"study_seed {self.study_seed}" + (f" and group_column {self.group_column}" * bool(self.group_column))
+        return f"{self.folds} folds of {self.task}, drawn with {drawn}, {self.threads} threads a trial"
 
 
 def run_study(repository: Repository, request: Request, engine: Engine) -> None:
@@ -64,18 +71,23 @@ def run_study(repository: Repository, request: Request, engine: Engine) -> None:
     folder at which another command works or that is no study, a trial begun with something else, and after all others
     have ended for trials that failed.
     """
-    path = request.settings or repository.settings("train")
-    settings = read_settings(path, [*request.sets, f"study_folds={request.folds}"])
-    check_data(settings.task, request.data, "train")
+    recipes = _read_recipes(repository, request)
+    for settings in recipes.values():
+        check_data(settings.task, request.data, "train")
     claim(request.out)
     with locked(request.out):
-        study = _study(request, settings.task, path.stem, engine.threads)
-        script = build_script(repository.package, path, "train")
-        trials = _trials(request, settings, path, sha256(script), study.threads)
-        states = {trial: state_of(trial) for trial in trials}
+        study = _study(request, list(recipes.items()), engine.threads)
+        scripts = {path: build_script(repository.package, path, "train") for path in recipes}
+        trials = {
+            path: _trials(request, settings, path, sha256(scripts[path]), study.threads)
+            for path, settings in recipes.items()
+        }
+        every = sorted((trial for of_recipe in trials.values() for trial in of_recipe), key=lambda trial: trial.seed)
+        states = {trial: state_of(trial) for trial in every}
         _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
-        _write(trials[0].script, script)
-        _link_pretrained(repository, settings, trials)
+        for path, of_recipe in trials.items():
+            _write(of_recipe[0].script, scripts[path])
+            _link_pretrained(repository, recipes[path], of_recipe)
         run_trials(engine, states)
 
 
@@ -115,19 +127,48 @@ def read_study(folder: Path) -> Study:
     """Return what a study's folder tells of it; BundlerError where it is none."""
     path = folder / STUDY_FILE
     try:
-        return Study(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
+        values = json.loads(path.read_bytes())
+        return Study(**values | {"recipes": tuple(values["recipes"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise BundlerError(f"{path}: not what a study leaves ({error})") from error
 
 
-def _study(request: Request, task: Task, recipe: str, threads: int) -> Study:
-    """Return the study, as its folder has it where it was begun before; BundlerError where that is another."""
-    if not (request.out / STUDY_FILE).is_file():
-        return Study(task.name, recipe, request.folds, request.threads or threads)
-    study = read_study(request.out)
-    own = Study(task.name, recipe, request.folds, request.threads or study.threads)
-    if own != study:
-        raise BundlerError(f"--out {request.out}: has {study.in_words}, not {own.in_words}; name another folder")
+def _read_recipes(repository: Repository, request: Request) -> dict[Path, Settings]:
+    """Return the settings of each recipe by its file; BundlerError where they could not be trials of one study."""
+    recipes = {
+        path: read_settings(path, [*request.sets, f"study_folds={request.folds}"])
+        for path in request.recipes or [repository.settings("train")]
+    }
+    first = next(iter(recipes))
+    names: dict[str, Path] = {}
+    for path, settings in recipes.items():
+        if path.stem in names:
+            raise BundlerError(f"{path}: called {path.stem}, as is {names[path.stem]}; give recipes names of their own")
+        names[path.stem] = path
+        for key, values in (
+            ("task", [recipes[first].task.name, settings.task.name]),
+            *((key, [getattr(of.run, key) for of in (recipes[first], settings)]) for key in SHARED),
+        ):
+            if values[0] != values[1]:
+                raise BundlerError(f"{path}: {key} = {values[1]!r}, in {first} {values[0]!r}; a study has one for all")
+    return recipes
+
+
+def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: int) -> Study:
+    """Return the study, with the recipes that it had before; BundlerError where the folder has another one."""
+    settings = recipes[0][1]
+    before = read_study(request.out) if (request.out / STUDY_FILE).is_file() else None
+    names = [*(before.recipes if before else ()), *(path.stem for path, _ in recipes)]
+    study = Study(
+        settings.task.name,
+        request.folds,
+        settings.run.study_seed,
+        settings.run.group_column,
+        request.threads or (before.threads if before else threads),
+        tuple(dict.fromkeys(names)),
+    )
+    if before and replace(before, recipes=()) != replace(study, recipes=()):
+        raise BundlerError(f"--out {request.out}: has {before.in_words}; not {study.in_words}; name another folder")
     return study
 
 

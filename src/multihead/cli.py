@@ -138,12 +138,12 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
             formatter_class=form,
         )
 
-    add_settings(
+    _add_settings(
         add(
             "train", "train on a competition's files; leave weights, manifest, history and report in the working folder"
         )
     )
-    add_settings(
+    _add_settings(
         add(
             "predict",
             "predict a competition's test files with trained weights; leave submission.csv in the working folder",
@@ -155,7 +155,7 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
     _add_inspect(
         add("inspect", "print what the train files hold and what is wrong with them; draw samples of each class")
     )
-    add_settings(add("settings", "print every setting as a run would have it, defaults included, as TOML"))
+    _add_settings(add("settings", "print every setting as a run would have it, defaults included, as TOML"))
     schema = add("schema", "print the JSON schemas of settings.toml and task.toml, by which editors complete and check")
     schema.add_argument(
         "folder", nargs="?", type=Path, help="write them there, as settings.json and task.json, instead of printing"
@@ -163,15 +163,19 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
     return parser, add
 
 
-def add_settings(command: argparse.ArgumentParser, default: str = "the default of every setting") -> None:
-    """Give a command the options for a settings file and for single settings. default: without a file."""
+def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--settings",
         type=Path,
         metavar="FILE",
         help="a TOML file with the tables [model] and [run], and a task.toml beside it if the task is not built in "
-        f"(default: {default})",
+        "(default: the default of every setting)",
     )
+    add_set(command)
+
+
+def add_set(command: argparse.ArgumentParser) -> None:
+    """Give a command the option for single settings."""
     command.add_argument(
         "--set",
         action="append",
@@ -190,7 +194,7 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the page to write, of samples of each class (default: %(default)s)",
     )
-    add_settings(command)
+    _add_settings(command)
 
 
 def _add_evaluate(command: argparse.ArgumentParser) -> None:

@@ -7,15 +7,14 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from multihead.config.files import MANIFEST_FILE, PREDICTIONS_FILE, SUBMISSION_FILE, WEIGHTS_FILE, named
-from multihead.config.manifest import Manifest, read_manifest
+from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE
+from multihead.config.manifest import read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
 from multihead.config.settings import RunSettings, Settings, settings_dict
-from multihead.config.task import Task, what_answers_depend_on
+from multihead.config.task import Task
 from multihead.config.toml_text import settings_text
 from multihead.data.locate import find_input, is_rerun, working_folder
 from multihead.runtime.errors import UserError, first_line, listed
@@ -26,21 +25,14 @@ from multihead.runtime.whole_files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from multihead.prediction.predictor import Member, Predictor, Stages
+    from multihead.prediction.predictor import Predictor, Stages
     from multihead.prediction.submission import Submission
+    from multihead.prediction.trained import Trained
 
 SAMPLES_FILE = "inspect.html"
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 OnProblem = Callable[[str, Exception | None], None]
-
-
-class Trained(NamedTuple):
-    """Weights that a training left: their folder, their name in an ensemble or nothing, and what they are."""
-
-    folder: Path
-    name: str
-    manifest: Manifest
 
 
 def train(settings: Settings) -> None:
@@ -94,90 +86,43 @@ def predict(settings: Settings) -> None:
     Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
     error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
-    from multihead.model.devices import prepare_devices
+    from multihead.prediction.trained import find_weights, finish_of
 
     run = settings.run
     working = working_folder(run.working)
-    ensemble = _find_weights(settings)
-    run = prepare_devices(run, [manifest.model.backbone for _, _, manifest in ensemble])
+    weights = find_weights(settings)
+    from multihead.model.devices import prepare_devices
+
+    run = prepare_devices(run, [trained.manifest.model.backbone for trained in weights.trained])
     from multihead.data.answers import form_of_images
     from multihead.data.datasets import images_to_predict
+    from multihead.prediction.members import load_members
     from multihead.prediction.predictor import Predictor
     from multihead.prediction.submission import Submission
 
-    first = ensemble[0].manifest
-    task = first.task
+    first, task = weights.trained[0].manifest, weights.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
-    as_read = [manifest.model.as_read(task) for _, _, manifest in ensemble]
+    as_read = [trained.manifest.model.as_read(task) for trained in weights.trained]
     largest = max(as_read, key=lambda read: math.prod(read.image_shape))  # every member's images can be made of it
     images = images_to_predict(data, largest, first.model.fold)
-    which = ", ".join(f"{folder / name}, epoch {manifest.epoch}" for folder, name, manifest in ensemble)
-    log.info(f"predict: {data} with {which}")
-    members = _load_members(ensemble, run)
+    log.info(f"predict: {data} with {weights}")
+    members = load_members(weights, run)
     path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
     form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
     submission = Submission(path, form, first.prior, task.sample_submission or "the test files")
     if is_rerun():  # it is there already, with the most frequent classes, whatever becomes of this run
         submission.write()
     on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
-    predictor = Predictor(members, task, run, total_images=submission.images, on_problem=on_problem)
+    predictor = Predictor(
+        members, task, run, total_images=submission.images, on_problem=on_problem, finish=finish_of(weights)
+    )
     _fill(submission, predictor, predictor.predict_files(images.parts), run, on_problem)
     without_row = [*images.without_row, *predictor.passed_over]
     if without_row:
         which = f"{len(without_row):,} images have no row in {task.sample_submission}"
         log.warning(f"{which}, and are passed over: {listed(without_row)}")
-    _say_stages(predictor.stages, ensemble)
+    _say_stages(predictor.stages, weights.trained)
     log.info(f"submission: {path} ({submission.rows} rows)")
-
-
-def _find_weights(settings: Settings) -> list[Trained]:
-    """Return the weights of each member, one without a name where there is no ensemble.
-
-    Raises UserError where a setting contradicts the weights, or the members answer different questions.
-    """
-    run = settings.run
-    names = run.ensemble or [""]
-    folders = [
-        find_input(
-            f"weights {name} (build_kernel.py stage FOLDER --name {name})" if name else "weights",
-            [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)],
-            run.weights,
-        )
-        for name in names
-    ]
-    ensemble = [Trained(folder, name, read_manifest(folder, name)) for folder, name in zip(folders, names, strict=True)]
-    for _, _, manifest in ensemble:
-        for key in sorted(settings.given_model_keys):
-            value, trained_value = getattr(settings.model, key), getattr(manifest.model, key)
-            if value != trained_value:
-                raise UserError(
-                    f"{key} = {value!r}, but the weights were trained with {trained_value!r}; leave it out to predict"
-                )
-    questions = [(what_answers_depend_on(manifest.task), manifest.model.fold) for _, _, manifest in ensemble]
-    for name, question in zip(names, questions, strict=True):
-        if question != questions[0]:
-            raise UserError(f"ensemble: {name} has another task or fold than {names[0]}")
-    return ensemble
-
-
-def _load_members(ensemble: Sequence[Trained], run: RunSettings) -> "list[Member]":
-    from multihead.data.augment import copy_jitter
-    from multihead.model.weights import load_model
-    from multihead.prediction.logit_adjustment import adjusted_heads
-    from multihead.prediction.predictor import Member
-
-    members = [
-        Member(
-            load_model(folder, manifest, name, run.xla),
-            manifest.model,
-            partial(adjusted_heads, counts=manifest.train_counts, exponents=manifest.prior_exponents),
-            copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink),
-        )
-        for folder, name, manifest in ensemble
-    ]
-    if run.test_time_copies and not all(member.augment for member in members):
-        log.warning("no test-time copies, as some weights were trained without an affine or flip step")
-    return members
 
 
 def _fill(
@@ -225,7 +170,7 @@ def _warn(problem: str, cause: Exception | None) -> None:
     log.warning(f"{kind}{problem}")
 
 
-def _say_stages(stages: "Stages", ensemble: Sequence[Trained]) -> None:
+def _say_stages(stages: "Stages", ensemble: "Sequence[Trained]") -> None:
     """Say what each stage took, and how fast the networks together were where they were trained, if that is known."""
     manifests = [member.manifest for member in ensemble]
     seconds = [1 / manifest.images_per_second for manifest in manifests if manifest.images_per_second]

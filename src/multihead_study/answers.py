@@ -6,7 +6,7 @@ image is scored with a choice that it took part in.
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,52 +15,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bundler.study.study import read_study
-from bundler.study.trial import TRIAL_FILE, read_state
-from multihead.config.files import OUT_OF_FOLD_FILE
-from multihead.config.manifest import read_manifest
-from multihead.config.task import Task
-from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents, smoothed_best
-from multihead.runtime.errors import UserError
+from multihead.config.ensemble import Combinations, Ensemble, write_ensemble
+from multihead.config.task import Label, Task
+from multihead.prediction.combinations import combinations_of
 from multihead.runtime.whole_files import whole_file
-from multihead.scoring.metrics import Score, recall_per_class, task_score
-from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold, write_out_of_fold
-from multihead_study.combinations import WEIGHTS, combinations_of, mixed, over_combinations
+from multihead.scoring.metrics import Score, is_seen, recall_per_class
+from multihead.scoring.out_of_fold import OutOfFold, write_out_of_fold
+from multihead_study.choices import Choice, choose, mixture, score_of
+from multihead_study.folds import Fold, concatenated, read_folds, truth_of
 
 ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE = "answers.npz", "answers.json", "classes.csv"
 
-Truth = Mapping[str, NDArray[np.int64]]
-Probabilities = Mapping[str, NDArray[np.float32]]
-
-
-class Fold(NamedTuple):
-    """What the trials that held a fold out say of its n images.
-
-    ids: of the images. truth: for each head, int64 (n,) class indices. probabilities: for each head, float32
-    (n, classes), the mean over the seeds, before the prior is divided out. counts: for each head, the images of each
-    class that they were trained on. seeds: how many trials there are.
-    """
-
-    ids: Sequence[str]
-    truth: Truth
-    probabilities: Probabilities
-    counts: Mapping[str, Sequence[int]]
-    seeds: int
-
-
-class Choice(NamedTuple):
-    """What is chosen on answers: for each head the exponent of the prior, and the weight of train's combinations."""
-
-    exponents: Mapping[str, float]
-    combinations: float
-
 
 class Joined(NamedTuple):
-    """A study's answers to all images.
+    """A study's answers to all n images.
 
     choices: what each fold is answered with, chosen on the others. to_predict_with: chosen on all. score: of the
-    answers; heads_alone, with_prior: without the combinations, and without the exponents either. answers: as the score
-    takes them.
+    answers; heads_alone: without the combinations, with_prior: nor temperatures and exponents. is_seen: bool (n,),
+    whether the network that answers was trained on an image with the same label in all heads. answers_alone: for each
+    head, int64 (n,), the classes without the combinations. answers: as the score takes them. recipes: the score of
+    each alone, where there are several.
     """
 
     task: Task
@@ -70,28 +44,47 @@ class Joined(NamedTuple):
     score: Score
     heads_alone: Score
     with_prior: Score
+    is_seen: NDArray[np.bool_]
+    answers_alone: OutOfFold
     answers: OutOfFold
+    recipes: dict[str, Score]
 
     def lines(self) -> Iterator[str]:
         """Yield what a person reads of it."""
-        seeds = sum(fold.seeds for fold in self.folds)
-        yield f"{self.task.name}: {len(self.folds)} folds, {seeds} trials, {len(self.answers.ids):,} images out of fold"
+        has_many_heads = len(self.task.heads) > 1
+        trials = sum(len(names) for fold in self.folds for names in fold.trials.values())
+        images = f"{len(self.answers.ids):,} images out of fold"
+        yield f"{self.task.name}: {len(self.folds)} folds, {trials} trials, {images}"
         yield f"{self.score.name} {_with_error(self.score)}"
-        for head in self.task.heads if len(self.task.heads) > 1 else ():
+        for head in self.task.heads if has_many_heads else ():
             yield f"  {head} {_with_error(head_score(self.task, head, self.answers))}"
-        if len(self.task.heads) > 1:
-            yield f"  heads alone {self.heads_alone.total:.4f}"
+        for name, score in self.recipes.items():
+            yield f"  {name} alone {_with_error(score)}, share {self.to_predict_with.recipes.get(name, 0):g}"
+        if has_many_heads:
+            yield f"  each head for itself {self.heads_alone.total:.4f}; {self._seen_and_unseen()}"
         yield f"  with the prior left in {self.with_prior.total:.4f}"
         for number, (fold, choice) in enumerate(zip(self.folds, self.choices, strict=True)):
-            yield f"fold {number}: {len(fold.ids):,} images, {_in_words(choice)}"
-        yield f"to predict with, chosen on all folds: {_in_words(self.to_predict_with)}"
+            yield f"fold {number}: {len(fold.ids):,} images, {choice}"
+        yield f"to predict with, chosen on all folds: {self.to_predict_with}"
+
+    def _seen_and_unseen(self) -> str:
+        """Return how the combinations change the score of images whose own combination train shows, and of others."""
+        parts = []
+        for words, rows in (("seen", self.is_seen), ("unseen", ~self.is_seen)):
+            if rows.any():
+                scores = [
+                    of_rows(self.task, answers, rows).present_total for answers in (self.answers_alone, self.answers)
+                ]
+                parts.append(f"{words} ({int(rows.sum()):,}) {scores[0]:.4f} -> {scores[1]:.4f}")
+        return f"by combinations {', '.join(parts)}"
 
 
 def join(folder: Path) -> Joined:
     """Return the joined answers of the finished trials in a study's folder, and leave them in it.
 
-    They are in ANSWERS_FILE, the score and the choices in CHOICES_FILE, the recall of each class in CLASSES_FILE.
-    Raises UserError where a fold has no finished trial, or trials contradict each other.
+    They are in ANSWERS_FILE, the score and the choices in CHOICES_FILE, the recall of each class in CLASSES_FILE, and
+    what predicting needs in ENSEMBLE_FILE. Raises UserError where a fold has no finished trial, or trials contradict
+    each other.
     """
     task, folds = read_folds(folder)
     joined = joined_folds(task, folds)
@@ -99,44 +92,11 @@ def join(folder: Path) -> Joined:
     with whole_file(folder / CHOICES_FILE) as new:
         new.write_text(json.dumps(_summary(joined), indent=1) + "\n", encoding="utf-8")
     _write_classes(folder / CLASSES_FILE, joined)
-    return joined
-
-
-def read_folds(folder: Path) -> tuple[Task, list[Fold]]:
-    """Return the task of a study and its folds in order, from the finished trials in its folder."""
-    trials: dict[int, list[Path]] = {number: [] for number in range(read_study(folder).folds)}
-    for path in sorted(folder.glob(f"*/{TRIAL_FILE}")):
-        state = read_state(path)
-        if state.is_finished:
-            trials[state.fold].append(path.parent)
-    if missing := [str(fold) for fold, of_fold in trials.items() if not of_fold]:
-        raise UserError(f"{folder}: no finished trial of fold {', '.join(missing)}")
-    task = read_manifest(trials[0][0]).task
-    return task, [_read_fold(of_fold) for of_fold in trials.values()]
-
-
-def _read_fold(trials: Sequence[Path]) -> Fold:
-    """Return what the trials of one fold say; UserError where they are not of the same images."""
-    manifests = [read_manifest(trial) for trial in trials]
-    every = [read_out_of_fold(trial / OUT_OF_FOLD_FILE) for trial in trials]
-    ids = sorted(every[0].ids)
-    for trial, manifest, answers in zip(trials, manifests, every, strict=True):
-        if answers.sha256 != manifest.sha256:
-            raise UserError(f"{trial / OUT_OF_FOLD_FILE}: is not of the weights beside it")
-        if sorted(answers.ids) != ids:
-            raise UserError(f"{trial / OUT_OF_FOLD_FILE}: is of other images than that of {trials[0]}")
-    rows = [pd.Index(answers.ids).get_indexer(pd.Index(ids)) for answers in every]
-    heads = every[0].truth
-    return Fold(
-        ids,
-        {head: heads[head][rows[0]] for head in heads},
-        {
-            head: np.mean([answers.probabilities[head][at] for answers, at in zip(every, rows, strict=True)], axis=0)
-            for head in heads
-        },
-        manifests[0].train_counts,
-        len(trials),
+    chosen = (
+        f"Chosen on {len(joined.answers.ids):,} images out of fold: {joined.score.name} {_with_error(joined.score)}"
     )
+    write_ensemble(folder, ensemble_of(joined), [chosen])
+    return joined
 
 
 def joined_folds(task: Task, folds: Sequence[Fold]) -> Joined:
@@ -145,51 +105,51 @@ def joined_folds(task: Task, folds: Sequence[Fold]) -> Joined:
     A fold's combinations are those that its trials were trained on: those of the other folds. Its exponents divide by
     the counts that they were trained on.
     """
-    seen = [combinations_of(_truth([other for other in folds if other is not fold])) for fold in folds]
-    choices, alone, together = [], [], []
+    seen = [combinations_of(truth_of([other for other in folds if other is not fold])) for fold in folds]
+    choices, plain, alone, together = [], [], [], []
     for number, fold in enumerate(folds):
         others = [(other, seen[place]) for place, other in enumerate(folds) if place != number]
-        choices.append(choose(task, others, fold.counts))
-        alone.append(adjusted_heads(fold.probabilities, fold.counts, choices[-1].exponents))
-        together.append(_answered(alone[-1], seen[number], choices[-1].combinations))
-    truth = _truth(folds)
+        choice = choose(task, others, fold.counts)
+        choices.append(choice)
+        plain.append(mixture(fold, choice.recipes))
+        alone.append(choice.calibration.heads_alone(plain[-1], fold.counts))
+        together.append(choice.calibration.answers(plain[-1], fold.counts, seen[number]))
+    truth = truth_of(folds)
     counts = {head: np.bincount(truth[head], minlength=len(task.heads[head])).tolist() for head in task.heads}
     ids = [name for fold in folds for name in fold.ids]
-    answers = OutOfFold("", ids, truth, _concatenated(together))
+    answers = [OutOfFold("", ids, truth, concatenated(part)) for part in (plain, alone, together)]
+    scores = [score_of(task, truth, part.probabilities) for part in answers]
+    recipes = list(folds[0].recipes) if len(folds[0].recipes) > 1 else []
     return Joined(
         task,
         folds,
         choices,
         choose(task, list(zip(folds, seen, strict=True)), counts),
-        score_of(task, truth, answers.probabilities),
-        score_of(task, truth, _concatenated(alone)),
-        score_of(task, truth, _concatenated([fold.probabilities for fold in folds])),
-        answers,
+        *(scores[2], scores[1], scores[0]),
+        np.concatenate([_is_shown(fold, combinations) for fold, combinations in zip(folds, seen, strict=True)]),
+        *(answers[1], answers[2]),
+        {name: joined_folds(task, [fold.only(name) for fold in folds]).score for name in recipes},
     )
 
 
-def choose(task: Task, folds: Sequence[tuple[Fold, NDArray[np.int64]]], counts: Mapping[str, Sequence[int]]) -> Choice:
-    """Return what scores best on some folds, each with the combinations, int64 (m, heads), that it may be answered by.
-
-    counts: for each head, the images of each class that the exponents divide by. Of accuracy the likeliest class is the
-    best answer, so no prior is divided out.
-    """
-    truth = _truth([fold for fold, _ in folds])
-    exponents = dict.fromkeys(task.heads, 0.0)
-    if task.score == "macro recall":
-        exponents = choose_exponents(_concatenated([fold.probabilities for fold, _ in folds]), truth, counts)
-    if len(task.heads) == 1:
-        return Choice(exponents, 0.0)
-    alone = [adjusted_heads(fold.probabilities, counts, exponents) for fold, _ in folds]
-    together = [over_combinations(of_fold, seen) for of_fold, (_, seen) in zip(alone, folds, strict=True)]
-    both = _concatenated(alone), _concatenated(together)
-    scores = [score_of(task, truth, mixed(*both, weight)).present_total for weight in WEIGHTS]
-    return Choice(exponents, WEIGHTS[smoothed_best(scores)])
-
-
-def score_of(task: Task, truth: Truth, probabilities: Probabilities) -> Score:
-    """Return the score of the likeliest classes. probabilities: for each head, float32 (n, classes)."""
-    return task_score(truth, {head: rows.argmax(axis=1) for head, rows in probabilities.items()}, task)
+def ensemble_of(joined: Joined) -> Ensemble:
+    """Return the trials to predict with, over which each recipe's share is spread, and what was chosen on all folds."""
+    recipes, calibration = joined.to_predict_with
+    members: dict[str, float] = {}
+    for recipe, share in recipes.items():
+        names = [name for fold in joined.folds for name in fold.trials[recipe]]
+        members |= {name: round(share / len(names), 6) for name in names}
+    labels: tuple[tuple[Label, ...], ...] = ()
+    if calibration.combinations_weight:
+        classes = list(joined.task.heads.values())
+        rows = combinations_of(truth_of(joined.folds)).tolist()
+        labels = tuple(tuple(of_head[index] for of_head, index in zip(classes, row, strict=True)) for row in rows)
+    return Ensemble(
+        members,
+        calibration.temperatures,
+        calibration.exponents,
+        Combinations(calibration.combinations_weight, labels),
+    )
 
 
 def head_score(task: Task, head: str, answers: OutOfFold) -> Score:
@@ -198,30 +158,34 @@ def head_score(task: Task, head: str, answers: OutOfFold) -> Score:
     return score_of(alone, answers.truth, {head: answers.probabilities[head]})
 
 
-def _answered(alone: Probabilities, seen: NDArray[np.int64], weight: float) -> Probabilities:
-    return mixed(alone, over_combinations(alone, seen), weight) if weight else alone
+def of_rows(task: Task, answers: OutOfFold, rows: NDArray[np.bool_]) -> Score:
+    """Return the score of some of the images. rows: bool (n,)."""
+    truth = {head: answers.truth[head][rows] for head in task.heads}
+    return score_of(task, truth, {head: answers.probabilities[head][rows] for head in task.heads})
 
 
-def _truth(folds: Sequence[Fold]) -> Truth:
-    return {head: np.concatenate([fold.truth[head] for fold in folds]) for head in folds[0].truth}
-
-
-def _concatenated(parts: Sequence[Probabilities]) -> Probabilities:
-    return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
+def _is_shown(fold: Fold, combinations: NDArray[np.int64]) -> NDArray[np.bool_]:
+    heads = list(fold.truth)
+    return is_seen(pd.DataFrame(fold.truth), pd.DataFrame(combinations, columns=heads))
 
 
 def _summary(joined: Joined) -> dict[str, Any]:
     """Return score and choices as plain values for JSON."""
     scores = {"score": joined.score, "heads_alone": joined.heads_alone, "with_prior": joined.with_prior}
-    of_heads = {head: head_score(joined.task, head, joined.answers) for head in joined.task.heads}
+    heads = {head: head_score(joined.task, head, joined.answers) for head in joined.task.heads}
     return {
         "task": joined.task.name,
         "images": len(joined.answers.ids),
         **{name: score.as_dict() for name, score in scores.items()},
-        "head_errors": {head: score.standard_error for head, score in of_heads.items()},
-        "folds": [choice._asdict() for choice in joined.choices],
-        "to_predict_with": joined.to_predict_with._asdict(),
+        "head_errors": {head: score.standard_error for head, score in heads.items()},
+        "recipes": {name: score.as_dict() for name, score in joined.recipes.items()},
+        "folds": [_plain(choice) for choice in joined.choices],
+        "to_predict_with": _plain(joined.to_predict_with),
     }
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    return {"recipes": choice.recipes, **choice.calibration._asdict()}
 
 
 def _write_classes(path: Path, joined: Joined) -> None:
@@ -241,9 +205,3 @@ def _write_classes(path: Path, joined: Joined) -> None:
 def _with_error(score: Score) -> str:
     present = f", {score.present_in_words}" if score.present_in_words else ""
     return f"{score.total:.4f} ± {score.standard_error:.4f}{present}"
-
-
-def _in_words(choice: Choice) -> str:
-    exponents = ", ".join(f"{head} {exponent:g}" for head, exponent in choice.exponents.items())
-    combinations = f"; weight of train's combinations {choice.combinations:g}" if len(choice.exponents) > 1 else ""
-    return f"prior exponents {exponents}{combinations}"

@@ -52,7 +52,7 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
         arguments.out,
         arguments.folds,
         arguments.seeds,
-        arguments.settings,
+        arguments.recipes,
         arguments.set,
         arguments.threads,
     )
@@ -86,7 +86,18 @@ def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> N
         metavar="N",
         help="trainings of each fold, from the settings' seed on; their probabilities are averaged (default: 1)",
     )
-    cli.add_settings(command, default="kernel/train/settings.toml")
+    command.add_argument(
+        "--settings",
+        "--recipe",
+        dest="recipes",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a settings file to train by; several of them train each, and the study finds how much each counts in the "
+        "ensemble (default: kernel/train/settings.toml)",
+    )
+    cli.add_set(command)
     command.add_argument("--engine", choices=ENGINES, default="local", help="what runs the trainings (default: local)")
     command.add_argument(
         "--workers",

@@ -72,6 +72,12 @@ def find_input(what: str, files: Sequence[str], setting: str, prefer: str = "") 
     raise UserError(f"{what}: no folder with {' and '.join(files)}; looked in {shown}{_zips_in(looked_in, files)}")
 
 
+def is_in_input(file: str, setting: str) -> bool:
+    """Tell whether an input, or the folder named in the settings, holds a file of that name."""
+    folders = [_named(setting)] if setting else _input_folders(kaggle_root() / "input")
+    return any((folder / file).is_file() for folder in folders)
+
+
 def find_everywhere(file: str, working: Path) -> list[Path]:
     """Return the paths of all files of that name: in the working folder, then in any mounted input."""
     folders = [working, *_input_folders(kaggle_root() / "input")]

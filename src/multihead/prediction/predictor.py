@@ -135,7 +135,8 @@ class Stages(NamedTuple):
 class Predictor:
     """Predicts a competition's test files within the time budget.
 
-    total_images: how many are to be predicted, as far as is known.
+    total_images: how many are to be predicted, as far as is known. finish: what is done to the sum of the members'
+    probabilities before the likeliest class is the answer.
     on_problem is told of a file that cannot be read, of a network that fails, and of images that get no answer; if it
     returns, the images that this costs are left out.
     """
@@ -148,8 +149,9 @@ class Predictor:
         *,
         total_images: int,
         on_problem: Callable[[str, Exception | None], None],
+        finish: Callable[[Probabilities], Probabilities] = dict,
     ) -> None:
-        self._members, self._task, self._run = members, task, run
+        self._members, self._task, self._run, self._finish = members, task, run, finish
         self._models = {member.model.crops_of(task): member.model for member in members}
         self._on_problem = on_problem
         self._deadline, self._batch_size = run.deadline(), run.batch_size
@@ -235,9 +237,9 @@ class Predictor:
         tell(FILE_PREDICTED)
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
+        answers = self._finish({head: rows[is_answered] for head, rows in probabilities.items()})
         labels = {
-            head: np.asarray(self._task.heads[head], object)[rows.argmax(axis=1)[is_answered]]
-            for head, rows in probabilities.items()
+            head: np.asarray(self._task.heads[head], object)[rows.argmax(axis=1)] for head, rows in answers.items()
         }
         return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
 

@@ -1,0 +1,101 @@
+"""What is chosen on answers out of fold: how much each recipe counts, and what is done to the probabilities."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multihead.config.task import Task
+from multihead.prediction.calibration import Calibration, choose_temperature, tempered
+from multihead.prediction.combinations import WEIGHTS, mixed, over_combinations
+from multihead.prediction.logit_adjustment import choose_exponents, smoothed_best
+from multihead.scoring.metrics import Score, task_score
+from multihead_study.folds import Fold, Probabilities, Truth, concatenated, truth_of
+
+ROUNDS = 20  # of the greedy selection: a recipe counts in steps of 0.05
+
+
+class Choice(NamedTuple):
+    """recipes: the share of each, above 0 and 1 together; one that does not help is left out."""
+
+    recipes: Mapping[str, float]
+    calibration: Calibration
+
+    def __str__(self) -> str:
+        temperatures, exponents, weight = self.calibration
+        parts = [f"recipes {_listed(self.recipes)}"] if len(self.recipes) > 1 else []
+        parts += [f"temperatures {_listed(temperatures)}", f"prior exponents {_listed(exponents)}"]
+        parts += [f"weight of train's combinations {weight:g}"] if len(exponents) > 1 else []
+        return "; ".join(parts)
+
+
+def choose(task: Task, folds: Sequence[tuple[Fold, NDArray[np.int64]]], counts: Mapping[str, Sequence[int]]) -> Choice:
+    """Return what is best on some folds, each with the combinations, int64 (m, heads), that its trials were shown.
+
+    Recipes and temperatures have the least log loss, which few images tell better than a recall; exponents and
+    the weight of the combinations the best score. Of accuracy the likeliest class is the best answer, so that no prior
+    is divided out. counts: for each head, the images of each class that the exponents divide by.
+    """
+    truth = truth_of([fold for fold, _ in folds])
+    recipes = choose_recipes(task, [fold for fold, _ in folds], truth)
+    mixtures = [mixture(fold, recipes) for fold, _ in folds]
+    together = concatenated(mixtures)
+    temperatures = {head: choose_temperature(rows, truth[head]) for head, rows in together.items()}
+    cooled = {head: tempered(rows, temperatures[head]) for head, rows in together.items()}
+    exponents = dict.fromkeys(task.heads, 0.0)
+    if task.score == "macro recall":
+        exponents = choose_exponents(cooled, truth, counts)
+    calibration = Calibration(temperatures, exponents, 0.0)
+    if len(task.heads) == 1:
+        return Choice(recipes, calibration)
+    alone = [calibration.heads_alone(rows, counts) for rows in mixtures]
+    by_combination = [over_combinations(rows, seen) for rows, (_, seen) in zip(alone, folds, strict=True)]
+    both = concatenated(alone), concatenated(by_combination)
+    scores = [score_of(task, truth, mixed(*both, weight)).present_total for weight in WEIGHTS]
+    return Choice(recipes, calibration._replace(combinations_weight=WEIGHTS[smoothed_best(scores)]))
+
+
+def choose_recipes(task: Task, folds: Sequence[Fold], truth: Truth) -> dict[str, float]:
+    """Return the share of each recipe in the mixture that a greedy selection with replacement finds.
+
+    It begins with none and adds, ROUNDS times, the recipe with which the log loss of the heads, weighted as the
+    score weights them, is least. R. Caruana et al., Ensemble Selection from Libraries of Models, 2004.
+    """
+    names = list(folds[0].recipes)
+    weights = [task.weight(head) for head in task.heads]
+    # float64 (recipes, heads, n): of the true classes; that of a mixture is the mixture of these
+    of_truth = np.array(
+        [
+            [
+                np.concatenate([fold.recipes[name][head] for fold in folds])[np.arange(len(truth[head])), truth[head]]
+                for head in task.heads
+            ]
+            for name in names
+        ],
+        np.float64,
+    )
+    times, total = np.zeros(len(names), int), np.zeros(of_truth.shape[1:])
+    for chosen in range(1, ROUNDS + 1):
+        shares = np.maximum((total + of_truth) / chosen, np.finfo(np.float32).tiny)
+        best = int(np.argmin(np.average(-np.log(shares).mean(axis=2), axis=1, weights=weights).round(9)))
+        times[best] += 1
+        total += of_truth[best]
+    return {name: float(count / ROUNDS) for name, count in zip(names, times, strict=True) if count}
+
+
+def mixture(fold: Fold, recipes: Mapping[str, float]) -> dict[str, NDArray[np.float32]]:
+    """Return for each head float32 (n, classes), the weighted sum of what the recipes say of a fold's images."""
+    return {
+        head: np.asarray(sum(share * fold.recipes[name][head] for name, share in recipes.items()), np.float32)
+        for head in fold.truth
+    }
+
+
+def score_of(task: Task, truth: Truth, probabilities: Probabilities) -> Score:
+    """Return the score of the likeliest classes. probabilities: for each head, float32 (n, classes)."""
+    return task_score(truth, {head: rows.argmax(axis=1) for head, rows in probabilities.items()}, task)
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())

@@ -1,0 +1,105 @@
+"""What the trials of a study say of the images that they held out, fold by fold."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bundler.study.study import read_study
+from bundler.study.trial import TRIAL_FILE, read_state
+from multihead.config.files import OUT_OF_FOLD_FILE
+from multihead.config.manifest import Manifest, read_manifest
+from multihead.config.task import Task, what_answers_depend_on
+from multihead.runtime.errors import UserError
+from multihead.scoring.out_of_fold import read_out_of_fold
+
+Truth = Mapping[str, NDArray[np.int64]]
+Probabilities = Mapping[str, NDArray[np.float32]]
+
+
+class Fold(NamedTuple):
+    """What the trials that held a fold out say of its n images.
+
+    ids: of the images. truth: for each head, int64 (n,) class indices. recipes: for each recipe the probabilities of
+    each head, float32 (n, classes), the mean over the seeds, before the prior is divided out. counts: for each head,
+    the images of each class that the trials were trained on. trials: for each recipe, the names of its trials.
+    """
+
+    ids: Sequence[str]
+    truth: Truth
+    recipes: Mapping[str, Probabilities]
+    counts: Mapping[str, Sequence[int]]
+    trials: Mapping[str, Sequence[str]]
+
+    def only(self, recipe: str) -> "Fold":
+        """Return the fold as if there were no other recipe."""
+        return self._replace(recipes={recipe: self.recipes[recipe]}, trials={recipe: self.trials[recipe]})
+
+
+def read_folds(folder: Path) -> tuple[Task, list[Fold]]:
+    """Return the task of a study and its folds in order, from the finished trials in its folder.
+
+    Raises UserError where a recipe has no finished trial of a fold, or trials contradict each other.
+    """
+    study = read_study(folder)
+    trials: dict[tuple[int, str], list[Path]] = {(f, name): [] for f in range(study.folds) for name in study.recipes}
+    for path in sorted(folder.glob(f"*/{TRIAL_FILE}")):
+        state = read_state(path)
+        if state.is_finished:
+            trials[state.fold, state.recipe].append(path.parent)
+    if missing := [f"{recipe} of fold {fold}" for (fold, recipe), finished in trials.items() if not finished]:
+        raise UserError(f"{folder}: no finished trial of {', '.join(missing)}")
+    task = read_manifest(trials[0, study.recipes[0]][0]).task
+    return task, [
+        _read_fold(task, {recipe: trials[number, recipe] for recipe in study.recipes}) for number in range(study.folds)
+    ]
+
+
+def _read_fold(task: Task, trials: Mapping[str, Sequence[Path]]) -> Fold:
+    """Return what the trials of one fold say, for each recipe those of it."""
+    first = next(iter(trials.values()))[0]
+    answers = read_out_of_fold(first / OUT_OF_FOLD_FILE)
+    ids = pd.Index(sorted(answers.ids))
+    manifests = {trial: read_manifest(trial) for of_recipe in trials.values() for trial in of_recipe}
+    read = {trial: _read_trial(trial, manifest, task, ids) for trial, manifest in manifests.items()}
+    for trial, manifest in manifests.items():
+        if manifest.train_counts != manifests[first].train_counts:
+            raise UserError(f"{trial}: was trained on other images than {first}")
+    rows = pd.Index(answers.ids).get_indexer(ids)
+    return Fold(
+        ids.tolist(),
+        {head: answers.truth[head][rows] for head in task.heads},
+        {
+            recipe: {head: np.mean([read[trial][head] for trial in of_recipe], axis=0) for head in task.heads}
+            for recipe, of_recipe in trials.items()
+        },
+        manifests[first].train_counts,
+        {recipe: [trial.name for trial in of_recipe] for recipe, of_recipe in trials.items()},
+    )
+
+
+def _read_trial(trial: Path, manifest: Manifest, task: Task, ids: pd.Index) -> Probabilities:
+    """Return a trial's probabilities of these images, in their order; UserError where they are not those it has."""
+    path = trial / OUT_OF_FOLD_FILE
+    answers = read_out_of_fold(path)
+    if answers.sha256 != manifest.sha256:
+        raise UserError(f"{path}: is not of the weights beside it")
+    if what_answers_depend_on(manifest.task) != what_answers_depend_on(task):
+        raise UserError(f"{trial}: is of another task than the other trials")
+    if sorted(answers.ids) != ids.tolist():
+        raise UserError(f"{path}: is of other images than the other trials of its fold")
+    rows = pd.Index(answers.ids).get_indexer(ids)
+    return {head: answers.probabilities[head][rows] for head in task.heads}
+
+
+def truth_of(folds: Sequence[Fold]) -> dict[str, NDArray[np.int64]]:
+    """Return the truth of all images of some folds, fold after fold."""
+    return {head: np.concatenate([fold.truth[head] for fold in folds]) for head in folds[0].truth}
+
+
+def concatenated(parts: Sequence[Probabilities]) -> dict[str, NDArray[np.float32]]:
+    """Return the probabilities of several parts, one after the other."""
+    return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}
