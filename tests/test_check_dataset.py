@@ -9,8 +9,10 @@ import pytest
 
 from bundler.check.preflight import RULES
 from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE
+from multihead.config.ensemble import Ensemble, write_ensemble
 from multihead.config.manifest import FORMAT
-from tests.project_copy import DATASET, SETTINGS, change, lines, stage, write_settings
+from tests.built_in import BENGALI
+from tests.project_copy import DATASET, SETTINGS, change, lines, notes, stage, write_settings
 
 pytestmark = pytest.mark.usefixtures("quick")
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -157,3 +159,23 @@ def test_metadata_that_cannot_be_read_is_one_finding(house: Path, fault: Callabl
     fault(house / DATASET_FILE)
     (found,) = lines(house)
     assert found.startswith(f"{DATASET_FILE}: {rule}")
+
+
+def test_a_study_s_ensemble_is_looked_for_and_one_that_lacks_weights_or_is_not_followed_is_named(owned: Path) -> None:
+    heads = dict.fromkeys(BENGALI.heads, 1.0)
+    for name in ("b1-fold0-seed0", "b1-fold1-seed0"):
+        stage(owned, name)
+    dataset = owned / "dataset_meta"
+    write_ensemble(dataset, Ensemble({"b1-fold0-seed0": 0.5, "b1-fold1-seed0": 0.5}, heads, heads), [])
+    assert [lines(owned, action) for action in RULES] == [[]] * 4
+    write_settings(owned, "predict", 'ensemble = ["b1-fold0-seed0"]')
+    note = "dataset_meta/ensemble.toml has no effect; leave it out to predict as the study chose"
+    assert lines(owned) == []
+    assert notes(owned, "push predict") == [f'{SETTINGS["predict"]}: ensemble = ["b1-fold0-seed0"]: {note}']
+    write_settings(owned, "predict", "")
+    for file in ("manifest.json", "model.weights.h5"):
+        (dataset / f"b1-fold1-seed0.{file}").unlink()
+    rule = "no b1-fold1-seed0.model.weights.h5 beside it; build_kernel.py stage STUDY"
+    assert lines(owned) == [f'dataset_meta/ensemble.toml: members = "b1-fold1-seed0": {rule}']
+    (dataset / "ensemble.toml").write_text("[members]\n")
+    assert lines(owned) == ["dataset_meta/ensemble.toml: no temperatures; expected a number above 0 for each head"]

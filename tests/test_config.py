@@ -6,13 +6,17 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multihead.cli import main
 from multihead.config.schema import settings_schema, task_schema
 from multihead.config.settings_file import read_settings
 from multihead.config.task import BUILT_IN, FILE_FORMS, TASKS, TASKS_FOLDER, read_task, task_text
+from multihead.config.toml_text import settings_text
 from multihead.data.datasets import READERS
 from multihead.runtime.errors import UserError
 from tests.built_in import BENGALI
@@ -158,3 +162,15 @@ def test_each_key_of_the_schemas_is_described() -> None:
     keys = [(key, rules) for table in tables for key, rules in table["properties"].items()]
     assert [key for key, rules in keys if not rules.get("description")] == []
     json.dumps(tables)
+
+
+PLAIN = st.recursive(
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]+", fullmatch=True), st.dictionaries(st.text(), PLAIN, max_size=3)))
+def test_plain_values_are_read_back_from_the_toml_that_they_are_written_as(tables: dict[str, dict[str, Any]]) -> None:
+    assert tomllib.loads(settings_text(tables)) == tables

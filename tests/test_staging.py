@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import BundlerError
-from bundler.kaggle.staging import stage
-from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
+from bundler.kaggle.staging import stage, stage_study
+from multihead.config.ensemble import Ensemble, read_ensemble, write_ensemble
+from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.runtime.errors import UserError
 from tests.built_in import BENGALI
 
 
@@ -125,3 +127,48 @@ def test_weights_of_an_ensemble_are_staged_under_their_name(trained: Path, tmp_p
     )
     with pytest.raises(BundlerError, match="--name a/b: expected letters"):
         stage(trained, dataset, "a/b")
+
+
+def leave_study(folder: Path, trained: Path, members: dict[str, float]) -> Path:
+    for name in members:
+        (folder / name).mkdir(parents=True)
+        for file in (WEIGHTS_FILE, MANIFEST_FILE):
+            (folder / name / file).write_bytes((trained / file).read_bytes())
+    heads = dict.fromkeys(BENGALI.heads, 1.0)
+    write_ensemble(folder, Ensemble(members, heads, heads), [])
+    return folder
+
+
+def test_a_study_is_staged_as_the_weights_of_its_ensemble_and_how_much_each_counts(
+    trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    study = leave_study(tmp_path / "study", trained, {"b1-fold0-seed0": 0.75, "b1-fold1-seed0": 0.25})
+    (study / "b3-fold0-seed0").mkdir()  # which the ensemble leaves out
+    words = stage_study(study, dataset)
+    assert words.splitlines() == [
+        f"b1-fold{fold}-seed0: {share} of narrow, epoch 3, validation R 0.5000, 3,142 images/s on Tesla T4"
+        for fold, share in ((0, "0.75"), (1, "0.25"))
+    ]
+    names = [named(file, name) for name in read_ensemble(study).members for file in (WEIGHTS_FILE, MANIFEST_FILE)]
+    assert sorted(f.name for f in dataset.iterdir()) == sorted([*names, ENSEMBLE_FILE, WEIGHTS_FILE])
+    assert read_ensemble(dataset) == read_ensemble(study)
+    with pytest.raises(BundlerError, match=r"ensemble\.toml: predicting follows it, and not weights without a name"):
+        stage(trained, dataset)
+    stage(trained, dataset, "other")
+
+
+def test_a_study_of_which_something_is_missing_leaves_the_dataset_as_it_was(
+    trained: Path, dataset: Path, tmp_path: Path
+) -> None:
+    study = leave_study(tmp_path / "study", trained, {"b1-fold0-seed0": 0.5, "b1-fold1-seed0": 0.5})
+    (study / "b1-fold1-seed0" / WEIGHTS_FILE).write_bytes(b"weight")
+    with pytest.raises(BundlerError, match=r"not the file that manifest\.json tells of"):
+        stage_study(study, dataset)
+    heads = dict.fromkeys(BENGALI.heads, 1.0)
+    write_ensemble(study, Ensemble({"../b1": 1.0}, heads, heads), [])
+    with pytest.raises(BundlerError, match="is no name of weights"):
+        stage_study(study, dataset)
+    (study / ENSEMBLE_FILE).write_text("[members")
+    with pytest.raises(UserError, match=r"ensemble\.toml: not TOML"):
+        stage_study(study, dataset)
+    assert [f.name for f in dataset.iterdir()] == [WEIGHTS_FILE]

@@ -26,6 +26,7 @@ from bundler.rehearse.outputs import check_outputs, check_submission
 from bundler.rehearse.projection import read_stages
 from bundler.rehearse.rehearsal import rehearse
 from bundler.repository import HERE, OUTPUTS
+from multihead.config.ensemble import Ensemble, write_ensemble
 from multihead.config.task import Task, read_task
 from multihead.scoring.evaluation import read_both
 from tests.conftest import HOUSE, clone
@@ -106,6 +107,11 @@ def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
     assert (result.working / "submission.csv").read_bytes() == (predicted / "working" / "submission.csv").read_bytes()
     assert "3 of 3 images predicted 2 times" in (tmp_path / "root" / "log.txt").read_text()
     manifest = json.loads((dataset / "other.manifest.json").read_text())
+    ones = dict.fromkeys(manifest["prior_exponents"], 1.0)
+    write_ensemble(dataset, Ensemble({"one": 0.75, "other": 0.25}, ones, manifest["prior_exponents"]), [])
+    result = rehearse(scripts["predict"], inputs, tmp_path / "root", "new", AT_HOME)
+    assert (result.working / "submission.csv").read_bytes() == (predicted / "working" / "submission.csv").read_bytes()
+    assert "other, epoch" in (tmp_path / "root" / "log.txt").read_text()
     manifest["model"]["fold"] = 1
     (dataset / "other.manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RehearsalError, match="ensemble: other has another task or fold than one"):

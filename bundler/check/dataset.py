@@ -14,7 +14,9 @@ from bundler.check.project import (
 )
 from bundler.errors import BundlerError
 from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
-from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, is_left_by_system, named
+from multihead.config import UserError
+from multihead.config.ensemble import read_ensemble
+from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE, is_left_by_system, named
 from multihead.config.manifest import FORMAT, sha256_of
 from multihead.config.task import TASKS
 
@@ -72,6 +74,30 @@ def _pair(project: Project, manifest: str, weights: str) -> Iterator[Finding]:
     elif says.get("format") != FORMAT:
         value = shown(says["format"]) if "format" in says else MISSING
         yield Finding(f"{DATASET_FOLDER}/{manifest}", "format", value, f"this version reads {FORMAT}; train again")
+
+
+def ensemble_of_study(project: Project) -> Iterator[Finding]:
+    """Yield a study's ensemble that cannot be read, and members of it that are not there."""
+    dataset, file = project.repository.dataset, f"{DATASET_FOLDER}/{ENSEMBLE_FILE}"
+    if not (dataset / ENSEMBLE_FILE).is_file():
+        return
+    try:
+        members = read_ensemble(dataset).members
+    except UserError as error:
+        yield finding_of(project.repository.root, file, error)
+        return
+    for name in members:
+        if not (dataset / named(WEIGHTS_FILE, name)).is_file():
+            rule = f"no {named(WEIGHTS_FILE, name)} beside it; build_kernel.py stage STUDY"
+            yield Finding(file, "members", shown(name), rule)
+
+
+def ensemble_not_followed(project: Project) -> Iterator[Finding]:
+    """Yield the note that predicting follows the names in its settings, and not the study's ensemble beside it."""
+    if project.named_members() and project.members_of_study():
+        rule = f"{DATASET_FOLDER}/{ENSEMBLE_FILE} has no effect; leave it out to predict as the study chose"
+        key = shown(project.named_members())
+        yield Finding(settings_file("predict"), "ensemble", key, rule, is_note=True)
 
 
 def stray_entries(project: Project) -> Iterator[Finding]:

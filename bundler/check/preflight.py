@@ -166,6 +166,7 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
         check_settings.ensemble,
         check_dataset.files_to_upload,
         check_dataset.pairs,
+        check_dataset.ensemble_of_study,
     ),
     "push train": (
         check_kernels.placeholder,
@@ -180,6 +181,7 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
         check_dataset.weights_of_another_name,
         check_dataset.weights_of_another_task,
         check_dataset.weights_not_attached,
+        check_dataset.ensemble_not_followed,
     ),
     "push predict": (
         check_kernels.placeholder,
@@ -188,6 +190,7 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
         check_dataset.weights_not_attached,
         check_kernels.sources_of_another_kind,
         check_settings.weighted_members,
+        check_dataset.ensemble_not_followed,
         check_kernels.no_time_budget,
     ),
 }

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
 from bundler.repository import Repository
 from multihead.config import UserError
+from multihead.config.ensemble import read_ensemble
 from multihead.config.files import is_left_by_system
 from multihead.config.task import Task, task_beside, task_by_name
 
@@ -83,11 +84,23 @@ class Project(NamedTuple):
     def members(self) -> list[str]:
         """Return the names of the weights that the predict kernel looks for; "" is the one without a name.
 
-        There are none where its settings could not be read.
+        Where its settings name none, a study's ensemble in the dataset folder does. There are none where they could
+        not be read.
         """
         if "predict" not in self.settings:
             return []
-        return list(self.settings["predict"]["run"]["ensemble"]) or [""]
+        return self.named_members() or self.members_of_study() or [""]
+
+    def named_members(self) -> list[str]:
+        """Return the names of weights in the settings of the predict kernel."""
+        return list(self.settings["predict"]["run"]["ensemble"]) if "predict" in self.settings else []
+
+    def members_of_study(self) -> list[str]:
+        """Return the names of weights in a study's ensemble in the dataset folder; none where it cannot be read."""
+        try:
+            return list(read_ensemble(self.repository.dataset).members)
+        except (UserError, OSError):
+            return []
 
     def entries(self) -> list[Path]:
         """Return what lies in the dataset folder beside its metadata."""

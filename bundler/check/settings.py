@@ -144,7 +144,7 @@ def resume(project: Project) -> Iterator[Finding]:
 
 def ensemble(project: Project) -> Iterator[Finding]:
     """Yield members of the ensemble that are no names, are there twice, are in no input, or are of another task."""
-    file, counts = settings_file("predict"), Counter(project.members())
+    file, counts = settings_file("predict"), Counter(project.named_members())
     if len(set(counts.values())) == 1:  # else it is a weighted average, if at some cost
         for name in (name for name in counts if counts[name] > 1):
             rule = f"named {counts[name]} times: the same answer in {counts[name]} times the time"
@@ -154,7 +154,7 @@ def ensemble(project: Project) -> Iterator[Finding]:
         if meant is not None:
             cure = f"put {shown(meant)}" if meant else "leave ensemble out, for weights without a name"
             yield Finding(file, "ensemble", shown(name), f"a file's name, not that of weights; {cure}")
-        elif name:
+        else:
             needed = [named(MANIFEST_FILE, name), named(WEIGHTS_FILE, name)]
             yield from _not_attached(project, "predict", "ensemble", name, needed, f"stage FOLDER --name {name}")
     tasks = {name: task for name in counts if (task := project.task_of_weights(named(MANIFEST_FILE, name)).get("name"))}
@@ -165,7 +165,7 @@ def ensemble(project: Project) -> Iterator[Finding]:
 
 def weighted_members(project: Project) -> Iterator[Finding]:
     """Yield the note that some members count more than others, being named more than once."""
-    counts = Counter(project.members())
+    counts = Counter(project.named_members())
     if len(set(counts.values())) > 1:
         for name in (name for name in counts if counts[name] > 1):
             rule = f"named {counts[name]} times: it counts, and takes, {counts[name]} times as much"

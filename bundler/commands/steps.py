@@ -7,11 +7,11 @@ from bundler.commands.build import build
 from bundler.errors import BundlerError
 from bundler.kaggle import client
 from bundler.kaggle.pretrained import fetch, published
-from bundler.kaggle.staging import stage, verified
+from bundler.kaggle.staging import stage, stage_study, verified
 from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner
 from bundler.repository import OUTPUTS, Repository
-from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
+from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from multihead.config.task import task_beside
 
 NEXT = {
@@ -79,8 +79,17 @@ def pull(repository: Repository, kernel: str) -> None:
 
 
 def stage_weights(repository: Repository, trained: Path, name: str) -> None:
-    """Put a training's weights into the dataset's folder, under a name where they are one of an ensemble."""
-    print(f"dataset_meta: {stage(trained, repository.dataset, name, task_beside(repository.settings('train')))}")
+    """Put a training's weights into the dataset's folder, under a name where they are one of an ensemble.
+
+    Of a study, put in those that its ensemble has, with how much each counts.
+    """
+    own = task_beside(repository.settings("train"))
+    if (trained / ENSEMBLE_FILE).is_file():
+        if name:
+            raise BundlerError(f"--name {name}: {trained} is a study, whose weights have the names of its trials")
+        print(f"dataset_meta: {ENSEMBLE_FILE} and\n{stage_study(trained, repository.dataset, own)}")
+    else:
+        print(f"dataset_meta: {stage(trained, repository.dataset, name, own)}")
     if name:
         print(f"next: put {name} into ensemble of kernel/predict/settings.toml")
     _say_next("stage")

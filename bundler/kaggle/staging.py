@@ -1,4 +1,4 @@
-"""Weights that a training left, into the folder that becomes a Kaggle dataset."""
+"""Weights that a training or a study left, into the folder that becomes a Kaggle dataset."""
 
 import json
 import re
@@ -8,9 +8,12 @@ from typing import Any
 
 from bundler.errors import BundlerError
 from multihead.config import read_text
-from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.config.ensemble import read_ensemble
+from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.manifest import sha256_of
 from multihead.config.task import OF_THE_SUBMISSION, TASKS, Task, task_dict
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 def stage(trained: Path, dataset: Path, name: str = "", own: Task | None = None) -> str:
@@ -18,17 +21,42 @@ def stage(trained: Path, dataset: Path, name: str = "", own: Task | None = None)
 
     name: what they are called there, as one of several for an ensemble. own: a task beside those that are built in. The
     limits of the manifest's task become those it has now: they may have been mended since the training.
-    Raises BundlerError, with the dataset left as it was, where one is missing or they do not belong together.
+    Raises BundlerError, with the dataset left as it was, where one is missing, they do not belong together, or they
+    have no name and predicting would follow a study's ENSEMBLE_FILE instead.
     """
     description = verified(trained)
-    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+    if name and not re.fullmatch(NAME, name):
         raise BundlerError(f"--name {name}: expected letters, digits, dashes and underscores")
+    if not name and (dataset / ENSEMBLE_FILE).is_file():
+        rule = "predicting follows it, and not weights without a name; remove it, or give them a --name"
+        raise BundlerError(f"{dataset / ENSEMBLE_FILE}: {rule}")
+    _copy(trained, dataset, name, own)
+    return description
+
+
+def stage_study(study: Path, dataset: Path, own: Task | None = None) -> str:
+    """Copy the members of a study's ensemble and its ENSEMBLE_FILE into the dataset folder; return them in words.
+
+    Raises BundlerError, with the dataset left as it was, where one is missing or damaged.
+    """
+    members = read_ensemble(study).members
+    for name in members:
+        if not re.fullmatch(NAME, name):
+            raise BundlerError(f"{study / ENSEMBLE_FILE}: members: {name!r} is no name of weights")
+    descriptions = {name: verified(study / name) for name in members}
+    for name in members:
+        _copy(study / name, dataset, name, own)
+    shutil.copyfile(study / ENSEMBLE_FILE, dataset / f".new-{ENSEMBLE_FILE}")
+    (dataset / f".new-{ENSEMBLE_FILE}").replace(dataset / ENSEMBLE_FILE)
+    return "\n".join(f"{name}: {members[name]:g} of {words}" for name, words in descriptions.items())
+
+
+def _copy(trained: Path, dataset: Path, name: str, own: Task | None) -> None:
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
         shutil.copyfile(trained / file, dataset / f".new-{named(file, name)}")
     _put_in_limits(dataset / f".new-{named(MANIFEST_FILE, name)}", own)
     for file in (WEIGHTS_FILE, MANIFEST_FILE):
         (dataset / f".new-{named(file, name)}").replace(dataset / named(file, name))
-    return description
 
 
 def _put_in_limits(path: Path, own: Task | None) -> None:
