@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.task import Task
-from multihead.prediction.calibration import Calibration, choose_temperature, tempered
+from multihead.prediction.calibration import Calibration, choose_temperature
 from multihead.prediction.combinations import WEIGHTS, mixed, over_combinations
 from multihead.prediction.logit_adjustment import choose_exponents, smoothed_best
 from multihead.scoring.metrics import Score, task_score
@@ -42,10 +42,9 @@ def choose(task: Task, folds: Sequence[tuple[Fold, NDArray[np.int64]]], counts: 
     mixtures = [mixture(fold, recipes) for fold, _ in folds]
     together = concatenated(mixtures)
     temperatures = {head: choose_temperature(rows, truth[head]) for head, rows in together.items()}
-    cooled = {head: tempered(rows, temperatures[head]) for head, rows in together.items()}
     exponents = dict.fromkeys(task.heads, 0.0)
     if task.score == "macro recall":
-        exponents = choose_exponents(cooled, truth, counts)
+        exponents = choose_exponents(together, truth, counts)
     calibration = Calibration(temperatures, exponents, 0.0)
     if len(task.heads) == 1:
         return Choice(recipes, calibration)

@@ -1,7 +1,8 @@
 """What the probabilities of an ensemble go through before the likeliest class is its answer.
 
-In this order: a temperature per head, each head's prior divided out (logit_adjustment.py), and the label combinations
-that train shows (combinations.py). All three are chosen on answers out of fold, and cost nothing in training.
+In this order: each head's prior is divided out (logit_adjustment.py), its temperature taken, which changes no likeliest
+class, and the heads are held against the label combinations that train shows (combinations.py). All three are chosen on
+answers out of fold, and cost nothing in training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from multihead.prediction.logit_adjustment import adjusted_heads
 
 Probabilities = Mapping[str, NDArray[np.float32]]
 
-TEMPERATURES = tuple(round(1.1**step, 3) for step in range(-7, 13))  # 0.513 to 3.138
+TEMPERATURES = tuple(round(1.1**step, 3) for step in range(-16, 14))  # 0.218 to 3.452
 
 
 class Calibration(NamedTuple):
@@ -28,12 +29,12 @@ class Calibration(NamedTuple):
     def heads_alone(
         self, probabilities: Probabilities, counts: Mapping[str, Sequence[int]]
     ) -> dict[str, NDArray[np.float32]]:
-        """Return float32 (n, classes) for each head, with temperature and without the prior.
+        """Return float32 (n, classes) for each head, without the prior and with the temperature.
 
         probabilities: float32 (n, classes), rows of any sum. counts: for each head, the train images of each class.
         """
-        cooled = {head: tempered(rows, self.temperatures[head]) for head, rows in probabilities.items()}
-        return adjusted_heads(cooled, counts, self.exponents)
+        without_prior = adjusted_heads(probabilities, counts, self.exponents)
+        return {head: tempered(rows, self.temperatures[head]) for head, rows in without_prior.items()}
 
     def answers(
         self, probabilities: Probabilities, counts: Mapping[str, Sequence[int]], combinations: NDArray[np.int64]
