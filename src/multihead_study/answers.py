@@ -59,13 +59,21 @@ class Joined(NamedTuple):
         for head in self.task.heads if has_many_heads else ():
             yield f"  {head} {_with_error(head_score(self.task, head, self.answers))}"
         for name, score in self.recipes.items():
-            yield f"  {name} alone {_with_error(score)}, share {self.to_predict_with.recipes.get(name, 0):g}"
+            yield f"  {name} alone {_with_error(score)}"
         if has_many_heads:
             yield f"  each head for itself {self.heads_alone.total:.4f}; {self._seen_and_unseen()}"
         yield f"  with the prior left in {self.with_prior.total:.4f}"
-        for number, (fold, choice) in enumerate(zip(self.folds, self.choices, strict=True)):
-            yield f"fold {number}: {len(fold.ids):,} images, {choice}"
-        yield f"to predict with, chosen on all folds: {self.to_predict_with}"
+        yield "chosen on all folds, to predict with (in brackets: for each fold on the others, as it is scored)"
+        every = [self.to_predict_with, *self.choices]
+        for name in self.recipes:
+            yield f"  share of {name} {_with_range([choice.recipes.get(name, 0.0) for choice in every])}"
+        for head in self.task.heads:
+            exponent = _with_range([choice.calibration.exponents[head] for choice in every])
+            temperature = _with_range([choice.calibration.temperatures[head] for choice in every])
+            yield f"  {head}: prior exponent {exponent}, temperature {temperature}"
+        if has_many_heads:
+            weight = _with_range([choice.calibration.combinations_weight for choice in every])
+            yield f"  weight of train's combinations {weight}"
 
     def _seen_and_unseen(self) -> str:
         """Return how the combinations change the score of images whose own combination train shows, and of others."""
@@ -205,3 +213,9 @@ def _write_classes(path: Path, joined: Joined) -> None:
 def _with_error(score: Score) -> str:
     present = f", {score.present_in_words}" if score.present_in_words else ""
     return f"{score.total:.4f} ± {score.standard_error:.4f}{present}"
+
+
+def _with_range(numbers: Sequence[float]) -> str:
+    """Return the first number, and in brackets the least and the greatest of the others."""
+    first, *others = numbers
+    return f"{first:.3g} ({min(others):.3g} to {max(others):.3g})"

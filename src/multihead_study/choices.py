@@ -22,13 +22,6 @@ class Choice(NamedTuple):
     recipes: Mapping[str, float]
     calibration: Calibration
 
-    def __str__(self) -> str:
-        temperatures, exponents, weight = self.calibration
-        parts = [f"recipes {_listed(self.recipes)}"] if len(self.recipes) > 1 else []
-        parts += [f"temperatures {_listed(temperatures)}", f"prior exponents {_listed(exponents)}"]
-        parts += [f"weight of train's combinations {weight:g}"] if len(exponents) > 1 else []
-        return "; ".join(parts)
-
 
 def choose(task: Task, folds: Sequence[tuple[Fold, NDArray[np.int64]]], counts: Mapping[str, Sequence[int]]) -> Choice:
     """Return what is best on some folds, each with the combinations, int64 (m, heads), that its trials were shown.
@@ -94,7 +87,3 @@ def mixture(fold: Fold, recipes: Mapping[str, float]) -> dict[str, NDArray[np.fl
 def score_of(task: Task, truth: Truth, probabilities: Probabilities) -> Score:
     """Return the score of the likeliest classes. probabilities: for each head, float32 (n, classes)."""
     return task_score(truth, {head: rows.argmax(axis=1) for head, rows in probabilities.items()}, task)
-
-
-def _listed(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in values.items())
