@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bundler.repository import HERE
-from bundler.study.engines import Local, visible_gpus
+from bundler.study.engines.local import Local, visible_gpus
 from bundler.study.study import Request, run_study
 from multihead import cli
 from multihead.config.settings import MAX_STUDY_FOLDS
