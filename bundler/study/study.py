@@ -31,7 +31,8 @@ class Request(NamedTuple):
 
     data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. settings: a
     file in place of the train kernel's; sets: settings, as KEY=VALUE. threads: of each trial, 0 for those of the study
-    as it was begun, or else the engine's.
+    as it was begun, or else the engine's. is_data_here: whether the trials read the files in data; if others elsewhere,
+    some or all may be missing.
     """
 
     data: Path
@@ -41,6 +42,7 @@ class Request(NamedTuple):
     settings: Path | None = None
     sets: Sequence[str] = ()
     threads: int = 0
+    is_data_here: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def run_study(repository: Repository, request: Request, engine: Engine) -> None:
     """
     path = request.settings or repository.settings("train")
     settings = read_settings(path, [*request.sets, f"study_folds={request.folds}"])
-    check_data(settings.task, request.data, "train")
+    check_data(settings.task, request.data, "train", is_whole=request.is_data_here)
     claim(request.out)
     with locked(request.out):
         study = _study(request, settings.task, path.stem, engine.threads)
