@@ -109,7 +109,7 @@ def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> N
         type=_from(1),
         default=0,
         metavar="N",
-        help="trainings at a time (default: one per visible GPU, without any one)",
+        help="trainings at a time (default: one per visible GPU, without any one; at Kaggle as many as it allows)",
     )
     command.add_argument(
         "--threads",

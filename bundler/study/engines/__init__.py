@@ -16,4 +16,7 @@ class Engine(Protocol):
     threads: int
 
     def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
-        """Yield each trial as its process ends, whatever way; what still runs is ended when the generator is closed."""
+        """Yield each trial as its process ends, whatever way.
+
+        When the generator is closed, what still runs is ended, or goes on where the next command finds it.
+        """

@@ -1,7 +1,8 @@
 """Trials as kernels at Kaggle: each one pushed once Kaggle has room for it, its output pulled into the trial's folder.
 
 A kernel runs on whatever becomes of the process that pushed it, so its folder tells how far it is: PUSHED_FILE lies
-there from just before a push until its output has come, and is PULLED_FILE then.
+there from just before a push, with version 0 until Kaggle has said which one it is, and becomes PULLED_FILE once its
+output has come.
 """
 
 import json
@@ -94,12 +95,14 @@ class Kernel:
 
     @property
     def is_pushed(self) -> bool:
-        """Whether Kaggle may have it and its output has not come."""
-        return self._pushed.exists()
+        """Whether Kaggle has it and its output has not come."""
+        with suppress(BundlerError):
+            return client.pushed_version(self.folder) > 0
+        return False
 
     def write(self, script: bytes, train: Mapping[str, Any]) -> None:
         """Write what is pushed; where a checkpoint of it was pulled, it attaches its own output to go on from."""
-        sources = [source for source in train.get("kernel_sources", []) if without_version(source) != train["id"]]
+        sources = [source for source in train.get("kernel_sources") or [] if without_version(source) != train["id"]]
         own = {
             "id": self.id,
             "title": self.id.partition("/")[2].replace("-", " "),
@@ -113,11 +116,8 @@ class Kernel:
         (self.folder / KERNEL_METADATA).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
     def was_pushed(self) -> bool:
-        """Tell whether it was pushed and its output has not come; asks Kaggle where the push was broken off."""
-        with suppress(BundlerError):
-            if client.pushed_version(self.folder):
-                return True
-        return self.is_pushed and client.is_known(self.id)
+        """Return is_pushed; Kaggle is asked where a push was broken off, and ClientError raised where it can't be."""
+        return self.is_pushed or (self._pushed.exists() and client.is_known(self.id))
 
     def push(self) -> None:
         """Push it; NoRoomError where it is to be tried later, BundlerError where Kaggle refuses it for good."""
@@ -125,7 +125,7 @@ class Kernel:
         try:
             client.push_kernel(self.folder)
         except ClientError:  # Kaggle may have it nevertheless
-            if not client.pushed_version(self.folder):
+            if not self.is_pushed:
                 raise
         except BundlerError:
             self._pushed.unlink(missing_ok=True)
@@ -213,8 +213,8 @@ def slug_for(kernel: str, trial: Trial) -> str:
 
 def _refuse_without_sources(settings: Settings, train: Mapping[str, Any]) -> None:
     """Raise BundlerError where the train kernel attaches nothing that could hold what a trial's settings ask for."""
-    task, attached = settings.task, [source for key in client.SOURCES for source in train.get(key, [])]
-    others = [source for source in attached if source not in train.get("competition_sources", [])]
+    task, attached = settings.task, [source for key in client.SOURCES for source in train.get(key) or []]
+    others = [source for source in attached if source not in (train.get("competition_sources") or [])]
     if not others and task.source.lower() not in map(str.lower, attached):
         raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches no {task.source}, where {task.name} comes from")
     if settings.run.pretrained and not others:
