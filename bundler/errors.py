@@ -11,5 +11,9 @@ class ClientError(BundlerError):
     """The kaggle client failed: Kaggle refused, or could not be asked."""
 
 
+class NoRoomError(BundlerError):
+    """Kaggle refuses a kernel for now: too many of this account run, or its hours of the week are used up."""
+
+
 class RehearsalError(Exception):
     """A kernel ran and did what Kaggle would have refused or punished."""

@@ -15,6 +15,7 @@ DATASET_FILE = "dataset_meta/dataset-metadata.json"
 METADATA_FILES = (TRAIN_FILE, PREDICT_FILE, DATASET_FILE)
 OWNER = "[A-Za-z0-9][A-Za-z0-9-]{1,49}"
 SLUG = "[A-Za-z0-9][A-Za-z0-9_-]*"
+PLAIN_TITLE = "[A-Za-z0-9 ._-]+"  # of other characters Kaggle makes what only its own tables know
 PLACEHOLDER = "OWNER"  # the owner of the project's kernels and dataset until somebody writes their own
 FLAGS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")  # of a kernel
 
@@ -51,6 +52,11 @@ def with_flags(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def without_version(source: str) -> str:
     """Return what attaches a source whatever its version: owner/slug of owner/slug/2."""
     return "/".join(source.split("/")[:2])
+
+
+def slug_of(title: str) -> str:
+    """Return the slug that Kaggle makes of a title, which must be like PLAIN_TITLE."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def repeated_keys(path: Path) -> list[str]:

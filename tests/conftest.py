@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from bundler.kaggle import client
 from bundler.rehearse.inputs import Inputs
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from sample_competition import draw_competition
 
 from multihead.runtime import background
+from tests.kaggle_standin import Kaggle, environment, serving
 from tests.project_copy import house, owned, quick  # noqa: F401 - fixtures, for the tests of the preflight
 
 # How long an example takes says nothing where other tests run beside it
@@ -62,6 +64,18 @@ def clone(folder: Path) -> Path:
         shutil.copytree(HOUSE / part, folder / part, ignore=ignore)
     shutil.copy(HOUSE / "build_kernel.py", folder)
     return folder
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
+    """A Kaggle that holds nothing yet; the client is led there."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(client, "PAUSE_SECONDS", 0)
+    with serving() as server:
+        for name, value in environment(server.server_port, home).items():
+            monkeypatch.setenv(name, value)
+        yield server.kaggle
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ The client is led here by `environment`: it calls http://localhost, through a pr
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +22,10 @@ class Kaggle:
     """What Kaggle holds, and how it answers; a test reads and changes it.
 
     answers: what a request is answered with instead, by its name. unknown: sources that Kaggle does not know.
-    *_states: what each new one goes through, a step each time that it is asked for.
+    *_states: what each new one goes through, a step each time that it is asked for. outputs: what the kernels of a
+    slug with such a part leave, in place of `output`. room: how many kernels may run at once. refusals: of the next
+    push of a kernel, by a part of its slug. on_push: called with the slug once a version is there, before the client
+    knows.
     """
 
     def __init__(self) -> None:
@@ -33,6 +36,12 @@ class Kaggle:
         self.kernel_states = ["QUEUED", "RUNNING", "COMPLETE"]
         self.failure_message = ""
         self.output: dict[str, bytes] = {}
+        self.outputs: dict[str, dict[str, bytes]] = {}
+        self.log = "what it printed"
+        self.room = 0
+        self.refusals: dict[str, str] = {}
+        self.on_push: Callable[[str], object] = lambda _: None
+        self.quota: dict[str, Any] = {}
         self.blobs: dict[str, tuple[str, bytes]] = {}
         self.datasets: dict[str, list[dict[str, bytes]]] = {}
         self.dataset_states = ["NOT_YET_PERSISTED", "READY"]
@@ -51,7 +60,8 @@ class Kaggle:
             self.blobs[name] = (self.blobs[name][0], body)
             return self.answers.get("upload", (200, {}))
         if method == "GET":
-            return self.answers.get("download", (200, self.output[path.partition("/output/")[2]]))
+            owner, slug, file = path.partition("/output/")[2].split("/", 2)
+            return self.answers.get("download", (200, self._output_of(f"{owner}/{slug}")[file]))
         sent = json.loads(body)
         self.requests.append((name, sent))
         if name in self.answers:
@@ -62,7 +72,17 @@ class Kaggle:
     def _unheard_of(self, _: dict[str, Any]) -> Answer:
         return refusal(404, "Not found")
 
+    @property
+    def running(self) -> list[str]:
+        """The kernels that run."""
+        return [slug for slug in self.kernels if self.ahead[slug][0] in ("QUEUED", "RUNNING")]
+
     def _SaveKernel(self, sent: dict[str, Any]) -> Answer:
+        if self.room and len(self.running) >= self.room:
+            return 200, {"error": f"Maximum batch GPU session count of {self.room} reached."}
+        for part in self.refusals:
+            if part in sent["slug"]:
+                return 200, {"error": self.refusals.pop(part)}
         versions = self.kernels.setdefault(sent["slug"], [])
         answer = {"ref": f"/code/{sent['slug']}", "url": "http://localhost/code", "versionNumber": len(versions) + 1}
         saved = dict(sent)
@@ -72,6 +92,7 @@ class Kaggle:
             saved[f"{kind.lower()}DataSources"] = [s for s in sources if s not in self.unknown]
         versions.append(saved)
         self.ahead[sent["slug"]] = list(self.kernel_states)
+        self.on_push(sent["slug"])
         return 200, answer
 
     def _GetKernel(self, sent: dict[str, Any]) -> Answer:
@@ -81,12 +102,22 @@ class Kaggle:
         return 200, {"metadata": {"ref": kernel, **saved}, "blob": blob}
 
     def _GetKernelSessionStatus(self, sent: dict[str, Any]) -> Answer:
-        status = self._step(f"{sent['userName']}/{sent['kernelSlug']}")
+        kernel = f"{sent['userName']}/{sent['kernelSlug']}"
+        if kernel not in self.ahead:
+            return refusal(404, "Kernel not found")
+        status = self._step(kernel)
         return 200, {"status": status, "failureMessage": self.failure_message if status == "ERROR" else ""}
 
-    def _ListKernelSessionOutput(self, _: dict[str, Any]) -> Answer:
-        files = [{"fileName": name, "url": f"http://localhost/output/{name}"} for name in self.output]
-        return 200, {"files": files, "log": "what it printed"}
+    def _ListKernelSessionOutput(self, sent: dict[str, Any]) -> Answer:
+        kernel = f"{sent['userName']}/{sent['kernelSlug']}"
+        urls = {name: f"http://localhost/output/{kernel}/{name}" for name in self._output_of(kernel)}
+        return 200, {"files": [{"fileName": name, "url": url} for name, url in urls.items()], "log": self.log}
+
+    def _output_of(self, kernel: str) -> dict[str, bytes]:
+        return next((output for part, output in self.outputs.items() if part in kernel), self.output)
+
+    def _GetAcceleratorQuotaStatistics(self, _: dict[str, Any]) -> Answer:
+        return (200, self.quota) if self.quota else self._unheard_of({})
 
     def _StartBlobUpload(self, sent: dict[str, Any]) -> Answer:
         token = f"token-{len(self.blobs)}"

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from multihead.config.manifest import FORMAT
 from multihead.config.task import task_dict
 from tests.built_in import ANIMALS
 from tests.conftest import HOUSE, clone
-from tests.kaggle_standin import KEY, USER, Answer, Kaggle, environment, refusal, serving
+from tests.kaggle_standin import KEY, USER, Answer, Kaggle, refusal
 
 COMPETITION = "bengaliai-cv19"
 TRAIN, PREDICT, WEIGHTS = (f"{USER}/multihead-{name}" for name in ("train", "predict", "weights"))
@@ -44,18 +43,6 @@ MANIFEST = {
 }
 TRAINED = {"model.weights.h5": b"weights", "manifest.json": json.dumps(MANIFEST).encode(), "history.csv": b"epoch\n"}
 OUTPUT = TRAINED | {"report/index.html": b"<!doctype html>"}
-
-
-@pytest.fixture
-def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
-    """A Kaggle that holds nothing yet; the client is led there."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setattr(client, "PAUSE_SECONDS", 0)
-    with serving() as server:
-        for name, value in environment(server.server_port, home).items():
-            monkeypatch.setenv(name, value)
-        yield server.kaggle
 
 
 @pytest.fixture

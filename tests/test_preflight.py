@@ -14,11 +14,10 @@ from slugify import slugify
 
 from bundler.build import script as bundle
 from bundler.check import preflight
-from bundler.check.kernels import PLAIN_TITLE, slug_of
 from bundler.check.keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
 from bundler.check.preflight import PUSHES, RULES, key_findings, require_preflight
 from bundler.errors import BundlerError
-from bundler.metadata import DATASET_FILE, METADATA_FILES, PREDICT_FILE, TRAIN_FILE
+from bundler.metadata import DATASET_FILE, METADATA_FILES, PLAIN_TITLE, PREDICT_FILE, TRAIN_FILE, slug_of
 from multihead.config.manifest import FORMAT
 from tests.conftest import HOUSE
 from tests.project_copy import ABSENT, DATASET, SETTINGS, change, lines, own_source, stage

@@ -16,7 +16,7 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.repository import HERE
 from bundler.study import study
-from bundler.study.engines import Local, visible_gpus
+from bundler.study.engines.local import Local, visible_gpus
 from bundler.study.lock import locked
 from bundler.study.run import Ended, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials

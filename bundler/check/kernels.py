@@ -7,18 +7,20 @@ from collections.abc import Iterator
 
 from bundler.check.keys import is_tpu
 from bundler.check.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
-from bundler.metadata import DATASET_FILE, METADATA_FILES, PLACEHOLDER, PREDICT_FILE, TRAIN_FILE
+from bundler.metadata import (
+    DATASET_FILE,
+    METADATA_FILES,
+    PLACEHOLDER,
+    PLAIN_TITLE,
+    PREDICT_FILE,
+    TRAIN_FILE,
+    slug_of,
+)
 from multihead.config import read_toml
 from multihead.config.task import Task
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
 SESSION_MINUTES = 12 * 60
-PLAIN_TITLE = "[A-Za-z0-9 ._-]+"  # of other characters Kaggle makes what only its own tables know
-
-
-def slug_of(title: str) -> str:
-    """Return the slug that Kaggle makes of a title, which must be like PLAIN_TITLE."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def submission_minutes(task: Task, *, has_gpu: bool) -> float:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bundler.errors import BundlerError, ClientError
+from bundler.errors import BundlerError, ClientError, NoRoomError
 from bundler.metadata import read_metadata, without_version
 from bundler.repository import DATASET_METADATA, KERNEL_METADATA
 from multihead.config.files import is_left_by_system
@@ -28,6 +28,8 @@ MAX_FAILURES = 10  # of questions, one after the other
 PUSHED_FILE = "pushed.json"  # beside the kernel: Kaggle cannot be asked for its newest version
 SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
 FAILED = ("error", "cancel_requested", "cancel_acknowledged", "failed", "deleted")
+NO_ROOM = re.compile(r"Maximum (?:batch \w+ session count|weekly \w+ quota) of .+? reached")
+UNKNOWN = re.compile("Cannot access kernel|not found", re.IGNORECASE)
 NOISE = re.compile(r"^Warning: |\d%\||submissions remaining today")  # advice about the client, progress bars
 HINTS = {
     "Authentication required to call the Kaggle API": "log in with .venv/bin/kaggle auth login",
@@ -41,6 +43,13 @@ class Status(NamedTuple):
 
     done: bool
     words: str
+
+
+class Log(NamedTuple):
+    """What a kernel printed, and how many seconds after its start it did so last; 0 where Kaggle does not tell."""
+
+    text: str
+    seconds: float
 
 
 def run_client(arguments: Sequence[str], seconds: float = QUICK_SECONDS) -> str:
@@ -70,10 +79,13 @@ def run_client(arguments: Sequence[str], seconds: float = QUICK_SECONDS) -> str:
 def push_kernel(folder: Path) -> str:
     """Push a kernel, and return what it became, in words; its version is kept for `pushed_version`.
 
-    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources, and then keeps no version.
+    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources, and then keeps no version;
+    NoRoomError where Kaggle would take it later.
     """
     metadata = read_metadata(folder / KERNEL_METADATA)
     printed = run_client(["kernels", "push", "-p", str(folder)])
+    if full := NO_ROOM.search(printed):
+        raise NoRoomError(full[0])
     version = int(_proof(r"Kernel version (\d+) successfully pushed", printed, "kernels push")[1])
     description = f"{metadata['id']}: version {version}"
     print(f"{description}: Kaggle runs it", flush=True)  # whatever becomes of the questions after it
@@ -108,6 +120,34 @@ def kernel_status(kernel: str) -> Status:
         reason = f": {' '.join(why[1].split())}" if why else ""
         raise BundlerError(f"{kernel}: {status}{reason}; its log: .venv/bin/kaggle kernels logs {kernel}")
     return Status(status == "complete", status)
+
+
+def is_known(kernel: str) -> bool:
+    """Tell whether Kaggle has a kernel; ClientError where it cannot be asked."""
+    try:
+        run_client(["kernels", "status", kernel])
+    except ClientError as error:
+        if UNKNOWN.search(str(error)):
+            return False
+        raise
+    return True
+
+
+def kernel_log(kernel: str) -> Log:
+    """Return what a kernel's last run printed; Kaggle keeps it as JSON, each piece with the time at which it came."""
+    printed = run_client(["kernels", "logs", kernel])
+    try:
+        pieces = [(piece["data"], float(piece["time"])) for piece in _json(printed)]
+        return Log("".join(text for text, _ in pieces), max((seconds for _, seconds in pieces), default=0))
+    except (BundlerError, ValueError, KeyError, TypeError):
+        return Log(printed, 0)
+
+
+def quota() -> str:
+    """Return how much of its hours of the week an account has used, and when it gets new ones."""
+    rows = _json(run_client(["quota", "--format", "json"]))
+    used = ", ".join(f"{row['resource']} {row['used']} of {row['total']}" for row in rows)
+    return f"used: {used}; new hours at {rows[0]['refreshAt']}"
 
 
 def pull_output(kernel: str, folder: Path, wanted: Sequence[Sequence[str]]) -> list[Path]:

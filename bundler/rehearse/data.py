@@ -9,13 +9,16 @@ from multihead.config.files import TRUTH_FILE, glob_of, path_names
 from multihead.config.task import Task
 
 
-def check_data(task: Task, data: Path, kernel: str) -> None:
-    """Raise BundlerError for a folder that lacks what a kernel reads, before anything is emptied for it."""
+def check_data(task: Task, data: Path, kernel: str, *, is_whole: bool = True) -> None:
+    """Raise BundlerError for a folder that lacks what a kernel reads, before anything is emptied for it.
+
+    is_whole: whether all of it has to be there, and not only a folder.
+    """
     if not data.is_dir():
         raise BundlerError(f"{data}: not there, or no folder")
     patterns = task.files_to_predict if kernel == "predict" else task.files_to_train
     missing = [pattern for pattern in patterns if not any(matching(data, pattern))]
-    if missing:
+    if missing and is_whole:
         raise BundlerError(f"{data}: not the files of {task.name}, it holds no {' and no '.join(missing)}")
 
 

@@ -25,11 +25,15 @@ SECONDS_TO_END = 30  # that interrupted trials have; what a kill costs is at mos
 
 
 class Ended(NamedTuple):
-    """How a trial's process ended: its exit code, below 0 the signal that ended it, and how long it ran."""
+    """How a trial's process ended: its exit code, below 0 the signal that ended it, and how long it ran.
+
+    problem: why it is not finished, where the engine knows better than the exit code and the log.
+    """
 
     trial: Trial
     code: int
     seconds: float
+    problem: str = ""
 
 
 def start(trial: Trial, gpu: str | None = None) -> "subprocess.Popen[bytes]":
@@ -65,6 +69,8 @@ def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
 def what_is_missing(ended: Ended) -> str:
     """Return why a trial is not finished, "" where its process left weights of the last epoch and their answers."""
     trial = ended.trial
+    if ended.problem:
+        return ended.problem
     if ended.code:
         lines = trial.log.read_text(encoding="utf-8", errors="replace").splitlines()
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"

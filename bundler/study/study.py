@@ -32,7 +32,8 @@ class Request(NamedTuple):
 
     data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. recipes:
     settings files in place of the train kernel's; sets: settings of all of them, as KEY=VALUE. threads: of each trial,
-    0 for those of the study as it was begun, or else the engine's.
+    0 for those of the study as it was begun, or else the engine's. is_data_here: whether the trials read the files in
+    data; if others elsewhere, some or all may be missing.
     """
 
     data: Path
@@ -42,6 +43,7 @@ class Request(NamedTuple):
     recipes: Sequence[Path] = ()
     sets: Sequence[str] = ()
     threads: int = 0
+    is_data_here: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def run_study(repository: Repository, request: Request, engine: Engine) -> None:
     """
     recipes = _read_recipes(repository, request)
     for settings in recipes.values():
-        check_data(settings.task, request.data, "train")
+        check_data(settings.task, request.data, "train", is_whole=request.is_data_here)
     claim(request.out)
     with locked(request.out):
         study = _study(request, list(recipes.items()), engine.threads)

@@ -1,16 +1,23 @@
 """The command `multihead` at home: the package's commands, and those for many trainings, which travel in no script."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bundler.check.preflight import require_preflight
+from bundler.metadata import check_owner
 from bundler.repository import HERE
-from bundler.study.engines import Local, visible_gpus
+from bundler.study.engines import Engine
+from bundler.study.engines.kaggle import Kaggle
+from bundler.study.engines.local import Local, visible_gpus
 from bundler.study.study import Request, run_study
 from multihead import cli
 from multihead.config.settings import MAX_STUDY_FOLDS
 
-ENGINES = {"local": lambda arguments: Local(arguments.workers, visible_gpus())}
+ENGINES: Mapping[str, Callable[[argparse.Namespace], Engine]] = {
+    "local": lambda arguments: Local(arguments.workers, visible_gpus()),
+    "kaggle": lambda arguments: _kaggle(arguments.workers),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,11 +62,20 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
         arguments.recipes,
         arguments.set,
         arguments.threads,
+        is_data_here=arguments.engine != "kaggle",
     )
     run_study(HERE, request, ENGINES[arguments.engine](arguments))
     from multihead_study.answers import join
 
     _print(join(arguments.out).lines())
+
+
+def _kaggle(workers: int) -> Engine:
+    """Return what runs trials at Kaggle, once all holds that a push of the train kernel is held to."""
+    check_owner(HERE.root)
+    for action in ("build", "push train"):
+        require_preflight(HERE.root, action)
+    return Kaggle(HERE, workers)
 
 
 def _runs(folder: Path) -> None:
@@ -104,7 +120,7 @@ def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> N
         type=_from(1),
         default=0,
         metavar="N",
-        help="trainings at a time (default: one per visible GPU, without any one)",
+        help="trainings at a time (default: one per visible GPU, without any one; at Kaggle as many as it allows)",
     )
     command.add_argument(
         "--threads",

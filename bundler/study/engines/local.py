@@ -1,4 +1,4 @@
-"""What runs trials: on this machine, one after the other or several beside each other."""
+"""Trials on this machine, one after the other or several beside each other."""
 
 import os
 import subprocess
@@ -7,24 +7,11 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 from bundler.study.run import Ended, end, start
 from bundler.study.trial import Trial
 
 SECONDS_BETWEEN_LOOKS = 0.2
-
-
-class Engine(Protocol):
-    """Runs trials, in any order; each trial's folder and script are there, and its package goes on where it was.
-
-    threads: how many each trial has room for, where a study is begun without a number.
-    """
-
-    threads: int
-
-    def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
-        """Yield each trial as its process ends, whatever way; what still runs is ended when the generator is closed."""
 
 
 class Local:
