@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from bundler.errors import BundlerError
+from bundler.kaggle.staging import stage_study
+from bundler.rehearse.outputs import check_submission
 from bundler.repository import HERE
 from bundler.study import study
 from bundler.study.engines.local import Local, visible_gpus
@@ -326,12 +328,31 @@ def test_a_study_with_a_trial_killed_in_the_middle_ends_with_the_bits_of_an_unbr
         for file in (WEIGHTS_FILE, OUT_OF_FOLD_FILE):
             assert (whole / name / file).read_bytes() == (broken / name / file).read_bytes()
     assert again.partition("bengali:")[2] == printed.partition("bengali:")[2]
+    predicted = predict_with(whole, drawn, tmp_path)
+    assert check_submission(predicted, drawn / "sample_submission.csv") == 36
     (whole / "small-fold1-seed0" / OUT_OF_FOLD_FILE).unlink()  # the package makes it anew from its checkpoint
     state = whole / "small-fold1-seed0" / TRIAL_FILE
     state.write_text(state.read_text().replace("true", "false"))
     assert cli.main(arguments(whole)) == 0
     for file in (WEIGHTS_FILE, OUT_OF_FOLD_FILE):
         assert (whole / name / file).read_bytes() == (broken / name / file).read_bytes()
+
+
+def predict_with(study: Path, data: Path, folder: Path) -> Path:
+    """Return the submission of a study's ensemble, once it is staged."""
+    for name in ("dataset", "working"):
+        (folder / name).mkdir()
+    stage_study(study, folder / "dataset")
+    places = {"data": data, "weights": folder / "dataset", "working": folder / "working"}
+    command = [sys.executable, "-m", "multihead", "predict"]
+    for key, value in places.items():
+        command += ["--set", f"{key}={value}"]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "small-fold0-seed0, epoch 3" in done.stdout + done.stderr
+    return folder / "working" / "submission.csv"
 
 
 def kill_what_works_in(folder: Path) -> None:

@@ -23,12 +23,14 @@ from slugify import slugify
 from bundler.check.preflight import preflight
 from bundler.errors import ClientError
 from bundler.kaggle import client
+from bundler.kaggle.staging import stage_study
 from bundler.metadata import set_owner
 from bundler.repository import KERNEL_METADATA, Repository
 from bundler.study.engines import kaggle as engine
 from bundler.study.engines.kaggle import KERNEL_FOLDER, MAX_SLUG, PULLED_FILE, Kaggle, slug_for
 from bundler.study.run import Ended, what_is_missing
 from bundler.study.trial import TRIAL_FILE, Trial, read_state, state_of, write_state
+from multihead.config.ensemble import read_ensemble
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.task import task_text
 from multihead_study import cli
@@ -148,6 +150,8 @@ def test_five_kernels_two_at_a_time_one_of_them_refused_for_quota_are_pulled_and
     assert cli.main(arguments(tmp_path, 5)) == 0
     assert "5 of 5 trials are finished" in capsys.readouterr().out
     assert [len(versions) for versions in kaggle.kernels.values()] == [1] * 5
+    stage_study(tmp_path / "study", house.dataset)
+    assert list(read_ensemble(house.dataset).members) == [f"small-fold{fold}-seed0" for fold in range(5)]
 
 
 def test_a_command_that_is_killed_in_the_middle_of_a_push_leaves_nothing_to_push_twice(
