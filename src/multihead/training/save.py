@@ -1,6 +1,6 @@
 """What a training leaves in its working folder, and takes over from a session before.
 
-Weights, record, checkpoint; in a study also its answers to the images of its fold.
+Weights, record, checkpoint, and its answers to the images that it held out.
 """
 
 import shutil
@@ -50,7 +50,7 @@ class WorkingFolder:
                 )
 
     def save_weights(self, network: Any, validated: Validated | None, epoch: int, per_second: float | None) -> str:
-        """Save weights, manifest and record, in a study the answers, and return the weights' SHA-256.
+        """Save weights, manifest, record and answers, and return the weights' SHA-256.
 
         per_second: images that the network answers, where it was measured.
         """
@@ -68,7 +68,7 @@ class WorkingFolder:
             augmentation=self._run.augmentation,
         )
         self.has_weights = True
-        if self._run.study_folds and validated:
+        if validated:
             ids, truth = validated.held_out.ids, validated.held_out.truth
             answers = OutOfFold(sha256, ids, truth, validated.probabilities)
             write_out_of_fold(self._folder / OUT_OF_FOLD_FILE, answers)
@@ -89,7 +89,7 @@ class WorkingFolder:
             copy_weights(folder, self._folder)
             with no_harm("report of the epochs before"):
                 copy_record(folder, self._folder)
-            if self._run.study_folds and (folder / OUT_OF_FOLD_FILE).is_file():
+            if (folder / OUT_OF_FOLD_FILE).is_file():
                 with whole_file(self._folder / OUT_OF_FOLD_FILE) as new:
                     shutil.copyfile(folder / OUT_OF_FOLD_FILE, new)
         if checkpoint.state.history:
