@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -22,12 +24,13 @@ from multihead.prediction.logit_adjustment import choose_exponents
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import task_score
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold, write_out_of_fold
+from multihead.scoring.paired import Gain
 from multihead_study import cli
 from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE, Fold, join, joined_folds, read_folds
 from multihead_study.combinations import ROWS, combinations_of, mixed, over_combinations
-from multihead_study.compare import Answered, compare, gains
+from multihead_study.compare import compare
 from multihead_study.ledger import find_runs
-from tests.built_in import BENGALI, DIGITS
+from tests.built_in import BENGALI
 
 TASK = replace(
     BENGALI,
@@ -215,27 +218,6 @@ def test_a_study_that_lacks_a_fold_or_has_answers_of_others_is_refused(tmp_path:
         join(study)
 
 
-def answered(truth: Sequence[int], answers: Sequence[int], task: Task = DIGITS) -> Answered:
-    (head,) = task.heads
-    ids = [str(number) for number in range(len(truth))]
-    return Answered(task, ids, {head: np.array(truth)}, {head: np.array(answers)})
-
-
-def test_the_gain_of_a_draw_is_the_difference_of_the_scores_of_the_same_images() -> None:
-    rng = np.random.default_rng(0)
-    truth, first, second = (rng.integers(0, 10, 400) for _ in range(3))
-    found = gains(answered(truth.tolist(), first.tolist()), answered(truth.tolist(), second.tolist()))
-    gain = (second == truth).mean() - (first == truth).mean()
-    assert found.mean() == pytest.approx(gain, abs=0.003)
-    spread = np.std((second == truth).astype(float) - (first == truth)) / np.sqrt(400)
-    assert found.std() == pytest.approx(spread, rel=0.1)
-    macro = replace(DIGITS, score="macro recall")
-    pair = [answered([0, 0, 0, 1], answers, macro) for answers in ([0, 0, 0, 0], [0, 0, 0, 1])]
-    values = set(gains(pair[0], pair[1], draws=200).round(3).tolist())
-    assert values <= {0.0, 0.5, 1.0}  # without class 1 in the draw, with both, with it alone
-    assert 0.5 in values
-
-
 def test_two_studies_are_compared_on_the_images_that_both_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,13 +230,69 @@ def test_two_studies_are_compared_on_the_images_that_both_answered(
     out = capsys.readouterr().out
     assert "on 240 images that both answered" in out
     compared = compare(before, after)
-    assert compared.interval[0] < compared.after - compared.before < compared.interval[1]
-    assert compared.interval[0] > 0
-    assert compared.after == 1.0
+    assert 0 < compared.gain.low < compared.gain.after - compared.gain.before < compared.gain.high
+    assert compared.gain.after == 1.0
+    assert f"gain {compared.gain.after - compared.gain.before:+.4f} (95 % interval +" in out
+    assert "more than chance; the second is better" in out
+    assert list(compared.heads) == ["root", "mark"]
+    assert re.search(r"  mark: 0\.\d{4} -> 1\.0000, gain \+.*; \d+ answers changed, \d+ to right, 0 to wrong", out)
+    assert "the first is better" in "\n".join(compare(after, before).lines())
+    assert "gain +0.0000 (95 % interval +0.0000 to +0.0000): the answers are the same" in "\n".join(
+        compare(after, after).lines()
+    )
     rows = changed.read_text().splitlines()
     assert rows[0] == "id,head,truth,before,after"
     assert len(rows) == 1 + len(compared.changes)
     assert all(change.is_gain and not change.is_loss for change in compared.changes)
+
+
+def test_a_gain_that_may_be_chance_is_said_to_be(tmp_path: Path) -> None:
+    for name, shift in (("before", 0), ("after", 50)):
+        fold = random_fold(shift)
+        leave_trial(tmp_path / name, 0, 0, fold._replace(ids=random_fold(0).ids, truth=random_fold(0).truth))
+    compared = compare(tmp_path / "before" / "small-fold0-seed0", tmp_path / "after" / "small-fold0-seed0")
+    near = compared._replace(gain=Gain(0.5, 0.51, -0.01, 0.03))
+    assert "gain +0.0100 (95 % interval -0.0100 to +0.0300): it may be chance" in "\n".join(near.lines())
+
+
+def test_a_plain_training_is_compared_on_what_it_held_out_and_what_flatters_it_is_said(tmp_path: Path) -> None:
+    study = leave_study(tmp_path / "study", [random_fold(0), random_fold(1)])
+    join(study)
+    fold = random_fold(0)
+    some = fold._replace(
+        ids=fold.ids[:50],
+        truth={head: rows[:50] for head, rows in fold.truth.items()},
+        probabilities={head: rows[:50] for head, rows in fold.probabilities.items()},
+    )
+    folder = leave_trial(tmp_path / "plain", 0, 0, some)
+    (folder / TRIAL_FILE).unlink()
+    manifest = json.loads((folder / MANIFEST_FILE).read_text()) | {"prior_exponents": {"root": 0.5, "mark": 0.0}}
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    text = "\n".join(compare(study, folder).lines())
+    assert "on 50 images that both answered" in text
+    assert f"{folder}: its epoch and prior exponents were chosen on the images that it held out" in text
+    assert f"{study}:" not in text
+    (folder / WEIGHTS_FILE).write_text("of a later epoch")
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest | {"sha256": sha256_of(folder / WEIGHTS_FILE)}))
+    with pytest.raises(UserError, match="is not of the weights beside it"):
+        compare(study, folder)
+
+
+def test_submissions_whose_truth_is_known_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"Test_{image}_{head}" for image in range(100) for head in BENGALI.heads]
+    right = pd.DataFrame({"row_id": rows, "target": np.arange(300) // 3 % 7})
+    right.to_csv(tmp_path / "truth.csv", index=False)
+    right.sample(frac=1, random_state=0).to_csv(tmp_path / "after.csv", index=False)
+    right.assign(target=0).to_csv(tmp_path / "before.csv", index=False)
+    before, after = str(tmp_path / "before.csv"), str(tmp_path / "after.csv")
+    assert cli.main(["compare", before, after, "--truth", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("R 0.1429 -> 1.0000 on 100 images that both answered\ngain +0.8571 (95 % interval +0.8")
+    assert cli.main(["compare", before, str(tmp_path / "none.csv"), "--truth", str(tmp_path)]) == 2
+    assert cli.main(["compare", before, after]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert "none.csv" in errors[0]
+    assert "before.csv: a file; of a submission --truth is needed" in errors[1]
 
 
 def test_a_trial_is_compared_with_its_study_and_another_task_is_refused(tmp_path: Path) -> None:

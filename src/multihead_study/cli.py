@@ -24,10 +24,7 @@ def parser() -> argparse.ArgumentParser:
     _add_cross_validate(add)
     runs = add("runs", "print every training and study below a folder, and leave the same there as runs.html")
     runs.add_argument("folder", nargs="?", type=Path, default=Path(), help="(default: the current one)")
-    compare = add("compare", "print the paired gain of one study or trial over another, and the images that changed")
-    compare.add_argument("before", type=Path, help="the folder of a study or of one of its trials")
-    compare.add_argument("after", type=Path, help="the same of what may be better")
-    compare.add_argument("--changed", type=Path, metavar="FILE", help="a CSV file to write: each answer that changed")
+    _add_compare(add("compare", "print what one study, training or submission gains over another on the same images"))
     return whole
 
 
@@ -39,9 +36,7 @@ def run_command(arguments: argparse.Namespace) -> None:
         case "runs":
             _runs(arguments.folder)
         case "compare":
-            from multihead_study.compare import compare
-
-            _print(compare(arguments.before, arguments.after, arguments.changed).lines())
+            _compare(arguments)
         case _:
             cli.run_command(arguments)
 
@@ -68,6 +63,21 @@ def _runs(folder: Path) -> None:
     runs = find_runs(folder)
     _print(table(runs))
     print(write_page(folder, runs))
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from multihead_study.compare import Truth, compare
+
+    truth = Truth(arguments.truth, cli.task_named(arguments.task)) if arguments.truth else None
+    _print(compare(arguments.before, arguments.after, arguments.changed, truth).lines())
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("before", type=Path, help="the folder of a study or a training, or a submission")
+    command.add_argument("after", type=Path, help="the same of what may be better")
+    command.add_argument("--changed", type=Path, metavar="FILE", help="a CSV file to write: each answer that changed")
+    command.add_argument("--truth", type=Path, help="of submissions: what is right, as multihead evaluate takes it")
+    command.add_argument("--task", default="bengali", help="of submissions, as above (default: %(default)s)")
 
 
 def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
