@@ -119,11 +119,11 @@ def compare(before: Path, after: Path, changed: Path | None = None, truth: Truth
     ids = pd.Index(first.ids).intersection(pd.Index(second.ids), sort=False)
     if not len(ids):
         raise UserError(f"{after}: answers none of the images that {before} does")
-    pair = [_of_images(answered, ids) for answered in (first, second)]
+    pair = _of_images(first, ids), _of_images(second, ids)
     for head in first.task.heads:
         if not np.array_equal(pair[0].truth[head], pair[1].truth[head]):
             raise UserError(f"{after}: has other {head} labels of the same images than {before}")
-    compared = _compared(*pair, [*_notes({before: first, after: second})])
+    compared = _compared(*pair, list(_notes({before: first, after: second})))
     if changed:
         _write(changed, compared.changes)
     return compared
@@ -155,8 +155,8 @@ def _read_submission(path: Path, truth: Truth | None) -> Answered:
     if truth is None:
         raise UserError(f"{path}: a file; of a submission --truth is needed, of a training or a study its folder")
     answers, true = read_both(path, truth.path, truth.task)
-    tables = [{head: table[head].to_numpy() for head in truth.task.heads} for table in (true, answers)]
-    return Answered(truth.task, true.index.tolist(), *tables)
+    right, answered = ({head: table[head].to_numpy() for head in truth.task.heads} for table in (true, answers))
+    return Answered(truth.task, true.index.tolist(), right, answered)
 
 
 def _task_of_study(folder: Path) -> Task:
