@@ -1,5 +1,6 @@
 """The way to a score, step by step; each command says which one comes next."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -58,12 +59,15 @@ def status(repository: Repository, what: str, *, wait: bool) -> None:
     """Say how a kernel's run, the dataset or the newest submission is doing, or wait until it is done."""
     check_owner(repository.root)
     name = _id_of(repository, what)
-    asks = {"weights": client.dataset_status, "submission": partial(_submission_status, repository)}
-    ask = partial(asks.get(what, client.kernel_status), name)
+    asks: dict[str, Callable[[str], client.Status]] = {
+        "weights": client.dataset_status,
+        "submission": partial(_submission_status, repository),
+    }
+    ask = asks.get(what, client.kernel_status)
     if wait:
-        client.wait_for(name, ask, HOURS)
+        client.wait_for(name, lambda: ask(name), HOURS)
     else:
-        now = ask()
+        now = ask(name)
         print(f"{name}: {now.words}")
         if not now.done:
             print(f"next: build_kernel.py status {what} --wait")

@@ -175,10 +175,11 @@ def submit(kernel: str, version: int, competition: str, message: str) -> tuple[s
     known = {submission["ref"] for submission in submissions(competition)}
     chosen = ["-k", kernel, "--version", str(version), "-f", "submission.csv", f"--message={message}"]
     printed = run_client(["competitions", "submit", competition, *chosen])
+    is_submitted = "Successfully submitted" in printed
     new: list[str] = []
-    with contextlib.suppress(BundlerError):  # it may be submitted all the same
+    with contextlib.suppress(*[BundlerError] if is_submitted else []):
         new = [str(one["ref"]) for one in submissions(competition) if one["ref"] not in known]
-    if "Successfully submitted" not in printed and not new:
+    if not is_submitted and not new:
         raise BundlerError(f"kaggle competitions submit: {_words(printed)}; {competition} lists no new submission")
     return _words(printed), next(iter(new), "")
 
