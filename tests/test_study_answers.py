@@ -1,7 +1,5 @@
 """Answers out of fold: joined, chosen on cross-fitted, compared, listed."""
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +27,6 @@ from multihead_study import cli
 from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE, Fold, join, joined_folds, read_folds
 from multihead_study.combinations import ROWS, combinations_of, mixed, over_combinations
 from multihead_study.compare import compare
-from multihead_study.ledger import find_runs
 from tests.built_in import BENGALI
 
 TASK = replace(
@@ -311,46 +308,3 @@ def test_a_trial_is_compared_with_its_study_and_another_task_is_refused(tmp_path
     wrong = fold._replace(truth={head: rows[::-1] for head, rows in fold.truth.items()})
     with pytest.raises(UserError, match="has other root labels of the same images"):
         compare(study, leave_trial(tmp_path / "wrong", 0, 0, wrong))
-
-
-def test_every_training_and_study_below_a_folder_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study = leave_study(tmp_path / "first" / "study", [random_fold(0), random_fold(1)])
-    (study / "small-fold1-seed0" / HISTORY_FILE).unlink()
-    joined = join(study)
-    (study / ".hidden").mkdir()
-    (study / ".hidden" / MANIFEST_FILE).write_text("{")
-    runs = {run.name: run for run in find_runs(tmp_path)}
-    assert list(runs) == ["first/study", "first/study/small-fold0-seed0", "first/study/small-fold1-seed0"]
-    whole, trial, other = runs.values()
-    assert (whole.is_study, whole.score, whole.images) == (True, joined.score.present_total, 240)
-    assert (whole.minutes, whole.images_per_second, whole.device) == (3.0, 200.0, "CPU")
-    assert whole.settings == trial.settings == {"image_size": [32, 32]}
-    assert (trial.score, trial.error, trial.minutes, trial.images_per_second) == (0.51, 0.01, 1.5, 200.0)
-    assert other.images_per_second is None
-    assert cli.main(["runs", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["run", "task", "score"]
-    assert lines[1].startswith("first/study (study)")
-    assert lines[-1] == str(tmp_path / "runs.html")
-    page = (tmp_path / "runs.html").read_text()
-    script = page.partition("<script>")[2].partition("</script>")[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in page
-    assert all(name in page for name in runs)
-
-
-def test_a_plain_training_is_listed_with_the_minutes_that_fitting_took(tmp_path: Path) -> None:
-    folder = leave_trial(tmp_path, 0, 0, random_fold(0))
-    (folder / TRIAL_FILE).unlink()
-    (run,) = find_runs(tmp_path)
-    assert run.minutes == pytest.approx(sum(130 / speed for speed in (100, 200, 300)) / 60)
-    (folder / MANIFEST_FILE).write_text("{")
-    with pytest.raises(UserError, match=MANIFEST_FILE):
-        find_runs(tmp_path)
-
-
-def test_the_trials_of_a_study_stand_below_it_and_are_no_runs_of_another(tmp_path: Path) -> None:
-    for name, shift in (("a", 0), ("b", 4)):
-        leave_study(tmp_path / name, [random_fold(shift), random_fold(shift + 1)])
-    studies = [run for run in find_runs(tmp_path) if run.is_study]
-    assert [(run.name, run.minutes, run.score) for run in studies] == [("a", 3.0, None), ("b", 3.0, None)]

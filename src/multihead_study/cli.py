@@ -1,9 +1,11 @@
 """The command `multihead` at home: the package's commands, and those for many trainings, which travel in no script."""
 
 import argparse
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from bundler.kaggle.submissions import read_kept
 from bundler.repository import HERE
 from bundler.study.engines import Local, visible_gpus
 from bundler.study.study import Request, run_study
@@ -24,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     _add_cross_validate(add)
     runs = add("runs", "print every training and study below a folder, and leave the same there as runs.html")
     runs.add_argument("folder", nargs="?", type=Path, default=Path(), help="(default: the current one)")
+    runs.add_argument("--best", action="store_true", help="the best score of each task first, not the newest")
     _add_compare(add("compare", "print what one study, training or submission gains over another on the same images"))
     return whole
 
@@ -34,7 +37,7 @@ def run_command(arguments: argparse.Namespace) -> None:
         case "cross-validate":
             _cross_validate(arguments)
         case "runs":
-            _runs(arguments.folder)
+            _runs(arguments.folder, is_best_first=arguments.best)
         case "compare":
             _compare(arguments)
         case _:
@@ -57,12 +60,18 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
     _print(join(arguments.out).lines())
 
 
-def _runs(folder: Path) -> None:
-    from multihead_study.ledger import find_runs, table, write_page
+def _runs(folder: Path, *, is_best_first: bool) -> None:
+    from multihead_study.ledger import best_first, find_runs
+    from multihead_study.run_table import NARROWEST, PAGE_FILE, table, write_page
 
-    runs = find_runs(folder)
-    _print(table(runs))
-    print(write_page(folder, runs))
+    runs = find_runs(folder, read_kept(HERE).submissions)
+    if is_best_first:
+        runs = best_first(runs)
+    _print(table(runs, max(NARROWEST, shutil.get_terminal_size((120, 0)).columns)))
+    try:
+        print(write_page(folder, runs))
+    except OSError as error:
+        print(f"{folder / PAGE_FILE}: not written ({error.strerror})")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
