@@ -123,10 +123,10 @@ def test_what_is_not_finished_says_how_far_it_is(tmp_path: Path) -> None:
     assert runs["study"].score is not None
     assert runs["study/small-fold3-seed0"].note == "3 of 8 epochs"
     assert runs["study/small-fold4-seed0"].note == (
-        "no weights yet; 3 of 8 epochs; error: epoch 4: the loss is nan or has made a weight infinite"
+        "3 of 8 epochs; no weights yet; error: epoch 4: the loss is nan or has made a weight infinite"
     )
     assert runs["study/small-fold4-seed0"].settings == {"epochs": 8, "batch_size": 7}
-    assert (runs["running"].note, runs["running"].score) == ("no weights yet; 0 epochs", None)
+    assert (runs["running"].note, runs["running"].score) == ("0 epochs; no weights yet", None)
     assert runs["stopped"].note == "3 of 30 epochs"
 
 

@@ -174,7 +174,7 @@ def _training(folder: Path, top: Path) -> Run:
         saved=_saved(folder),
         score=reached if is_number else None,
         error=error if is_number else None,
-        minutes=state.seconds / 60 if state else _minutes(manifest, speeds),
+        minutes=state.seconds / 60 if state and state.seconds else _minutes(manifest, speeds),
         images_per_second=_median(speeds),
         device=manifest.get("device", ""),
         version=", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items()
@@ -238,12 +238,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _notes(
     folder: Path, manifest: Mapping[str, Any], state: State | None, done: int, epochs: int | None, *, is_number: bool
 ) -> Iterator[str]:
+    if (state and not state.is_finished) or (epochs and done and done < epochs) or not manifest:
+        yield f"{done} of {epochs} epochs" if epochs else f"{done} epochs"
     if not manifest:
         yield "no weights yet"
     if not is_number:
         yield "its score is not finite"
-    if (state and not state.is_finished) or (epochs and done and done < epochs) or not manifest:
-        yield f"{done} of {epochs} epochs" if epochs else f"{done} epochs"
     if state and not state.is_finished and (error := _last_error(folder / LOG_FILE)):
         yield error
 
