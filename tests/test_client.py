@@ -168,7 +168,7 @@ def test_what_was_submitted_is_kept_with_its_weights_and_its_scores(
     house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository, sha256 = Repository(house), MANIFEST["sha256"]
-    kaggle.kernels[PREDICT], kaggle.submission_states = [{}], ["PENDING", "PENDING", "COMPLETE"]
+    kaggle.kernels[PREDICT] = [{}]
     (house / "dataset_meta" / "model.weights.h5").write_bytes(TRAINED["model.weights.h5"])
     keep_uploaded(repository, weights_in(house / "dataset_meta"))
     keep_version(repository, 1)
