@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bundler.errors import BundlerError
 from bundler.kaggle.submissions import Submission
 from bundler.study.study import STUDY_FILE
 from bundler.study.trial import LOG_FILE, TRIAL_FILE
@@ -272,6 +273,15 @@ def test_the_command_shows_what_was_submitted_from_this_repository(
     assert cli.main(["runs", str(tmp_path)]) == 0
     assert "0.9371" in capsys.readouterr().out
 
+    def damaged(_: object) -> None:
+        raise BundlerError("submissions.json: not what push leaves")
+
+    monkeypatch.setattr(cli, "read_kept", damaged)
+    assert cli.main(["runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "without the leaderboard's scores: submissions.json: not what push leaves"
+    assert any(line.startswith("plain") for line in lines)
+
 
 RUNS = [
     Run("a/study", is_study=True, note="2 trials", task="digits", settings={"epochs": 3}, score=0.5, error=0.01),
@@ -311,7 +321,7 @@ def test_a_folder_that_takes_no_page_has_its_table_all_the_same(
         find_runs(tmp_path / "none")
 
 
-def test_a_thousand_runs_take_seconds_for_no_weights_are_read(tmp_path: Path) -> None:
+def test_hundreds_of_runs_take_seconds_for_no_weights_are_read(tmp_path: Path) -> None:
     folder = leave_training(tmp_path / "first", epochs=3)
     for number in range(300):
         copy = tmp_path / f"run{number}"

@@ -285,6 +285,10 @@ def test_submissions_whose_truth_is_known_are_compared(tmp_path: Path, capsys: p
     assert cli.main(["compare", before, after, "--truth", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert out.startswith("R 0.1429 -> 1.0000 on 100 images that both answered\ngain +0.8571 (95 % interval +0.8")
+    content = (tmp_path / "before.csv").read_text()
+    assert cli.main(["compare", before, after, "--truth", str(tmp_path), "--changed", before]) == 2
+    assert (tmp_path / "before.csv").read_text() == content
+    assert "before.csv: would be written over, but it is among what is read" in capsys.readouterr().err
     assert cli.main(["compare", before, str(tmp_path / "none.csv"), "--truth", str(tmp_path)]) == 2
     assert cli.main(["compare", before, after]) == 2
     errors = capsys.readouterr().err.splitlines()

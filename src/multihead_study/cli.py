@@ -5,11 +5,13 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bundler.kaggle.submissions import read_kept
+from bundler.errors import BundlerError
+from bundler.kaggle.submissions import Submission, read_kept
 from bundler.repository import HERE
 from bundler.study.engines import Local, visible_gpus
 from bundler.study.study import Request, run_study
 from multihead import cli
+from multihead.commands import refuse_overwriting
 from multihead.config.settings import MAX_STUDY_FOLDS
 
 ENGINES = {"local": lambda arguments: Local(arguments.workers, visible_gpus())}
@@ -64,7 +66,12 @@ def _runs(folder: Path, *, is_best_first: bool) -> None:
     from multihead_study.ledger import best_first, find_runs
     from multihead_study.run_table import NARROWEST, PAGE_FILE, table, write_page
 
-    runs = find_runs(folder, read_kept(HERE).submissions)
+    submissions: Sequence[Submission] = ()
+    try:
+        submissions = read_kept(HERE).submissions
+    except BundlerError as error:
+        print(f"without the leaderboard's scores: {error}")
+    runs = find_runs(folder, submissions)
     if is_best_first:
         runs = best_first(runs)
     _print(table(runs, max(NARROWEST, shutil.get_terminal_size((120, 0)).columns)))
@@ -78,6 +85,9 @@ def _compare(arguments: argparse.Namespace) -> None:
     from multihead_study.compare import Truth, compare
 
     truth = Truth(arguments.truth, cli.task_named(arguments.task)) if arguments.truth else None
+    inputs = [path for path in (arguments.before, arguments.after, arguments.truth) if path]
+    if arguments.changed:
+        refuse_overwriting(arguments.changed, *inputs)
     _print(compare(arguments.before, arguments.after, arguments.changed, truth).lines())
 
 
