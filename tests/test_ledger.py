@@ -64,6 +64,8 @@ def test_every_training_and_study_below_a_folder_is_listed(tmp_path: Path, capsy
     (study / ".hidden" / WEIGHTS_FILE).write_text("")
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / MANIFEST_FILE).write_text('{"of": "another program"}')
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / HISTORY_FILE).write_text("of,a,browser\n")
     runs = named(find_runs(tmp_path))
     assert list(runs) == ["first/study", "first/study/small-fold0-seed0", "first/study/small-fold1-seed0"]
     whole, trial, other = runs.values()

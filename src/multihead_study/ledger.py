@@ -34,7 +34,7 @@ from multihead.runtime.text_files import read_text, read_toml
 from multihead.training.record import read_run_settings
 from multihead_study.answers import CHOICES_FILE
 
-OF_A_TRAINING = (WEIGHTS_FILE, CHECKPOINT_FILE, TRIAL_FILE, HISTORY_FILE)  # a manifest alone may be any program's
+OF_A_TRAINING = (WEIGHTS_FILE, CHECKPOINT_FILE, TRIAL_FILE)  # a manifest or a history alone may be any program's
 SAY_NOTHING = {"data", "weights", "working", "study_fold", "task"}  # settings that differ without being a choice
 DEFAULTS = settings_dict(ModelSettings()) | settings_dict(RunSettings())
 
@@ -86,7 +86,7 @@ def find_runs(folder: Path, submissions: Sequence[Submission] = ()) -> list[Run]
     for path, names in _folders(folder, closed.append):
         if STUDY_FILE in names:
             studies.append(path)
-        elif not names.isdisjoint(OF_A_TRAINING):
+        elif not names.isdisjoint(OF_A_TRAINING) or {MANIFEST_FILE, HISTORY_FILE} <= names:
             trainings[path] = _readable(_training, path, folder)
     runs = []
     for path in studies:
@@ -95,16 +95,21 @@ def find_runs(folder: Path, submissions: Sequence[Submission] = ()) -> list[Run]
         for place, run in of_study.items():
             trainings[place] = replace(run, study=runs[-1].name)
     runs += [*trainings.values(), *(_closed(error, folder) for error in closed)]
-    scored = [_with_leaderboard(run, submissions) for run in runs]
-    latest: dict[str, float] = {}
-    for run in scored:
-        latest[run.study or run.name] = max(latest.get(run.study or run.name, 0), run.saved or 0)
-    return sorted(scored, key=lambda run: (-latest[run.study or run.name], run.study or run.name, run.study, run.name))
+    return _newest_first([_with_leaderboard(run, submissions) for run in runs])
 
 
 def best_first(runs: Sequence[Run]) -> list[Run]:
     """Return the runs of each task by their score, those without one last."""
     return sorted(runs, key=lambda run: (run.task, run.score is None, -(run.score or 0)))
+
+
+def _newest_first(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs by when they were saved; a study with its trials is as new as the newest of them."""
+    latest: dict[str, float] = {}
+    for run in runs:
+        group = run.study or run.name
+        latest[group] = max(latest.get(group, 0), run.saved or 0)
+    return sorted(runs, key=lambda run: (-latest[run.study or run.name], run.study or run.name, run.study, run.name))
 
 
 def shared_settings(runs: Sequence[Run]) -> dict[str, Any]:
@@ -311,7 +316,7 @@ def _with_leaderboard(run: Run, submissions: Sequence[Submission]) -> Run:
 def _saved(folder: Path) -> float | None:
     """Return when the newest of a run's files was written."""
     times: list[float] = []
-    for name in (*OF_A_TRAINING, MANIFEST_FILE, STUDY_FILE, CHOICES_FILE):
+    for name in (*OF_A_TRAINING, MANIFEST_FILE, HISTORY_FILE, STUDY_FILE, CHOICES_FILE):
         with suppress(OSError):
             status = (folder / name).stat()
             times += [status.st_mtime] if stat.S_ISREG(status.st_mode) else []
