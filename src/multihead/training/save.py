@@ -4,6 +4,7 @@ Weights, record, checkpoint, and its answers to the images that it held out.
 """
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class WorkingFolder:
         if validated:
             ids, truth = validated.held_out.ids, validated.held_out.truth
             answers = OutOfFold(sha256, ids, truth, validated.probabilities)
-            write_out_of_fold(self._folder / OUT_OF_FOLD_FILE, answers)
+            with self._harmless_answers():
+                write_out_of_fold(self._folder / OUT_OF_FOLD_FILE, answers)
         with no_harm("record for the report"):
             held_out = validated.held_out if validated else None
             save_record(self._folder, make_record(sha256, settings_dict(self._run), held_out, self._samples))
@@ -90,7 +92,7 @@ class WorkingFolder:
             with no_harm("report of the epochs before"):
                 copy_record(folder, self._folder)
             if (folder / OUT_OF_FOLD_FILE).is_file():
-                with whole_file(self._folder / OUT_OF_FOLD_FILE) as new:
+                with self._harmless_answers(), whole_file(self._folder / OUT_OF_FOLD_FILE) as new:
                     shutil.copyfile(folder / OUT_OF_FOLD_FILE, new)
         if checkpoint.state.history:
             checkpoint.state.write_history(self._folder)
@@ -127,6 +129,10 @@ class WorkingFolder:
     def lacks_answers(self, state: TrainingState) -> bool:
         """Tell whether this is a training in a study without the answers of the weights that the counters tell of."""
         return bool(self._run.study_folds) and not is_of_weights(self._folder / OUT_OF_FOLD_FILE, state.saved_sha256)
+
+    def _harmless_answers(self) -> AbstractContextManager[None]:
+        """Return what makes a warning of answers that cannot be written, but in a study, which consists of them."""
+        return nullcontext() if self._run.study_folds else no_harm("answers to the held-out images")
 
     def in_words(self) -> str:
         """Return what a training that is broken off leaves, and how it goes on."""
