@@ -28,7 +28,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.paired import Truth, gain_in_words, total
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import Settings, settings_dict
@@ -42,6 +41,7 @@ from multihead.model.weights import load_model
 from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents
 from multihead.prediction.predictor import jitter, predict_probabilities
 from multihead.runtime.errors import UserError
+from multihead.scoring.paired import Answers, paired_gain
 from multihead.training.checkpoint import read_checkpoint
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -213,7 +213,7 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Truth]:
+def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Answers]:
     """Return the crops of the images that a training with these settings holds out, and their class indices."""
     train = images_to_train(data, task)
     labels = train.labels
@@ -228,7 +228,7 @@ def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uin
     }
 
 
-def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) -> tuple[Probabilities, Truth]:
+def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) -> tuple[Probabilities, Answers]:
     """Return what the trained network says of those images, and the truth."""
     images, truth = held_out(data, settings, task)
     return predict_probabilities(load_model(working, read_manifest(working)), images, 128), truth
@@ -236,23 +236,23 @@ def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) 
 
 def _row(name: str, runs: Path) -> str:
     truth, answers = read_answers(name, runs)
-    gain, against = "", RUNGS[name].against
+    against, before = RUNGS[name].against, answers
     if against:
-        truth_before, answers_before = read_answers(against, runs)
+        truth_before, before = read_answers(against, runs)
         _refuse_other_images(name, truth, against, truth_before)
-        gain = gain_in_words(truth, answers_before, answers)
+    gain, _ = paired_gain(truth, before, answers, TASKS["bengali"])
     used = [json.loads((_folder(runs, rung) / "told.json").read_text()) for rung in (name, *RUNGS[name].averaged)]
     seconds, images = (sum(facts[key] for facts in used) for key in ("cpu_seconds", "images"))
-    cells = (name, f"{total(truth, answers):.4f}", gain, against, f"{seconds:.0f}", f"{images:,}")
+    cells = (name, f"{gain.after:.4f}", str(gain) if against else "", against, f"{seconds:.0f}", f"{images:,}")
     return f"| {' | '.join(cells)} |"
 
 
-def _refuse_other_images(name: str, truth: Truth, other: str, truth_of_other: Truth) -> None:
+def _refuse_other_images(name: str, truth: Answers, other: str, truth_of_other: Answers) -> None:
     if not all(np.array_equal(indices, truth_of_other[head]) for head, indices in truth.items()):
         raise SystemExit(f"error: {name!r} and {other!r} hold other images out")
 
 
-def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
+def read_answers(name: str, runs: Path) -> tuple[Answers, Answers]:
     """Return the truth of a rung's held-out images, and the classes that it answers."""
     truth, answers = _probabilities(name, runs)
     for other in RUNGS[name].averaged:
@@ -262,7 +262,7 @@ def read_answers(name: str, runs: Path) -> tuple[Truth, Truth]:
     return truth, {head: probabilities.argmax(axis=1) for head, probabilities in answers.items()}
 
 
-def _probabilities(name: str, runs: Path) -> tuple[Truth, Probabilities]:
+def _probabilities(name: str, runs: Path) -> tuple[Answers, Probabilities]:
     """Return the truth of a training's held-out images, and its probabilities, without the prior where that is so."""
     folder = _folder(runs, name)
     with np.load(folder / "answers.npz") as stored:
@@ -298,7 +298,7 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
         changes = [jitter(augment, settings.run.seed, copy) if augment else None for copy in range(COPIES)]
         return [predict_probabilities(network, images, 128, change=change) for change in (None, *changes)]
 
-    def classes(passes: Sequence[Probabilities], *, has_prior: bool) -> Truth:
+    def classes(passes: Sequence[Probabilities], *, has_prior: bool) -> Answers:
         if not has_prior:
             passes = [
                 adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
@@ -320,8 +320,8 @@ def each_alone(data: Path, trained: Path, settings: Settings) -> None:
     }
     print("| | R | gain | over |\n|---|---|---|---|")
     for name, (against, answers) in rows.items():
-        gain = gain_in_words(truth, rows[against][1], answers) if against else ""
-        print(f"| {name} | {total(truth, answers):.4f} | {gain} | {against} |")
+        gain, _ = paired_gain(truth, rows[against or name][1], answers, TASKS["bengali"])
+        print(f"| {name} | {gain.after:.4f} | {gain if against else ''} | {against} |")
 
 
 if __name__ == "__main__":

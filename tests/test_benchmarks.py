@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from benchmarks import accuracy, paired, score
-from benchmarks.paired import gain_interval, total
+from benchmarks import accuracy, score
 from benchmarks.score import Rung
 from multihead.config.settings_file import read_settings
 from multihead.data.augment import try_steps
@@ -122,42 +120,6 @@ def test_what_is_averaged_is_trained_first(
     monkeypatch.setattr(sys, "argv", ["score", str(tmp_path), str(tmp_path), "--only", "both"])
     score.main()
     assert "| both | 1.0000 |" in capsys.readouterr().out
-
-
-def test_a_submission_is_compared_with_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [f"Test_{image}_{head}" for image in range(100) for head in BENGALI.heads]
-    right = pd.DataFrame({"row_id": rows, "target": np.arange(300) // 3 % 7})
-    right.to_csv(tmp_path / "truth.csv", index=False)
-    right.sample(frac=1, random_state=0).to_csv(tmp_path / "after.csv", index=False)
-    right.assign(target=0).to_csv(tmp_path / "before.csv", index=False)
-    after, before = str(tmp_path / "after.csv"), str(tmp_path / "before.csv")
-    monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), after, before])
-    paired.main()
-    printed = capsys.readouterr().out
-    assert printed.startswith("R over the classes present = 1.0000, +0.8571 (+0.8")
-    assert printed.endswith(") over 0.1429\n")
-    monkeypatch.setattr(sys, "argv", ["paired", str(tmp_path), str(tmp_path / "none.csv"), before])
-    with pytest.raises(SystemExit, match=r"^error: .*none\.csv"):
-        paired.main()
-
-
-def test_the_gain_of_a_better_answer_has_an_interval_above_zero() -> None:
-    rng = np.random.default_rng(0)
-    truth = {head: rng.integers(0, len(classes), 3000) for head, classes in BENGALI.heads.items()}
-
-    def answers(wrong: float) -> dict[str, np.ndarray]:
-        is_wrong = rng.random(3000) < wrong
-        return {head: np.where(is_wrong, 0, indices) for head, indices in truth.items()}
-
-    worse, better = answers(0.3), answers(0.2)
-    low, gain, high = gain_interval(truth, worse, better)
-    assert 0 < low < gain < high
-    assert gain == pytest.approx(total(truth, better) - total(truth, worse))
-    assert gain_interval(truth, better, better) == (0, 0, 0)
-    low, _, high = gain_interval(truth, answers(0.2), better)
-    assert low < 0 < high
 
 
 @pytest.mark.parametrize("task", accuracy.ROWS)

@@ -11,6 +11,14 @@ import pytest
 from bundler.cli import main
 from bundler.errors import BundlerError, ClientError
 from bundler.kaggle import client
+from bundler.kaggle.submissions import (
+    keep_scores,
+    keep_submission,
+    keep_uploaded,
+    keep_version,
+    read_kept,
+    weights_in,
+)
 from bundler.metadata import METADATA_FILES, PLACEHOLDER, read_metadata, set_owner
 from bundler.repository import Repository
 from multihead.config.manifest import FORMAT
@@ -105,6 +113,8 @@ def test_the_whole_way_to_a_score(
         command = printed.partition("next: build_kernel.py ")[2].strip().rpartition("then ")[2]
     assert walked == WAY
     assert printed.splitlines()[-1] == f"{COMPETITION}: {PREDICT} version 1: complete, public 0.9370, private 0.9041"
+    (submission,) = read_kept(Repository(house)).submissions
+    assert (submission.weights, submission.public) == ({"": MANIFEST["sha256"]}, 0.937)
 
     for name, saved, sources in zip(
         ("train", "predict"), kaggle.sent("SaveKernel"), ({}, {"datasetDataSources": [WEIGHTS]}), strict=True
@@ -139,6 +149,85 @@ def test_the_whole_way_to_a_score(
         }
     ]
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_what_was_submitted_is_kept_with_its_weights_and_its_scores(
+    house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository, sha256 = Repository(house), MANIFEST["sha256"]
+    kaggle.kernels[PREDICT] = [{}]
+    (house / "dataset_meta" / "model.weights.h5").write_bytes(TRAINED["model.weights.h5"])
+    keep_uploaded(repository, weights_in(house / "dataset_meta"))
+    keep_version(repository, 1)
+    assert main(["submit", "--version", "1", "-m", "first"], repository) == 0
+    (submission,) = read_kept(repository).submissions
+    assert submission.weights == {"": sha256}
+    assert (submission.kernel, submission.version, submission.message) == (PREDICT, 1, "first")
+    assert (submission.ref, submission.status, submission.public) == ("1", "pending", None)
+    assert main(["status", "submission"], repository) == 0
+    assert read_kept(repository).submissions[0].status == "pending"
+    assert main(["status", "submission", "--wait"], repository) == 0
+    (submission,) = read_kept(repository).submissions
+    assert (submission.status, submission.public, submission.private) == ("complete", 0.937, 0.9041)
+    assert submission.weights == {"": sha256}
+    kaggle.kernels[PREDICT].append({})
+    capsys.readouterr()
+    assert main(["submit", "--version", "2"], repository) == 0
+    assert "its weights were not pushed from here" in capsys.readouterr().out
+    assert [one.weights for one in read_kept(repository).submissions] == [{"": sha256}, {}]
+
+
+def test_the_weights_of_a_version_are_those_of_its_ensemble_that_were_uploaded_before(house: Path) -> None:
+    repository = Repository(house)
+
+    def weights_of(version: int) -> dict[str, str]:
+        keep_version(repository, version)
+        return dict(read_kept(repository).versions[PREDICT][str(version)])
+
+    assert weights_of(1) == {}
+    for name in ("a", "b", "c"):
+        (house / "dataset_meta" / f"{name}.model.weights.h5").write_text(name)
+    (house / "dataset_meta" / ".new-d.model.weights.h5").write_text("half")
+    keep_uploaded(repository, weights_in(house / "dataset_meta"))
+    assert weights_of(2) == {}  # without an ensemble it needs weights without a name
+    settings = house / "kernel" / "predict" / "settings.toml"
+    settings.write_text(settings.read_text() + 'ensemble = ["a", "c"]\n')
+    assert weights_of(3) == {name: hashlib.sha256(name.encode()).hexdigest() for name in "ac"}
+    metadata = house / "kernel" / "predict" / "kernel-metadata.json"
+    metadata.write_text(metadata.read_text().replace(WEIGHTS, f"{USER}/other-weights"))
+    assert weights_of(4) == {}
+
+
+def test_a_submission_that_kaggle_listed_late_or_not_is_found_by_its_message(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = Repository(house)
+    keep_scores(repository, COMPETITION, [])
+    assert not (house / "kernel" / "predict" / "submissions.json").exists()
+    for version, message, ref in ((1, "same", "11"), (1, "same", ""), (2, "other", "")):
+        keep_submission(repository, COMPETITION, version, message, ref)
+    row = {"status": "SubmissionStatus.COMPLETE", "publicScore": "0.5", "privateScore": ""}
+    listed = [
+        {"ref": 13, "description": "of another kernel", **row},
+        {"ref": 12, "description": "same", **row, "publicScore": "0.6"},
+        {"ref": 11, "description": "same", **row},
+    ]
+    keep_scores(repository, COMPETITION, listed)
+    found = read_kept(repository).submissions
+    assert [(one.ref, one.status, one.public, one.private) for one in found] == [
+        ("11", "complete", 0.5, None),
+        ("12", "complete", 0.6, None),
+        ("", "pending", None, None),
+    ]
+    keep_scores(repository, "another-competition", listed)
+    assert read_kept(repository).submissions == found
+    path = house / "kernel" / "predict" / "submissions.json"
+    path.write_text('{"submissions": [{}]}')
+    capsys.readouterr()
+    keep_version(repository, 3)
+    out = capsys.readouterr().out
+    assert out.startswith(f"not kept for multihead runs: {path}: not what push, submit and status leave")
+    assert path.read_text() == '{"submissions": [{}]}'
 
 
 def test_the_readme_goes_the_same_way() -> None:

@@ -29,7 +29,7 @@ from bundler.rehearse.projection import read_stages
 from multihead.cli import main
 from multihead.config import EVENTS_VARIABLE
 from multihead.config import task as tasks
-from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
+from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings
 from multihead.data import shards
@@ -348,10 +348,11 @@ def stop_saving(checkpoints_before: int, ending: BaseException) -> Fault:
         saved: list[Any] = []
 
         def savez(file: Any, *arrays: Any, **named: Any) -> None:
-            if len(saved) == checkpoints_before:
-                file.write(b"half of it")
-                raise ending
-            saved.append(file)
+            if CHECKPOINT_FILE in str(file.name):
+                if len(saved) == checkpoints_before:
+                    file.write(b"half of it")
+                    raise ending
+                saved.append(file)
             original(file, *arrays, **named)
 
         patch.setattr(np, "savez", savez)
@@ -490,6 +491,7 @@ TRAINING: dict[str, Fault] = {
     "jinja2 is not there": lambda _, patch: patch.setitem(sys.modules, "jinja2", None),
     "the disk is full for the report": fail_in("multihead.report.page.whole_file"),
     "the disk is full for the report's record": fail_in("numpy.savez_compressed"),
+    "the disk is full for the answers": fail_in("multihead.training.save.write_out_of_fold"),
 }
 
 
@@ -719,6 +721,7 @@ def test_where_the_furthest_checkpoint_is_damaged_inside_the_next_one_is_gone_on
 
 FILES_CALLED = {
     "weights": {WEIGHTS_FILE, MANIFEST_FILE},
+    "answers": {OUT_OF_FOLD_FILE},
     "history": {"history.csv"},
     "checkpoint": {CHECKPOINT_FILE},
     "report": {REPORT_FOLDER},

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from multihead.cli import main
-from multihead.config.files import MANIFEST_FILE, PAGE_FILE, RECORD_FILE, REPORT_FOLDER
+from multihead.config.files import MANIFEST_FILE, OUT_OF_FOLD_FILE, PAGE_FILE, RECORD_FILE, REPORT_FOLDER
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
@@ -26,6 +26,7 @@ from multihead.report.html import picture
 from multihead.report.page import write_report
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import recall_per_class, task_score
+from multihead.scoring.out_of_fold import read_out_of_fold
 from multihead.training.record import (
     LONGEST,
     HeldOut,
@@ -514,6 +515,9 @@ def test_a_training_ends_with_the_report_of_its_saved_weights(
     manifest = json.loads((tmp_path / MANIFEST_FILE).read_text())
     record = read_record(tmp_path)
     assert record.sha256 == manifest["sha256"]
+    answers = read_out_of_fold(tmp_path / OUT_OF_FOLD_FILE)
+    assert answers.sha256 == manifest["sha256"]
+    assert len(answers.ids) == round(0.2 * 192)
     assert record.run["epochs"] == 2
     recalls = []
     for rows in record.counts.values():

@@ -1,5 +1,7 @@
 """Trials, their engine and their study, with programs in the place of trainings; one study that trains for real."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -17,10 +19,10 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.kaggle.staging import stage_study
 from bundler.rehearse.outputs import check_submission
-from bundler.repository import HERE
+from bundler.repository import HERE, Repository
 from bundler.study import study
 from bundler.study.engines.local import Local, visible_gpus
-from bundler.study.lock import locked
+from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import Ended, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials
 from bundler.study.trial import TRIAL_FILE, State, Trial, read_state, state_of, write_state
@@ -150,11 +152,30 @@ def test_visible_gpus_are_those_that_the_environment_names_or_the_driver_lists(
 def test_a_folder_has_one_command_at_a_time(tmp_path: Path) -> None:
     with (
         locked(tmp_path),
-        pytest.raises(BundlerError, match=rf"process {os.getpid()} is at work in it"),
+        pytest.raises(BundlerError, match=rf"process {os.getpid()} on .+ is at work in it"),
         locked(tmp_path),
     ):
         pass
     with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_takes_no_lock_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> None:
+        def flock(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    refuse(errno.EAGAIN)  # held by a process that has not written its number yet
+    with pytest.raises(BundlerError, match="another process is at work in it"), locked(tmp_path):
+        pass
+    refuse(errno.ENOLCK)
+    with pytest.raises(BundlerError, match="its file system has no locks"), locked(tmp_path):
+        pass
+    (tmp_path / LOCK_FILE).unlink()
+    (tmp_path / LOCK_FILE).mkdir()
+    with pytest.raises(BundlerError, match=r"here it cannot \(Is a directory\)"), locked(tmp_path):
         pass
 
 
@@ -165,8 +186,14 @@ def test_a_trial_that_was_begun_with_something_else_is_left_alone(tmp_path: Path
     assert other.fingerprint != trial.fingerprint
     with pytest.raises(BundlerError, match="was begun with other settings and data; name another folder"):
         state_of(other)
-    (trial.folder / TRIAL_FILE).write_text("{")
-    with pytest.raises(BundlerError, match="not what a trial leaves"):
+    whole = json.loads((trial.folder / TRIAL_FILE).read_text())
+    for damaged in ("{", "[]", "{}", *(json.dumps(whole | {key: None}) for key in ("parts", "seconds", "fold"))):
+        (trial.folder / TRIAL_FILE).write_text(damaged)
+        with pytest.raises(BundlerError, match=r"not what a trial leaves .*; without it, the trial goes on from"):
+            state_of(trial)
+    (trial.folder / TRIAL_FILE).unlink()
+    (trial.folder / TRIAL_FILE).mkdir()
+    with pytest.raises(BundlerError, match=r"cannot be read \(Is a directory\)"):
         state_of(trial)
 
 
@@ -271,6 +298,32 @@ def test_the_fingerprint_follows_the_files_to_train_on_and_no_others(
     (data / "train.csv").write_text((drawn / "train.csv").read_text() + "\n")
     with pytest.raises(BundlerError, match="was begun with other data"):
         run_study(HERE, request, Local())
+
+
+def test_a_study_that_was_moved_goes_on_where_it_is(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    request = Request(drawn, tmp_path / "out", 2, recipes=[recipe], threads=1)
+    run_study(HERE, request, Local())
+    write_state(planned[0], replace(state_of(planned[0]), is_finished=True))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    run_study(HERE, request._replace(out=tmp_path / "moved"), Local())
+    assert [state_of(trial).is_finished for trial in planned] == [True, False]
+    assert planned[0].folder == tmp_path / "moved" / "small-fold0-seed0"
+    texts = [path.read_text() for path in (tmp_path / "moved").glob("*/*") if path.is_file()]
+    assert not any(str(tmp_path) in text for text in texts)
+
+
+def test_pretrained_weights_are_found_where_the_repository_is_now(tmp_path: Path) -> None:
+    (trial,) = make_trials(tmp_path, TELL)
+    settings = read_settings(None, ["pretrained=some.h5"])
+    for place in ("before", "now"):
+        dataset = tmp_path / place / "dataset_meta"
+        dataset.mkdir(parents=True)
+        (dataset / "some.h5").write_text(place)
+        study._link_pretrained(Repository(tmp_path / place), settings, [trial])
+        assert (trial.folder / "some.h5").read_text() == place
+        (dataset / "some.h5").unlink()
 
 
 def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn: Path, recipe: Path) -> None:

@@ -1,13 +1,13 @@
 """Answers out of fold: joined, chosen on cross-fitted, compared, listed."""
 
-import base64
-import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.metrics
 from numpy.typing import NDArray
@@ -26,13 +26,13 @@ from multihead.prediction.trained import Trained, Weights, finish_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import task_score
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold, write_out_of_fold
+from multihead.scoring.paired import Gain
 from multihead_study import cli
 from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE, ensemble_of, join, joined_folds
 from multihead_study.choices import choose_recipes, mixture
-from multihead_study.compare import Answered, compare, gains
+from multihead_study.compare import compare
 from multihead_study.folds import Fold, concatenated, read_folds, truth_of
-from multihead_study.ledger import find_runs
-from tests.built_in import BENGALI, DIGITS
+from tests.built_in import BENGALI
 
 TASK = replace(
     BENGALI,
@@ -324,27 +324,6 @@ def test_a_study_that_lacks_a_fold_or_has_answers_of_others_is_refused(tmp_path:
         join(study)
 
 
-def answered(truth: Sequence[int], answers: Sequence[int], task: Task = DIGITS) -> Answered:
-    (head,) = task.heads
-    ids = [str(number) for number in range(len(truth))]
-    return Answered(task, ids, {head: np.array(truth)}, {head: np.array(answers)})
-
-
-def test_the_gain_of_a_draw_is_the_difference_of_the_scores_of_the_same_images() -> None:
-    rng = np.random.default_rng(0)
-    truth, first, second = (rng.integers(0, 10, 400) for _ in range(3))
-    found = gains(answered(truth.tolist(), first.tolist()), answered(truth.tolist(), second.tolist()))
-    gain = (second == truth).mean() - (first == truth).mean()
-    assert found.mean() == pytest.approx(gain, abs=0.003)
-    spread = np.std((second == truth).astype(float) - (first == truth)) / np.sqrt(400)
-    assert found.std() == pytest.approx(spread, rel=0.1)
-    macro = replace(DIGITS, score="macro recall")
-    pair = [answered([0, 0, 0, 1], answers, macro) for answers in ([0, 0, 0, 0], [0, 0, 0, 1])]
-    values = set(gains(pair[0], pair[1], draws=200).round(3).tolist())
-    assert values <= {0.0, 0.5, 1.0}  # without class 1 in the draw, with both, with it alone
-    assert 0.5 in values
-
-
 def test_two_studies_are_compared_on_the_images_that_both_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -357,13 +336,73 @@ def test_two_studies_are_compared_on_the_images_that_both_answered(
     out = capsys.readouterr().out
     assert "on 240 images that both answered" in out
     compared = compare(before, after)
-    assert compared.interval[0] < compared.after - compared.before < compared.interval[1]
-    assert compared.interval[0] > 0
-    assert compared.after == 1.0
+    assert 0 < compared.gain.low < compared.gain.after - compared.gain.before < compared.gain.high
+    assert compared.gain.after == 1.0
+    assert f"gain {compared.gain.after - compared.gain.before:+.4f} (95 % interval +" in out
+    assert "more than chance; the second is better" in out
+    assert list(compared.heads) == ["root", "mark"]
+    assert re.search(r"  mark: 0\.\d{4} -> 1\.0000, gain \+.*; \d+ answers changed, \d+ to right, 0 to wrong", out)
+    assert "the first is better" in "\n".join(compare(after, before).lines())
+    assert "gain +0.0000 (95 % interval +0.0000 to +0.0000): the answers are the same" in "\n".join(
+        compare(after, after).lines()
+    )
     rows = changed.read_text().splitlines()
     assert rows[0] == "id,head,truth,before,after"
     assert len(rows) == 1 + len(compared.changes)
     assert all(change.is_gain and not change.is_loss for change in compared.changes)
+
+
+def test_a_gain_that_may_be_chance_is_said_to_be(tmp_path: Path) -> None:
+    for name, shift in (("before", 0), ("after", 50)):
+        fold = random_fold(shift)
+        leave_trial(tmp_path / name, 0, 0, fold._replace(ids=random_fold(0).ids, truth=random_fold(0).truth))
+    compared = compare(tmp_path / "before" / "small-fold0-seed0", tmp_path / "after" / "small-fold0-seed0")
+    near = compared._replace(gain=Gain(0.5, 0.51, -0.01, 0.03))
+    assert "gain +0.0100 (95 % interval -0.0100 to +0.0300): it may be chance" in "\n".join(near.lines())
+
+
+def test_a_plain_training_is_compared_on_what_it_held_out_and_what_flatters_it_is_said(tmp_path: Path) -> None:
+    study = leave_study(tmp_path / "study", [random_fold(0), random_fold(1)])
+    join(study)
+    fold = random_fold(0)
+    some = fold._replace(
+        ids=fold.ids[:50],
+        truth={head: rows[:50] for head, rows in fold.truth.items()},
+        recipes={"small": {head: rows[:50] for head, rows in fold.recipes["small"].items()}},
+    )
+    folder = leave_trial(tmp_path / "plain", 0, 0, some)
+    (folder / TRIAL_FILE).unlink()
+    manifest = json.loads((folder / MANIFEST_FILE).read_text()) | {"prior_exponents": {"root": 0.5, "mark": 0.0}}
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    text = "\n".join(compare(study, folder).lines())
+    assert "on 50 images that both answered" in text
+    assert f"{folder}: its epoch and prior exponents were chosen on the images that it held out" in text
+    assert f"{study}:" not in text
+    (folder / WEIGHTS_FILE).write_text("of a later epoch")
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest | {"sha256": sha256_of(folder / WEIGHTS_FILE)}))
+    with pytest.raises(UserError, match="is not of the weights beside it"):
+        compare(study, folder)
+
+
+def test_submissions_whose_truth_is_known_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"Test_{image}_{head}" for image in range(100) for head in BENGALI.heads]
+    right = pd.DataFrame({"row_id": rows, "target": np.arange(300) // 3 % 7})
+    right.to_csv(tmp_path / "truth.csv", index=False)
+    right.sample(frac=1, random_state=0).to_csv(tmp_path / "after.csv", index=False)
+    right.assign(target=0).to_csv(tmp_path / "before.csv", index=False)
+    before, after = str(tmp_path / "before.csv"), str(tmp_path / "after.csv")
+    assert cli.main(["compare", before, after, "--truth", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("R 0.1429 -> 1.0000 on 100 images that both answered\ngain +0.8571 (95 % interval +0.8")
+    content = (tmp_path / "before.csv").read_text()
+    assert cli.main(["compare", before, after, "--truth", str(tmp_path), "--changed", before]) == 2
+    assert (tmp_path / "before.csv").read_text() == content
+    assert "before.csv: would be written over, but it is among what is read" in capsys.readouterr().err
+    assert cli.main(["compare", before, str(tmp_path / "none.csv"), "--truth", str(tmp_path)]) == 2
+    assert cli.main(["compare", before, after]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert "none.csv" in errors[0]
+    assert "before.csv: a file; of a submission --truth is needed" in errors[1]
 
 
 def test_a_trial_is_compared_with_its_study_and_another_task_is_refused(tmp_path: Path) -> None:
@@ -382,46 +421,3 @@ def test_a_trial_is_compared_with_its_study_and_another_task_is_refused(tmp_path
     wrong = fold._replace(truth={head: rows[::-1] for head, rows in fold.truth.items()})
     with pytest.raises(UserError, match="has other root labels of the same images"):
         compare(study, leave_trial(tmp_path / "wrong", 0, 0, wrong))
-
-
-def test_every_training_and_study_below_a_folder_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study = leave_study(tmp_path / "first" / "study", [random_fold(0), random_fold(1)])
-    (study / "small-fold1-seed0" / HISTORY_FILE).unlink()
-    joined = join(study)
-    (study / ".hidden").mkdir()
-    (study / ".hidden" / MANIFEST_FILE).write_text("{")
-    runs = {run.name: run for run in find_runs(tmp_path)}
-    assert list(runs) == ["first/study", "first/study/small-fold0-seed0", "first/study/small-fold1-seed0"]
-    whole, trial, other = runs.values()
-    assert (whole.is_study, whole.score, whole.images) == (True, joined.score.present_total, 240)
-    assert (whole.minutes, whole.images_per_second, whole.device) == (3.0, 200.0, "CPU")
-    assert whole.settings == trial.settings == {"image_size": [32, 32]}
-    assert (trial.score, trial.error, trial.minutes, trial.images_per_second) == (0.51, 0.01, 1.5, 200.0)
-    assert other.images_per_second is None
-    assert cli.main(["runs", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["run", "task", "score"]
-    assert lines[1].startswith("first/study (study)")
-    assert lines[-1] == str(tmp_path / "runs.html")
-    page = (tmp_path / "runs.html").read_text()
-    script = page.partition("<script>")[2].partition("</script>")[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in page
-    assert all(name in page for name in runs)
-
-
-def test_a_plain_training_is_listed_with_the_minutes_that_fitting_took(tmp_path: Path) -> None:
-    folder = leave_trial(tmp_path, 0, 0, random_fold(0))
-    (folder / TRIAL_FILE).unlink()
-    (run,) = find_runs(tmp_path)
-    assert run.minutes == pytest.approx(sum(130 / speed for speed in (100, 200, 300)) / 60)
-    (folder / MANIFEST_FILE).write_text("{")
-    with pytest.raises(UserError, match=MANIFEST_FILE):
-        find_runs(tmp_path)
-
-
-def test_the_trials_of_a_study_stand_below_it_and_are_no_runs_of_another(tmp_path: Path) -> None:
-    for name, shift in (("a", 0), ("b", 4)):
-        leave_study(tmp_path / name, [random_fold(shift), random_fold(shift + 1)])
-    studies = [run for run in find_runs(tmp_path) if run.is_study]
-    assert [(run.name, run.minutes, run.score) for run in studies] == [("a", 3.0, None), ("b", 3.0, None)]

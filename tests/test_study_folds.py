@@ -129,5 +129,5 @@ def test_answers_come_back_as_they_were_written(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="not readable answers"):
         read_out_of_fold(path)
-    with pytest.raises(UserError, match=r"a training in a study leaves out_of_fold\.npz"):
+    with pytest.raises(UserError, match=r"a training that holds images out leaves out_of_fold\.npz"):
         read_out_of_fold(tmp_path / "other.npz")

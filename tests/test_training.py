@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multihead.config.files import MANIFEST_FILE, REPORT_FOLDER, WEIGHTS_FILE
+from multihead.config.files import MANIFEST_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
@@ -164,7 +164,7 @@ def run_of(**changes: object) -> RunSettings:
 @pytest.mark.slow
 def test_a_training_leaves_weights_manifest_and_history(drawn: Path, tmp_path: Path) -> None:
     state = Trainer(BENGALI, NARROW, run_of(), drawn, tmp_path).train()
-    left = ["checkpoint.npz", "history.csv", MANIFEST_FILE, WEIGHTS_FILE, REPORT_FOLDER]
+    left = ["checkpoint.npz", "history.csv", MANIFEST_FILE, WEIGHTS_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER]
     assert sorted(f.name for f in tmp_path.iterdir()) == left
     with (tmp_path / "history.csv").open() as file:
         history = list(csv.DictReader(file))

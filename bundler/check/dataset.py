@@ -13,6 +13,7 @@ from bundler.check.project import (
     shown,
 )
 from bundler.errors import BundlerError
+from bundler.kaggle.staging import members_of_study
 from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
 from multihead.config import UserError
 from multihead.config.ensemble import read_ensemble
@@ -94,7 +95,7 @@ def ensemble_of_study(project: Project) -> Iterator[Finding]:
 
 def ensemble_not_followed(project: Project) -> Iterator[Finding]:
     """Yield the note that predicting follows the names in its settings, and not the study's ensemble beside it."""
-    if project.named_members() and project.members_of_study():
+    if project.named_members() and members_of_study(project.repository.dataset):
         rule = f"{DATASET_FOLDER}/{ENSEMBLE_FILE} has no effect; leave it out to predict as the study chose"
         key = shown(project.named_members())
         yield Finding(settings_file("predict"), "ensemble", key, rule, is_note=True)

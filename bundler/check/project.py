@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bundler.kaggle.staging import members_of_study
 from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object, without_version
 from bundler.repository import Repository
 from multihead.config import UserError
-from multihead.config.ensemble import read_ensemble
 from multihead.config.files import is_left_by_system
 from multihead.config.task import Task, task_beside, task_by_name
 
@@ -89,18 +89,11 @@ class Project(NamedTuple):
         """
         if "predict" not in self.settings:
             return []
-        return self.named_members() or self.members_of_study() or [""]
+        return self.named_members() or members_of_study(self.repository.dataset) or [""]
 
     def named_members(self) -> list[str]:
         """Return the names of weights in the settings of the predict kernel."""
         return list(self.settings["predict"]["run"]["ensemble"]) if "predict" in self.settings else []
-
-    def members_of_study(self) -> list[str]:
-        """Return the names of weights in a study's ensemble in the dataset folder; none where it cannot be read."""
-        try:
-            return list(read_ensemble(self.repository.dataset).members)
-        except (UserError, OSError):
-            return []
 
     def entries(self) -> list[Path]:
         """Return what lies in the dataset folder beside its metadata."""

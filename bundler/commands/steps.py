@@ -1,11 +1,13 @@
 """The way to a score, step by step; each command says which one comes next."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bundler.check.preflight import require_preflight
 from bundler.commands.build import build
 from bundler.errors import BundlerError
-from bundler.kaggle import client
+from bundler.kaggle import client, submissions
 from bundler.kaggle.pretrained import fetch, published
 from bundler.kaggle.staging import stage, stage_study, verified
 from bundler.kernel_task import task_of_kernel
@@ -43,9 +45,13 @@ def push(repository: Repository, what: str, message: str) -> None:
     build(repository)
     require_preflight(repository.root, f"push {what}")
     if what == "weights":
+        weights = submissions.weights_in(repository.dataset)
         client.push_dataset(repository.dataset, message)
+        submissions.keep_uploaded(repository, weights)
     else:
         print(client.push_kernel(repository.kernel(what)))
+        if what == "predict":
+            submissions.keep_version(repository, client.pushed_version(repository.kernel(what)))
     _say_next(f"push {what}")
 
 
@@ -53,7 +59,11 @@ def status(repository: Repository, what: str, *, wait: bool) -> None:
     """Say how a kernel's run, the dataset or the newest submission is doing, or wait until it is done."""
     check_owner(repository.root)
     name = _id_of(repository, what)
-    ask = {"weights": client.dataset_status, "submission": client.submission_status}.get(what, client.kernel_status)
+    asks: dict[str, Callable[[str], client.Status]] = {
+        "weights": client.dataset_status,
+        "submission": partial(_submission_status, repository),
+    }
+    ask = asks.get(what, client.kernel_status)
     if wait:
         client.wait_for(name, lambda: ask(name), HOURS)
     else:
@@ -100,8 +110,18 @@ def submit(repository: Repository, version: int | None, message: str | None) -> 
     check_owner(repository.root)
     kernel = repository.kernel_id("predict")
     version = version or client.pushed_version(repository.kernel("predict"))
-    print(client.submit(kernel, version, _id_of(repository, "submission"), message or f"{kernel} version {version}"))
+    competition, message = _id_of(repository, "submission"), message or f"{kernel} version {version}"
+    words, ref = client.submit(kernel, version, competition, message)
+    print(words)
+    submissions.keep_submission(repository, competition, version, message, ref)
     _say_next("submit")
+
+
+def _submission_status(repository: Repository, competition: str) -> client.Status:
+    """Return how the newest submission is doing, and keep what Kaggle says of all."""
+    listed = client.submissions(competition)
+    submissions.keep_scores(repository, competition, listed)
+    return client.submission_status(competition, listed)
 
 
 def _id_of(repository: Repository, what: str) -> str:

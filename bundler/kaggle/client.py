@@ -207,19 +207,21 @@ def dataset_status(dataset: str) -> Status:
     return Status(status == "ready", status)
 
 
-def submit(kernel: str, version: int, competition: str, message: str) -> str:
-    """Submit a kernel's version, and return what Kaggle says of it.
+def submit(kernel: str, version: int, competition: str, message: str) -> tuple[str, str]:
+    """Submit a kernel's version, and return what Kaggle says of it, and its ref, "" where it is not listed yet.
 
     Raises BundlerError where Kaggle neither says that it was submitted nor lists a new submission.
     """
     known = {submission["ref"] for submission in submissions(competition)}
     chosen = ["-k", kernel, "--version", str(version), "-f", "submission.csv", f"--message={message}"]
     printed = run_client(["competitions", "submit", competition, *chosen])
-    if "Successfully submitted" not in printed and known.issuperset(
-        submission["ref"] for submission in submissions(competition)
-    ):
+    is_submitted = "Successfully submitted" in printed
+    new: list[str] = []
+    with contextlib.suppress(*[BundlerError] if is_submitted else []):
+        new = [str(one["ref"]) for one in submissions(competition) if one["ref"] not in known]
+    if not is_submitted and not new:
         raise BundlerError(f"kaggle competitions submit: {_words(printed)}; {competition} lists no new submission")
-    return _words(printed)
+    return _words(printed), next(iter(new), "")
 
 
 def submissions(competition: str) -> list[dict[str, Any]]:
@@ -229,9 +231,12 @@ def submissions(competition: str) -> list[dict[str, Any]]:
     return listed
 
 
-def submission_status(competition: str) -> Status:
-    """Return how the newest submission is doing, with its scores once it has them; raises BundlerError if it failed."""
-    newest = next(iter(submissions(competition)), None)
+def submission_status(competition: str, listed: Sequence[dict[str, Any]]) -> Status:
+    """Return how the newest of the submissions is doing, with its scores once it has them.
+
+    listed: as `submissions` returns them. Raises BundlerError where there is none, or it failed.
+    """
+    newest = next(iter(listed), None)
     if newest is None:
         raise BundlerError(f"{competition}: No submissions found")
     status = _submission_status(newest)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import BundlerError
-from multihead.config import read_text
+from multihead.config import UserError, read_text
 from multihead.config.ensemble import read_ensemble
 from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.manifest import sha256_of
@@ -49,6 +49,14 @@ def stage_study(study: Path, dataset: Path, own: Task | None = None) -> str:
     shutil.copyfile(study / ENSEMBLE_FILE, dataset / f".new-{ENSEMBLE_FILE}")
     (dataset / f".new-{ENSEMBLE_FILE}").replace(dataset / ENSEMBLE_FILE)
     return "\n".join(f"{name}: {members[name]:g} of {words}" for name, words in descriptions.items())
+
+
+def members_of_study(dataset: Path) -> list[str]:
+    """Return the names of weights in a study's ensemble in the dataset folder; none where it cannot be read."""
+    try:
+        return list(read_ensemble(dataset).members)
+    except UserError:
+        return []
 
 
 def _copy(trained: Path, dataset: Path, name: str, own: Task | None) -> None:

@@ -201,8 +201,11 @@ def _link_pretrained(repository: Repository, settings: Settings, trials: Sequenc
         raise BundlerError(f"pretrained = {name!r}: not in {repository.dataset.name}/; build_kernel.py fetch-weights")
     for trial in trials if name else ():
         trial.folder.mkdir(exist_ok=True)
-        if not (trial.folder / name).exists():
-            (trial.folder / name).symlink_to((repository.dataset / name).resolve())
+        link = trial.folder / name
+        if link.is_symlink() and not link.exists():  # the study was moved, or the repository
+            link.unlink()
+        if not link.exists():
+            link.symlink_to((repository.dataset / name).resolve())
 
 
 def _write(path: Path, content: bytes) -> None:

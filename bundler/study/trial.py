@@ -95,12 +95,19 @@ def state_of(trial: Trial) -> State:
 
 
 def read_state(path: Path) -> State:
-    """Return what a TRIAL_FILE tells; BundlerError for a damaged one."""
+    """Return what a TRIAL_FILE tells; BundlerError for a damaged one, with what is to be done."""
     try:
         values: dict[str, Any] = json.loads(path.read_bytes())
-        return State(**values)
-    except (OSError, ValueError, TypeError) as error:
-        raise BundlerError(f"{path}: not what a trial leaves ({error})") from error
+        state = State(**values)
+        kinds = {type(state.recipe), type(state.fold), type(state.seed), type(state.parts), type(state.is_finished)}
+        if kinds != {str, int, dict, bool} or not isinstance(state.seconds, int | float):
+            raise ValueError("a value is of another kind")
+    except OSError as error:
+        raise BundlerError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError) as error:
+        what_to_do = "without it, the trial goes on from its checkpoint"
+        raise BundlerError(f"{path}: not what a trial leaves ({error}); {what_to_do}") from error
+    return state
 
 
 def write_state(trial: Trial, state: State) -> None:

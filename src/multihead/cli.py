@@ -11,7 +11,7 @@ from pathlib import Path
 from multihead import __version__, commands
 from multihead.config.settings import Settings
 from multihead.config.settings_file import read_settings
-from multihead.config.task import TASKS, read_task, task_by_name
+from multihead.config.task import TASKS, Task, read_task, task_by_name
 from multihead.data.locate import is_kernel
 from multihead.runtime.background import is_busy
 from multihead.runtime.errors import UserError
@@ -105,11 +105,15 @@ def run_command(arguments: argparse.Namespace) -> None:
         case "report":
             commands.report(arguments.run)
         case "evaluate":
-            is_file = arguments.task.endswith(".toml")
-            task = read_task(Path(arguments.task)) if is_file else task_by_name(arguments.task)
+            task = task_named(arguments.task)
             commands.evaluate(arguments.submission, arguments.truth, task, arguments.train, arguments.classes)
         case "schema":
             commands.schema(arguments.folder)
+
+
+def task_named(text: str) -> Task:
+    """Return a task by its name, or from its task.toml."""
+    return read_task(Path(text)) if text.endswith(".toml") else task_by_name(text)
 
 
 def _settings(arguments: argparse.Namespace, more_overrides: Sequence[str] = ()) -> Settings:

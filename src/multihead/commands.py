@@ -187,7 +187,7 @@ def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, clas
     from multihead.scoring.evaluation import classes_table, read_both, read_train_labels, score_lines
 
     if classes:
-        _refuse_overwriting(classes, submission, truth, *([train] if train else []))
+        refuse_overwriting(classes, submission, truth, *([train] if train else []))
     answered, true = read_both(submission, truth, task)
     table = classes_table(answered, true, task)
     for line in score_lines(answered, true, task, read_train_labels(train, task) if train else None, table):
@@ -210,12 +210,12 @@ def inspect(settings: Settings, out: Path) -> None:
 
     task = settings.task
     data = find_input("competition", task.files_to_train, settings.run.data, task.slug)
-    _refuse_overwriting(out, data)
+    refuse_overwriting(out, data)
     for line in lines_of(data, task, out, settings.model.fold):
         print(line, flush=True)
 
 
-def _refuse_overwriting(out: Path, *inputs: Path) -> None:
+def refuse_overwriting(out: Path, *inputs: Path) -> None:
     """Raise UserError for an output that would take the place of an input, or of a file in one but an older page."""
     for path in inputs:
         if out.exists() and out.name != SAMPLES_FILE and out.resolve().is_relative_to(path.resolve()):

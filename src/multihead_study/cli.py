@@ -1,10 +1,13 @@
 """The command `multihead` at home: the package's commands, and those for many trainings, which travel in no script."""
 
 import argparse
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bundler.check.preflight import require_preflight
+from bundler.errors import BundlerError
+from bundler.kaggle.submissions import Submission, read_kept
 from bundler.metadata import check_owner
 from bundler.repository import HERE
 from bundler.study.engines import Engine
@@ -12,6 +15,7 @@ from bundler.study.engines.kaggle import Kaggle
 from bundler.study.engines.local import Local, visible_gpus
 from bundler.study.study import Request, run_study
 from multihead import cli
+from multihead.commands import refuse_overwriting
 from multihead.config.settings import MAX_STUDY_FOLDS
 
 ENGINES: Mapping[str, Callable[[argparse.Namespace], Engine]] = {
@@ -31,10 +35,8 @@ def parser() -> argparse.ArgumentParser:
     _add_cross_validate(add)
     runs = add("runs", "print every training and study below a folder, and leave the same there as runs.html")
     runs.add_argument("folder", nargs="?", type=Path, default=Path(), help="(default: the current one)")
-    compare = add("compare", "print the paired gain of one study or trial over another, and the images that changed")
-    compare.add_argument("before", type=Path, help="the folder of a study or of one of its trials")
-    compare.add_argument("after", type=Path, help="the same of what may be better")
-    compare.add_argument("--changed", type=Path, metavar="FILE", help="a CSV file to write: each answer that changed")
+    runs.add_argument("--best", action="store_true", help="the best score of each task first, not the newest")
+    _add_compare(add("compare", "print what one study, training or submission gains over another on the same images"))
     return whole
 
 
@@ -44,11 +46,9 @@ def run_command(arguments: argparse.Namespace) -> None:
         case "cross-validate":
             _cross_validate(arguments)
         case "runs":
-            _runs(arguments.folder)
+            _runs(arguments.folder, is_best_first=arguments.best)
         case "compare":
-            from multihead_study.compare import compare
-
-            _print(compare(arguments.before, arguments.after, arguments.changed).lines())
+            _compare(arguments)
         case _:
             cli.run_command(arguments)
 
@@ -78,12 +78,41 @@ def _kaggle(workers: int) -> Engine:
     return Kaggle(HERE, workers)
 
 
-def _runs(folder: Path) -> None:
-    from multihead_study.ledger import find_runs, table, write_page
+def _runs(folder: Path, *, is_best_first: bool) -> None:
+    from multihead_study.ledger import best_first, find_runs
+    from multihead_study.run_table import NARROWEST, PAGE_FILE, table, write_page
 
-    runs = find_runs(folder)
-    _print(table(runs))
-    print(write_page(folder, runs))
+    submissions: Sequence[Submission] = ()
+    try:
+        submissions = read_kept(HERE).submissions
+    except BundlerError as error:
+        print(f"without the leaderboard's scores: {error}")
+    runs = find_runs(folder, submissions)
+    if is_best_first:
+        runs = best_first(runs)
+    _print(table(runs, max(NARROWEST, shutil.get_terminal_size((120, 0)).columns)))
+    try:
+        print(write_page(folder, runs))
+    except OSError as error:
+        print(f"{folder / PAGE_FILE}: not written ({error.strerror})")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from multihead_study.compare import Truth, compare
+
+    truth = Truth(arguments.truth, cli.task_named(arguments.task)) if arguments.truth else None
+    inputs = [path for path in (arguments.before, arguments.after, arguments.truth) if path]
+    if arguments.changed:
+        refuse_overwriting(arguments.changed, *inputs)
+    _print(compare(arguments.before, arguments.after, arguments.changed, truth).lines())
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("before", type=Path, help="the folder of a study or a training, or a submission")
+    command.add_argument("after", type=Path, help="the same of what may be better")
+    command.add_argument("--changed", type=Path, metavar="FILE", help="a CSV file to write: each answer that changed")
+    command.add_argument("--truth", type=Path, help="of submissions: what is right, as multihead evaluate takes it")
+    command.add_argument("--task", default="bengali", help="of submissions, as above (default: %(default)s)")
 
 
 def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> None:

@@ -1,4 +1,8 @@
-"""Two studies or two trials on the images that both answered: the paired gain, and the images that changed."""
+"""Two sets of answers to the same images: the paired gain, and the images that changed.
+
+Of a study, the cross-fitted answers; of a training, those to the images that it held out; or a submission whose truth
+is known.
+"""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,30 +13,42 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bundler.study.trial import TRIAL_FILE
+from bundler.study.trial import TRIAL_FILE, read_state
 from multihead.config.files import OUT_OF_FOLD_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.task import Task
 from multihead.prediction.logit_adjustment import adjusted_heads
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
-from multihead.scoring.metrics import MEASURES, task_score
+from multihead.scoring.evaluation import read_both
+from multihead.scoring.metrics import MEASURES
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold
+from multihead.scoring.paired import Gain, paired_gain
 from multihead_study.answers import ANSWERS_FILE
 
-DRAWS, SHOWN = 2000, 8
-INTERVAL = (2.5, 97.5)  # percent
+SHOWN = 8
 
 Indices = NDArray[np.int64]
 
 
+class Truth(NamedTuple):
+    """What is true of the images of submissions: their task, and the file or folder that multihead evaluate takes."""
+
+    path: Path
+    task: Task
+
+
 class Answered(NamedTuple):
-    """The class indices of n images, int64 (n,) per head: what they are and what was answered. ids: of the images."""
+    """The class indices of n images, int64 (n,) per head: what they are and what was answered.
+
+    ids: of the images. chosen: what was chosen on these very images, in words, "" for nothing.
+    """
 
     task: Task
     ids: Sequence[str]
     truth: Mapping[str, Indices]
     answers: Mapping[str, Indices]
+    chosen: str = ""
 
 
 class Change(NamedTuple):
@@ -54,67 +70,101 @@ class Change(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Two sets of answers to the same n images.
+    """Two sets of answers to the same images.
 
-    before, after: their scores. interval: of after - before, from the bootstrap over images. changes: an entry per
-    image and head that is answered otherwise.
+    name: of the score. gain: in it; heads: in each head's. changes: an entry per image and head that is answered
+    otherwise. notes: what a person has to know to read the gain.
     """
 
     name: str
     images: int
-    before: float
-    after: float
-    interval: tuple[float, float]
+    gain: Gain
+    heads: Mapping[str, Gain]
     changes: Sequence[Change]
+    notes: Sequence[str]
 
     def lines(self) -> Iterator[str]:
         """Yield what a person reads of it."""
-        low, high = self.interval
-        yield f"{self.name} {self.before:.4f} -> {self.after:.4f} on {self.images:,} images that both answered"
-        yield f"gain {self.after - self.before:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
-        heads = dict.fromkeys(change.head for change in self.changes)
-        for head in heads:
-            of_head = [change for change in self.changes if change.head == head]
-            gains, losses = sum(c.is_gain for c in of_head), sum(c.is_loss for c in of_head)
-            yield f"  {head}: {len(of_head):,} answers changed, {gains:,} to right, {losses:,} to wrong"
+        yield f"{self.name} {_scores(self.gain)} on {self.images:,} images that both answered"
+        yield f"gain {_with_interval(self.gain)}: {self._in_words}"
+        yield from self.notes
+        for head, gain in self.heads.items():
+            changes = [change for change in self.changes if change.head == head]
+            right, wrong = sum(change.is_gain for change in changes), sum(change.is_loss for change in changes)
+            scores = f"{_scores(gain)}, gain {_with_interval(gain)}; " if len(self.heads) > 1 else ""
+            yield f"  {head}: {scores}{len(changes):,} answers changed, {right:,} to right, {wrong:,} to wrong"
         for change in self.changes[:SHOWN]:
             yield f"  {change.id} {change.head} {change.truth}: {change.before} -> {change.after}"
         if len(self.changes) > SHOWN:
             yield f"  ... {len(self.changes):,} in all"
 
+    @property
+    def _in_words(self) -> str:
+        if not self.changes:
+            return "the answers are the same"
+        if self.gain.may_be_chance:
+            return "it may be chance, for the interval holds 0"
+        return f"more than chance; the {'second' if self.gain.low > 0 else 'first'} is better on such images"
 
-def compare(before: Path, after: Path, changed: Path | None = None) -> Compared:
-    """Return how two folders' answers compare. changed: a CSV file to write every change to.
 
-    Raises UserError where they are of different tasks, have no image in common, or contradict each other on one.
+def compare(before: Path, after: Path, changed: Path | None = None, truth: Truth | None = None) -> Compared:
+    """Return how two folders' or submissions' answers compare.
+
+    changed: a CSV file to write every change to. truth: of submissions. Raises UserError where they are of different
+    tasks, have no image in common, or contradict each other on one.
     """
-    first, second = read_answered(before), read_answered(after)
+    first, second = read_answered(before, truth), read_answered(after, truth)
     if first.task.heads != second.task.heads or first.task.score != second.task.score:
         raise UserError(f"{after}: is of another task than {before}")
     ids = pd.Index(first.ids).intersection(pd.Index(second.ids), sort=False)
     if not len(ids):
         raise UserError(f"{after}: answers none of the images that {before} does")
-    pair = [_of_images(answered, ids) for answered in (first, second)]
+    pair = _of_images(first, ids), _of_images(second, ids)
     for head in first.task.heads:
         if not np.array_equal(pair[0].truth[head], pair[1].truth[head]):
             raise UserError(f"{after}: has other {head} labels of the same images than {before}")
-    compared = _compared(*pair)
+    compared = _compared(*pair, list(_notes({before: first, after: second})))
     if changed:
         _write(changed, compared.changes)
     return compared
 
 
-def read_answered(folder: Path) -> Answered:
-    """Return what the answers in a folder are: cross-fitted where it is a study, by its own exponents where a trial."""
-    if (folder / ANSWERS_FILE).is_file():
-        trial = next(folder.glob(f"*/{TRIAL_FILE}")).parent
-        return _likeliest(read_manifest(trial).task, read_out_of_fold(folder / ANSWERS_FILE))
-    if not (folder / OUT_OF_FOLD_FILE).is_file():
-        files = f"no {ANSWERS_FILE} of a finished study and no {OUT_OF_FOLD_FILE} of one of its trials"
-        raise UserError(f"{folder}: {files}")
-    manifest, found = read_manifest(folder), read_out_of_fold(folder / OUT_OF_FOLD_FILE)
+def read_answered(path: Path, truth: Truth | None = None) -> Answered:
+    """Return the answers of a study or a training by its folder, or of a submission, which needs its truth.
+
+    A training's have its own prior exponents divided out.
+    """
+    if path.is_file():
+        return _read_submission(path, truth)
+    if (path / ANSWERS_FILE).is_file():
+        return _likeliest(_task_of_study(path), read_out_of_fold(path / ANSWERS_FILE))
+    if not (path / OUT_OF_FOLD_FILE).is_file():
+        files = f"no {ANSWERS_FILE} of a finished study and no {OUT_OF_FOLD_FILE} of a training that held images out"
+        raise UserError(f"{path}: {files}")
+    manifest, found = read_manifest(path), read_out_of_fold(path / OUT_OF_FOLD_FILE)
+    if found.sha256 != manifest.sha256:
+        raise UserError(f"{path / OUT_OF_FOLD_FILE}: is not of the weights beside it")
     adjusted = adjusted_heads(found.probabilities, manifest.train_counts, manifest.prior_exponents)
-    return _likeliest(manifest.task, found._replace(probabilities=adjusted))
+    chosen = [] if (path / TRIAL_FILE).is_file() else ["epoch"]  # a trial saves its last one
+    chosen += ["prior exponents"] if any(manifest.prior_exponents.values()) else []
+    answered = _likeliest(manifest.task, found._replace(probabilities=adjusted))
+    return answered._replace(chosen=" and ".join(chosen))
+
+
+def _read_submission(path: Path, truth: Truth | None) -> Answered:
+    if truth is None:
+        raise UserError(f"{path}: a file; of a submission --truth is needed, of a training or a study its folder")
+    answers, true = read_both(path, truth.path, truth.task)
+    right, answered = ({head: table[head].to_numpy() for head in truth.task.heads} for table in (true, answers))
+    return Answered(truth.task, true.index.tolist(), right, answered)
+
+
+def _task_of_study(folder: Path) -> Task:
+    """Return the task of a study's first finished trial; UserError where there is none."""
+    for path in sorted(folder.glob(f"*/{TRIAL_FILE}")):
+        if read_state(path).is_finished:
+            return read_manifest(path.parent).task
+    raise UserError(f"{folder}: no finished trial beside its {ANSWERS_FILE}")
 
 
 def _likeliest(task: Task, answers: OutOfFold) -> Answered:
@@ -122,16 +172,22 @@ def _likeliest(task: Task, answers: OutOfFold) -> Answered:
     return Answered(task, answers.ids, answers.truth, likeliest)
 
 
+def _notes(both: Mapping[Path, Answered]) -> Iterator[str]:
+    """Yield what makes a score too high: one that both share does so to the gain by less."""
+    for path, answered in both.items():
+        if answered.chosen:
+            yield f"{path}: its {answered.chosen} were chosen on the images that it held out, which flatters it"
+
+
 def _of_images(answered: Answered, ids: pd.Index) -> Answered:
     rows = pd.Index(answered.ids).get_indexer(ids)
-    truth, answers = ({head: of_head[rows] for head, of_head in part.items()} for part in answered[2:])
+    truth, answers = ({head: of_head[rows] for head, of_head in part.items()} for part in answered[2:4])
     return Answered(answered.task, ids.tolist(), truth, answers)
 
 
-def _compared(first: Answered, second: Answered) -> Compared:
+def _compared(first: Answered, second: Answered, notes: Sequence[str]) -> Compared:
     """Return the comparison of two answers to the same images in the same order."""
     task = first.task
-    scores = [task_score(first.truth, answered.answers, task).present_total for answered in (first, second)]
     changes = [
         Change(
             first.ids[row], head, *(str(classes[of[head][row]]) for of in (first.truth, first.answers, second.answers))
@@ -139,30 +195,16 @@ def _compared(first: Answered, second: Answered) -> Compared:
         for head, classes in task.heads.items()
         for row in np.flatnonzero(first.answers[head] != second.answers[head]).tolist()
     ]
-    low, high = np.percentile(gains(first, second), INTERVAL).tolist()
-    return Compared(MEASURES[task.score][0], len(first.ids), scores[0], scores[1], (low, high), changes)
+    whole, heads = paired_gain(first.truth, first.answers, second.answers, task)
+    return Compared(MEASURES[task.score][0], len(first.ids), whole, heads, changes, notes)
 
 
-def gains(first: Answered, second: Answered, draws: int = DRAWS) -> NDArray[np.float64]:
-    """Return float64 (draws,): the gain of the second's score on images drawn anew, with repetition, from them all.
+def _scores(gain: Gain) -> str:
+    return f"{gain.before:.4f} -> {gain.after:.4f}"
 
-    A class that a draw lacks does not count in its macro recall.
-    """
-    task, rng = first.task, np.random.default_rng(0)
-    weights = {head: task.weight(head) / sum(map(task.weight, task.heads)) for head in task.heads}
-    found = np.zeros(draws)
-    for draw in range(draws):
-        times = np.bincount(rng.integers(0, len(first.ids), len(first.ids)), minlength=len(first.ids)).astype(float)
-        for head, weight in weights.items():
-            truth = first.truth[head]
-            better = (second.answers[head] == truth).astype(float) - (first.answers[head] == truth)
-            if task.score == "accuracy":
-                found[draw] += weight * (times @ better) / len(truth)
-                continue
-            images = np.bincount(truth, times)
-            of_class = np.bincount(truth, times * better)
-            found[draw] += weight * (of_class[images > 0] / images[images > 0]).mean()
-    return found
+
+def _with_interval(gain: Gain) -> str:
+    return f"{gain.after - gain.before:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})"
 
 
 def _write(path: Path, changes: Sequence[Change]) -> None:

@@ -1,4 +1,4 @@
-"""What trainings say of images that they were not trained on, as a file: that of one fold, or those of a study."""
+"""What trainings say of images that they were not trained on, as a file: those one held out, or all of a study."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def read_out_of_fold(path: Path) -> OutOfFold:
                 {head: stored[f"probabilities_{number}"] for number, head in heads.items()},
             )
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not there; a training in a study leaves {OUT_OF_FOLD_FILE}") from error
+        raise UserError(f"{path}: not there; a training that holds images out leaves {OUT_OF_FOLD_FILE}") from error
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise many kinds
         raise UserError(f"{path}: not readable answers ({error})") from error
 

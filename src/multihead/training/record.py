@@ -255,26 +255,42 @@ def copy_record(source: Path, folder: Path) -> None:
 
 def read_record(folder: Path) -> Record:
     """Return the record in a working folder; UserError where there is none, or a damaged one."""
+    with _stored(folder) as (header, stored):
+        samples = header["samples"] and Samples(
+            full=stored["full"], crops=stored["crops"], batches=stored["batches"], **header["samples"]
+        )
+        return Record(
+            header["sha256"],
+            header["run"],
+            {head: stored[f"counts_{number}"] for number, head in enumerate(header["heads"])},
+            {head: [Confusion(*row) for row in rows] for head, rows in header["confusions"].items()},
+            {head: [Mistake(*row) for row in rows] for head, rows in header["mistakes"].items()},
+            {head: [Worst(*row) for row in rows] for head, rows in header.get("worst", {}).items()},
+            {head: np.array(rows) for head, rows in header.get("calibration", {}).items()},
+            stored["images"],
+            samples,
+        )
+
+
+def read_run_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of the run from the record in a working folder, without reading its images.
+
+    Raises UserError as read_record does.
+    """
+    with _stored(folder) as (header, _):
+        return dict(header["run"])
+
+
+@contextmanager
+def _stored(folder: Path) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Give the header and the arrays of a record; UserError where it is not there, or what is made of them fails."""
     path = folder / REPORT_FOLDER / RECORD_FILE
     try:
         with path.open("rb") as file, np.load(file) as stored:
             header = json.loads(str(stored["told"]))
             if header["format"] != FORMAT:
                 raise ValueError(f"format {header['format']}; this version reads format {FORMAT}")
-            samples = header["samples"] and Samples(
-                full=stored["full"], crops=stored["crops"], batches=stored["batches"], **header["samples"]
-            )
-            return Record(
-                header["sha256"],
-                header["run"],
-                {head: stored[f"counts_{number}"] for number, head in enumerate(header["heads"])},
-                {head: [Confusion(*row) for row in rows] for head, rows in header["confusions"].items()},
-                {head: [Mistake(*row) for row in rows] for head, rows in header["mistakes"].items()},
-                {head: [Worst(*row) for row in rows] for head, rows in header.get("worst", {}).items()},
-                {head: np.array(rows) for head, rows in header.get("calibration", {}).items()},
-                stored["images"],
-                samples,
-            )
+            yield header, stored
     except FileNotFoundError as error:
         raise UserError(f"{path}: not there; a training leaves it with its weights") from error
     except Exception as error:  # a damaged archive makes zipfile, zlib and numpy raise many kinds

@@ -1,9 +1,10 @@
 """What a training leaves in its working folder, and takes over from a session before.
 
-Weights, record, checkpoint; in a study also its answers to the images of its fold.
+Weights, record, checkpoint, and its answers to the images that it held out.
 """
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class WorkingFolder:
                 )
 
     def save_weights(self, network: Any, validated: Validated | None, epoch: int, per_second: float | None) -> str:
-        """Save weights, manifest and record, in a study the answers, and return the weights' SHA-256.
+        """Save weights, manifest, record and answers, and return the weights' SHA-256.
 
         per_second: images that the network answers, where it was measured.
         """
@@ -68,10 +69,11 @@ class WorkingFolder:
             augmentation=self._run.augmentation,
         )
         self.has_weights = True
-        if self._run.study_folds and validated:
+        if validated:
             ids, truth = validated.held_out.ids, validated.held_out.truth
             answers = OutOfFold(sha256, ids, truth, validated.probabilities)
-            write_out_of_fold(self._folder / OUT_OF_FOLD_FILE, answers)
+            with self._harmless_answers():
+                write_out_of_fold(self._folder / OUT_OF_FOLD_FILE, answers)
         with no_harm("record for the report"):
             held_out = validated.held_out if validated else None
             save_record(self._folder, make_record(sha256, settings_dict(self._run), held_out, self._samples))
@@ -89,8 +91,8 @@ class WorkingFolder:
             copy_weights(folder, self._folder)
             with no_harm("report of the epochs before"):
                 copy_record(folder, self._folder)
-            if self._run.study_folds and (folder / OUT_OF_FOLD_FILE).is_file():
-                with whole_file(self._folder / OUT_OF_FOLD_FILE) as new:
+            if (folder / OUT_OF_FOLD_FILE).is_file():
+                with self._harmless_answers(), whole_file(self._folder / OUT_OF_FOLD_FILE) as new:
                     shutil.copyfile(folder / OUT_OF_FOLD_FILE, new)
         if checkpoint.state.history:
             checkpoint.state.write_history(self._folder)
@@ -127,6 +129,10 @@ class WorkingFolder:
     def lacks_answers(self, state: TrainingState) -> bool:
         """Tell whether this is a training in a study without the answers of the weights that the counters tell of."""
         return bool(self._run.study_folds) and not is_of_weights(self._folder / OUT_OF_FOLD_FILE, state.saved_sha256)
+
+    def _harmless_answers(self) -> AbstractContextManager[None]:
+        """Return what makes a warning of answers that cannot be written, but in a study, which consists of them."""
+        return nullcontext() if self._run.study_folds else no_harm("answers to the held-out images")
 
     def in_words(self) -> str:
         """Return what a training that is broken off leaves, and how it goes on."""
