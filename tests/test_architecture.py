@@ -98,7 +98,7 @@ def test_what_is_done_at_home_with_many_trainings_stands_above_all_else_and_load
         assert not any(name.split(".")[0] == "multihead_study" for name, _ in imported(path)), path
     program = (
         "import sys; from multihead_study import answers, cli, compare, ledger; "
-        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+        "assert not {'keras', 'tensorflow', 'jax', 'ray'} & set(sys.modules)"
     )
     environment = {"PYTHONPATH": str(HOUSE / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
