@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import platform
+import secrets
 import socket
 import time
 from collections import deque
@@ -102,6 +103,8 @@ def _begun(address: str, gpus: int) -> Any:
     """Return the module ray, at work on this machine alone or, with an address, on a cluster."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if not address:  # it listens on every network of this machine: let nobody else use it
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
     except ImportError as error:
@@ -111,7 +114,6 @@ def _begun(address: str, gpus: int) -> Any:
         "num_cpus": cores(),
         "num_gpus": gpus,
         "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",  # else it listens on the network
     }
     try:
         ray.init(
