@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bundler.study.trial import sha256
@@ -30,23 +31,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
 
-    def study(name: str, *engine: str, meanwhile: Callable[[Path], object] = str) -> None:
-        out = arguments.out / name
-        command = [sys.executable, "-m", "multihead_study", "cross-validate", arguments.data, "--folds", "2"]
-        options = ["--out", out, "--settings", arguments.settings, "--threads", "1", *engine]
-        begun = time.monotonic()
-        with subprocess.Popen([*map(str, [*command, *options])], stdout=subprocess.DEVNULL) as process:
-            meanwhile(out)
-        print(f"{name}: exit code {process.returncode}, {time.monotonic() - begun:.1f} s", flush=True)
-        for weights in sorted(out.glob(f"*/{WEIGHTS_FILE}")):
-            times = (weights.parent / "log.txt").read_text(encoding="utf-8").count("on node ") or 1
-            print(f"  {weights.parent.name}: begun {times} x, {sha256(weights.read_bytes())[:16]}", flush=True)
-
+    study = partial(run, arguments)
     arguments.out.mkdir(parents=True)
     study("one after the other")
     study("Ray, two at a time", "--engine", "ray", "--workers", "2")
     study("Ray, a worker killed", "--engine", "ray", "--workers", "2", meanwhile=kill_a_worker)
     with_a_node_taken_away(study)
+
+
+def run(arguments: argparse.Namespace, name: str, *engine: str, meanwhile: Callable[[Path], object] = str) -> None:
+    """Run a study and print its line; meanwhile: called with its folder as it begins."""
+    out = arguments.out / name
+    command = [sys.executable, "-m", "multihead_study", "cross-validate", arguments.data, "--folds", "2"]
+    options = ["--out", out, "--settings", arguments.settings, "--threads", "1", *engine]
+    begun = time.monotonic()
+    with subprocess.Popen([*map(str, [*command, *options])], stdout=subprocess.DEVNULL) as process:
+        meanwhile(out)
+    print(f"{name}: exit code {process.returncode}, {time.monotonic() - begun:.1f} s", flush=True)
+    for weights in sorted(out.glob(f"*/{WEIGHTS_FILE}")):
+        times = (weights.parent / "log.txt").read_text(encoding="utf-8").count("on node ") or 1
+        print(f"  {weights.parent.name}: begun {times} x, {sha256(weights.read_bytes())[:16]}", flush=True)
 
 
 def kill_a_worker(out: Path) -> None:
