@@ -178,6 +178,7 @@ def test_a_node_without_the_study_says_so_and_one_without_the_cpus_runs_nothing(
         run_all(cluster, [replace(trial, threads=3)])
 
 
+@pytest.mark.slow
 def test_a_study_finishes_after_a_node_is_taken_away(cluster: Cluster, tmp_path: Path) -> None:
     cluster.ask("add")
     trials = trials_of(tmp_path, WAIT, 2, threads=2)
@@ -223,6 +224,7 @@ def test_an_address_is_that_of_a_cluster(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_ray_of_this_machine_has_its_cores_and_is_quiet(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason=NEEDED)
     path = os.pathsep.join([PYTHONPATH, str(HOUSE / "demo")])
