@@ -37,7 +37,7 @@ $(VENV)/ready: requirements.txt constraints.txt
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-no-deps.txt
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-scale.txt requirements-no-deps.txt
 	$(PIP) install -r requirements-dev.txt
 	$(PIP) install --no-deps -r requirements-no-deps.txt
 	@touch $@

@@ -88,7 +88,7 @@ def test_the_bundler_imports_the_config_of_the_package_and_nothing_else_of_it() 
         of_package = {name for name in names if name.split(".")[0] == "multihead"}
         assert {tuple(name.split(".")[:2]) for name in of_package} <= {("multihead", "config")}, path.name
         tops = {name.split(".")[0] for name in names - of_package}
-        more = {"constraints": {"packaging"}, "pretrained": {"pooch"}}.get(path.stem, set())
+        more = {"constraints": {"packaging"}, "pretrained": {"pooch"}, "ray": {"ray"}}.get(path.stem, set())
         assert tops <= set(sys.stdlib_module_names) | {"bundler"} | more, path.name
         assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
 
@@ -98,7 +98,7 @@ def test_what_is_done_at_home_with_many_trainings_stands_above_all_else_and_load
         assert not any(name.split(".")[0] == "multihead_study" for name, _ in imported(path)), path
     program = (
         "import sys; from multihead_study import answers, cli, compare, ledger; "
-        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+        "assert not {'keras', 'tensorflow', 'jax', 'ray'} & set(sys.modules)"
     )
     environment = {"PYTHONPATH": str(HOUSE / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

@@ -75,6 +75,13 @@ def test_a_command_of_the_docs_is_understood(page: str, words: list[str]) -> Non
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert all(option in done.stdout for option in arguments if option.startswith("-"))
+    elif program == ".venv/bin/ray":
+        pytest.importorskip("ray", reason="Ray is not installed; it comes with requirements-scale.txt")
+        command = [str(Path(sys.executable).with_name("ray")), arguments[0], "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert all(option.partition("=")[0] in done.stdout for option in arguments if option.startswith("-"))
+    elif program == ".venv/bin/pip":
+        assert (HOUSE / arguments[-1]).is_file()
     elif arguments[0] == "build_kernel.py":
         bundler_cli._parser().parse_args(arguments[1:])
     else:

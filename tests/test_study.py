@@ -20,10 +20,10 @@ from bundler.errors import BundlerError
 from bundler.kaggle.staging import stage_study
 from bundler.rehearse.outputs import check_submission
 from bundler.repository import HERE, Repository
-from bundler.study import study
+from bundler.study import run, study
 from bundler.study.engines.local import Local, visible_gpus
 from bundler.study.lock import LOCK_FILE, locked
-from bundler.study.run import Ended, what_is_missing
+from bundler.study.run import Ended, start, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials
 from bundler.study.trial import TRIAL_FILE, State, Trial, read_state, state_of, write_state
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
@@ -177,6 +177,21 @@ def test_a_folder_that_takes_no_lock_is_said_to_be(tmp_path: Path, monkeypatch: 
     (tmp_path / LOCK_FILE).mkdir()
     with pytest.raises(BundlerError, match=r"here it cannot \(Is a directory\)"), locked(tmp_path):
         pass
+
+
+def test_a_trials_process_keeps_others_out_of_its_folder_as_long_as_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (trial,) = make_trials(tmp_path, SLEEP)
+    first = start(trial)
+    monkeypatch.setattr(run, "SECONDS_TO_BE_ALONE", 0)
+    with pytest.raises(BundlerError, match=f"{trial.name}: process .* is at work in it"):
+        start(trial)
+    first.kill()
+    first.wait()
+    second = start(trial)
+    second.kill()
+    second.wait()
 
 
 def test_a_trial_that_was_begun_with_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ def _become(spec: Spec, command: Sequence[str]) -> NoReturn:
     os.chdir(spec.working)
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # ignored here; what it starts should not
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which a Ray worker blocks
     os.execvp(command[0], list(command))
 
 

@@ -1,6 +1,7 @@
 """A trial as a process: the built script with its settings, threads that no engine changes, and its log in its folder.
 
-On Linux it ends with the process that started it, even where that is killed (rehearse/isolated.py).
+On Linux it ends with the process that started it, even where that is killed (rehearse/isolated.py). As long as it lives
+it holds the lock of its folder, so that no other begins there before it is gone.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bundler.rehearse import isolated
+from bundler.study.lock import locked
 from bundler.study.trial import Trial
 from multihead.config import UserError
 from multihead.config.files import OUT_OF_FOLD_FILE, SETTINGS_FILE
@@ -21,6 +23,7 @@ from multihead.config.manifest import read_manifest
 from multihead.config.settings_file import read_settings
 
 SPEC_FILE = ".process.json"
+SECONDS_TO_BE_ALONE = 120  # an NFS server keeps the lock of a machine that is lost for some 90 s
 SECONDS_TO_END = 30  # that interrupted trials have; what a kill costs is at most a shard
 
 
@@ -37,11 +40,14 @@ class Ended(NamedTuple):
 
 
 def start(trial: Trial, gpu: str | None = None) -> "subprocess.Popen[bytes]":
-    """Start a trial's process in a session of its own. gpu: the one that it sees; None for what this process sees."""
+    """Start a trial's process in a session of its own. gpu: the one that it sees; None for what this process sees.
+
+    Raises BundlerError where another process is at work in the trial's folder.
+    """
     command = [sys.executable, str(trial.script), "--settings", str(trial.folder / SETTINGS_FILE)]
     for key, folder in (("data", trial.data), ("working", trial.folder)):
         command += ["--set", f"{key}={folder}"]
-    with trial.log.open("ab") as log:
+    with locked(trial.folder, SECONDS_TO_BE_ALONE) as lock, trial.log.open("ab") as log:
         return subprocess.Popen(
             [*_ends_with_this_process(trial.folder), *command],
             cwd=trial.folder,
@@ -50,6 +56,7 @@ def start(trial: Trial, gpu: str | None = None) -> "subprocess.Popen[bytes]":
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[lock.fileno()],
         )
 
 

@@ -13,13 +13,16 @@ from bundler.repository import HERE
 from bundler.study.engines import Engine
 from bundler.study.engines.kaggle import Kaggle
 from bundler.study.engines.local import Local, visible_gpus
+from bundler.study.engines.ray import Ray
 from bundler.study.study import Request, run_study
 from multihead import cli
 from multihead.commands import refuse_overwriting
+from multihead.config import UserError
 from multihead.config.settings import MAX_STUDY_FOLDS
 
 ENGINES: Mapping[str, Callable[[argparse.Namespace], Engine]] = {
     "local": lambda arguments: Local(arguments.workers, visible_gpus()),
+    "ray": lambda arguments: Ray(arguments.workers, visible_gpus(), arguments.address),
     "kaggle": lambda arguments: _kaggle(arguments.workers),
 }
 
@@ -54,6 +57,8 @@ def run_command(arguments: argparse.Namespace) -> None:
 
 
 def _cross_validate(arguments: argparse.Namespace) -> None:
+    if arguments.address and arguments.engine != "ray":
+        raise UserError(f"--address {arguments.address}: of a Ray cluster; expected --engine ray with it")
     request = Request(
         arguments.data,
         arguments.out,
@@ -144,6 +149,12 @@ def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> N
     )
     cli.add_set(command)
     command.add_argument("--engine", choices=ENGINES, default="local", help="what runs the trainings (default: local)")
+    command.add_argument(
+        "--address",
+        default="",
+        metavar="HOST:PORT",
+        help="the Ray cluster to which this machine belongs, or auto (default: a Ray of this machine alone)",
+    )
     command.add_argument(
         "--workers",
         type=_from(1),

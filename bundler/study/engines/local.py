@@ -23,7 +23,7 @@ class Local:
 
     def __init__(self, workers: int = 0, gpus: Sequence[str] = ()) -> None:
         workers = workers or max(1, len(gpus))
-        self.threads = max(1, _cores() // workers)
+        self.threads = max(1, cores() // workers)
         self._slots = [gpus[number % len(gpus)] if gpus else None for number in range(workers)]
 
     def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
@@ -57,5 +57,6 @@ def visible_gpus() -> list[str]:
     return []
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many of this machine's cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count() or 1
