@@ -23,7 +23,7 @@ from multihead.config.task import Task, task_text
 from multihead.config.toml_text import settings_text
 
 STUDY_FILE = "study.json"
-OF_THE_PLACE = {"data", "weights", "working"}  # settings that a trial is given where it runs
+OF_THE_PLACE = {"data", "weights", "working", "workers", "trials"}  # settings that say nothing of a trial itself
 
 
 class Request(NamedTuple):

@@ -19,7 +19,7 @@ from multihead.training.moving_average import MovingAverage
 # Settings of a run that decide nothing of what the training becomes
 WITHOUT_EFFECT = {
     *("data", "weights", "working", "resume", "require_gpu"),
-    *("time_budget_minutes", "ensemble", "test_time_copies"),
+    *("time_budget_minutes", "ensemble", "test_time_copies", "workers", "trials"),
 }
 # A checkpoint that differs in one of these is another training's, to be passed over.
 ANOTHER_TRAINING = {
