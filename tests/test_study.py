@@ -16,11 +16,12 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.repository import HERE
 from bundler.study import study
-from bundler.study.engines import Local, visible_gpus
+from bundler.study.engines import Local
 from bundler.study.lock import locked
 from bundler.study.run import Ended, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials
 from bundler.study.trial import TRIAL_FILE, State, Trial, read_state, state_of, write_state
+from multihead.config import visible_gpus
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.settings_file import read_settings
 from multihead.config.task import task_text

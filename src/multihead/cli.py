@@ -97,6 +97,8 @@ def run_command(arguments: argparse.Namespace) -> None:
             commands.train(_settings(arguments))
         case "predict":
             commands.predict(_settings(arguments))
+        case "child":
+            commands.work_for_parent()
         case "settings":
             commands.settings(_settings(arguments))
         case "inspect":
@@ -149,6 +151,7 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
             "predict a competition's test files with trained weights; leave submission.csv in the working folder",
         )
     )
+    subparsers.add_parser("child")  # which the first two start for several GPUs, and nobody else
     _add_evaluate(add("evaluate", "print the score of a submission whose truth is known, and the worst classes"))
     report = add("report", "write the report of a training again: one page, in its folder report")
     report.add_argument("run", type=Path, help="the working folder of a training, or what `pull train` brought of it")

@@ -5,19 +5,28 @@ Each imports arrays and networks itself: that takes seconds, and a mistake shoul
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multihead.config.files import MANIFEST_FILE, PREDICTIONS_FILE, SUBMISSION_FILE, WEIGHTS_FILE, named
+from multihead.config.files import (
+    MANIFEST_FILE,
+    PREDICTIONS_FILE,
+    SUBMISSION_FILE,
+    TRIAL_LOG_FILE,
+    WEIGHTS_FILE,
+    named,
+)
 from multihead.config.manifest import Manifest, read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
 from multihead.config.settings import RunSettings, Settings, settings_dict
+from multihead.config.settings_file import trials_of
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.config.toml_text import settings_text
 from multihead.data.locate import find_input, is_rerun, working_folder
+from multihead.runtime.children import channel, places, run_all
 from multihead.runtime.errors import UserError, first_line, listed
 from multihead.runtime.events import STAGES, tell
 from multihead.runtime.log import log
@@ -43,8 +52,14 @@ class Trained(NamedTuple):
     manifest: Manifest
 
 
-def train(settings: Settings) -> None:
-    """Train on the competition's shards; leave weights, manifest, history, checkpoint and report behind."""
+def train(settings: Settings, varied: Collection[str] = ()) -> None:
+    """Train on the competition's shards; leave weights, manifest, history, checkpoint and report behind.
+
+    With trials, each does so in a process of its own. varied: in such a process, the settings in which trials differ.
+    """
+    if settings.run.trials:
+        _train_trials(settings)
+        return
     from multihead.model.devices import prepare_devices
 
     model, run, task = settings.model, settings.run, settings.task
@@ -56,7 +71,7 @@ def train(settings: Settings) -> None:
     _check_sample(data, task, model.fold)
     from multihead.training.trainer import Trainer
 
-    Trainer(task, model, run, data, working).train()
+    Trainer(task, model, run, data, working, varied).train()
     manifest = read_manifest(working)
     score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
     log.info(f"weights: {working}, epoch {manifest.epoch}, validation: {score}")
@@ -65,6 +80,35 @@ def train(settings: Settings) -> None:
 
     with no_harm("report"):
         log.info(f"report: {write_report(working)}")
+
+
+def _train_trials(settings: Settings) -> None:
+    """Run each trial in a process of its own, as many at a time as there are workers, in a folder of its name.
+
+    Raises UserError once all have ended, where some failed.
+    """
+    run, working = settings.run, working_folder(settings.run.working)
+    varied = frozenset(key for changed in run.trials for key in changed)
+    trials = {}
+    for name, trial in trials_of(settings).items():
+        folder = working / name
+        folder.mkdir(exist_ok=True)
+        own = replace(trial.run, working=str(folder), trials=(), workers=1)
+        trials[name] = (trial._replace(run=own), varied)
+    where = places(run.workers)
+    log.info(f"{len(trials)} trials, {min(len(trials), len(where))} at a time: {', '.join(trials)}")
+    failed = run_all(trials, where, {name: working / name / TRIAL_LOG_FILE for name in trials})
+    if failed:
+        raise UserError(f"{len(failed)} of {len(trials)} trials failed: {', '.join(failed)}")
+
+
+def work_for_parent() -> None:
+    """Do what a process with several GPUs has its children do: a trial, or to predict some of the test files."""
+    connection = channel()
+    work = connection.recv()
+    match work:
+        case (Settings() as settings, varied):
+            train(settings, varied)
 
 
 def _check_sample(data: Path, task: Task, fold: int) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bundler.repository import HERE
-from bundler.study.engines import Local, visible_gpus
+from bundler.study.engines import Local
 from bundler.study.study import Request, run_study
 from multihead import cli
+from multihead.config import visible_gpus
 from multihead.config.settings import MAX_STUDY_FOLDS
 
 ENGINES = {"local": lambda arguments: Local(arguments.workers, visible_gpus())}

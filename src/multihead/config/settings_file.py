@@ -67,7 +67,7 @@ def trials_of(settings: Settings, source: str = SETTINGS_FILE) -> dict[str, Sett
     for two trials of one name.
     """
     found: dict[str, Settings] = {}
-    kinds = {field.name: kind for kind in (ModelSettings, RunSettings) for field in fields(kind)}
+    kinds: dict[str, type] = {field.name: kind for kind in (ModelSettings, RunSettings) for field in fields(kind)}
     for number, changed in enumerate(settings.run.trials, 1):
         place = f"{source}: trials {number}"
         if not changed:
@@ -77,11 +77,12 @@ def trials_of(settings: Settings, source: str = SETTINGS_FILE) -> dict[str, Sett
                 raise UserError(f"{place}: {key} is not known; {suggestion(key, kinds)}")
             if key in OF_ALL_TRIALS:
                 raise UserError(f"{place}: {key} is of the run, and cannot differ from trial to trial")
-        parts = (
-            settings_from(kind, plain(own) | {key: changed[key] for key in changed if kinds[key] is kind}, place)
-            for kind, own in ((ModelSettings, settings.model), (RunSettings, settings.run))
+        of_model, of_run = (
+            {key: changed[key] for key in changed if kinds[key] is kind} for kind in (ModelSettings, RunSettings)
         )
-        trial = Settings(*parts, settings.given_model_keys, settings.known_task)
+        model = settings_from(ModelSettings, plain(settings.model) | of_model, place)
+        run = settings_from(RunSettings, plain(settings.run) | of_run, place)
+        trial = settings._replace(model=model, run=run)
         if trial.known_task or TASKS:
             trial = trial._replace(model=replace(trial.model, crop=trial.model.crop_of(trial.task)))
             _refuse_contradictions(trial.model, trial.task, place)
