@@ -7,9 +7,8 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from multihead.config.files import (
     MANIFEST_FILE,
@@ -19,14 +18,16 @@ from multihead.config.files import (
     WEIGHTS_FILE,
     named,
 )
-from multihead.config.manifest import Manifest, read_manifest
+from multihead.config.manifest import read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
 from multihead.config.settings import RunSettings, Settings, settings_dict
 from multihead.config.settings_file import trials_of
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.config.toml_text import settings_text
 from multihead.data.locate import find_input, is_rerun, working_folder
-from multihead.runtime.children import channel, places, run_all
+from multihead.prediction.members import Trained
+from multihead.prediction.work import Work
+from multihead.runtime.children import Place, channel, places, run_all
 from multihead.runtime.errors import UserError, first_line, listed
 from multihead.runtime.events import STAGES, tell
 from multihead.runtime.log import log
@@ -35,21 +36,15 @@ from multihead.runtime.whole_files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from multihead.prediction.predictor import Member, Predictor, Stages
+    from multihead.prediction.predictor import Predictor
+    from multihead.prediction.stages import Stages
     from multihead.prediction.submission import Submission
+    from multihead.prediction.workers import Workers
 
 SAMPLES_FILE = "inspect.html"
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 OnProblem = Callable[[str, Exception | None], None]
-
-
-class Trained(NamedTuple):
-    """Weights that a training left: their folder, their name in an ensemble or nothing, and what they are."""
-
-    folder: Path
-    name: str
-    manifest: Manifest
 
 
 def train(settings: Settings, varied: Collection[str] = ()) -> None:
@@ -109,6 +104,11 @@ def work_for_parent() -> None:
     match work:
         case (Settings() as settings, varied):
             train(settings, varied)
+        case Work():
+            work = work._replace(run=_prepared(work.run, work.ensemble))  # before Keras is loaded
+            from multihead.prediction.worker import answer_parent
+
+            answer_parent(connection, work)
 
 
 def _check_sample(data: Path, task: Task, fold: int) -> None:
@@ -138,17 +138,16 @@ def predict(settings: Settings) -> None:
     Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
     error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
-    from multihead.model.devices import prepare_devices
+    from multihead.data.answers import form_of_images
+    from multihead.data.datasets import images_to_predict
+    from multihead.prediction.submission import Submission
 
     run = settings.run
     working = working_folder(run.working)
     ensemble = _find_weights(settings)
-    run = prepare_devices(run, [manifest.model.backbone for _, _, manifest in ensemble])
-    from multihead.data.answers import form_of_images
-    from multihead.data.datasets import images_to_predict
-    from multihead.prediction.predictor import Predictor
-    from multihead.prediction.submission import Submission
-
+    where = places(run.workers)
+    if len(where) == 1:
+        run = _prepared(run, ensemble)
     first = ensemble[0].manifest
     task = first.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
@@ -157,21 +156,44 @@ def predict(settings: Settings) -> None:
     images = images_to_predict(data, largest, first.model.fold)
     which = ", ".join(f"{folder / name}, epoch {manifest.epoch}" for folder, name, manifest in ensemble)
     log.info(f"predict: {data} with {which}")
-    members = _load_members(ensemble, run)
     path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
     form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
     submission = Submission(path, form, first.prior, task.sample_submission or "the test files")
+    on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
+    predictor = _predictor(where, ensemble, run, submission.images, on_problem)
     if is_rerun():  # it is there already, with the most frequent classes, whatever becomes of this run
         submission.write()
-    on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
-    predictor = Predictor(members, task, run, total_images=submission.images, on_problem=on_problem)
     _fill(submission, predictor, predictor.predict_files(images.parts), run, on_problem)
     without_row = [*images.without_row, *predictor.passed_over]
     if without_row:
         which = f"{len(without_row):,} images have no row in {task.sample_submission}"
         log.warning(f"{which}, and are passed over: {listed(without_row)}")
-    _say_stages(predictor.stages, ensemble)
+    _say_stages(predictor.stages, ensemble, min(len(where), len(images.parts)))
     log.info(f"submission: {path} ({submission.rows} rows)")
+
+
+def _prepared(run: RunSettings, ensemble: Sequence[Trained]) -> RunSettings:
+    from multihead.model.devices import prepare_devices
+
+    return prepare_devices(run, [manifest.model.backbone for _, _, manifest in ensemble])
+
+
+def _predictor(
+    where: Sequence[Place], ensemble: Sequence[Trained], run: RunSettings, images: int, on_problem: OnProblem
+) -> "Predictor | Workers":
+    """Return what predicts so many images: in this process, its devices prepared, or in one at each of several places.
+
+    This one never loads a network in the second case.
+    """
+    if len(where) > 1:
+        from multihead.prediction.workers import Workers
+
+        return Workers(where, ensemble, run, total_images=images, on_problem=on_problem)
+    from multihead.prediction.members import load_members
+    from multihead.prediction.predictor import Predictor
+
+    members, task = load_members(ensemble, run), ensemble[0].manifest.task
+    return Predictor(members, task, run, total_images=images, on_problem=on_problem)
 
 
 def _find_weights(settings: Settings) -> list[Trained]:
@@ -204,29 +226,9 @@ def _find_weights(settings: Settings) -> list[Trained]:
     return ensemble
 
 
-def _load_members(ensemble: Sequence[Trained], run: RunSettings) -> "list[Member]":
-    from multihead.data.augment import copy_jitter
-    from multihead.model.weights import load_model
-    from multihead.prediction.logit_adjustment import adjusted_heads
-    from multihead.prediction.predictor import Member
-
-    members = [
-        Member(
-            load_model(folder, manifest, name, run.xla),
-            manifest.model,
-            partial(adjusted_heads, counts=manifest.train_counts, exponents=manifest.prior_exponents),
-            copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink),
-        )
-        for folder, name, manifest in ensemble
-    ]
-    if run.test_time_copies and not all(member.augment for member in members):
-        log.warning("no test-time copies, as some weights were trained without an affine or flip step")
-    return members
-
-
 def _fill(
     submission: "Submission",
-    predictor: "Predictor",
+    predictor: "Predictor | Workers",
     tables: "Iterator[pd.DataFrame]",
     run: RunSettings,
     on_problem: OnProblem,
@@ -269,16 +271,20 @@ def _warn(problem: str, cause: Exception | None) -> None:
     log.warning(f"{kind}{problem}")
 
 
-def _say_stages(stages: "Stages", ensemble: Sequence[Trained]) -> None:
-    """Say what each stage took, and how fast the networks together were where they were trained, if that is known."""
+def _say_stages(stages: "Stages", ensemble: Sequence[Trained], workers: int) -> None:
+    """Say what each stage took, and how fast the networks together were where they were trained, if that is known.
+
+    workers: how many processes went through the stages beside each other.
+    """
     manifests = [member.manifest for member in ensemble]
     seconds = [1 / manifest.images_per_second for manifest in manifests if manifest.images_per_second]
     devices = {manifest.device for manifest in manifests}
     is_known = len(seconds) == len(manifests) and len(devices) == 1
     device, speed = (devices.pop(), 1 / sum(seconds)) if is_known else ("", 0.0)
     trained = f"; trained on {device}, where it answers {speed:.0f} images a second" if is_known else ""
-    log.info(f"stages: {stages}{trained}")
-    tell(STAGES, **stages._asdict(), device=device, images_per_second=speed)
+    each = f" on average in each of {workers} processes" if workers > 1 else ""
+    log.info(f"stages: {stages}{each}{trained}")
+    tell(STAGES, **stages._asdict(), device=device, images_per_second=workers * speed, workers=workers)
 
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:
