@@ -71,7 +71,7 @@ def test_each_trial_is_trained_in_a_folder_of_its_name_and_those_that_fail_are_n
 
     monkeypatch.setattr(commands, "run_all", run_all)
     sets = ["trials=[{seed = 1}, {epochs = 2}, {seed = 2}]", f"working={tmp_path}", "workers=2"]
-    with pytest.raises(UserError, match="^1 of 3 trials failed: epochs-2$"):
+    with pytest.raises(UserError, match=r"^1 of 3 trials failed: epochs-2$"):
         commands.train(read_settings(None, sets))
 
 
@@ -100,7 +100,7 @@ def test_what_a_trial_may_leave_lies_in_its_folder(tmp_path: Path) -> None:
         (tmp_path / name / "log.txt").touch()
     check_trials(tmp_path, ["seed-0", "seed-1"], ["log.txt"])
     (tmp_path / "seed-1" / "more").touch()
-    with pytest.raises(RehearsalError, match="^more in seed-1 of the working folder, where everything left becomes"):
+    with pytest.raises(RehearsalError, match=r"^more in seed-1 of the working folder, where everything left becomes"):
         check_trials(tmp_path, ["seed-0", "seed-1"], ["log.txt"])
     (tmp_path / "model.weights.h5").touch()
     with pytest.raises(RehearsalError, match=r"^model\.weights\.h5 in the working folder"):
