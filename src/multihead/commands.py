@@ -97,7 +97,7 @@ def _train_trials(settings: Settings) -> None:
         raise UserError(f"{len(failed)} of {len(trials)} trials failed: {', '.join(failed)}")
 
 
-def work_for_parent() -> None:
+def child() -> None:
     """Do what a process with several GPUs has its children do: a trial, or to predict some of the test files."""
     connection = channel()
     work = connection.recv()
