@@ -13,6 +13,7 @@ from multihead.config.files import (
     REPORT_FOLDER,
     SETTINGS_FILE,
     SUBMISSION_FILE,
+    TRIAL_LOG_FILE,
     WEIGHTS_FILE,
 )
 
@@ -21,6 +22,7 @@ OUTPUTS = {  # what a kernel may leave in its working folder
     "train": (WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE, CHECKPOINT_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER),
     "predict": (SUBMISSION_FILE, PREDICTIONS_FILE),
 }
+OF_TRIAL = (*OUTPUTS["train"], TRIAL_LOG_FILE)  # what each of several trainings may leave in a folder of its own
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
 
 

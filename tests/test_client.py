@@ -100,6 +100,21 @@ def test_the_client_does_not_read_metadata_with_a_mark(kaggle: Kaggle, kernel: P
             push(path.parent)
 
 
+def test_the_trials_of_a_train_kernel_are_pulled_each_into_its_folder_and_staged_under_its_name(
+    house: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.ahead[TRAIN] = ["COMPLETE"]
+    trials = ("study_fold-0", "study_fold-1")
+    kaggle.output = {f"{trial}/{name}": data for trial in trials for name, data in TRAINED.items()}
+    assert main(["pull", "train"], Repository(house)) == 0
+    first, second, next_first, next_second = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in (first, second)] == [f"trained/{trial}" for trial in trials]
+    for line, trial in zip((next_first, next_second), trials, strict=True):
+        assert line == f"next: build_kernel.py stage trained/{trial} --name {trial}"
+        assert main(line.partition("build_kernel.py ")[2].split(), Repository(house)) == 0
+        assert (house / "dataset_meta" / f"{trial}.model.weights.h5").read_bytes() == b"weights"
+
+
 def test_the_whole_way_to_a_score(
     house: Path, kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -213,8 +213,9 @@ def test_a_linked_run_is_listed_once_and_other_links_are_not_followed(tmp_path: 
 
 
 def test_the_newest_come_first_and_the_best_where_that_is_wanted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # room for whole names
     study = leave_study(tmp_path / "study", [random_fold(0), random_fold(1)])
     for number, (name, score) in enumerate({"old": 0.9, "new": None, "newest": 0.2}.items(), 5):
         folder = leave_training(tmp_path / name, number)

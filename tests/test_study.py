@@ -21,11 +21,12 @@ from bundler.kaggle.staging import stage_study
 from bundler.rehearse.outputs import check_submission
 from bundler.repository import HERE, Repository
 from bundler.study import run, study
-from bundler.study.engines.local import Local, visible_gpus
+from bundler.study.engines.local import Local
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import Ended, start, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials
 from bundler.study.trial import TRIAL_FILE, State, Trial, read_state, state_of, write_state
+from multihead.config import visible_gpus
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.settings_file import read_settings
 from multihead.config.task import task_text

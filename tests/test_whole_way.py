@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,13 +23,15 @@ from bundler.kaggle.staging import stage
 from bundler.kernel_task import predicted_task
 from bundler.rehearse.data import has_truth
 from bundler.rehearse.inputs import Inputs
-from bundler.rehearse.outputs import check_outputs, check_submission
+from bundler.rehearse.outputs import check_outputs, check_submission, check_trials
 from bundler.rehearse.projection import read_stages
 from bundler.rehearse.rehearsal import rehearse
-from bundler.repository import HERE, OUTPUTS
+from bundler.repository import HERE, OF_TRIAL, OUTPUTS
 from multihead.config.ensemble import Ensemble, write_ensemble
+from multihead.config.files import OUT_OF_FOLD_FILE
 from multihead.config.task import Task, read_task
 from multihead.scoring.evaluation import read_both
+from multihead.scoring.out_of_fold import read_out_of_fold
 from tests.conftest import HOUSE, clone
 from tests.test_projection import HIDDEN
 
@@ -103,9 +106,11 @@ def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
         stage(weights, dataset, name)
     inputs = Inputs(COMPETITION, drawn, {"somebody/multihead-weights": dataset})
     together = [*AT_HOME, "--set", 'ensemble=["one", "other"]']
-    result = rehearse(scripts["predict"], inputs, tmp_path / "root", "new", together)
+    result = rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*together, "--set", "workers=2"])
     assert (result.working / "submission.csv").read_bytes() == (predicted / "working" / "submission.csv").read_bytes()
     assert "3 of 3 images predicted 2 times" in (tmp_path / "root" / "log.txt").read_text()
+    stages = read_stages(tmp_path / "root" / "events.jsonl", HIDDEN)
+    assert (stages.workers, stages.read_images, stages.files, stages.network_images) == (2, 12, 4, 24)
     manifest = json.loads((dataset / "other.manifest.json").read_text())
     ones = dict.fromkeys(manifest["prior_exponents"], 1.0)
     write_ensemble(dataset, Ensemble({"one": 0.75, "other": 0.25}, ones, manifest["prior_exponents"]), [])
@@ -118,6 +123,51 @@ def test_an_ensemble_of_the_same_weights_twice_answers_as_they_do(
         rehearse(scripts["predict"], inputs, tmp_path / "root", "new", together)
     with pytest.raises(RehearsalError, match=r"stage FOLDER --name third\): no folder with third\.manifest\.json"):
         rehearse(scripts["predict"], inputs, tmp_path / "root", "new", [*AT_HOME, "--set", 'ensemble=["third"]'])
+
+
+def test_a_killed_one_of_two_workers_leaves_its_files_to_the_other(predicted: Path, tmp_path: Path) -> None:
+    shutil.copytree(predicted / "input", tmp_path / "input", symlinks=True)
+    (tmp_path / "working").mkdir()
+    command = [sys.executable, "-m", "multihead", "predict", "--set", "workers=2"]
+    environment = os.environ | {
+        "KAGGLE_ROOT": str(tmp_path),
+        "KAGGLE_IS_COMPETITION_RERUN": "1",
+        "PYTHONPATH": str(HOUSE / "src"),
+    }
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        lines, processes = [], {}
+        assert process.stdout
+        for line in process.stdout:
+            lines.append(line)
+            if begun := re.search(r"\] (worker \d): process (\d+)", line):
+                processes[begun[1]] = int(begun[2])
+            read = re.match(r"(worker \d): .* images read and cropped", line)
+            if read and len(processes) == 2:  # it reads the next file by now
+                os.kill(processes.pop(read[1]), signal.SIGKILL)
+    assert process.returncode == 0
+    assert sum("ended (signal 9" in line for line in lines) == 1
+    expected, found = (root / "working" / "submission.csv" for root in (predicted, tmp_path))
+    assert found.read_bytes() == expected.read_bytes()
+    assert [f.name for f in (tmp_path / "working").iterdir()] == ["submission.csv"]
+
+
+def test_trials_of_one_train_kernel_leave_what_a_training_does_each_in_a_folder_of_its_own(
+    scripts: dict[str, Path], drawn: Path, tmp_path: Path
+) -> None:
+    small = ("backbone=stack", 'stack_layers=["conv 4", "pool 4"]', "image_size=[8, 8]", "epochs=1", "study_folds=2")
+    trials = "trials=[{study_fold=0}, {study_fold=1}]"
+    sets = [part for setting in (*small, trials, "workers=2") for part in ("--set", setting)]
+    root = tmp_path / "root"
+    result = rehearse(scripts["train"], Inputs(COMPETITION, drawn, {}), root, "new", [*AT_HOME, *sets])
+    check_trials(result.working, ["study_fold-0", "study_fold-1"], OF_TRIAL)
+    held_out = []
+    for fold in (0, 1):
+        folder = result.working / f"study_fold-{fold}"
+        stage(folder, tmp_path, f"fold{fold}")
+        assert all((folder / name).exists() for name in OF_TRIAL)
+        held_out.append(set(read_out_of_fold(folder / OUT_OF_FOLD_FILE).ids))
+        assert f"study_fold-{fold}: {(folder / 'log.txt').read_text().splitlines()[-1]}" in result.ended.log
+    assert not held_out[0] & held_out[1]
 
 
 def test_the_competition_s_own_test_images_give_its_36_rows(

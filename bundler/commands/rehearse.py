@@ -16,7 +16,7 @@ from bundler.kernel_task import has_weights, task_of_kernel
 from bundler.metadata import read_metadata, without_version
 from bundler.rehearse.data import check_data
 from bundler.rehearse.inputs import Inputs, attached, refuse_to_empty
-from bundler.rehearse.outputs import check_outputs, check_predictions, check_submission
+from bundler.rehearse.outputs import check_outputs, check_predictions, check_submission, check_trials
 from bundler.rehearse.projection import (
     LEAST_IMAGES_PER_FILE,
     HiddenTest,
@@ -28,9 +28,9 @@ from bundler.rehearse.projection import (
     read_stages,
 )
 from bundler.rehearse.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, refuse_foreign, rehearse
-from bundler.repository import OUTPUTS, Repository
+from bundler.repository import OF_TRIAL, OUTPUTS, Repository
 from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE, TASK_FILE
-from multihead.config.settings_file import read_settings
+from multihead.config.settings_file import read_settings, trials_of
 from multihead.config.task import Task, task_text
 
 AT_HOME = ("--set", "require_gpu=false", "--set", "precision=auto", "--set", "xla=auto")  # of no use to a CPU
@@ -102,7 +102,11 @@ def rehearse_kernel(repository: Repository, kernel: str, request: Request, root:
         if settings:
             arguments = ["--settings", str(settings.resolve()), *arguments]
         result = rehearse(script, inputs, root, machine.mounts, arguments, machine.memory_gb, machine.minutes)
-    check_outputs(result.working, OUTPUTS[kernel])
+    chosen = read_settings(request.settings or repository.settings(kernel), request.sets)
+    if kernel == "train" and chosen.run.trials:
+        check_trials(result.working, list(trials_of(chosen)), OF_TRIAL)
+    else:
+        check_outputs(result.working, OUTPUTS[kernel])
     return result
 
 

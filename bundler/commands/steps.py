@@ -79,13 +79,21 @@ def status(repository: Repository, what: str, *, wait: bool) -> None:
 
 
 def pull(repository: Repository, kernel: str) -> None:
-    """Download a kernel's output, and say what it is."""
+    """Download a kernel's output, and say what it is: of a training, or of each of several trials."""
     check_owner(repository.root)
     folder = repository.pulled(kernel)
     wanted = [(WEIGHTS_FILE,), (MANIFEST_FILE,)] if kernel == "train" else [OUTPUTS[kernel]]
     files = client.pull_output(repository.kernel_id(kernel), folder, wanted)
-    print(f"{folder.name}: {verified(folder) if kernel == 'train' else ', '.join(file.name for file in files)}")
-    _say_next(f"pull {kernel}")
+    if kernel != "train":
+        print(f"{folder.name}: {', '.join(file.name for file in files)}")
+        return
+    trained = sorted(file.parent for file in files if file.name == WEIGHTS_FILE)
+    for one in trained:
+        print(f"{repository.shown(one)}: {verified(one)}")
+    if trained == [folder]:
+        _say_next(f"pull {kernel}")
+    for one in trained if trained != [folder] else ():
+        print(f"next: build_kernel.py stage {repository.shown(one)} --name {one.name}")
 
 
 def stage_weights(repository: Repository, trained: Path, name: str) -> None:

@@ -153,19 +153,20 @@ def quota() -> str:
 def pull_output(kernel: str, folder: Path, wanted: Sequence[Sequence[str]]) -> list[Path]:
     """Download what a kernel's last run left into a folder, and return the files that came.
 
-    wanted: names of files; of each group, one must come. Raises BundlerError where the run is not complete, or left a
-    wanted file out: one of an earlier run may lie there.
+    wanted: names of files; of each group, one must come, in the output itself or in a folder of one of several
+    trainings. Raises BundlerError where the run is not complete, or left a wanted file out: one of an earlier run may
+    lie there.
     """
     now = kernel_status(kernel)
     if not now.done:
         raise BundlerError(f"{kernel}: {now.words}; its output is there once it is complete")
     printed = run_client(["kernels", "output", kernel, "-p", str(folder), "-o"], TRANSFER_SECONDS)
-    came = re.findall(r"^Output file downloaded to (.+)$", printed, re.MULTILINE)
+    came = [Path(path) for path in re.findall(r"^Output file downloaded to (.+)$", printed, re.MULTILINE)]
     for names in wanted:
-        if not any(str(folder / name) in came for name in names):
-            left = ", ".join(Path(path).name for path in came) or "nothing"
+        if not any(path.name in names and folder in (path.parent, path.parent.parent) for path in came):
+            left = ", ".join(path.name for path in came) or "nothing"
             raise BundlerError(f"{kernel}: its output holds no {' or '.join(names)}; it holds {left}")
-    return [Path(path) for path in came]
+    return came
 
 
 def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:

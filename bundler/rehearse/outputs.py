@@ -11,14 +11,23 @@ from multihead.config import decoded
 from multihead.config.data_files import read_table_bytes
 
 
-def check_outputs(working: Path, expected: Collection[str]) -> None:
+def check_outputs(working: Path, expected: Collection[str], folder: str = "the working folder") -> None:
     """Raise RehearsalError for whatever a kernel left in its working folder beside the files that it should leave."""
     more = sorted(entry.name for entry in working.iterdir() if entry.name not in expected)
     if more:
         raise RehearsalError(
-            f"{', '.join(more)} in the working folder, where everything left becomes the kernel's output; "
+            f"{', '.join(more)} in {folder}, where everything left becomes the kernel's output; "
             f"expected only {', '.join(sorted(expected))}"
         )
+
+
+def check_trials(working: Path, trials: Collection[str], expected: Collection[str]) -> None:
+    """Raise RehearsalError for whatever a kernel left beside its trials' folders, or in these beside what it should."""
+    check_outputs(working, trials)
+    for name in trials:
+        if not (working / name).is_dir():
+            raise RehearsalError(f"no folder {name} of that trial in the working folder")
+        check_outputs(working / name, expected, f"{name} of the working folder")
 
 
 def check_predictions(predictions: Path) -> int:

@@ -33,7 +33,8 @@ class Stages:
     """What went through each stage of predicting: images, files, seconds.
 
     device, images_per_second: where the network was trained, and how fast it answers there; "" and 0 where that is not
-    known. hidden: the test set that this is projected to.
+    known. hidden: the test set that this is projected to. workers: the processes that shared the files; seconds are
+    those of each on average, and images_per_second is of all.
     """
 
     read_images: int
@@ -44,6 +45,7 @@ class Stages:
     device: str
     images_per_second: float
     hidden: HiddenTest
+    workers: int = 1
 
     @property
     def has_small_files(self) -> bool:
@@ -120,10 +122,11 @@ def check_time(stages: Stages, budget_minutes: float) -> None:
 def growth_per_file(file_bytes: Sequence[float], stages: Stages) -> float | None:
     """Return by how many bytes memory grows from one test file to the next, at least; None where that can't be told.
 
-    file_bytes: the usual memory from the end of each file to that of the next one. Those count beside which a file was
-    read: the last two were not, and have the less. Of small files an allocator keeps as much as a leak would.
+    file_bytes: the usual memory from the end of each file to that of the next one. Those count beside which each worker
+    read one: the first come while others still begin, and the last two of each have the less. Of small files an
+    allocator keeps as much as a leak would.
     """
-    steady = file_bytes[: max(0, stages.files - 2)]
+    steady = file_bytes[stages.workers - 1 : max(0, stages.files - 2 * stages.workers)]
     if len(steady) < 2 or not all(map(math.isfinite, steady)) or _pixel_bytes(stages) < 1.2 * LEAST_GROWTH:
         return None
     return min(after - before for before, after in itertools.pairwise(steady))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bundler.rehearse import isolated
 from bundler.study.lock import locked
 from bundler.study.trial import Trial
-from multihead.config import UserError
+from multihead.config import UserError, with_threads
 from multihead.config.files import OUT_OF_FOLD_FILE, SETTINGS_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings_file import read_settings
@@ -93,8 +93,7 @@ def what_is_missing(ended: Ended) -> str:
 
 
 def _environment(threads: int, gpu: str | None) -> Mapping[str, str]:
-    numbers = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    return dict.fromkeys(numbers, str(threads)) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+    return with_threads(threads) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
 
 
 def _ends_with_this_process(folder: Path) -> list[str]:

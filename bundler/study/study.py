@@ -24,7 +24,7 @@ from multihead.config.toml_text import settings_text
 
 STUDY_FILE = "study.json"
 SHARED = ("study_seed", "group_column")  # settings that the recipes of a study have in common
-OF_THE_PLACE = {"data", "weights", "working"}  # settings that a trial is given where it runs
+OF_THE_PLACE = {"data", "weights", "working", "workers", "trials"}  # settings that say nothing of a trial itself
 
 
 class Request(NamedTuple):

@@ -10,7 +10,7 @@ A package imports only from those below it:
     scoring             what answers are worth
     data, model         the way of an image; the network
     config              tasks, settings, names
-    runtime             errors, the log, files, threads
+    runtime             errors, the log, files, threads, processes
 """
 
 __version__ = "0.1.0"

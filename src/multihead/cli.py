@@ -97,6 +97,8 @@ def run_command(arguments: argparse.Namespace) -> None:
             commands.train(_settings(arguments))
         case "predict":
             commands.predict(_settings(arguments))
+        case "child":
+            commands.child()
         case "settings":
             commands.settings(_settings(arguments))
         case "inspect":
@@ -153,6 +155,8 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
             "predict a competition's test files with trained weights; leave submission.csv in the working folder",
         )
     )
+    description = "What train and predict start for each of several GPUs; of no use to a person."  # so not in the list
+    subparsers.add_parser("child", description=description, epilog=EXIT_CODES, formatter_class=form)
     _add_evaluate(add("evaluate", "print the score of a submission whose truth is known, and the worst classes"))
     report = add("report", "write the report of a training again: one page, in its folder report")
     report.add_argument("run", type=Path, help="the working folder of a training, or what `pull train` brought of it")

@@ -5,18 +5,24 @@ Each imports arrays and networks itself: that takes seconds, and a mistake shoul
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE
+from multihead.config.files import (
+    PREDICTIONS_FILE,
+    SUBMISSION_FILE,
+    TRIAL_LOG_FILE,
+)
 from multihead.config.manifest import read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
 from multihead.config.settings import RunSettings, Settings, settings_dict
+from multihead.config.settings_file import trials_of
 from multihead.config.task import Task
 from multihead.config.toml_text import settings_text
 from multihead.data.locate import find_input, is_rerun, working_folder
+from multihead.runtime.children import Place, channel, places, run_all
 from multihead.runtime.errors import UserError, first_line, listed
 from multihead.runtime.events import STAGES, tell
 from multihead.runtime.log import log
@@ -25,9 +31,11 @@ from multihead.runtime.whole_files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from multihead.prediction.predictor import Predictor, Stages
+    from multihead.prediction.predictor import Predictor
+    from multihead.prediction.stages import Stages
     from multihead.prediction.submission import Submission
-    from multihead.prediction.trained import Trained
+    from multihead.prediction.trained import Weights
+    from multihead.prediction.workers import Workers
 
 SAMPLES_FILE = "inspect.html"
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
@@ -35,8 +43,14 @@ MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most f
 OnProblem = Callable[[str, Exception | None], None]
 
 
-def train(settings: Settings) -> None:
-    """Train on the competition's shards; leave weights, manifest, history, checkpoint and report behind."""
+def train(settings: Settings, varied: Collection[str] = ()) -> None:
+    """Train on the competition's shards; leave weights, manifest, history, checkpoint and report behind.
+
+    With trials, each does so in a process of its own. varied: in such a process, the settings in which trials differ.
+    """
+    if settings.run.trials:
+        _train_trials(settings)
+        return
     from multihead.model.devices import prepare_devices
 
     model, run, task = settings.model, settings.run, settings.task
@@ -48,7 +62,7 @@ def train(settings: Settings) -> None:
     _check_sample(data, task, model.fold)
     from multihead.training.trainer import Trainer
 
-    Trainer(task, model, run, data, working).train()
+    Trainer(task, model, run, data, working, varied).train()
     manifest = read_manifest(working)
     score = "{name} {total:.4f}".format(**manifest.score) if manifest.score else "no score"
     log.info(f"weights: {working}, epoch {manifest.epoch}, validation: {score}")
@@ -57,6 +71,42 @@ def train(settings: Settings) -> None:
 
     with no_harm("report"):
         log.info(f"report: {write_report(working)}")
+
+
+def _train_trials(settings: Settings) -> None:
+    """Run each trial in a process of its own, as many at a time as there are workers, in a folder of its name.
+
+    Raises UserError once all have ended, where some failed.
+    """
+    run, working = settings.run, working_folder(settings.run.working)
+    varied = frozenset(key for changed in run.trials for key in changed)
+    trials = {}
+    for name, trial in trials_of(settings).items():
+        folder = working / name
+        folder.mkdir(exist_ok=True)
+        own = replace(trial.run, working=str(folder), trials=(), workers=1)
+        trials[name] = (trial._replace(run=own), varied)
+    where = places(run.workers)
+    log.info(f"{len(trials)} trials, {min(len(trials), len(where))} at a time: {', '.join(trials)}")
+    failed = run_all(trials, where, {name: working / name / TRIAL_LOG_FILE for name in trials})
+    if failed:
+        raise UserError(f"{len(failed)} of {len(trials)} trials failed: {', '.join(failed)}")
+
+
+def child() -> None:
+    """Do what a process with several GPUs has its children do: a trial, or to predict some of the test files."""
+    connection = channel()
+    from multihead.prediction.work import Work
+
+    work = connection.recv()
+    match work:
+        case (Settings() as settings, varied):
+            train(settings, varied)
+        case Work():
+            work = work._replace(run=_prepared(work.run, work.weights))  # before Keras is loaded
+            from multihead.prediction.worker import answer_parent
+
+            answer_parent(connection, work)
 
 
 def _check_sample(data: Path, task: Task, fold: int) -> None:
@@ -86,48 +136,67 @@ def predict(settings: Settings) -> None:
     Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
     error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
-    from multihead.prediction.trained import find_weights, finish_of
+    from multihead.data.answers import form_of_images
+    from multihead.data.datasets import images_to_predict
+    from multihead.prediction.submission import Submission
+    from multihead.prediction.trained import find_weights
 
     run = settings.run
     working = working_folder(run.working)
     weights = find_weights(settings)
-    from multihead.model.devices import prepare_devices
-
-    run = prepare_devices(run, [trained.manifest.model.backbone for trained in weights.trained])
-    from multihead.data.answers import form_of_images
-    from multihead.data.datasets import images_to_predict
-    from multihead.prediction.members import load_members
-    from multihead.prediction.predictor import Predictor
-    from multihead.prediction.submission import Submission
-
+    where = places(run.workers)
+    if len(where) == 1:
+        run = _prepared(run, weights)
     first, task = weights.trained[0].manifest, weights.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
     as_read = [trained.manifest.model.as_read(task) for trained in weights.trained]
     largest = max(as_read, key=lambda read: math.prod(read.image_shape))  # every member's images can be made of it
     images = images_to_predict(data, largest, first.model.fold)
     log.info(f"predict: {data} with {weights}")
-    members = load_members(weights, run)
     path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
     form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
     submission = Submission(path, form, first.prior, task.sample_submission or "the test files")
+    on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
+    predictor = _predictor(where, weights, run, submission.images, on_problem)
     if is_rerun():  # it is there already, with the most frequent classes, whatever becomes of this run
         submission.write()
-    on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
-    predictor = Predictor(
-        members, task, run, total_images=submission.images, on_problem=on_problem, finish=finish_of(weights)
-    )
     _fill(submission, predictor, predictor.predict_files(images.parts), run, on_problem)
     without_row = [*images.without_row, *predictor.passed_over]
     if without_row:
         which = f"{len(without_row):,} images have no row in {task.sample_submission}"
         log.warning(f"{which}, and are passed over: {listed(without_row)}")
-    _say_stages(predictor.stages, weights.trained)
+    _say_stages(predictor.stages, weights, min(len(where), len(images.parts)))
     log.info(f"submission: {path} ({submission.rows} rows)")
+
+
+def _prepared(run: RunSettings, weights: "Weights") -> RunSettings:
+    from multihead.model.devices import prepare_devices
+
+    return prepare_devices(run, [trained.manifest.model.backbone for trained in weights.trained])
+
+
+def _predictor(
+    where: Sequence[Place], weights: "Weights", run: RunSettings, images: int, on_problem: OnProblem
+) -> "Predictor | Workers":
+    """Return what predicts so many images: in this process, its devices prepared, or in one at each of several places.
+
+    This one never loads a network in the second case.
+    """
+    if len(where) > 1:
+        from multihead.prediction.workers import Workers
+
+        return Workers(where, weights, run, total_images=images, on_problem=on_problem)
+    from multihead.prediction.members import load_members
+    from multihead.prediction.predictor import Predictor
+    from multihead.prediction.trained import finish_of
+
+    members, finish = load_members(weights, run), finish_of(weights)
+    return Predictor(members, weights.task, run, total_images=images, on_problem=on_problem, finish=finish)
 
 
 def _fill(
     submission: "Submission",
-    predictor: "Predictor",
+    predictor: "Predictor | Workers",
     tables: "Iterator[pd.DataFrame]",
     run: RunSettings,
     on_problem: OnProblem,
@@ -170,16 +239,20 @@ def _warn(problem: str, cause: Exception | None) -> None:
     log.warning(f"{kind}{problem}")
 
 
-def _say_stages(stages: "Stages", ensemble: "Sequence[Trained]") -> None:
-    """Say what each stage took, and how fast the networks together were where they were trained, if that is known."""
-    manifests = [member.manifest for member in ensemble]
+def _say_stages(stages: "Stages", weights: "Weights", workers: int) -> None:
+    """Say what each stage took, and how fast the networks together were where they were trained, if that is known.
+
+    workers: how many processes went through the stages beside each other.
+    """
+    manifests = [trained.manifest for trained in weights.trained]
     seconds = [1 / manifest.images_per_second for manifest in manifests if manifest.images_per_second]
     devices = {manifest.device for manifest in manifests}
     is_known = len(seconds) == len(manifests) and len(devices) == 1
     device, speed = (devices.pop(), 1 / sum(seconds)) if is_known else ("", 0.0)
     trained = f"; trained on {device}, where it answers {speed:.0f} images a second" if is_known else ""
-    log.info(f"stages: {stages}{trained}")
-    tell(STAGES, **stages._asdict(), device=device, images_per_second=speed)
+    each = f" on average in each of {workers} processes" if workers > 1 else ""
+    log.info(f"stages: {stages}{each}{trained}")
+    tell(STAGES, **stages._asdict(), device=device, images_per_second=workers * speed, workers=workers)
 
 
 def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, classes: Path | None) -> None:

@@ -12,12 +12,12 @@ from bundler.metadata import check_owner
 from bundler.repository import HERE
 from bundler.study.engines import Engine
 from bundler.study.engines.kaggle import Kaggle
-from bundler.study.engines.local import Local, visible_gpus
+from bundler.study.engines.local import Local
 from bundler.study.engines.ray import Ray
 from bundler.study.study import Request, run_study
 from multihead import cli
 from multihead.commands import refuse_overwriting
-from multihead.config import UserError
+from multihead.config import UserError, visible_gpus
 from multihead.config.settings import MAX_STUDY_FOLDS
 
 ENGINES: Mapping[str, Callable[[argparse.Namespace], Engine]] = {

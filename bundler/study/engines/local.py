@@ -1,15 +1,13 @@
 """Trials on this machine, one after the other or several beside each other."""
 
-import os
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 
 from bundler.study.run import Ended, end, start
 from bundler.study.trial import Trial
+from multihead.config import cores
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -43,20 +41,3 @@ class Local:
                     yield Ended(trial, process.returncode, time.monotonic() - begun)
         finally:
             end([process for *_, process in running])
-
-
-def visible_gpus() -> list[str]:
-    """Return the NVIDIA GPUs that a process started here may use, as CUDA_VISIBLE_DEVICES names them."""
-    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        names = [name.strip() for name in named.split(",")]
-        return names[: next((place for place, name in enumerate(names) if name in ("", "-1")), None)]
-    with suppress(OSError):
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-        gpus = [line for line in listing.stdout.splitlines() if line.startswith("GPU ")]
-        return [str(number) for number in range(len(gpus))]
-    return []
-
-
-def cores() -> int:
-    """Return how many of this machine's cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform.startswith("linux") else os.cpu_count() or 1

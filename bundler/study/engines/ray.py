@@ -18,10 +18,10 @@ from typing import Any
 
 from bundler.errors import BundlerError
 from bundler.repository import HERE
-from bundler.study.engines.local import SECONDS_BETWEEN_LOOKS, cores
+from bundler.study.engines.local import SECONDS_BETWEEN_LOOKS
 from bundler.study.run import SECONDS_TO_END, Ended, end, start
 from bundler.study.trial import Trial
-from multihead.config import UserError
+from multihead.config import UserError, cores
 
 MAX_RETRIES = 5  # of a trial whose worker or node is lost, not of one that fails
 SECONDS_TO_ANSWER = 10

@@ -11,6 +11,7 @@ WEIGHTS_FILE, MANIFEST_FILE = "model.weights.h5", "manifest.json"
 HISTORY_FILE, CHECKPOINT_FILE = "history.csv", "checkpoint.npz"
 OUT_OF_FOLD_FILE = "out_of_fold.npz"  # answers to the images that a training held out
 ENSEMBLE_FILE = "ensemble.toml"  # of a study, beside its weights
+TRIAL_LOG_FILE = "log.txt"  # of one of several trainings of a kernel
 REPORT_FOLDER, RECORD_FILE, PAGE_FILE = "report", "record.npz", "index.html"  # the files in the folder
 SUBMISSION_FILE, PREDICTIONS_FILE = "submission.csv", "predictions.csv"  # the second without a sample to answer
 TRUTH_FILE = "truth.csv"

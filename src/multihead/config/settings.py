@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from annotated_types import Predicate
 from pydantic import AfterValidator, Field, model_validator
@@ -34,6 +35,7 @@ Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Xla = Literal["auto", "on", "off"]
 TEXTS = Expected("a list of texts", of_type=True)
 MAX_STUDY_FOLDS = 20
+MAX_WORKERS = 64
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -287,6 +289,29 @@ class RunSettings:
             ),
         ),
     ] = 0
+
+    workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MAX_WORKERS,
+            description=(
+                "processes that share the test files, or run trials, each on a GPU of its own or with its share of the "
+                "cores; 0: one per visible NVIDIA GPU, or 1 where there is none"
+            ),
+        ),
+    ] = 0
+    trials: Annotated[
+        tuple[Mapping[str, Any], ...],
+        FROM_LIST,
+        Expected("a list of tables", of_type=True),
+        Field(
+            description=(
+                "trainings of one train kernel, `workers` at a time: for each a table of the settings in which it "
+                "differs, such as { study_fold = 1 }. Each leaves its files in a folder named after these"
+            )
+        ),
+    ] = ()
 
     require_gpu: Annotated[bool, Field(description="fail at once if no GPU is visible")] = False
     precision: Annotated[

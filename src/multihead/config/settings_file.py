@@ -3,18 +3,23 @@
 Every mistake in one is a UserError that names the key, what was given and what is allowed.
 """
 
+import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from multihead.config.checking import check_keys, suggestion
+from multihead.config.checking import check_keys, plain, suggestion
+from multihead.config.files import SETTINGS_FILE
 from multihead.config.settings import ModelSettings, RunSettings, Settings, settings_from
 from multihead.config.task import TASKS, Task, task_beside, task_by_name
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml
 
+OF_ALL_TRIALS = {"data", "working", "workers", "trials", "task"}
+LONGEST_TRIAL_NAME = 60  # characters
 FORMER_PRECISION = "mixed_precision"  # true or false, in the place of precision
 
 
@@ -50,7 +55,48 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
         _refuse_contradictions(settings, task, source)
     if model.get("crop") == "task":
         del model["crop"]  # says no more than the default, which of weights is what their manifest says
-    return Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
+    whole = Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
+    trials_of(whole, source)  # a mistake in one should not wait for the run
+    return whole
+
+
+def trials_of(settings: Settings, source: str = SETTINGS_FILE) -> dict[str, Settings]:
+    """Return the settings of each trial of a train kernel by its name, in their order.
+
+    source: where they stand. Raises UserError for a key that is not known or the same for all, an impossible value, and
+    for two trials of one name.
+    """
+    found: dict[str, Settings] = {}
+    kinds: dict[str, type] = {field.name: kind for kind in (ModelSettings, RunSettings) for field in fields(kind)}
+    for number, changed in enumerate(settings.run.trials, 1):
+        place = f"{source}: trials {number}"
+        if not changed:
+            raise UserError(f"{place} is empty; expected settings in which it differs, such as {{ seed = 1 }}")
+        for key in changed:
+            if key not in kinds:
+                raise UserError(f"{place}: {key} is not known; {suggestion(key, kinds)}")
+            if key in OF_ALL_TRIALS:
+                raise UserError(f"{place}: {key} is of the run, and cannot differ from trial to trial")
+        of_model, of_run = (
+            {key: changed[key] for key in changed if kinds[key] is kind} for kind in (ModelSettings, RunSettings)
+        )
+        model = settings_from(ModelSettings, plain(settings.model) | of_model, place)
+        run = settings_from(RunSettings, plain(settings.run) | of_run, place)
+        trial = settings._replace(model=model, run=run)
+        if trial.known_task or TASKS:
+            trial = trial._replace(model=replace(trial.model, crop=trial.model.crop_of(trial.task)))
+            _refuse_contradictions(trial.model, trial.task, place)
+        name = trial_name(changed)
+        if others := [other for other in found if other.casefold() == name.casefold()]:
+            raise UserError(f"{place}: called {name}, as trials {[*found].index(others[0]) + 1} is; expected another")
+        found[name] = trial
+    return found
+
+
+def trial_name(changed: Mapping[str, Any]) -> str:
+    """Return what a trial is called after the settings in which it differs, of letters, digits, dashes, underscores."""
+    text = "-".join(f"{key}-{value if isinstance(value, str) else json.dumps(value)}" for key, value in changed.items())
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text)[:LONGEST_TRIAL_NAME].strip("-")
 
 
 def _with_precision(run: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Crops of each shard: read ahead from the files once, then kept on disk and memory-mapped."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
@@ -76,7 +76,7 @@ def _of_the_same_images(shards: list[Shard]) -> list[Shard]:
 
 
 def crops_ahead(
-    files: Sequence[Part],
+    files: Iterable[Part],
     task: Task,
     models: Sequence[ModelSettings],
     labels: pd.DataFrame | None = None,
@@ -87,15 +87,16 @@ def crops_ahead(
 ) -> Iterator[tuple[list[Shard], float]]:
     """Return what read_crops does of each file, reading the next while the caller works: two shards are alive.
 
-    Reading begins at once. A file that cannot be read raises; with on_error, that is called and the file passed
-    over. show: of the first file, as read_crops has it. OutOfTimeError is raised where a file is not read by the
-    deadline, in seconds since the process started.
+    Reading begins at once; the next file is asked for when one is read. A file that cannot be read raises; with
+    on_error, that is called and the file passed over. show: of the first file, as read_crops has it. OutOfTimeError is
+    raised where a file is not read by the deadline, in seconds since the process started.
     """
     memory = PixelMemory()  # one file is read at a time
-    works = iter(
-        [partial(read_crops, file, task, models, labels, memory, None if n else show) for n, file in enumerate(files)]
+    works = (
+        partial(read_crops, file, task, models, labels, memory, None if n else show) for n, file in enumerate(files)
     )
-    return _results_ahead(in_background(next(works)), works, memory, deadline, on_error)
+    first = next(works, None)
+    return _results_ahead(in_background(first) if first else None, works, memory, deadline, on_error)
 
 
 def _results_ahead(

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from multihead.data.draws import Draw, random_for
 from multihead.data.shards import Part, Shard
 from multihead.model.devices import is_out_of_memory
 from multihead.model.network import class_probabilities
+from multihead.prediction.stages import Stages
 from multihead.runtime.errors import OutOfTimeError, first_line, listed
 from multihead.runtime.events import FILE_PREDICTED, tell
 from multihead.runtime.log import Stage, elapsed, log
@@ -116,27 +117,11 @@ class Answer(NamedTuple):
         return len(next(iter(self.probabilities.values())))
 
 
-class Stages(NamedTuple):
-    """What went through each stage of predicting: images, files, and the seconds that they took there."""
-
-    read_images: int
-    files: int
-    read_seconds: float
-    network_images: int
-    network_seconds: float
-
-    def __str__(self) -> str:
-        return (
-            f"read and crop {self.read_images} images of {self.files} files in {self.read_seconds:.2f} s; "
-            f"network {self.network_images} images in {self.network_seconds:.2f} s"
-        )
-
-
 class Predictor:
     """Predicts a competition's test files within the time budget.
 
-    total_images: how many are to be predicted, as far as is known. finish: what is done to the sum of the members'
-    probabilities before the likeliest class is the answer.
+    total_images: how many are to be predicted, as far as is known; images_left: how many still are. finish: what is
+    done to the sum of the members' probabilities before the likeliest class is the answer.
     on_problem is told of a file that cannot be read, of a network that fails, and of images that get no answer; if it
     returns, the images that this costs are left out.
     """
@@ -155,8 +140,8 @@ class Predictor:
         self._models = {member.model.crops_of(task): member.model for member in members}
         self._on_problem = on_problem
         self._deadline, self._batch_size = run.deadline(), run.batch_size
-        self._total_images = self._images_left = total_images
-        self._images_attempted = 0
+        self._total_images = self.images_left = total_images
+        self.images_attempted_so_far = 0
         self._reading, self._first_pass, self._more_passes = Stage(), Stage(), Stage()
         self._last_pass: dict[Member, tuple[float, int]] = {}  # its seconds and images
         self._has_warned = False
@@ -170,7 +155,7 @@ class Predictor:
 
         Of a file that cannot be read nobody knows how many it holds: as many as another, on average.
         """
-        return min(self._images_attempted, self._total_images) if self.is_late else self._total_images
+        return min(self.images_attempted_so_far, self._total_images) if self.is_late else self._total_images
 
     @property
     def stages(self) -> Stages:
@@ -180,13 +165,25 @@ class Predictor:
             reading.images, self._files_read, reading.seconds, first.images + more.images, first.seconds + more.seconds
         )
 
+    @property
+    def files_done(self) -> int:
+        """How many files were predicted or lost."""
+        return self._files_read + self._files_lost
+
     def predict_files(self, files: Sequence[Part]) -> Iterator[pd.DataFrame]:
         """Yield each file's class labels: index image id, one int64 column per head.
 
         The next file is read and cropped while the network works on this one. Where the time budget ends
         early, the table of that file ends with what was done, and it is the last.
         """
-        self._files = len(files)
+        return self.predict_some(files, len(files))
+
+    def predict_some(self, files: Iterable[Part], of: int, numbers: Sequence[int] = ()) -> Iterator[pd.DataFrame]:
+        """Yield the same of some of so many files.
+
+        numbers: in a list that grows as files are taken, each one's number among all; without it they are counted.
+        """
+        self._files = of
         crops = crops_ahead(
             files, self._task, list(self._models.values()), deadline=self._deadline, on_error=self._lose_file
         )
@@ -194,7 +191,8 @@ class Predictor:
             nothing = np.zeros((1, *member.model.image_size, self._task.image_shape[2]), np.uint8)
             self._answer(member, {member.model.crops_of(self._task): nothing}, math.inf)
         try:
-            for number, (shards, seconds) in enumerate(crops):
+            for shards, seconds in crops:
+                number = numbers[self.files_done] if numbers else self.files_done
                 self._reading.add(len(shards[0].ids), seconds)
                 self._files_read += 1
                 self.passed_over += shards[0].passed_over
@@ -209,8 +207,8 @@ class Predictor:
 
     def _lose_file(self, error: Exception) -> None:
         files_left = max(1, self._files - self._files_read - self._files_lost)
-        self._images_left -= self._images_left // files_left
-        self._images_attempted += math.ceil(self._total_images / self._files)
+        self.images_left -= self.images_left // files_left
+        self.images_attempted_so_far += math.ceil(self._total_images / self._files)
         self._files_lost += 1
         self._on_problem(first_line(error), error)
 
@@ -222,14 +220,14 @@ class Predictor:
         crops = {kind: cropped.images[kept] for kind, cropped in zip(self._models, shards, strict=True)}
         ids = np.asarray(shard.ids, dtype=object)[~is_blank]
         started = elapsed()
-        self._images_left -= len(shard.ids) + len(shard.unreadable)
-        self._images_attempted += len(shard.ids) + len(shard.unreadable)
+        self.images_left -= len(shard.ids) + len(shard.unreadable)
+        self.images_attempted_so_far += len(shard.ids) + len(shard.unreadable)
         first, has_one_member = self._answer_once(crops)
         probabilities, done = first.probabilities, first.images
         self._first_pass.add(done + int(is_blank.sum()), elapsed() - started)
         if done < len(ids) and not first.has_failed:
             self.is_late = True
-            self._images_attempted -= len(ids) - done
+            self.images_attempted_so_far -= len(ids) - done
         whole = done and has_one_member and not self.is_late
         added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
         times = f" {1 + added} times" if added else ""
@@ -292,7 +290,7 @@ class Predictor:
             ]
         for added, (member, change) in enumerate(passes):
             once = (self._reading.seconds + self._first_pass.seconds) / max(1, self._first_pass.images)
-            to_come = max(0, self._images_left) * once
+            to_come = max(0, self.images_left) * once
             started = elapsed()
             took, images_of = self._last_pass.get(member, (seconds, images))
             if started + took * (images / max(1, images_of)) + to_come > self._deadline:

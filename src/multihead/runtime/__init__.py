@@ -1,1 +1,1 @@
-"""What every other package needs: errors, the log, files that appear whole, threads."""
+"""What every other package needs: errors, the log, files that appear whole, threads, processes."""

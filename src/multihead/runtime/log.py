@@ -1,19 +1,23 @@
 """The log: lines that read the same on a terminal and in a file, with levels, and the clock of the process."""
 
 import logging
+import os
 import resource
 import sys
 import time
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STARTED = time.monotonic()  # imported before anything slow, so budgets count from the process's start
+STARTED_VARIABLE = "MULTIHEAD_STARTED"  # in a process that another one started for its work: when that began
+# Imported before anything slow, so budgets count from the process's start
+STARTED = float(os.environ.get(STARTED_VARIABLE) or time.monotonic())
 ONCE = {"is_said_once": True}  # the extra of a record that is left out where this process has said the same before
 
 
 def elapsed() -> float:
-    """Return the seconds since the process started."""
+    """Return the seconds since the process started, or the one that it works for."""
     return time.monotonic() - STARTED
 
 
@@ -49,6 +53,11 @@ class Lines(logging.Handler):
         if self.live:
             self.live.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
+            print(line, flush=True)
+
+    def pass_on(self, line: str) -> None:
+        """Print a line of another process as it is, between two lines of this one; nothing where no output takes it."""
+        with self.lock or nullcontext(), suppress(OSError, ValueError):
             print(line, flush=True)
 
 

@@ -1,7 +1,7 @@
 """Which checkpoint a training goes on from, if any: a training that was meant to go on never begins anew in silence."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from multihead.training.moving_average import MovingAverage
 # Settings of a run that decide nothing of what the training becomes
 WITHOUT_EFFECT = {
     *("data", "weights", "working", "resume", "require_gpu"),
-    *("time_budget_minutes", "ensemble", "test_time_copies"),
+    *("time_budget_minutes", "ensemble", "test_time_copies", "workers", "trials"),
 }
 # A checkpoint that differs in one of these is another training's, to be passed over.
 ANOTHER_TRAINING = {
@@ -53,10 +53,13 @@ def differing(stored: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, tu
     return {key: (there.get(key), value) for key, value in here.items() if there.get(key, value) != value}
 
 
-def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working: Path) -> list[Checkpoint]:
+def checkpoints_to_go_on_from(
+    identity: Mapping[str, Any], resume: str, working: Path, varied: Collection[str] = ()
+) -> list[Checkpoint]:
     """Return the checkpoints of this training in the working folder and all inputs, the furthest first.
 
-    resume: as in RunSettings. What is not used is named. Raises UserError where there are none, but one is damaged, or
+    resume: as in RunSettings. varied: keys in which this is one of several trials, so that what differs in them is
+    another's. What is not used is named. Raises UserError where there are none, but one is damaged, or
     differs in what would make this training begin anew, or resume requires one.
     """
     if resume == "off":
@@ -75,7 +78,7 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
             damaged.append(str(error))
             continue
         differences = differing(checkpoint.identity, identity)
-        if others := [key for key in differences if key in ANOTHER_TRAINING]:
+        if others := [key for key in differences if key in ANOTHER_TRAINING or key in varied]:
             fate = "; this training takes its place" if path.parent == working else ""
             log.info(f"{path}: not used, it is of a training with another {', '.join(others)}{fate}")
         elif fixed := {key: values for key, values in differences.items() if key in FIXED}:
@@ -96,13 +99,18 @@ def checkpoints_to_go_on_from(identity: Mapping[str, Any], resume: str, working:
 
 
 def restore_furthest(
-    network: Any, average: MovingAverage | None, identity: Mapping[str, Any], resume: str, working: Path
+    network: Any,
+    average: MovingAverage | None,
+    identity: Mapping[str, Any],
+    resume: str,
+    working: Path,
+    varied: Collection[str] = (),
 ) -> Checkpoint | None:
     """Put the furthest checkpoint of this training that fits into network and average, and return it; None for none.
 
     Raises UserError as checkpoints_to_go_on_from does, and where none of those that there are fits.
     """
-    checkpoints = checkpoints_to_go_on_from(identity, resume, working)
+    checkpoints = checkpoints_to_go_on_from(identity, resume, working, varied)
     for number, checkpoint in enumerate(checkpoints, 1):
         try:
             restore(network, checkpoint, average)

@@ -6,6 +6,7 @@ left.
 
 import math
 import tempfile
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -30,10 +31,21 @@ from multihead.training.validate import Validated, Validator
 
 
 class Trainer:
-    """One training, from the shards of a competition folder to the weights in a working folder."""
+    """One training, from the shards of a competition folder to the weights in a working folder.
 
-    def __init__(self, task: Task, model: ModelSettings, run: RunSettings, data: Path, working: Path) -> None:
-        self.model, self.run, self.working = model, run, working
+    varied: the settings in which it differs from other trials, whose checkpoints are nothing to go on from.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: ModelSettings,
+        run: RunSettings,
+        data: Path,
+        working: Path,
+        varied: Collection[str] = (),
+    ) -> None:
+        self.model, self.run, self.working, self._varied = model, run, working, varied
         self.images = TrainingImages(data, task, model, run)
         self.network = compiled_network(task, model, run)
         self.average = moving_average(self.network, run)
@@ -75,7 +87,7 @@ class Trainer:
     def _resume(self) -> bool:
         """Go on from the furthest checkpoint of this training, if there is any, and bring its best weights along."""
         identity = self._folder.identity
-        checkpoint = restore_furthest(self.network, self.average, identity, self.run.resume, self.working)
+        checkpoint = restore_furthest(self.network, self.average, identity, self.run.resume, self.working, self._varied)
         if not checkpoint:
             return False
         self.state = checkpoint.state
