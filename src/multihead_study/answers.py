@@ -21,6 +21,7 @@ from multihead.prediction.combinations import combinations_of
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import Score, is_seen, recall_per_class
 from multihead.scoring.out_of_fold import OutOfFold, write_out_of_fold
+from multihead.scoring.paired import paired_gain
 from multihead_study.choices import Choice, choose, mixture, score_of
 from multihead_study.folds import Fold, concatenated, read_folds, truth_of
 
@@ -32,9 +33,8 @@ class Joined(NamedTuple):
 
     choices: what each fold is answered with, chosen on the others. to_predict_with: chosen on all. score: of the
     answers; heads_alone: without the combinations, with_prior: nor temperatures and exponents. is_seen: bool (n,),
-    whether the network that answers was trained on an image with the same label in all heads. answers_alone: for each
-    head, int64 (n,), the classes without the combinations. answers: as the score takes them. recipes: the score of
-    each alone, where there are several.
+    whether the network that answers was trained on an image with the same label in all heads. answers: as the score
+    takes them; answers_alone: without the combinations. recipes: the score of each alone, where there are several.
     """
 
     task: Task
@@ -61,7 +61,7 @@ class Joined(NamedTuple):
         for name, score in self.recipes.items():
             yield f"  {name} alone {_with_error(score)}"
         if has_many_heads:
-            yield f"  each head for itself {self.heads_alone.total:.4f}; {self._seen_and_unseen()}"
+            yield f"  each head for itself {self.heads_alone.total:.4f}; {self._gain_of_combinations()}"
         yield f"  with the prior left in {self.with_prior.total:.4f}"
         yield "chosen on all folds, to predict with (in brackets: for each fold on the others, as it is scored)"
         every = [self.to_predict_with, *self.choices]
@@ -75,16 +75,14 @@ class Joined(NamedTuple):
             weight = _with_range([choice.calibration.combinations_weight for choice in every])
             yield f"  weight of train's combinations {weight}"
 
-    def _seen_and_unseen(self) -> str:
-        """Return how the combinations change the score of images whose own combination train shows, and of others."""
-        parts = []
-        for words, rows in (("seen", self.is_seen), ("unseen", ~self.is_seen)):
-            if rows.any():
-                scores = [
-                    of_rows(self.task, answers, rows).present_total for answers in (self.answers_alone, self.answers)
-                ]
-                parts.append(f"{words} ({int(rows.sum()):,}) {scores[0]:.4f} -> {scores[1]:.4f}")
-        return f"by combinations {', '.join(parts)}"
+    def _gain_of_combinations(self) -> str:
+        """Return what the combinations gain over each head for itself, and on how many images they could."""
+        alone, together = (
+            {head: rows.argmax(axis=1) for head, rows in answers.probabilities.items()}
+            for answers in (self.answers_alone, self.answers)
+        )
+        gain, _ = paired_gain(self.answers.truth, alone, together, self.task)
+        return f"train's combinations gain {gain}; {int(self.is_seen.sum()):,} images have one of them"
 
 
 def join(folder: Path) -> Joined:
@@ -164,12 +162,6 @@ def head_score(task: Task, head: str, answers: OutOfFold) -> Score:
     """Return the score of one head alone."""
     alone = replace(task, heads={head: task.heads[head]}, score_weights={}, columns={})
     return score_of(alone, answers.truth, {head: answers.probabilities[head]})
-
-
-def of_rows(task: Task, answers: OutOfFold, rows: NDArray[np.bool_]) -> Score:
-    """Return the score of some of the images. rows: bool (n,)."""
-    truth = {head: answers.truth[head][rows] for head in task.heads}
-    return score_of(task, truth, {head: answers.probabilities[head][rows] for head in task.heads})
 
 
 def _is_shown(fold: Fold, combinations: NDArray[np.int64]) -> NDArray[np.bool_]:
