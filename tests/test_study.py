@@ -25,7 +25,7 @@ from bundler.study.engines.local import Local
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import Ended, start, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials
-from bundler.study.trial import TRIAL_FILE, State, Trial, read_state, state_of, write_state
+from bundler.study.trial import LEFT_BY_TRIAL, TRIAL_FILE, State, Trial, read_state, state_of, write_state
 from multihead.config import visible_gpus
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.settings_file import read_settings
@@ -230,6 +230,8 @@ def test_finished_trials_are_skipped_and_failed_ones_are_told_at_the_end(
 ) -> None:
     monkeypatch.setattr(study, "what_is_missing", lambda ended: "broken" if ended.code else "")
     trials = make_trials(tmp_path, "", 3)
+    for trial in trials:
+        leave_files(trial)
     engine = Fake([0, 1, 0])
     with pytest.raises(BundlerError, match="1 of 3 trials are not finished; the same command goes on with them"):
         run_trials(engine, {trial: state_of(trial) for trial in trials})
@@ -240,6 +242,13 @@ def test_finished_trials_are_skipped_and_failed_ones_are_told_at_the_end(
     assert again.given == [1]
     assert [read_state(trial.folder / TRIAL_FILE).seconds for trial in trials] == [60, 120, 60]
     assert "2 of 3 trials are finished" in capsys.readouterr().out
+    (trials[2].folder / WEIGHTS_FILE).unlink()
+    assert [state_of(trial).is_finished for trial in trials] == [True, True, False]
+
+
+def leave_files(trial: Trial) -> None:
+    for name in LEFT_BY_TRIAL:
+        (trial.folder / name).touch()
 
 
 def test_a_failed_trial_is_told_by_the_last_line_of_its_log(tmp_path: Path) -> None:
@@ -322,6 +331,7 @@ def test_a_study_that_was_moved_goes_on_where_it_is(
     request = Request(drawn, tmp_path / "out", 2, recipes=[recipe], threads=1)
     run_study(HERE, request, Local())
     write_state(planned[0], replace(state_of(planned[0]), is_finished=True))
+    leave_files(planned[0])
     (tmp_path / "out").rename(tmp_path / "moved")
     run_study(HERE, request._replace(out=tmp_path / "moved"), Local())
     assert [state_of(trial).is_finished for trial in planned] == [True, False]
@@ -333,11 +343,13 @@ def test_a_study_that_was_moved_goes_on_where_it_is(
 def test_pretrained_weights_are_found_where_the_repository_is_now(tmp_path: Path) -> None:
     (trial,) = make_trials(tmp_path, TELL)
     settings = read_settings(None, ["pretrained=some.h5"])
+    with pytest.raises(BundlerError, match=r"pretrained = 'some\.h5': not in dataset_meta/"):
+        study._pretrained(Repository(tmp_path), settings)
     for place in ("before", "now"):
         dataset = tmp_path / place / "dataset_meta"
         dataset.mkdir(parents=True)
         (dataset / "some.h5").write_text(place)
-        study._link_pretrained(Repository(tmp_path / place), settings, [trial])
+        study._link_pretrained(study._pretrained(Repository(tmp_path / place), settings), [trial])
         assert (trial.folder / "some.h5").read_text() == place
         (dataset / "some.h5").unlink()
 

@@ -68,12 +68,13 @@ def predicted(scripts: dict[str, Path], drawn: Path, weights: Path, tmp_path_fac
     return root
 
 
-def test_training_leaves_weights_manifest_history_checkpoint_and_report_only(weights: Path) -> None:
+def test_training_leaves_weights_manifest_history_checkpoint_answers_and_report_only(weights: Path) -> None:
     assert sorted(f.name for f in weights.iterdir()) == [
         "checkpoint.npz",
         "history.csv",
         "manifest.json",
         "model.weights.h5",
+        "out_of_fold.npz",
         "report",
     ]
     assert (weights / "report" / "index.html").stat().st_size > 100_000

@@ -17,6 +17,7 @@ from bundler.study.run import what_is_missing
 from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
 from multihead.config import whole_file
 from multihead.config.data_files import matching
+from multihead.config.manifest import sha256_of
 from multihead.config.settings import Settings, settings_dict
 from multihead.config.settings_file import read_settings
 from multihead.config.task import task_text
@@ -79,9 +80,10 @@ def run_study(repository: Repository, request: Request, engine: Engine) -> None:
     claim(request.out)
     with locked(request.out):
         study = _study(request, list(recipes.items()), engine.threads)
+        pretrained = {path: _pretrained(repository, settings) for path, settings in recipes.items()}
         scripts = {path: build_script(repository.package, path, "train") for path in recipes}
         trials = {
-            path: _trials(request, settings, path, sha256(scripts[path]), study.threads)
+            path: _trials(request, settings, path, pretrained[path], sha256(scripts[path]), study.threads)
             for path, settings in recipes.items()
         }
         every = sorted((trial for of_recipe in trials.values() for trial in of_recipe), key=lambda trial: trial.seed)
@@ -89,7 +91,7 @@ def run_study(repository: Repository, request: Request, engine: Engine) -> None:
         _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
         for path, of_recipe in trials.items():
             _write(of_recipe[0].script, scripts[path])
-            _link_pretrained(repository, recipes[path], of_recipe)
+            _link_pretrained(pretrained[path], of_recipe)
         run_trials(engine, states)
 
 
@@ -174,11 +176,14 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
     return study
 
 
-def _trials(request: Request, settings: Settings, path: Path, of_script: str, threads: int) -> list[Trial]:
-    """Return the trials in the order in which they are worth most: all folds of the first seed first."""
+def _trials(
+    request: Request, settings: Settings, path: Path, pretrained: Path | None, of_script: str, threads: int
+) -> list[Trial]:
+    """Return the trials of a recipe, all folds of the first seed first. pretrained: the file that they start from."""
     task = task_text(settings.task.name, path)
     names = [name for pattern in settings.task.files_to_train for name in matching(request.data, pattern)]
     of_data = of_files(request.data, names)
+    of_pretrained = {"pretrained weights": sha256_of(pretrained)} if pretrained else {}
     model = settings_dict(settings.model)
     run = {key: value for key, value in settings_dict(settings.run).items() if key not in OF_THE_PLACE}
     trials = []
@@ -186,7 +191,7 @@ def _trials(request: Request, settings: Settings, path: Path, of_script: str, th
         for fold in range(request.folds):
             text = settings_text({"model": model, "run": run | {"seed": seed, "study_fold": fold}})
             of_settings = sha256(f"{text}\n{task}\nthreads = {threads}\n".encode())
-            parts = {"code": of_script, "settings": of_settings, "data": of_data}
+            parts = {"code": of_script, "settings": of_settings, "data": of_data} | of_pretrained
             script = request.out.resolve() / f"{path.stem}.py"
             trials.append(
                 Trial(path.stem, fold, seed, script.parent, script, text, task, request.data.resolve(), threads, parts)
@@ -194,18 +199,25 @@ def _trials(request: Request, settings: Settings, path: Path, of_script: str, th
     return trials
 
 
-def _link_pretrained(repository: Repository, settings: Settings, trials: Sequence[Trial]) -> None:
-    """Put the pretrained weights of dataset_meta/ where each trial looks for inputs: in its own folder."""
+def _pretrained(repository: Repository, settings: Settings) -> Path | None:
+    """Return the file in dataset_meta/ that a recipe starts from, None for none; BundlerError where it is not there."""
     name = settings.run.pretrained
     if name and not (repository.dataset / name).is_file():
         raise BundlerError(f"pretrained = {name!r}: not in {repository.dataset.name}/; build_kernel.py fetch-weights")
-    for trial in trials if name else ():
+    return (repository.dataset / name).resolve() if name else None
+
+
+def _link_pretrained(pretrained: Path | None, trials: Sequence[Trial]) -> None:
+    """Put pretrained weights where each trial looks for inputs: in its own folder."""
+    if not pretrained:
+        return
+    for trial in trials:
         trial.folder.mkdir(exist_ok=True)
-        link = trial.folder / name
+        link = trial.folder / pretrained.name
         if link.is_symlink() and not link.exists():  # the study was moved, or the repository
             link.unlink()
         if not link.exists():
-            link.symlink_to((repository.dataset / name).resolve())
+            link.symlink_to(pretrained)
 
 
 def _write(path: Path, content: bytes) -> None:

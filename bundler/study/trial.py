@@ -9,9 +9,10 @@ from typing import Any
 
 from bundler.errors import BundlerError
 from multihead.config import whole_file
-from multihead.config.files import SETTINGS_FILE, TASK_FILE
+from multihead.config.files import MANIFEST_FILE, OUT_OF_FOLD_FILE, SETTINGS_FILE, TASK_FILE, WEIGHTS_FILE
 
 TRIAL_FILE, LOG_FILE = "trial.json", "log.txt"
+LEFT_BY_TRIAL = (WEIGHTS_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def of_files(folder: Path, names: Iterable[str]) -> str:
 def state_of(trial: Trial) -> State:
     """Return how far a trial is, as its folder tells; a new State where there is none.
 
+    One that was finished and has lost its weights or answers is not.
+
     Raises BundlerError where the folder is of a trial with another script, other settings or other data: its weights
     are nothing to go on from, and nothing to write over.
     """
@@ -91,6 +94,7 @@ def state_of(trial: Trial) -> State:
         other = [name for name, digest in trial.parts.items() if state.parts.get(name) != digest]
         problem = f"{trial.folder}: was begun with other {' and '.join(other)}"
         raise BundlerError(f"{problem}; name another folder with --out, or delete this one")
+    state.is_finished = state.is_finished and all((trial.folder / name).is_file() for name in LEFT_BY_TRIAL)
     return state
 
 

@@ -23,6 +23,7 @@ from bundler.study.run import SECONDS_TO_END, Ended, end, start
 from bundler.study.trial import Trial
 from multihead.config import UserError, cores
 
+STOP_FILE = ".stop"  # in the folder of a trial that is to end
 MAX_RETRIES = 5  # of a trial whose worker or node is lost, not of one that fails
 SECONDS_TO_ANSWER = 10
 QUIET = {  # the last: a warning of 2.55 on machines without a GPU
@@ -63,7 +64,8 @@ class Ray:
                 (done,), _ = self._ray.wait(list(running))
                 yield self._ended(running.pop(done), done)
         finally:
-            for reference in running:
+            for reference, trial in running.items():
+                (trial.folder / STOP_FILE).touch()  # cancel's interrupt of a task at work is lost now and then
                 self._ray.cancel(reference)
             self._ray.wait(list(running), num_returns=len(running), timeout=SECONDS_TO_END + 5) if running else None
             self._ray.shutdown()
@@ -82,21 +84,23 @@ class Ray:
 
 def run_here(trial: Trial) -> tuple[int, float, str]:
     """Run a trial on the node of this worker; return its exit code, its seconds and why it could not be begun."""
-    begun = time.monotonic()
+    begun, stop = time.monotonic(), trial.folder / STOP_FILE
     try:
         if not trial.folder.is_dir():
             return 0, 0.0, f"{trial.folder}: not on node {platform.node()}; expected a disk that all nodes share"
+        stop.unlink(missing_ok=True)
         with trial.log.open("a", encoding="utf-8") as log:
             print(f"on node {platform.node()}", file=log)
         process = start(trial)
     except (UserError, OSError) as error:
         return 0, time.monotonic() - begun, f"on node {platform.node()}: {error}"
     try:
-        while process.poll() is None:  # Ray's cancel interrupts Python, but not a system call such as that of wait()
+        while process.poll() is None and not stop.exists():
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        return process.returncode, time.monotonic() - begun, ""
     finally:
         end([process])
+        stop.unlink(missing_ok=True)
+    return process.returncode, time.monotonic() - begun, ""
 
 
 def _begun(address: str, gpus: int) -> Any:
