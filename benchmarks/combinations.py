@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from multihead.prediction.combinations import WEIGHTS, combinations_of, mixed, over_combinations
+from multihead.prediction.combinations import WEIGHTS, mixed, over_combinations
 from multihead.scoring.paired import paired_gain
 from multihead_study.answers import joined_folds
-from multihead_study.choices import mixture
+from multihead_study.choices import mixture, shown_to
 from multihead_study.folds import concatenated, read_folds, truth_of
 
 
@@ -23,13 +23,12 @@ def main() -> None:
     """Print a line for each weight, and each kind of images."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("study", type=Path)
-    task, folds = read_folds(parser.parse_args().study)
-    joined = joined_folds(task, folds)
+    study = read_folds(parser.parse_args().study)
+    task, folds, joined = study.task, study.folds, joined_folds(study)
     alone, together = [], []
     for fold, choice in zip(folds, joined.choices, strict=True):
-        seen = combinations_of(truth_of([other for other in folds if other is not fold]))
         alone.append(choice.calibration.heads_alone(mixture(fold, choice.recipes), fold.counts))
-        together.append(over_combinations(alone[-1], seen))
+        together.append(over_combinations(alone[-1], shown_to(fold, folds)))
     heads, combined, truth = concatenated(alone), concatenated(together), truth_of(folds)
     for words, rows in (("seen", joined.is_seen), ("unseen", ~joined.is_seen)):
         if rows.sum() < 100:

@@ -23,6 +23,7 @@ OUTPUTS = {  # what a kernel may leave in its working folder
     "predict": (SUBMISSION_FILE, PREDICTIONS_FILE),
 }
 OF_TRIAL = (*OUTPUTS["train"], TRIAL_LOG_FILE)  # what each of several trainings may leave in a folder of its own
+MAX_FILES = 50  # that Kaggle takes in a dataset
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
 
 

@@ -1,5 +1,6 @@
 """Processes that work for this one: what they are given, what becomes of their lines, and how they end."""
 
+import math
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from multihead.cli import main
 from multihead.runtime import children
 from multihead.runtime.children import Child, Place, places, run_all
-from multihead.runtime.log import STARTED
+from multihead.runtime.log import STARTED, elapsed
 from tests.conftest import HOUSE, PYTHONPATH
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
@@ -34,7 +35,7 @@ def test_each_place_has_one_of_the_gpus_or_its_share_of_the_cores(monkeypatch: p
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert places(0) == [Place(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in "25"]
     assert [one.name for one in places(1)] == ["GPU 2"]
-    assert [one.name for one in places(3)] == ["GPU 2", "GPU 5", "GPU 2"]
+    assert [one.name for one in places(3)] == ["GPU 2", "GPU 5"]  # a network takes all memory of one
 
 
 def test_a_child_has_its_parent_s_clock_and_its_lines_come_behind_its_name(
@@ -53,7 +54,8 @@ def test_one_that_fails_stops_no_other_and_the_rest_begin_as_places_come_free(
 ) -> None:
     names = ["one", "other", "third"]
     where = [place("here", "fails"), place("there", "train")]
-    failed = run_all(dict.fromkeys(names, 0), where, {name: tmp_path / name for name in names})
+    copies = {name: tmp_path / name for name in names}
+    failed = run_all(dict.fromkeys(names, 0), where, copies, math.inf, math.inf)
     assert failed["one"] == "exit code 1: error: no such thing"
     assert "other" not in failed
     printed = capsys.readouterr().out
@@ -61,6 +63,19 @@ def test_one_that_fails_stops_no_other_and_the_rest_begin_as_places_come_free(
     assert "one: exit code 1: error: no such thing" in printed
     first_end = min(map(printed.index, ("one: exit code", "other: done")))
     assert first_end < printed.index("third: process ")
+
+
+def test_none_is_begun_after_the_deadline_and_one_that_still_runs_at_the_end_is_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "SECONDS_TO_END", 1)
+    os.mkfifo(tmp_path / "pipe")
+    works, copies = dict.fromkeys(["one", "other"], 0), {name: tmp_path / name for name in ("one", "other")}
+    assert run_all(works, [place("here", "train")], copies, 0.0, math.inf) == {}
+    assert "the time budget is over; left for the next session: one, other" in capsys.readouterr().out
+    where = [place("here", f"waits {tmp_path / 'pipe'}")]
+    failed = run_all({"one": 0}, where, copies, math.inf, elapsed() + 0.2)
+    assert failed == {"one": "still ran when the time budget was over"}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what ends with its parent does so on Linux")

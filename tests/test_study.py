@@ -20,7 +20,8 @@ from bundler.errors import BundlerError
 from bundler.kaggle.staging import stage_study
 from bundler.rehearse.outputs import check_submission
 from bundler.repository import HERE, Repository
-from bundler.study import run, study
+from bundler.study import study
+from bundler.study.engines import local
 from bundler.study.engines.local import Local
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import Ended, start, what_is_missing
@@ -185,9 +186,13 @@ def test_a_trials_process_keeps_others_out_of_its_folder_as_long_as_it_lives(
 ) -> None:
     (trial,) = make_trials(tmp_path, SLEEP)
     first = start(trial)
-    monkeypatch.setattr(run, "SECONDS_TO_BE_ALONE", 0)
     with pytest.raises(BundlerError, match=f"{trial.name}: process .* is at work in it"):
-        start(trial)
+        start(trial, seconds=0)
+    monkeypatch.setattr(local, "SECONDS_TO_BE_ALONE", 0)
+    other = make_trials(tmp_path, SLEEP, 2)[1]
+    with closing(Local(2).run([trial, other])) as ends:
+        ended = next(ends)  # it stops no other
+        assert (ended.trial, "is at work in it" in ended.problem) == (trial, True)
     first.kill()
     first.wait()
     second = start(trial)
@@ -292,7 +297,7 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
 ) -> None:
     request = Request(drawn, tmp_path / "out", 3, 2, [recipe], ["seed=4", "epochs=2"], threads=1)
-    run_study(HERE, request, Local())
+    run_study(HERE, request, Local)
     assert [trial.name for trial in planned] == [f"small-fold{k}-seed{s}" for s in (4, 5) for k in range(3)]
     runs = [read_settings(trial.folder / "settings.toml").run for trial in planned]
     assert [(run.seed, run.study_fold, run.study_folds, run.epochs) for run in runs] == [
@@ -301,10 +306,10 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     assert len({trial.fingerprint for trial in planned}) == 6
     assert len({trial.parts["code"] for trial in planned}) == len({trial.parts["data"] for trial in planned}) == 1
     with pytest.raises(BundlerError, match="has 3 folds of bengali, drawn with study_seed 0"):
-        run_study(HERE, request._replace(folds=4), Local())
+        run_study(HERE, request._replace(folds=4), Local)
     with pytest.raises(BundlerError, match="was begun with other settings"):
-        run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]), Local())
-    run_study(HERE, request._replace(seeds=3, threads=0), Local())  # the threads are those of the study
+        run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]), Local)
+    run_study(HERE, request._replace(seeds=3, threads=0), Local)  # the threads are those of the study
     assert len(planned) == 9
 
 
@@ -316,24 +321,24 @@ def test_the_fingerprint_follows_the_files_to_train_on_and_no_others(
     for path in drawn.iterdir():
         (data / path.name).symlink_to(path)
     request = Request(data, tmp_path / "out", 2, recipes=[recipe], threads=1)
-    run_study(HERE, request, Local())
+    run_study(HERE, request, Local)
     (data / "notes.txt").write_text("of a person")
-    run_study(HERE, request, Local())
+    run_study(HERE, request, Local)
     (data / "train.csv").unlink()
     (data / "train.csv").write_text((drawn / "train.csv").read_text() + "\n")
     with pytest.raises(BundlerError, match="was begun with other data"):
-        run_study(HERE, request, Local())
+        run_study(HERE, request, Local)
 
 
 def test_a_study_that_was_moved_goes_on_where_it_is(
     tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
 ) -> None:
     request = Request(drawn, tmp_path / "out", 2, recipes=[recipe], threads=1)
-    run_study(HERE, request, Local())
+    run_study(HERE, request, Local)
     write_state(planned[0], replace(state_of(planned[0]), is_finished=True))
     leave_files(planned[0])
     (tmp_path / "out").rename(tmp_path / "moved")
-    run_study(HERE, request._replace(out=tmp_path / "moved"), Local())
+    run_study(HERE, request._replace(out=tmp_path / "moved"), Local)
     assert [state_of(trial).is_finished for trial in planned] == [True, False]
     assert planned[0].folder == tmp_path / "moved" / "small-fold0-seed0"
     texts = [path.read_text() for path in (tmp_path / "moved").glob("*/*") if path.is_file()]
@@ -360,7 +365,7 @@ def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn
         (Request(drawn, tmp_path / "out", 2, recipes=[recipe], sets=["schedule=plateau"]), "in a study expected"),
     ):
         with pytest.raises(Exception, match=message):
-            run_study(HERE, request, Local())
+            run_study(HERE, request, Local)
     assert not (tmp_path / "out").exists()
 
 

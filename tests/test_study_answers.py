@@ -19,8 +19,9 @@ from multihead.config.files import ENSEMBLE_FILE, HISTORY_FILE, MANIFEST_FILE, O
 from multihead.config.manifest import Manifest, manifest_text, sha256_of
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
+from multihead.prediction import combinations
 from multihead.prediction.calibration import TEMPERATURES, choose_temperature, log_loss, tempered
-from multihead.prediction.combinations import ROWS, combinations_of, mixed, over_combinations
+from multihead.prediction.combinations import combinations_of, mixed, over_combinations
 from multihead.prediction.logit_adjustment import choose_exponents
 from multihead.prediction.trained import Trained, Weights, finish_of
 from multihead.runtime.errors import UserError
@@ -28,10 +29,18 @@ from multihead.scoring.metrics import task_score
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold, write_out_of_fold
 from multihead.scoring.paired import Gain
 from multihead_study import cli
-from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE, ensemble_of, join, joined_folds
-from multihead_study.choices import choose_recipes, mixture
+from multihead_study.answers import (
+    ANSWERS_FILE,
+    CHOICES_FILE,
+    CLASSES_FILE,
+    Joined,
+    ensemble_of,
+    join,
+    joined_folds,
+)
+from multihead_study.choices import choose, choose_recipes, mixture
 from multihead_study.compare import compare
-from multihead_study.folds import Fold, concatenated, read_folds, truth_of
+from multihead_study.folds import Fold, Folds, concatenated, read_folds, truth_of
 from tests.built_in import BENGALI
 
 TASK = replace(
@@ -64,26 +73,43 @@ def likely(truth: NDArray[np.int64], classes: int, rng: np.random.Generator, noi
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
+def joined_of(task: Task, folds: Sequence[Fold]) -> Joined:
+    return joined_folds(Folds(task, folds))
+
+
 def test_what_is_used_on_a_fold_was_chosen_without_it() -> None:
-    folds = [random_fold(number) for number in range(3)]
+    folds = [two_recipes(number) for number in range(4)]
     rng = np.random.default_rng(0)
     other = folds[1]._replace(
         truth={head: rng.permutation(indices) for head, indices in folds[1].truth.items()},
-        recipes={"small": {head: rng.permutation(rows) for head, rows in folds[1].recipes["small"].items()}},
+        recipes={
+            name: {head: rng.permutation(rows) for head, rows in recipe.items()}
+            for name, recipe in folds[1].recipes.items()
+        },
     )
-    before, after = joined_folds(TASK, folds), joined_folds(TASK, [folds[0], other, folds[2]])
-    assert before.choices[1].calibration[:2] == after.choices[1].calibration[:2]
-    assert before.choices[0].calibration[:2] != after.choices[0].calibration[:2]
-    others = [folds[0], folds[2]]
-    truth, found = truth_of(others), concatenated([fold.recipes["small"] for fold in others])
+    before, after = joined_of(TASK, folds), joined_of(TASK, [folds[0], other, *folds[2:]])
+    assert before.choices[1] == after.choices[1]
+    assert before.choices[0] != after.choices[0]
+    assert before.choices[1].calibration.combinations_weight > 0
+    others = [folds[0], *folds[2:]]
+    truth, found = truth_of(others), concatenated([mixture(fold, before.choices[1].recipes) for fold in others])
     temperatures = {head: choose_temperature(found[head], truth[head]) for head in TASK.heads}
     calibration = before.choices[1].calibration
     assert calibration.temperatures == temperatures
     assert calibration.exponents == choose_exponents(found, truth, folds[1].counts)
 
 
+def test_exponents_divide_by_what_each_fold_was_trained_on() -> None:
+    folds = [random_fold(number, 400) for number in range(2)]
+    uneven = {head: [10 * count for count in counts] for head, counts in folds[0].counts.items()}
+    chosen = choose(TASK, folds)
+    assert choose(TASK, [folds[0]._replace(counts=uneven), folds[1]]) == chosen  # as large in proportion
+    turned = {head: counts[::-1] for head, counts in folds[0].counts.items()}
+    assert choose(TASK, [folds[0]._replace(counts=turned), folds[1]]) != chosen
+
+
 def test_the_score_is_that_of_all_images_with_what_was_chosen() -> None:
-    joined = joined_folds(TASK, [random_fold(number) for number in range(4)])
+    joined = joined_of(TASK, [random_fold(number) for number in range(4)])
     answers = {head: rows.argmax(axis=1) for head, rows in joined.answers.probabilities.items()}
     assert joined.score == task_score(joined.answers.truth, answers, TASK)
     assert joined.answers.ids[:2] == ["Train_0_0", "Train_0_1"]
@@ -95,7 +121,7 @@ def test_the_score_is_that_of_all_images_with_what_was_chosen() -> None:
 
 
 def test_combinations_that_train_shows_help_heads_that_go_together() -> None:
-    joined = joined_folds(TASK, [random_fold(number, 400) for number in range(3)])
+    joined = joined_of(TASK, [random_fold(number, 400) for number in range(3)])
     assert joined.to_predict_with.calibration.combinations_weight > 0
     assert joined.score.total > joined.heads_alone.total
 
@@ -105,14 +131,18 @@ def test_of_one_head_there_are_no_combinations_and_of_accuracy_no_exponents() ->
     one = replace(TASK, heads={"root": TASK.heads["root"]}, score="accuracy", score_weights={})
     folds = [f._replace(truth={"root": f.truth["root"]}, recipes={"small": {"root": f.recipes["small"]["root"]}},
                         counts={"root": f.counts["root"]}) for f in (fold, random_fold(1))]  # fmt: skip
-    joined = joined_folds(one, folds)
+    joined = joined_of(one, folds)
     calibrations = [choice.calibration for choice in joined.choices]
     assert {(one.exponents["root"], one.combinations_weight) for one in calibrations} == {(0.0, 0.0)}
     assert joined.score.total == joined.with_prior.total
     assert joined.score.name == "accuracy"
 
 
-def test_what_the_heads_say_together_is_the_product_over_the_combinations() -> None:
+ROWS = 20  # at a time
+
+
+def test_what_the_heads_say_together_is_the_product_over_the_combinations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(combinations, "SHARES", 4 * ROWS)
     rng = np.random.default_rng(3)
     truth = np.zeros(ROWS + 3, np.int64)
     alone = {"root": likely(truth, 4, rng, 2), "mark": likely(truth, 3, rng, 2)}
@@ -162,13 +192,13 @@ SEEDS = {"small": (0, 1), "poor": (0,)}
 
 def test_the_recipe_that_answers_better_counts_more_and_no_less_than_alone() -> None:
     folds = [two_recipes(number) for number in range(3)]
-    joined = joined_folds(TASK, folds)
+    joined = joined_of(TASK, folds)
     shares = joined.to_predict_with.recipes
     assert shares["small"] > 0.5
     assert sum(shares.values()) == pytest.approx(1)
     assert list(joined.recipes) == ["small", "poor"]
     assert joined.recipes["small"].total > joined.recipes["poor"].total
-    assert joined.recipes["small"] == joined_folds(TASK, [fold.only("small") for fold in folds]).score
+    assert joined.recipes["small"] == joined_of(TASK, [fold.only("small") for fold in folds]).score
     twins = [fold._replace(recipes={"small": fold.recipes["small"], "twin": fold.recipes["small"]}) for fold in folds]
     assert choose_recipes(TASK, twins, truth_of(folds)) == {"small": 1.0}
 
@@ -187,7 +217,7 @@ def test_the_greedy_selection_finds_the_mixture_of_least_log_loss() -> None:
 
 
 def test_the_ensemble_of_a_study_has_the_shares_of_its_trials_and_is_read_as_it_was_written(tmp_path: Path) -> None:
-    joined = joined_folds(TASK, [two_recipes(number) for number in range(3)])
+    joined = joined_of(TASK, [two_recipes(number) for number in range(3)])
     ensemble = ensemble_of(joined)
     share = joined.to_predict_with.recipes["small"]
     assert ensemble.members["small-fold2-seed1"] == pytest.approx(share / 6, abs=1e-6)
@@ -218,7 +248,7 @@ def test_the_ensemble_of_a_study_has_the_shares_of_its_trials_and_is_read_as_it_
 
 def test_what_predicting_does_to_the_sum_of_its_members_is_what_a_study_scored(tmp_path: Path) -> None:
     fold = random_fold(0)
-    joined = joined_folds(TASK, [fold, random_fold(1)])
+    joined = joined_of(TASK, [fold, random_fold(1)])
     manifests = [Trained(tmp_path, name, manifest_of(fold, TASK)) for name in ("a", "b")]
     calibration = joined.to_predict_with.calibration
     weights = Weights(manifests, ensemble_of(joined))
@@ -284,7 +314,7 @@ def test_a_fold_is_the_mean_over_its_seeds_whatever_order_their_images_have(tmp_
     study = leave_study(tmp_path / "study", [first, second])
     other = first._replace(recipes={"small": {head: 1 - rows for head, rows in first.recipes["small"].items()}})
     leave_trial(study, 0, 1, turned(other))
-    task, folds = read_folds(study)
+    task, folds, *_ = read_folds(study)
     assert task == TASK
     assert folds[0].trials == {"small": ["small-fold0-seed0", "small-fold0-seed1"]}
     assert all(rows == pytest.approx(0.5) for rows in folds[0].recipes["small"].values())
@@ -313,7 +343,7 @@ def test_a_study_that_lacks_a_fold_or_has_answers_of_others_is_refused(tmp_path:
     trial = study / "small-fold1-seed0"
     state = (trial / TRIAL_FILE).read_text()
     (trial / TRIAL_FILE).write_text(state.replace("true", "false"))
-    with pytest.raises(UserError, match="no finished trial of small of fold 1"):
+    with pytest.raises(UserError, match="no finished trial of small for fold 1"):
         join(study)
     (trial / TRIAL_FILE).write_text(state)
     leave_trial(study, 1, 1, random_fold(2))

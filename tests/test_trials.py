@@ -1,6 +1,7 @@
 """Several trainings of one kernel: their settings, their names, their checkpoints, what they may leave."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from bundler.errors import RehearsalError
 from bundler.rehearse.outputs import check_trials
 from multihead import commands
-from multihead.config.files import CHECKPOINT_FILE, TRIAL_LOG_FILE
+from multihead.config.files import CHECKPOINT_FILE, TRIAL_LOG_FILE, WEIGHTS_FILE
 from multihead.config.settings import RunSettings, Settings
 from multihead.config.settings_file import read_settings, trials_of
 from multihead.runtime.children import Place
@@ -57,9 +58,10 @@ def test_a_mistake_in_a_trial_is_found_where_the_settings_are_read(text: str, me
 
 
 def test_each_trial_is_trained_in_a_folder_of_its_name_and_those_that_fail_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run_all(works: dict[str, Any], where: list[Place], copies: dict[str, Path]) -> dict[str, str]:
+    def run_all(works: dict[str, Any], where: list[Place], copies: dict[str, Path], *limits: float) -> dict[str, str]:
+        assert limits == (math.inf, math.inf)
         assert len(where) == 2
         assert copies == {name: tmp_path / name / TRIAL_LOG_FILE for name in works}
         for name, (settings, varied) in works.items():
@@ -70,9 +72,19 @@ def test_each_trial_is_trained_in_a_folder_of_its_name_and_those_that_fail_are_n
         return {"epochs-2": "exit code 1"}
 
     monkeypatch.setattr(commands, "run_all", run_all)
+    monkeypatch.setattr(commands, "find_input", lambda *_: tmp_path)
     sets = ["trials=[{seed = 1}, {epochs = 2}, {seed = 2}]", f"working={tmp_path}", "workers=2"]
-    with pytest.raises(UserError, match=r"^1 of 3 trials failed: epochs-2$"):
+    with pytest.raises(UserError, match=r"^1 of 3 trials failed: epochs-2: exit code 1$"):
         commands.train(read_settings(None, sets))
+    (tmp_path / "seed-1" / WEIGHTS_FILE).touch()  # which would be lost with a kernel that fails
+    commands.train(read_settings(None, sets))
+    assert "warning: 1 of 3 trials failed: epochs-2: exit code 1" in capsys.readouterr().out
+
+
+def test_a_mistake_leaves_no_folder_of_a_trial(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="competition: "):
+        commands.train(read_settings(None, ["trials=[{seed = 1}]", f"working={tmp_path}", f"data={tmp_path}"]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_trial_s_checkpoint_is_passed_over_in_whatever_it_differs(

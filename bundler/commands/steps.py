@@ -9,7 +9,7 @@ from bundler.commands.build import build
 from bundler.errors import BundlerError
 from bundler.kaggle import client, submissions
 from bundler.kaggle.pretrained import fetch, published
-from bundler.kaggle.staging import stage, stage_study, verified
+from bundler.kaggle.staging import members_of_study, stage, stage_study, verified
 from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner
 from bundler.repository import OUTPUTS, Repository
@@ -45,9 +45,10 @@ def push(repository: Repository, what: str, message: str) -> None:
     build(repository)
     require_preflight(repository.root, f"push {what}")
     if what == "weights":
-        weights = submissions.weights_in(repository.dataset)
+        weights, members = submissions.weights_in(repository.dataset), members_of_study(repository.dataset)
+        submissions.keep_uploaded(repository, {})  # until it is known what Kaggle has
         client.push_dataset(repository.dataset, message)
-        submissions.keep_uploaded(repository, weights)
+        submissions.keep_uploaded(repository, weights, members)
     else:
         print(client.push_kernel(repository.kernel(what)))
         if what == "predict":

@@ -28,7 +28,7 @@ MAX_FAILURES = 10  # of questions, one after the other
 PUSHED_FILE = "pushed.json"  # beside the kernel: Kaggle cannot be asked for its newest version
 SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")
 FAILED = ("error", "cancel_requested", "cancel_acknowledged", "failed", "deleted")
-NO_ROOM = re.compile(r"Maximum (?:batch \w+ session count|weekly \w+ quota) of .+? reached")
+NO_ROOM = re.compile(r"Maximum [^\n.]*(?:session|quota)(?:[^\n.]|\.\d)*", re.IGNORECASE)
 UNKNOWN = re.compile("Cannot access kernel|not found", re.IGNORECASE)
 NOISE = re.compile(r"^Warning: |\d%\||submissions remaining today")  # advice about the client, progress bars
 HINTS = {
@@ -83,7 +83,12 @@ def push_kernel(folder: Path) -> str:
     NoRoomError where Kaggle would take it later.
     """
     metadata = read_metadata(folder / KERNEL_METADATA)
-    printed = run_client(["kernels", "push", "-p", str(folder)])
+    try:
+        printed = run_client(["kernels", "push", "-p", str(folder)])
+    except ClientError as error:
+        if full := NO_ROOM.search(str(error)):
+            raise NoRoomError(full[0]) from error
+        raise
     if full := NO_ROOM.search(printed):
         raise NoRoomError(full[0])
     version = int(_proof(r"Kernel version (\d+) successfully pushed", printed, "kernels push")[1])

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from bundler.errors import BundlerError
-from bundler.kaggle.staging import members_of_study
 from bundler.metadata import read_metadata
 from bundler.repository import Repository
 from multihead.config import UserError, whole_file
@@ -50,9 +49,14 @@ class Submission:
 
 @dataclass
 class Kept:
-    """What SUBMISSIONS_FILE holds. uploaded: the weights of each dataset. versions: those of each kernel's versions."""
+    """What SUBMISSIONS_FILE holds.
+
+    uploaded: the weights of each dataset; members: the names in the study's ensemble beside them. versions: the weights
+    of each kernel's versions.
+    """
 
     uploaded: dict[str, Weights] = field(default_factory=dict)
+    members: dict[str, Sequence[str]] = field(default_factory=dict)
     versions: dict[str, dict[str, Weights]] = field(default_factory=dict)
     submissions: list[Submission] = field(default_factory=list)
 
@@ -76,11 +80,12 @@ def weights_in(dataset: Path) -> dict[str, str]:
     return {path.name.removesuffix(WEIGHTS_FILE).removesuffix("."): sha256_of(path) for path in files}
 
 
-def keep_uploaded(repository: Repository, weights: Weights) -> None:
-    """Keep which weights were uploaded."""
+def keep_uploaded(repository: Repository, weights: Weights, members: Sequence[str] = ()) -> None:
+    """Keep which weights were uploaded, and which of them the study's ensemble beside them names."""
 
     def change(kept: Kept) -> None:
         kept.uploaded[repository.dataset_id] = weights
+        kept.members[repository.dataset_id] = members
 
     _change(repository, change)
 
@@ -93,7 +98,7 @@ def keep_version(repository: Repository, version: int) -> None:
         if repository.dataset_id in read_metadata(repository.metadata("predict")).get("dataset_sources", []):
             uploaded = kept.uploaded.get(repository.dataset_id, {})
         named = read_settings(repository.settings("predict")).run.ensemble
-        names = named or members_of_study(repository.dataset) or [""]
+        names = named or kept.members.get(repository.dataset_id) or [""]
         known = {name: uploaded[name] for name in names if name in uploaded}
         versions = kept.versions.setdefault(repository.kernel_id("predict"), {})
         versions[str(version)] = known if len(known) == len(names) else {}

@@ -39,15 +39,15 @@ class Ended(NamedTuple):
     problem: str = ""
 
 
-def start(trial: Trial, gpu: str | None = None) -> "subprocess.Popen[bytes]":
+def start(trial: Trial, gpu: str | None = None, seconds: float = SECONDS_TO_BE_ALONE) -> "subprocess.Popen[bytes]":
     """Start a trial's process in a session of its own. gpu: the one that it sees; None for what this process sees.
 
-    Raises BundlerError where another process is at work in the trial's folder.
+    seconds: to wait for another process that is at work in the trial's folder, before the BundlerError that it is.
     """
-    command = [sys.executable, str(trial.script), "--settings", str(trial.folder / SETTINGS_FILE)]
+    command = [sys.executable, "-P", str(trial.script), "--settings", str(trial.folder / SETTINGS_FILE)]
     for key, folder in (("data", trial.data), ("working", trial.folder)):
         command += ["--set", f"{key}={folder}"]
-    with locked(trial.folder, SECONDS_TO_BE_ALONE) as lock, trial.log.open("ab") as log:
+    with locked(trial.folder, seconds) as lock, trial.log.open("ab") as log:
         return subprocess.Popen(
             [*_ends_with_this_process(trial.folder), *command],
             cwd=trial.folder,

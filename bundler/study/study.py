@@ -1,16 +1,18 @@
 """A study from its settings to finished trials."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.build.script import build_script
+from bundler.build.script import build_script, read_importable
 from bundler.errors import BundlerError
+from bundler.kaggle.staging import NAME
 from bundler.rehearse.data import check_data
-from bundler.repository import Repository
+from bundler.repository import MAX_FILES, Repository
 from bundler.study.engines import Engine
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import what_is_missing
@@ -18,14 +20,14 @@ from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_
 from multihead.config import whole_file
 from multihead.config.data_files import matching
 from multihead.config.manifest import sha256_of
-from multihead.config.settings import Settings, settings_dict
+from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.config.settings_file import read_settings
 from multihead.config.task import task_text
 from multihead.config.toml_text import settings_text
 
 STUDY_FILE = "study.json"
-SHARED = ("study_seed", "group_column")  # settings that the recipes of a study have in common
 OF_THE_PLACE = {"data", "weights", "working", "workers", "trials"}  # settings that say nothing of a trial itself
+SHARED = ("study_seed", "group_column")  # settings that the recipes of a study have in common
 
 
 class Request(NamedTuple):
@@ -67,8 +69,8 @@ class Study:
         return f"{self.folds} folds of {self.task}, drawn with {drawn}, {self.threads} threads a trial"
 
 
-def run_study(repository: Repository, request: Request, engine: Engine) -> None:
-    """Run what a study lacks, and leave every trial finished.
+def run_study(repository: Repository, request: Request, begin: Callable[[], Engine]) -> None:
+    """Run what a study lacks, and leave every trial finished. begin: returns the engine, once the request holds.
 
     Finished trials are skipped, broken ones go on where they were. Raises BundlerError for a mistake in the request, a
     folder at which another command works or that is no study, a trial begun with something else, and after all others
@@ -79,15 +81,20 @@ def run_study(repository: Repository, request: Request, engine: Engine) -> None:
         check_data(settings.task, request.data, "train", is_whole=request.is_data_here)
     claim(request.out)
     with locked(request.out):
+        engine = begin()
         study = _study(request, list(recipes.items()), engine.threads)
         pretrained = {path: _pretrained(repository, settings) for path, settings in recipes.items()}
+        of_code = _sha256_of_code(repository)
         scripts = {path: build_script(repository.package, path, "train") for path in recipes}
         trials = {
-            path: _trials(request, settings, path, pretrained[path], sha256(scripts[path]), study.threads)
+            path: _trials(request, settings, path, pretrained[path], of_code, study.threads)
             for path, settings in recipes.items()
         }
         every = sorted((trial for of_recipe in trials.values() for trial in of_recipe), key=lambda trial: trial.seed)
         states = {trial: state_of(trial) for trial in every}
+        if 2 * len(every) + 1 > MAX_FILES:
+            fit = MAX_FILES // 2 - 1
+            print(f"{len(every)} trials; a dataset takes the weights of {fit}, as Kaggle allows {MAX_FILES} files")
         _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
         for path, of_recipe in trials.items():
             _write(of_recipe[0].script, scripts[path])
@@ -146,6 +153,11 @@ def _read_recipes(repository: Repository, request: Request) -> dict[Path, Settin
     first = next(iter(recipes))
     names: dict[str, Path] = {}
     for path, settings in recipes.items():
+        if not re.fullmatch(NAME, path.stem):
+            rule = "its name becomes that of weights; expected letters, digits, dashes and underscores"
+            raise BundlerError(f"{path}: {rule}")
+        if settings.run.trials:
+            raise BundlerError(f"{path}: trials are those of one kernel; leave them out, a study makes its own")
         if path.stem in names:
             raise BundlerError(f"{path}: called {path.stem}, as is {names[path.stem]}; give recipes names of their own")
         names[path.stem] = path
@@ -177,26 +189,35 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
 
 
 def _trials(
-    request: Request, settings: Settings, path: Path, pretrained: Path | None, of_script: str, threads: int
+    request: Request, settings: Settings, path: Path, pretrained: Path | None, of_code: str, threads: int
 ) -> list[Trial]:
     """Return the trials of a recipe, all folds of the first seed first. pretrained: the file that they start from."""
     task = task_text(settings.task.name, path)
     names = [name for pattern in settings.task.files_to_train for name in matching(request.data, pattern)]
-    of_data = of_files(request.data, names)
+    of_data = of_files(request.data, names, whole=settings.task.labels_file)
     of_pretrained = {"pretrained weights": sha256_of(pretrained)} if pretrained else {}
     model = settings_dict(settings.model)
     run = {key: value for key, value in settings_dict(settings.run).items() if key not in OF_THE_PLACE}
+    decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
     trials = []
     for seed in range(settings.run.seed, settings.run.seed + request.seeds):
         for fold in range(request.folds):
-            text = settings_text({"model": model, "run": run | {"seed": seed, "study_fold": fold}})
-            of_settings = sha256(f"{text}\n{task}\nthreads = {threads}\n".encode())
-            parts = {"code": of_script, "settings": of_settings, "data": of_data} | of_pretrained
+            own = {"seed": seed, "study_fold": fold}
+            text = settings_text({"model": model, "run": run | own})
+            deciding = settings_text({"model": model, "run": decisive | own})
+            of_settings = sha256(f"{deciding}\n{task}\nthreads = {threads}\n".encode())
+            parts = {"code": of_code, "settings": of_settings, "data": of_data} | of_pretrained
             script = request.out.resolve() / f"{path.stem}.py"
             trials.append(
                 Trial(path.stem, fold, seed, script.parent, script, text, task, request.data.resolve(), threads, parts)
             )
     return trials
+
+
+def _sha256_of_code(repository: Repository) -> str:
+    """Return a SHA-256 of all that a script of the package has but its settings."""
+    files, wheels = read_importable(repository.package)
+    return sha256("\n".join(f"{name} {sha256(data)}" for name, data in sorted((files | wheels).items())).encode())
 
 
 def _pretrained(repository: Repository, settings: Settings) -> Path | None:
@@ -214,10 +235,8 @@ def _link_pretrained(pretrained: Path | None, trials: Sequence[Trial]) -> None:
     for trial in trials:
         trial.folder.mkdir(exist_ok=True)
         link = trial.folder / pretrained.name
-        if link.is_symlink() and not link.exists():  # the study was moved, or the repository
-            link.unlink()
-        if not link.exists():
-            link.symlink_to(pretrained)
+        link.unlink(missing_ok=True)  # the study may have been moved, or the repository
+        link.symlink_to(pretrained)
 
 
 def _write(path: Path, content: bytes) -> None:

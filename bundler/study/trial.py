@@ -10,6 +10,7 @@ from typing import Any
 from bundler.errors import BundlerError
 from multihead.config import whole_file
 from multihead.config.files import MANIFEST_FILE, OUT_OF_FOLD_FILE, SETTINGS_FILE, TASK_FILE, WEIGHTS_FILE
+from multihead.config.manifest import sha256_of
 
 TRIAL_FILE, LOG_FILE = "trial.json", "log.txt"
 LEFT_BY_TRIAL = (WEIGHTS_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE)
@@ -72,10 +73,14 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def of_files(folder: Path, names: Iterable[str]) -> str:
-    """Return a SHA-256 of the names and sizes of files in a folder; those in an archive there stand for themselves."""
+def of_files(folder: Path, names: Iterable[str], whole: str = "") -> str:
+    """Return a SHA-256 of the names and sizes of files in a folder; those in an archive there stand for themselves.
+
+    whole: one of which the content counts as well, if it is there.
+    """
     lines = sorted(f"{name} {path.stat().st_size if (path := folder / name).is_file() else ''}" for name in names)
-    return sha256("\n".join(lines).encode())
+    content = sha256_of(folder / whole) if whole and (folder / whole).is_file() else ""
+    return sha256("\n".join([*lines, content]).encode())
 
 
 def state_of(trial: Trial) -> State:

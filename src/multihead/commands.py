@@ -14,6 +14,7 @@ from multihead.config.files import (
     PREDICTIONS_FILE,
     SUBMISSION_FILE,
     TRIAL_LOG_FILE,
+    WEIGHTS_FILE,
 )
 from multihead.config.manifest import read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
@@ -76,11 +77,14 @@ def train(settings: Settings, varied: Collection[str] = ()) -> None:
 def _train_trials(settings: Settings) -> None:
     """Run each trial in a process of its own, as many at a time as there are workers, in a folder of its name.
 
-    Raises UserError once all have ended, where some failed.
+    One that fails is a warning, as Kaggle keeps no output of a kernel that does; UserError where none left weights.
     """
     run, working = settings.run, working_folder(settings.run.working)
+    find_input("competition", settings.task.files_to_train, run.data, settings.task.slug)
     varied = frozenset(key for changed in run.trials for key in changed)
     trials = {}
+    for trial in trials_of(settings).values():
+        _try_augmentation(trial)
     for name, trial in trials_of(settings).items():
         folder = working / name
         folder.mkdir(exist_ok=True)
@@ -88,9 +92,14 @@ def _train_trials(settings: Settings) -> None:
         trials[name] = (trial._replace(run=own), varied)
     where = places(run.workers)
     log.info(f"{len(trials)} trials, {min(len(trials), len(where))} at a time: {', '.join(trials)}")
-    failed = run_all(trials, where, {name: working / name / TRIAL_LOG_FILE for name in trials})
+    logs = {name: working / name / TRIAL_LOG_FILE for name in trials}
+    failed = run_all(trials, where, logs, run.deadline(), run.time_budget_minutes * 60 or math.inf)
     if failed:
-        raise UserError(f"{len(failed)} of {len(trials)} trials failed: {', '.join(failed)}")
+        reasons = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        problem = f"{len(failed)} of {len(trials)} trials failed: {reasons}"
+        if not any((working / name / WEIGHTS_FILE).is_file() for name in trials):
+            raise UserError(problem)
+        log.warning(problem)
 
 
 def child() -> None:

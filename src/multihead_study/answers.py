@@ -22,8 +22,8 @@ from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import Score, is_seen, recall_per_class
 from multihead.scoring.out_of_fold import OutOfFold, write_out_of_fold
 from multihead.scoring.paired import paired_gain
-from multihead_study.choices import Choice, choose, mixture, score_of
-from multihead_study.folds import Fold, concatenated, read_folds, truth_of
+from multihead_study.choices import Choice, choose, mixture, score_of, shown_to
+from multihead_study.folds import Fold, Folds, concatenated, read_folds, truth_of
 
 ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE = "answers.npz", "answers.json", "classes.csv"
 
@@ -37,8 +37,7 @@ class Joined(NamedTuple):
     takes them; answers_alone: without the combinations. recipes: the score of each alone, where there are several.
     """
 
-    task: Task
-    folds: Sequence[Fold]
+    study: Folds
     choices: Sequence[Choice]
     to_predict_with: Choice
     score: Score
@@ -49,13 +48,24 @@ class Joined(NamedTuple):
     answers: OutOfFold
     recipes: dict[str, Score]
 
+    @property
+    def task(self) -> Task:
+        return self.study.task
+
+    @property
+    def folds(self) -> Sequence[Fold]:
+        return self.study.folds
+
     def lines(self) -> Iterator[str]:
         """Yield what a person reads of it."""
         has_many_heads = len(self.task.heads) > 1
         trials = sum(len(names) for fold in self.folds for names in fold.trials.values())
         images = f"{len(self.answers.ids):,} images out of fold"
         yield f"{self.task.name}: {len(self.folds)} folds, {trials} trials, {images}"
+        yield from (f"left out: {problem}" for problem in self.study.without)
         yield f"{self.score.name} {_with_error(self.score)}"
+        if column := self.study.group_column:
+            yield f"  images of one {column} are alike, so errors and intervals are too narrow"
         for head in self.task.heads if has_many_heads else ():
             yield f"  {head} {_with_error(head_score(self.task, head, self.answers))}"
         for name, score in self.recipes.items():
@@ -92,8 +102,7 @@ def join(folder: Path) -> Joined:
     what predicting needs in ENSEMBLE_FILE. Raises UserError where a fold has no finished trial, or trials contradict
     each other.
     """
-    task, folds = read_folds(folder)
-    joined = joined_folds(task, folds)
+    joined = joined_folds(read_folds(folder))
     write_out_of_fold(folder / ANSWERS_FILE, joined.answers)
     with whole_file(folder / CHOICES_FILE) as new:
         new.write_text(json.dumps(_summary(joined), indent=1) + "\n", encoding="utf-8")
@@ -105,36 +114,31 @@ def join(folder: Path) -> Joined:
     return joined
 
 
-def joined_folds(task: Task, folds: Sequence[Fold]) -> Joined:
+def joined_folds(study: Folds) -> Joined:
     """Return the answers of all folds, each with what was chosen on the others.
 
     A fold's combinations are those that its trials were trained on: those of the other folds. Its exponents divide by
     the counts that they were trained on.
     """
-    seen = [combinations_of(truth_of([other for other in folds if other is not fold])) for fold in folds]
-    choices, plain, alone, together = [], [], [], []
-    for number, fold in enumerate(folds):
-        others = [(other, seen[place]) for place, other in enumerate(folds) if place != number]
-        choice = choose(task, others, fold.counts)
-        choices.append(choice)
-        plain.append(mixture(fold, choice.recipes))
-        alone.append(choice.calibration.heads_alone(plain[-1], fold.counts))
-        together.append(choice.calibration.answers(plain[-1], fold.counts, seen[number]))
-    truth = truth_of(folds)
-    counts = {head: np.bincount(truth[head], minlength=len(task.heads[head])).tolist() for head in task.heads}
-    ids = [name for fold in folds for name in fold.ids]
+    task, folds = study.task, study.folds
+    seen = [shown_to(fold, folds) for fold in folds]
+    choices = [choose(task, [other for other in folds if other is not fold]) for fold in folds]
+    plain = [mixture(fold, choice.recipes) for fold, choice in zip(folds, choices, strict=True)]
+    known = list(zip(choices, plain, folds, seen, strict=True))
+    alone = [choice.calibration.heads_alone(rows, fold.counts) for choice, rows, fold, _ in known]
+    together = [choice.calibration.answers(rows, fold.counts, shown) for choice, rows, fold, shown in known]
+    truth, ids = truth_of(folds), [name for fold in folds for name in fold.ids]
     answers = [OutOfFold("", ids, truth, concatenated(part)) for part in (plain, alone, together)]
     scores = [score_of(task, truth, part.probabilities) for part in answers]
     recipes = list(folds[0].recipes) if len(folds[0].recipes) > 1 else []
     return Joined(
-        task,
-        folds,
+        study,
         choices,
-        choose(task, list(zip(folds, seen, strict=True)), counts),
+        choose(task, folds),
         *(scores[2], scores[1], scores[0]),
-        np.concatenate([_is_shown(fold, combinations) for fold, combinations in zip(folds, seen, strict=True)]),
+        np.concatenate([_is_shown(fold, shown) for fold, shown in zip(folds, seen, strict=True)]),
         *(answers[1], answers[2]),
-        {name: joined_folds(task, [fold.only(name) for fold in folds]).score for name in recipes},
+        {name: joined_folds(study.only(name)).score for name in recipes},
     )
 
 

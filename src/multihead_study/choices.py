@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from multihead.config.task import Task
 from multihead.prediction.calibration import Calibration, choose_temperature
-from multihead.prediction.combinations import WEIGHTS, mixed, over_combinations
-from multihead.prediction.logit_adjustment import choose_exponents, smoothed_best
+from multihead.prediction.combinations import WEIGHTS, combinations_of, mixed, over_combinations
+from multihead.prediction.logit_adjustment import adjusted, best_exponent, smoothed_best
 from multihead.scoring.metrics import Score, task_score
 from multihead_study.folds import Fold, Probabilities, Truth, concatenated, truth_of
 
@@ -23,29 +23,47 @@ class Choice(NamedTuple):
     calibration: Calibration
 
 
-def choose(task: Task, folds: Sequence[tuple[Fold, NDArray[np.int64]]], counts: Mapping[str, Sequence[int]]) -> Choice:
-    """Return what is best on some folds, each with the combinations, int64 (m, heads), that its trials were shown.
+def choose(task: Task, folds: Sequence[Fold]) -> Choice:
+    """Return what is best on some folds: what is chosen to answer others knows nothing of these.
 
     Recipes and temperatures have the least log loss, which few images tell better than a recall; exponents and
     the weight of the combinations the best score. Of accuracy the likeliest class is the best answer, so that no prior
-    is divided out. counts: for each head, the images of each class that the exponents divide by.
+    is divided out. A fold's combinations are those of the other folds given.
     """
-    truth = truth_of([fold for fold, _ in folds])
-    recipes = choose_recipes(task, [fold for fold, _ in folds], truth)
-    mixtures = [mixture(fold, recipes) for fold, _ in folds]
+    truth = truth_of(folds)
+    recipes = choose_recipes(task, folds, truth)
+    mixtures = [mixture(fold, recipes) for fold in folds]
     together = concatenated(mixtures)
     temperatures = {head: choose_temperature(rows, truth[head]) for head, rows in together.items()}
     exponents = dict.fromkeys(task.heads, 0.0)
     if task.score == "macro recall":
-        exponents = choose_exponents(together, truth, counts)
+        exponents = {head: _best_exponent(head, folds, mixtures, truth[head]) for head in task.heads}
     calibration = Calibration(temperatures, exponents, 0.0)
     if len(task.heads) == 1:
         return Choice(recipes, calibration)
-    alone = [calibration.heads_alone(rows, counts) for rows in mixtures]
-    by_combination = [over_combinations(rows, seen) for rows, (_, seen) in zip(alone, folds, strict=True)]
+    alone = [calibration.heads_alone(rows, fold.counts) for rows, fold in zip(mixtures, folds, strict=True)]
+    by_combination = [over_combinations(rows, shown_to(fold, folds)) for rows, fold in zip(alone, folds, strict=True)]
     both = concatenated(alone), concatenated(by_combination)
     scores = [score_of(task, truth, mixed(*both, weight)).present_total for weight in WEIGHTS]
     return Choice(recipes, calibration._replace(combinations_weight=WEIGHTS[smoothed_best(scores)]))
+
+
+def _best_exponent(
+    head: str, folds: Sequence[Fold], mixtures: Sequence[Probabilities], truth: NDArray[np.int64]
+) -> float:
+    """Return the exponent of a head that is best on the folds, each divided by what its trials were trained on."""
+
+    def answers(exponent: float) -> NDArray[np.int64]:
+        parts = [adjusted(rows[head], fold.counts[head], exponent) for rows, fold in zip(mixtures, folds, strict=True)]
+        return np.concatenate([part.argmax(axis=1) for part in parts])
+
+    return best_exponent(answers, truth, mixtures[0][head].shape[1])
+
+
+def shown_to(fold: Fold, folds: Sequence[Fold]) -> NDArray[np.int64]:
+    """Return the combinations, int64 (m, heads), that the other ones of some folds have."""
+    others = [other for other in folds if other is not fold]
+    return combinations_of(truth_of(others)) if others else np.zeros((0, len(fold.truth)), np.int64)
 
 
 def choose_recipes(task: Task, folds: Sequence[Fold], truth: Truth) -> dict[str, float]:

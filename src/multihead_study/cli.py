@@ -69,7 +69,7 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
         arguments.threads,
         is_data_here=arguments.engine != "kaggle",
     )
-    run_study(HERE, request, ENGINES[arguments.engine](arguments))
+    run_study(HERE, request, lambda: ENGINES[arguments.engine](arguments))
     from multihead_study.answers import join
 
     _print(join(arguments.out).lines())

@@ -114,8 +114,9 @@ def compare(before: Path, after: Path, changed: Path | None = None, truth: Truth
     tasks, have no image in common, or contradict each other on one.
     """
     first, second = read_answered(before, truth), read_answered(after, truth)
-    if first.task.heads != second.task.heads or first.task.score != second.task.score:
-        raise UserError(f"{after}: is of another task than {before}")
+    for key in ("heads", "score", "score_weights"):
+        if getattr(first.task, key) != getattr(second.task, key):
+            raise UserError(f"{after}: is of another task than {before}, with other {key}")
     ids = pd.Index(first.ids).intersection(pd.Index(second.ids), sort=False)
     if not len(ids):
         raise UserError(f"{after}: answers none of the images that {before} does")

@@ -39,23 +39,50 @@ class Fold(NamedTuple):
         return self._replace(recipes={recipe: self.recipes[recipe]}, trials={recipe: self.trials[recipe]})
 
 
-def read_folds(folder: Path) -> tuple[Task, list[Fold]]:
-    """Return the task of a study and its folds in order, from the finished trials in its folder.
+class Folds(NamedTuple):
+    """A study's folds in order. group_column: by which they were drawn. without: why some recipes are left out."""
 
-    Raises UserError where a recipe has no finished trial of a fold, or trials contradict each other.
+    task: Task
+    folds: Sequence[Fold]
+    group_column: str = ""
+    without: Sequence[str] = ()
+
+    def only(self, recipe: str) -> "Folds":
+        """Return the study as if there were no other recipe."""
+        return self._replace(folds=[fold.only(recipe) for fold in self.folds])
+
+
+def read_folds(folder: Path) -> Folds:
+    """Return what the finished trials in a study's folder say, of those recipes that have one of each fold.
+
+    Raises UserError where there is no such recipe, or trials contradict each other.
     """
     study = read_study(folder)
-    trials: dict[tuple[int, str], list[Path]] = {(f, name): [] for f in range(study.folds) for name in study.recipes}
+    trials: dict[str, dict[int, list[Path]]] = {
+        name: {fold: [] for fold in range(study.folds)} for name in study.recipes
+    }
+    parts: dict[str, Mapping[str, str]] = {}
     for path in sorted(folder.glob(f"*/{TRIAL_FILE}")):
         state = read_state(path)
-        if state.is_finished:
-            trials[state.fold, state.recipe].append(path.parent)
-    if missing := [f"{recipe} of fold {fold}" for (fold, recipe), finished in trials.items() if not finished]:
-        raise UserError(f"{folder}: no finished trial of {', '.join(missing)}")
-    task = read_manifest(trials[0, study.recipes[0]][0]).task
-    return task, [
-        _read_fold(task, {recipe: trials[number, recipe] for recipe in study.recipes}) for number in range(study.folds)
-    ]
+        if not state.is_finished or state.recipe not in trials:
+            continue
+        trials[state.recipe][state.fold].append(path.parent)
+        first = parts.setdefault(state.recipe, state.parts)
+        for part in ("code", "data"):
+            if state.parts.get(part) != first.get(part):
+                raise UserError(f"{path.parent}: was trained with other {part} than another trial; delete one of them")
+    missing = {name: [str(fold) for fold, found in of.items() if not found] for name, of in trials.items()}
+    without = [f"no finished trial of {name} for fold {', '.join(folds)}" for name, folds in missing.items() if folds]
+    complete = [name for name in trials if not missing[name]]
+    if not complete:
+        raise UserError(f"{folder}: {'; '.join(without)}")
+    task = read_manifest(trials[complete[0]][0][0]).task
+    folds = [_read_fold(task, {name: trials[name][number] for name in complete}) for number in range(study.folds)]
+    ids = pd.Index([name for fold in folds for name in fold.ids])
+    if ids.has_duplicates:
+        image = ids[ids.duplicated()][0]
+        raise UserError(f"{folder}: image {image} is in two folds; its trials are of different studies")
+    return Folds(task, folds, study.group_column, without)
 
 
 def _read_fold(task: Task, trials: Mapping[str, Sequence[Path]]) -> Fold:
@@ -86,7 +113,8 @@ def _read_trial(trial: Path, manifest: Manifest, task: Task, ids: pd.Index) -> P
     path = trial / OUT_OF_FOLD_FILE
     answers = read_out_of_fold(path)
     if answers.sha256 != manifest.sha256:
-        raise UserError(f"{path}: is not of the weights beside it")
+        rule = f"without {TRIAL_FILE} beside it, the same command makes it anew"
+        raise UserError(f"{path}: is not of the weights beside it; {rule}")
     if what_answers_depend_on(manifest.task) != what_answers_depend_on(task):
         raise UserError(f"{trial}: is of another task than the other trials")
     if sorted(answers.ids) != ids.tolist():

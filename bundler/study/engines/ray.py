@@ -26,8 +26,9 @@ from multihead.config import UserError, cores
 STOP_FILE = ".stop"  # in the folder of a trial that is to end
 MAX_RETRIES = 5  # of a trial whose worker or node is lost, not of one that fails
 SECONDS_TO_ANSWER = 10
-QUIET = {  # the last: a warning of 2.55 on machines without a GPU
+ENVIRONMENT = {  # the last: against a warning of 2.55 on machines without a GPU
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": str(MAX_RETRIES),
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 PYTHONPATH = os.pathsep.join([str(HERE.root), str(HERE.root / "src"), "${PYTHONPATH}"])
@@ -105,7 +106,7 @@ def run_here(trial: Trial) -> tuple[int, float, str]:
 
 def _begun(address: str, gpus: int) -> Any:
     """Return the module ray, at work on this machine alone or, with an address, on a cluster."""
-    for name, value in QUIET.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not address:  # it listens on every network of this machine: let nobody else use it
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}

@@ -34,7 +34,7 @@ class Ensemble:
 
     members: Annotated[Mapping[str, float], Expected("a share above 0 for each name of weights", of_type=True)]
     temperatures: Annotated[PerHead, Expected("a number above 0 for each head", of_type=True)]
-    prior_exponents: Annotated[PerHead, Expected("a number for each head", of_type=True)]
+    prior_exponents: Annotated[PerHead, Expected("a number from 0 on for each head", of_type=True)]
     combinations: Combinations = Combinations()
 
 
@@ -58,6 +58,9 @@ def read_ensemble(folder: Path) -> Ensemble:
         for name, value in getattr(ensemble, table).items():
             if not 0 < value < math.inf:
                 raise UserError(f"{path}: {table}: {name} = {value!r}; expected a number above 0")
+    for head, exponent in ensemble.prior_exponents.items():
+        if not 0 <= exponent < math.inf:
+            raise UserError(f"{path}: prior_exponents: {head} = {exponent!r}; expected a number from 0 on")
     return ensemble
 
 

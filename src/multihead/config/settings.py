@@ -36,6 +36,10 @@ Xla = Literal["auto", "on", "off"]
 TEXTS = Expected("a list of texts", of_type=True)
 MAX_STUDY_FOLDS = 20
 MAX_WORKERS = 64
+WITHOUT_EFFECT = {  # settings of a run that decide nothing of what a training becomes
+    *("data", "weights", "working", "resume", "require_gpu"),
+    *("time_budget_minutes", "ensemble", "test_time_copies", "workers", "trials"),
+}
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.prediction.combinations import mixed, over_combinations
-from multihead.prediction.logit_adjustment import adjusted_heads
-
-Probabilities = Mapping[str, NDArray[np.float32]]
+from multihead.prediction.logit_adjustment import Probabilities, adjusted_heads
 
 TEMPERATURES = tuple(round(1.1**step, 3) for step in range(-16, 14))  # 0.218 to 3.452
 
@@ -54,7 +52,7 @@ def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[
     """
     shares = probabilities / np.maximum(probabilities.max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     powers = shares ** np.float32(1 / temperature)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+    return np.asarray(powers / np.maximum(powers.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny), np.float32)
 
 
 def choose_temperature(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-Probabilities = Mapping[str, NDArray[np.float32]]
+from multihead.prediction.logit_adjustment import Probabilities
 
-ROWS = 2048  # images at a time: each takes a float64 per combination
+SHARES = 2**22  # at a time, an image's share of a combination each, float64
 WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))  # 0 to 1
 
 
@@ -24,8 +24,9 @@ def over_combinations(probabilities: Probabilities, combinations: NDArray[np.int
     (m, heads). Where every share is 0, the heads stand as they are.
     """
     answers = {head: np.array(rows, np.float32) for head, rows in probabilities.items()}
-    for start in range(0, len(next(iter(answers.values()))), ROWS):
-        rows = slice(start, start + ROWS)
+    at_a_time = max(1, SHARES // max(1, len(combinations)))
+    for start in range(0, len(next(iter(answers.values()))), at_a_time):
+        rows = slice(start, start + at_a_time)
         shares = np.ones((), np.float64)
         for of_head, classes in zip(probabilities.values(), combinations.T, strict=True):
             shares = shares * of_head[rows, classes].astype(np.float64)

@@ -6,7 +6,8 @@ probability by its class's train count to the power e, before argmax, takes the 
 A. K. Menon et al., Long-tail Learning via Logit Adjustment, 2021 (post-hoc).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +46,20 @@ def choose_exponents(
     truth: int64 (n,) class indices. The recall is over the classes that these images show. An exponent's is averaged
     with that of the neighbouring ones, which few images cannot tell apart; of equal ones the smallest is taken.
     """
-    chosen = {}
-    for head, rows in probabilities.items():
-        answers = [adjusted(rows, counts[head], e).argmax(axis=1) for e in EXPONENTS]
-        scores = [present_macro_recall(truth[head], answer, rows.shape[1]) for answer in answers]
-        chosen[head] = EXPONENTS[smoothed_best(scores)]
-    return chosen
+    return {
+        head: best_exponent(partial(_answers, rows, counts[head]), truth[head], rows.shape[1])
+        for head, rows in probabilities.items()
+    }
+
+
+def _answers(rows: NDArray[np.float32], counts: Sequence[int], exponent: float) -> NDArray[np.int64]:
+    return np.asarray(adjusted(rows, counts, exponent).argmax(axis=1))
+
+
+def best_exponent(answers: Callable[[float], NDArray[np.int64]], truth: NDArray[np.int64], classes: int) -> float:
+    """Return which of EXPONENTS is best. answers: returns int64 (n,), the classes that are answered with one."""
+    scores = [present_macro_recall(truth, answers(exponent), classes) for exponent in EXPONENTS]
+    return EXPONENTS[smoothed_best(scores)]
 
 
 def smoothed_best(scores: Sequence[float]) -> int:

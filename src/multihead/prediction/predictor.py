@@ -148,6 +148,7 @@ class Predictor:
         self._files, self._files_read, self._files_lost = 1, 0, 0
         self.passed_over: list[str] = []  # images that the sample has no row for
         self.is_late = False  # whether the time budget ended before the images
+        self.has_failed = False  # whether no network answered some images
 
     @property
     def images_attempted(self) -> int:
@@ -178,12 +179,14 @@ class Predictor:
         """
         return self.predict_some(files, len(files))
 
-    def predict_some(self, files: Iterable[Part], of: int, numbers: Sequence[int] = ()) -> Iterator[pd.DataFrame]:
-        """Yield the same of some of so many files.
+    def predict_some(
+        self, files: Iterable[Part], files_in_all: int, numbers: Sequence[int] = ()
+    ) -> Iterator[pd.DataFrame]:
+        """Yield the same of some files.
 
         numbers: in a list that grows as files are taken, each one's number among all; without it they are counted.
         """
-        self._files = of
+        self._files = files_in_all
         crops = crops_ahead(
             files, self._task, list(self._models.values()), deadline=self._deadline, on_error=self._lose_file
         )
@@ -223,6 +226,7 @@ class Predictor:
         self.images_left -= len(shard.ids) + len(shard.unreadable)
         self.images_attempted_so_far += len(shard.ids) + len(shard.unreadable)
         first, has_one_member = self._answer_once(crops)
+        self.has_failed |= first.has_failed
         probabilities, done = first.probabilities, first.images
         self._first_pass.add(done + int(is_blank.sum()), elapsed() - started)
         if done < len(ids) and not first.has_failed:
@@ -235,7 +239,9 @@ class Predictor:
         tell(FILE_PREDICTED)
         is_answered = _is_finite(probabilities)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
+        started = elapsed()
         answers = self._finish({head: rows[is_answered] for head, rows in probabilities.items()})
+        self._first_pass.add(0, elapsed() - started)
         labels = {
             head: np.asarray(self._task.heads[head], object)[rows.argmax(axis=1)] for head, rows in answers.items()
         }

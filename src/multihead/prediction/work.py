@@ -28,11 +28,15 @@ class Wanted(NamedTuple):
     may_wait: bool
 
 
-class Given(NamedTuple):
-    """To a child that wanted it: a file's number, None for none now, and about how many images are left for it."""
+class Assigned(NamedTuple):
+    """To a child that wanted it: a file's number, None for none now, and about how many images are left for it.
+
+    is_alone: whether no other child is left.
+    """
 
     file: int | None
     images_left: int
+    is_alone: bool
 
 
 class Problem(NamedTuple):

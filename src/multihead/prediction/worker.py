@@ -1,5 +1,6 @@
 """A child that predicts those files that its parent gives it, one after the other."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -10,12 +11,13 @@ from multihead.data.shards import Part
 from multihead.prediction.members import load_members
 from multihead.prediction.predictor import Predictor
 from multihead.prediction.trained import finish_of
-from multihead.prediction.work import Done, Given, Problem, Wanted, Work
+from multihead.prediction.work import Assigned, Done, Problem, Wanted, Work
+from multihead.runtime.errors import UserError
 
 
 def answer_parent(channel: Connection, work: Work) -> None:
     """Predict files until the time budget or the parent ends; the run of the work is of prepared devices."""
-    with suppress(EOFError):  # the parent has ended
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has ended
         _Worker(channel, work).run()
 
 
@@ -31,7 +33,8 @@ class _Worker:
             finish=finish_of(work.weights),
         )
         self._taken: list[int] = []
-        self._told = 0  # of those that were taken, how many the parent knows to be done
+        self._reported = 0  # of those that were taken, how many the parent knows to be done
+        self._is_alone = False
 
     def run(self) -> None:
         while not self._predictor.is_late:
@@ -44,17 +47,19 @@ class _Worker:
         may_wait = True
         while True:
             self._channel.send(Wanted(may_wait))
-            given: Given = self._channel.recv()
-            self._predictor.images_left = given.images_left
-            if given.file is None:
+            assigned: Assigned = self._channel.recv()
+            self._predictor.images_left, self._is_alone = assigned.images_left, assigned.is_alone
+            if assigned.file is None:
                 return
-            self._taken.append(given.file)
+            self._taken.append(assigned.file)
             may_wait = False
-            yield self._parts[given.file]
+            yield self._parts[assigned.file]
 
     def _tell(self, table: pd.DataFrame | None) -> None:
         predictor, done = self._predictor, self._predictor.files_done
-        files, self._told = self._taken[self._told : done], done
+        if predictor.has_failed and not self._is_alone:
+            raise UserError("the network fails here; another process may do better")
+        files, self._reported = self._taken[self._reported : done], done
         self._channel.send(
             Done(
                 files,
@@ -67,4 +72,6 @@ class _Worker:
         )
 
     def _tell_problem(self, text: str, cause: Exception | None) -> None:
+        if cause and not isinstance(cause, UserError):
+            traceback.print_exception(cause)  # the parent has the text only
         self._channel.send(Problem(text, type(cause).__name__ if cause else ""))

@@ -14,7 +14,7 @@ from multihead.config.settings import RunSettings
 from multihead.data.shards import Part
 from multihead.prediction.stages import Stages, beside_each_other
 from multihead.prediction.trained import Weights
-from multihead.prediction.work import Done, Given, Problem, Wanted, Work
+from multihead.prediction.work import Assigned, Done, Problem, Wanted, Work
 from multihead.runtime.children import Child, Place
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import elapsed, log
@@ -37,7 +37,7 @@ class Workers:
     """Predicts a competition's test files as a Predictor does, by a child at each of several places.
 
     Whoever has read a file is given the next one. The files of a child that ends are given to the others, after all
-    else: one of them may be what ended it.
+    else: one of them may be what ended it. That is a problem too, which a rerun goes on after.
     total_images, on_problem: as of Predictor. That every child has ended is a problem, too.
     """
 
@@ -85,7 +85,10 @@ class Workers:
         work = Work(self._weights, self._run, parts, self._total_images)
         try:
             for place in self._where[: len(parts)]:
-                self._all.append(_Worker(Child(place.name, place, work)))
+                try:
+                    self._all.append(_Worker(Child(place.name, place, work)))
+                except OSError as error:
+                    self._on_problem(f"{place.name}: its process could not be started ({error})", None)
             self._living = [*self._all]
             yield from self._tables()
         finally:
@@ -137,7 +140,8 @@ class Workers:
         own = len(worker.files) + math.ceil(len(self._queue) / len(self._living))
         images_left = max(0, self._total_images - self._attempted)
         with suppress(OSError):  # where it has ended, its channel will tell
-            worker.child.channel.send(Given(file, math.ceil(images_left * own / max(1, files))))
+            is_alone = len(self._living) == 1
+            worker.child.channel.send(Assigned(file, math.ceil(images_left * own / max(1, files)), is_alone))
 
     def _bury(self, worker: _Worker) -> str:
         """Take note that a worker has ended, put its files behind the others', and return why it did."""
@@ -145,10 +149,11 @@ class Workers:
         self._waiting = [other for other in self._waiting if other is not worker]
         if worker.done.is_late:
             return ""
-        problem = f"{worker.name} ended ({worker.child.wait() or 'exit code 0'})"
+        problem = f"{worker.name} ended ({worker.child.ended() or 'exit code 0'})"
         files, worker.files = worker.files, []
         self._queue.extend(files)
-        log.warning(f"{problem}; {len(files)} of its files go to the others")
+        if self._living:
+            self._on_problem(f"{problem}; {len(files)} of its files go to the others", None)
         for other in self._waiting[: len(self._queue)]:
             self._waiting.remove(other)
             self._give(other)

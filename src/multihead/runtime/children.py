@@ -5,6 +5,7 @@ start. Its lines appear in the parent's log behind its name. On Linux it ends wi
 """
 
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_channels
@@ -21,13 +23,15 @@ from typing import Any, NamedTuple
 
 from multihead.runtime.background import in_background
 from multihead.runtime.errors import UserError
-from multihead.runtime.log import LINES, STARTED, STARTED_VARIABLE, log
+from multihead.runtime.log import LINES, STARTED, STARTED_VARIABLE, elapsed, log
 from multihead.runtime.processors import cores, visible_gpus, with_threads
 
 COMMAND = (sys.executable, "-P", "-m", "multihead", "child")
 CHANNEL_VARIABLE = "MULTIHEAD_CHANNEL"  # in a child: the number of its end of the channel, and the parent's process
 PR_SET_PDEATHSIG = 1
 SECONDS_TO_END = 30  # that an interrupted child has
+SECONDS_TO_GO = 30  # that one has that has closed its channel
+SECONDS_TO_DIE = 10  # that one has that was killed
 SECONDS_OF_LINES = 10  # that the lines of a child that has ended may take to come
 
 
@@ -39,15 +43,16 @@ class Place(NamedTuple):
 
 
 def places(workers: int) -> list[Place]:
-    """Return the places of so many children: each has one of the visible GPUs, in turn, or its share of the cores.
+    """Return the places of so many children: each has one of the visible GPUs, or its share of the cores.
 
-    workers: 0 for one per visible GPU, or else one.
+    workers: 0 for one per visible GPU, or else one. There are no more than GPUs: a network takes all memory of one.
     """
     gpus = visible_gpus()
     workers = workers or max(1, len(gpus))
     if gpus:
-        names = [gpus[number % len(gpus)] for number in range(workers)]
-        return [Place(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in names]
+        if workers > len(gpus):
+            log.warning(f"workers = {workers}, but {len(gpus)} GPUs: one process on each")
+        return [Place(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus[:workers]]
     return [Place(f"worker {number}", with_threads(max(1, cores() // workers))) for number in range(workers)]
 
 
@@ -72,14 +77,22 @@ class Child:
             )
         log.info(f"{name}: process {self._process.pid}{f' on {place.name}' if place.name != name else ''}")
         self._lines = in_background(self._pass_on)
-        with suppress(OSError):  # it has ended, which waiting for it finds out
-            self.channel.send(work)
+        in_background(partial(self._send, work))  # which takes as long as the child takes to import what the work is of
 
     def end(self) -> None:
-        """Kill it, if it still runs."""
+        """Kill it, if it still runs; one that a driver holds is left to the system."""
         self._process.kill()
-        self.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(SECONDS_TO_DIE)
         self.channel.close()
+
+    def ended(self) -> str:
+        """Return what wait does of one that has closed its channel, and kill it if it does not go."""
+        try:
+            return self.wait(SECONDS_TO_GO)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._last or "it closed its channel"
 
     def wait(self, seconds: float | None = None) -> str:
         """Wait until it ends, and return what went wrong, "" for nothing; subprocess.TimeoutExpired after the seconds.
@@ -95,9 +108,16 @@ class Child:
         """Interrupt it, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
+    def _send(self, work: Any) -> None:
+        with suppress(OSError):  # it has ended, which waiting for it finds out
+            self.channel.send(work)
+
     def _pass_on(self) -> None:
         assert self._process.stdout
-        with self._process.stdout as lines, self._copy.open("ab") if self._copy else nullcontext() as copy:
+        with ExitStack() as files:
+            lines, copy = files.enter_context(self._process.stdout), None
+            with suppress(OSError):
+                copy = files.enter_context(self._copy.open("ab")) if self._copy else None
             for line in lines:
                 text = line.decode(errors="replace").rstrip("\n")
                 self._last = text.strip() or self._last
@@ -108,23 +128,33 @@ class Child:
                         copy.flush()
 
 
-def run_all(works: Mapping[str, Any], where: Sequence[Place], copies: Mapping[str, Path]) -> dict[str, str]:
+def run_all(
+    works: Mapping[str, Any], where: Sequence[Place], copies: Mapping[str, Path], deadline: float, latest: float
+) -> dict[str, str]:
     """Give each of the works, by its name, to a child, one at a time at each place; return why some failed, by name.
 
-    copies: files that get a child's lines. Where this is interrupted, so are the children.
+    copies: files that get a child's lines. deadline: in seconds since the process started; none is begun after it.
+    latest: when those that still run are killed. Where this is interrupted, so are the children.
     """
     waiting, free = deque(works), deque(where)
     running: dict[Child, Place] = {}
-    failed = {}
+    failed: dict[str, str] = {}
     try:
         while waiting or running:
-            while waiting and free:
+            while waiting and free and elapsed() < deadline:
                 name, place = waiting.popleft(), free.popleft()
                 running[Child(name, place, works[name], copies[name])] = place
-            ended = wait_for_channels([child.channel for child in running])
+            if not running:
+                log.warning(f"the time budget is over; left for the next session: {', '.join(waiting)}")
+                break
+            left = None if math.isinf(latest) else max(0.0, latest - elapsed())
+            ended = wait_for_channels([child.channel for child in running], left)
+            if not ended:
+                failed |= {child.name: "still ran when the time budget was over" for child in running}
+                break
             for child in [child for child in running if child.channel in ended]:
                 free.append(running.pop(child))
-                problem = child.wait()
+                problem = child.ended()
                 child.end()
                 log.info(f"{child.name}: {problem or 'done'}")
                 if problem:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from multihead.config.files import CHECKPOINT_FILE
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.settings import WITHOUT_EFFECT, ModelSettings, RunSettings, settings_dict
 from multihead.config.settings_file import FORMER_PRECISION, precision_of_before
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_everywhere
@@ -16,11 +16,6 @@ from multihead.runtime.log import log
 from multihead.training.checkpoint import Checkpoint, ForeignFileError, read_checkpoint, restore, versions
 from multihead.training.moving_average import MovingAverage
 
-# Settings of a run that decide nothing of what the training becomes
-WITHOUT_EFFECT = {
-    *("data", "weights", "working", "resume", "require_gpu"),
-    *("time_budget_minutes", "ensemble", "test_time_copies", "workers", "trials"),
-}
 # A checkpoint that differs in one of these is another training's, to be passed over.
 ANOTHER_TRAINING = {
     *("task", *(field.name for field in fields(ModelSettings)), "seed"),
