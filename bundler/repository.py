@@ -24,6 +24,7 @@ OUTPUTS = {  # what a kernel may leave in its working folder
 }
 OF_TRIAL = (*OUTPUTS["train"], TRIAL_LOG_FILE)  # what each of several trainings may leave in a folder of its own
 MAX_FILES = 50  # that Kaggle takes in a dataset
+SESSION_MINUTES = 12 * 60  # after which Kaggle ends a kernel
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
 
 

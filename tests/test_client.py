@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bundler.cli import main
-from bundler.errors import BundlerError, ClientError
+from bundler.errors import BundlerError, ClientError, NoRoomError
 from bundler.kaggle import client
 from bundler.kaggle.submissions import (
     keep_scores,
@@ -252,9 +252,24 @@ def test_the_readme_goes_the_same_way() -> None:
 
 
 @pytest.mark.parametrize(
+    ("says", "room"),
+    [
+        ("Maximum batch GPU session count of 2 reached.", "Maximum batch GPU session count of 2 reached"),
+        ("Maximum weekly GPU quota of 30.00 hours reached.", "Maximum weekly GPU quota of 30.00 hours reached"),
+        ("Maximum GPU sessions reached.", "Maximum GPU sessions reached"),
+    ],
+)
+def test_that_there_is_no_room_is_told_apart_from_a_refusal(kernel: Path, kaggle: Kaggle, says: str, room: str) -> None:
+    for answer in ((200, {"error": says}), refusal(429, says)):
+        kaggle.answers["SaveKernel"] = answer
+        with pytest.raises(NoRoomError, match=f"^{re.escape(room)}$"):
+            client.push_kernel(kernel)
+
+
+@pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ((200, {"error": "Maximum GPU sessions reached."}), "Kernel push error: Maximum GPU sessions reached."),
+        ((200, {"error": "Slug is taken."}), "Kernel push error: Slug is taken."),
         ((400, {"error": {"code": 400, "message": "too large"}}), "400 Client Error: .*; a script of a megabyte"),
         (refusal(401, "Unauthenticated"), "Authentication required to call the Kaggle API. .log in with .*auth login"),
         (refusal(403, "You must accept this competition's rules"), "You must accept this competition's rules"),

@@ -392,3 +392,11 @@ def test_in_a_browser_a_heading_sorts_numbers_as_numbers_and_what_is_missing_las
     assert seen["marked"] == 1
     assert seen["page"] <= seen["window"] <= width
     assert seen["cells"] >= 150
+
+
+def test_a_file_of_a_person_is_no_page_to_write_over(tmp_path: Path) -> None:
+    page = write_page(tmp_path, [])
+    assert write_page(tmp_path, []) == page
+    page.write_text("<title>my runs</title>")
+    with pytest.raises(UserError, match=r"runs\.html: not a page of runs; it is left as it is"):
+        write_page(tmp_path, [])

@@ -359,6 +359,45 @@ def test_pretrained_weights_are_found_where_the_repository_is_now(tmp_path: Path
         (dataset / "some.h5").unlink()
 
 
+def test_a_recipe_has_a_name_that_its_weights_can_have_and_no_trials_of_its_own(
+    tmp_path: Path, drawn: Path, recipe: Path
+) -> None:
+    odd = tmp_path / "b0.v2.toml"
+    odd.write_text(recipe.read_text())
+    other = tmp_path / "other" / recipe.name
+    other.parent.mkdir()
+    other.write_text(recipe.read_text())
+    unlike = tmp_path / "unlike.toml"
+    unlike.write_text(recipe.read_text() + "study_seed = 3\n")
+    for recipes, sets, message in (
+        ([odd], [], "its name becomes that of weights"),
+        ([recipe], ["trials=[{seed = 1}]"], "trials are those of one kernel"),
+        ([recipe, other], [], f"called {recipe.stem}, as is"),
+        ([recipe, unlike], [], "study_seed = 3, in .* 0; a study has one for all"),
+    ):
+        with pytest.raises(BundlerError, match=message):
+            run_study(HERE, Request(drawn, tmp_path / "out", 2, recipes=recipes, sets=sets), Local)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_decides_nothing_may_change_and_a_label_may_not(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in drawn.iterdir():
+        (data / path.name).symlink_to(path)
+    request = Request(data, tmp_path / "out", 2, recipes=[recipe], threads=1)
+    run_study(HERE, request, Local)
+    run_study(HERE, request._replace(sets=["time_budget_minutes=600", "workers=2"]), Local)
+    assert "time_budget_minutes = 600" in (planned[0].folder / "settings.toml").read_text()
+    labels = (drawn / "train.csv").read_text()
+    (data / "train.csv").unlink()
+    (data / "train.csv").write_text(labels[:-2] + ("8" if labels[-2] != "8" else "7") + labels[-1])  # as long
+    with pytest.raises(BundlerError, match="was begun with other data"):
+        run_study(HERE, request, Local)
+
+
 def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn: Path, recipe: Path) -> None:
     for request, message in (
         (Request(tmp_path, tmp_path / "out", 2, recipes=[recipe]), "not the files of bengali"),

@@ -13,6 +13,7 @@ import tomllib
 import zipfile
 from collections.abc import Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 from slugify import slugify
 
 from bundler.check.preflight import preflight
-from bundler.errors import ClientError
+from bundler.errors import BundlerError, ClientError
 from bundler.kaggle import client
 from bundler.kaggle.staging import stage_study
 from bundler.metadata import set_owner
@@ -96,7 +97,7 @@ def arguments(folder: Path, folds: int) -> list[str]:
     """Return the command of a study whose data at home is a table and no images."""
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data" / "train.csv").write_text("image_id\n")
-    (folder / "small.toml").write_text(SETTINGS)
+    (folder / "small.toml").write_text(SETTINGS + "time_budget_minutes = 600\n")
     command = ["cross-validate", str(folder / "data"), "--folds", str(folds), "--out", str(folder / "study")]
     return [*command, "--settings", str(folder / "small.toml"), "--set", "epochs=2", "--engine", "kaggle"]
 
@@ -191,7 +192,10 @@ def test_a_command_that_is_killed_in_the_middle_of_a_push_leaves_nothing_to_push
 
 def make_trials(folder: Path, number: int = 1) -> list[Trial]:
     """Return trials of two epochs as a study begins them, without one."""
-    settings, parts = SETTINGS.replace("epochs = 3", "epochs = 2"), {"code": "a", "settings": "b", "data": "c"}
+    settings, parts = (
+        SETTINGS.replace("epochs = 3", "epochs = 2\ntime_budget_minutes = 600"),
+        {"code": "a", "settings": "b", "data": "c"},
+    )
     rest = (settings, task_text("bengali"), folder, 1, parts)
     trials = [Trial("small", fold, 0, folder, folder / "small.py", *rest) for fold in range(number)]
     for trial in trials:
@@ -316,3 +320,28 @@ def test_data_that_nothing_attached_could_hold_is_missed_before_a_push(
     metadata.write_text(metadata.read_text().replace("bengaliai-cv19", "titanic"))
     assert cli.main(arguments(tmp_path, 2)) == 2
     assert "kernel-metadata.json: attaches no bengaliai-cv19, where bengali comes from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("minutes", [0, 720])
+def test_a_training_that_kaggle_would_end_before_its_budget_does_is_not_pushed(
+    tmp_path: Path, house: Repository, quick: kaggle_standin.Kaggle, minutes: int
+) -> None:
+    (trial,) = make_trials(tmp_path)
+    write_state(replace(trial, settings=trial.settings.replace("= 600", f"= {minutes}")), state_of(trial))
+    with pytest.raises(BundlerError, match=f"time_budget_minutes = {minutes}: Kaggle ends a session after 720"):
+        run_all(house, [trial])
+    assert not quick.kernels
+
+
+def test_an_output_that_is_still_that_of_the_version_before_is_asked_for_again(
+    tmp_path: Path, house: Repository, quick: kaggle_standin.Kaggle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_FAILURES", 2)
+    (trial,) = make_trials(tmp_path)
+    quick.kernel_states, quick.output = ["COMPLETE"], left_by(tmp_path / "left", 0, epoch=1)
+    run_all(house, [trial])
+    (ended,) = run_all(house, [trial])
+    assert ended.problem.endswith("its output is still that of the version before")
+    quick.output = left_by(tmp_path / "left", 0)
+    assert [what_is_missing(ended) for ended in run_all(house, [trial])] == [""]
+    assert [len(versions) for versions in quick.kernels.values()] == [2]

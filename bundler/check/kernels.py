@@ -16,11 +16,11 @@ from bundler.metadata import (
     TRAIN_FILE,
     slug_of,
 )
+from bundler.repository import SESSION_MINUTES
 from multihead.config import read_toml
 from multihead.config.task import Task
 
 PUSHES = {"push train": TRAIN_FILE, "push weights": DATASET_FILE, "push predict": PREDICT_FILE}  # what each sends
-SESSION_MINUTES = 12 * 60
 
 
 def submission_minutes(task: Task, *, has_gpu: bool) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bundler.commands.build import build
 from bundler.commands.rehearse import Machine, Request, rehearse_kernel, rehearse_predict, run_python, unmounted
+from bundler.errors import BundlerError
 from bundler.kaggle.staging import stage
 from bundler.rehearse.data import check_data, has_truth
 from bundler.rehearse.inputs import refuse_to_empty
@@ -22,7 +23,12 @@ def dry_run(repository: Repository, data: Path | None, machine: Machine, name: s
     kernel/train/task.toml, or else the first that is built in.
     """
     settings = repository.kernel("train") / "settings-dry.toml"
-    task = read_settings(settings, [f"task={name}"] if name else []).task
+    chosen = read_settings(settings, [f"task={name}"] if name else [])
+    if chosen.run.trials:
+        raise BundlerError(
+            f"{settings}: trials leave several weights, and the dry run predicts with one; leave them out"
+        )
+    task = chosen.task
     train, predict, dataset = (repository.dry_run / folder for folder in ("train", "predict", "dataset_meta"))
     if data:
         for folder in (train, predict, dataset):

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from multihead.report.html import render
+from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 from multihead_study.ledger import Run, settings_in_words, shared_settings
 
 PAGE_FILE = "runs.html"
+MARK = "<title>runs in "  # near the beginning of a page
 HERE = Path(__file__).parent
 NARROWEST, LONGEST_SETTING = 80, 50
 GAP = "  "
@@ -90,9 +92,12 @@ def write_page(folder: Path, runs: Sequence[Run]) -> Path:
         script=script,
         digest=digest,
     )
-    with whole_file(folder / PAGE_FILE) as new:
+    path = folder / PAGE_FILE
+    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
+        raise UserError(f"{path}: not a page of runs; it is left as it is")
+    with whole_file(path) as new:
         new.write_text(page, encoding="utf-8", newline="\n")
-    return folder / PAGE_FILE
+    return path
 
 
 def _cells(run: Run, shared: Mapping[str, Any]) -> dict[str, Cell]:

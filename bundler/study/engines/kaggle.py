@@ -11,6 +11,7 @@ import zipfile
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from bundler.build.script import build_script
@@ -18,10 +19,11 @@ from bundler.errors import BundlerError, ClientError, NoRoomError
 from bundler.kaggle import client
 from bundler.kaggle.staging import verified
 from bundler.metadata import read_metadata, slug_of, without_version
-from bundler.repository import KERNEL_METADATA, Repository
+from bundler.repository import KERNEL_METADATA, SESSION_MINUTES, Repository
 from bundler.study.run import Ended
 from bundler.study.trial import Trial
 from multihead.config.files import CHECKPOINT_FILE, OUT_OF_FOLD_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from multihead.config.manifest import sha256_of
 from multihead.config.settings import Settings
 from multihead.config.settings_file import read_settings
 
@@ -51,6 +53,7 @@ class Kaggle:
         door = _Door(self._most)
         try:
             while waiting or running:
+                looked_at = [*running]  # not those that are pushed now: Kaggle may still tell of the version before
                 while waiting and door.is_open(len(running)):
                     try:
                         waiting[0].push()
@@ -60,7 +63,7 @@ class Kaggle:
                         break
                     except BundlerError as error:
                         yield Ended(waiting.popleft().trial, 0, 0.0, str(error))
-                for kernel in [*running]:
+                for kernel in looked_at:
                     if ended := kernel.look():
                         running.remove(kernel)
                         door.open()
@@ -77,7 +80,7 @@ class Kaggle:
         kernels = []
         for trial in trials:
             settings = trial.folder / SETTINGS_FILE
-            _refuse_without_sources(read_settings(settings), train)
+            _refuse(read_settings(settings), train)
             kernels.append(Kernel(trial, train))
             kernels[-1].write(build_script(self._repository.package, settings, "train"), train)
         return kernels
@@ -154,8 +157,11 @@ class Kernel:
     def _pull(self) -> None:
         """Download its output; ClientError where a file did not arrive as it is at Kaggle."""
         folder = self.trial.folder
+        before = _sha256(folder / CHECKPOINT_FILE) if self._pulled.exists() else ""
         came = {path.name for path in client.pull_output(self.id, folder, [(WEIGHTS_FILE, CHECKPOINT_FILE)])}
         (folder / f"{self.id.partition('/')[2]}.log").unlink(missing_ok=True)  # _keep_log has it readable
+        if before and before == _sha256(folder / CHECKPOINT_FILE):
+            raise ClientError(f"{self.id}: its output is still that of the version before")
         try:
             if WEIGHTS_FILE in came:
                 verified(folder)
@@ -205,14 +211,21 @@ class _Door:
         print(f"Kaggle: {refusal}{hours}; trials that wait for room: {waiting}", flush=True)
 
 
+def _sha256(path: Path) -> str:
+    return sha256_of(path) if path.is_file() else ""
+
+
 def slug_for(kernel: str, trial: Trial) -> str:
     """Return the slug of a trial's kernel: that of the train kernel, the trial's name, digits of its fingerprint."""
     end = f"-fold{trial.fold}-seed{trial.seed}-{trial.fingerprint[:DIGITS]}"
     return slug_of(f"{kernel}-{trial.recipe}")[: MAX_SLUG - len(end)].rstrip("-") + end
 
 
-def _refuse_without_sources(settings: Settings, train: Mapping[str, Any]) -> None:
-    """Raise BundlerError where the train kernel attaches nothing that could hold what a trial's settings ask for."""
+def _refuse(settings: Settings, train: Mapping[str, Any]) -> None:
+    """Raise BundlerError where Kaggle would end a trial before it does itself, or mounts nothing that it asks for."""
+    if not 0 < settings.run.time_budget_minutes < SESSION_MINUTES:
+        rule = f"Kaggle ends a session after {SESSION_MINUTES}, and keeps nothing of it; expected fewer, such as 690"
+        raise BundlerError(f"time_budget_minutes = {settings.run.time_budget_minutes:g}: {rule}")
     task, attached = settings.task, [source for key in client.SOURCES for source in train.get(key) or []]
     others = [source for source in attached if source not in (train.get("competition_sources") or [])]
     if not others and task.source.lower() not in map(str.lower, attached):
