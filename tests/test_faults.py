@@ -35,8 +35,8 @@ from multihead.config.settings import ModelSettings
 from multihead.data import shards
 from multihead.data.locate import is_rerun
 from multihead.data.shards import Part
-from multihead.model import weights
-from multihead.model.weights import save_weights
+from multihead.model.weights import load_model, save_weights
+from multihead.prediction import members
 from multihead.runtime.log import elapsed
 from multihead.training import build
 from multihead.training.checkpoint import read_checkpoint
@@ -50,7 +50,6 @@ PRIOR = {"grapheme_root": 72, "vowel_diacritic": 9, "consonant_diacritic": 6}
 FILES, IMAGES = 4, 4  # test files, as the hidden test set has, and images in each
 BATCH = 2
 RUN_OF_TWO_EPOCHS = ["validation_share=0.25", "epochs=2", "batch_size=1"]
-LOAD_MODEL = weights.load_model
 ORDER = ("consonant_diacritic", "grapheme_root", "vowel_diacritic")
 
 
@@ -142,7 +141,7 @@ def tiny_network(model: ModelSettings, _: Any) -> Any:
 def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     monkeypatch.setitem(tasks.TASKS, "bengali", TINY)
     monkeypatch.setenv("KAGGLE_ROOT", str(tmp_path))
-    monkeypatch.setattr(weights, "load_model", lambda *_: StandIn())
+    monkeypatch.setattr(members, "load_model", lambda *_: StandIn())
     for module in (build, weights):
         monkeypatch.setattr(module, "build_model", tiny_network)
     monkeypatch.setattr(os, "_exit", sys.exit)  # a reader that is left behind ends the process so
@@ -290,7 +289,7 @@ def other_task(k: Kaggle, _: Any) -> None:
 
 
 def other_answer(k: Kaggle, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(weights, "load_model", LOAD_MODEL)
+    patch.setattr(members, "load_model", load_model)
     manifest = json.loads((k.weights / MANIFEST_FILE).read_text())
     manifest["probe"]["vowel_diacritic"][1][4] += 0.002
     (k.weights / MANIFEST_FILE).write_text(json.dumps(manifest))
