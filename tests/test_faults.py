@@ -35,6 +35,7 @@ from multihead.config.settings import ModelSettings
 from multihead.data import shards
 from multihead.data.locate import is_rerun
 from multihead.data.shards import Part
+from multihead.model import weights
 from multihead.model.weights import load_model, save_weights
 from multihead.prediction import members
 from multihead.runtime.log import elapsed
