@@ -313,13 +313,18 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     assert len(planned) == 9
 
 
+def linked(folder: Path, new: Path) -> Path:
+    """Return a new folder with links to the files of another one."""
+    new.mkdir()
+    for path in folder.iterdir():
+        (new / path.name).symlink_to(path)
+    return new
+
+
 def test_the_fingerprint_follows_the_files_to_train_on_and_no_others(
     tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
 ) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    for path in drawn.iterdir():
-        (data / path.name).symlink_to(path)
+    data = linked(drawn, tmp_path / "data")
     request = Request(data, tmp_path / "out", 2, recipes=[recipe], threads=1)
     run_study(HERE, request, Local)
     (data / "notes.txt").write_text("of a person")
@@ -383,10 +388,7 @@ def test_a_recipe_has_a_name_that_its_weights_can_have_and_no_trials_of_its_own(
 def test_what_decides_nothing_may_change_and_a_label_may_not(
     tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
 ) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    for path in drawn.iterdir():
-        (data / path.name).symlink_to(path)
+    data = linked(drawn, tmp_path / "data")
     request = Request(data, tmp_path / "out", 2, recipes=[recipe], threads=1)
     run_study(HERE, request, Local)
     run_study(HERE, request._replace(sets=["time_budget_minutes=600", "workers=2"]), Local)
