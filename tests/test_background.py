@@ -22,7 +22,7 @@ def spin(_):
     while True:
         pass
 
-def end(_):
+def end(*_):
     background.in_background(polars.LazyFrame({"a": [1]}).select(polars.col("a").map_batches(spin)).collect)
     is_inside.wait()
     ENDING

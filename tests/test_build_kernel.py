@@ -534,7 +534,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], capsys: pyt
 
 def test_the_files_that_a_kernel_may_leave_are_those_that_the_package_writes() -> None:
     written = (files.WEIGHTS_FILE, files.MANIFEST_FILE, files.HISTORY_FILE, files.CHECKPOINT_FILE)
-    assert OUTPUTS["train"] == (*written, files.REPORT_FOLDER)
+    assert OUTPUTS["train"] == (*written, files.OUT_OF_FOLD_FILE, files.REPORT_FOLDER)
     assert OUTPUTS["predict"] == (files.SUBMISSION_FILE, files.PREDICTIONS_FILE)
 
 

@@ -205,7 +205,7 @@ def test_a_trial_that_was_begun_with_something_else_is_left_alone(tmp_path: Path
     assert state_of(trial) == State("some", 0, 7, trial.fingerprint, trial.parts)
     other = replace(trial, parts={**trial.parts, "settings": "x", "data": "y"})
     assert other.fingerprint != trial.fingerprint
-    with pytest.raises(BundlerError, match="was begun with other settings and data; name another folder"):
+    with pytest.raises(BundlerError, match="was begun with other settings and data; give it as it was to go on"):
         state_of(other)
     whole = json.loads((trial.folder / TRIAL_FILE).read_text())
     for damaged in ("{", "[]", "{}", *(json.dumps(whole | {key: None}) for key in ("parts", "seconds", "fold"))):
@@ -307,7 +307,7 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
     assert len({trial.parts["code"] for trial in planned}) == len({trial.parts["data"] for trial in planned}) == 1
     with pytest.raises(BundlerError, match="has 3 folds of bengali, drawn with study_seed 0"):
         run_study(HERE, request._replace(folds=4), Local)
-    with pytest.raises(BundlerError, match="was begun with other settings"):
+    with pytest.raises(BundlerError, match=r"was begun with other settings \(epochs = 2, here 3\); give it"):
         run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]), Local)
     run_study(HERE, request._replace(seeds=3, threads=0), Local)  # the threads are those of the study
     assert len(planned) == 9
@@ -382,6 +382,15 @@ def test_a_recipe_has_a_name_that_its_weights_can_have_and_no_trials_of_its_own(
     ):
         with pytest.raises(BundlerError, match=message):
             run_study(HERE, Request(drawn, tmp_path / "out", 2, recipes=recipes, sets=sets), Local)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_column_of_groups_that_is_not_there_is_said_before_any_training(
+    tmp_path: Path, drawn: Path, recipe: Path
+) -> None:
+    request = Request(drawn, tmp_path / "out", 2, recipes=[recipe], sets=["group_column=patient"])
+    with pytest.raises(BundlerError, match=r"group_column = 'patient': no column of .*train\.csv; it has image_id"):
+        run_study(HERE, request, Local)
     assert not (tmp_path / "out").exists()
 
 

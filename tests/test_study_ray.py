@@ -207,17 +207,23 @@ def test_where_ray_is_missing_the_engine_says_what_to_install(monkeypatch: pytes
     ("arguments", "message"),
     [
         (["--address", "auto"], "--address auto: of a Ray cluster; expected --engine ray with it"),
-        (["--engine", "ray", "--address", "localhost"], "expected HOST:PORT of a Ray cluster, or auto"),
-        (["--engine", "ray", "--address", "127.0.0.1:1"], "expected HOST:PORT of a Ray cluster, or auto"),
+        (
+            ["--engine", "ray", "--address", "localhost"],
+            "not of the form; expected HOST:PORT of a Ray",
+        ),
+        (
+            ["--engine", "ray", "--address", "127.0.0.1:1"],
+            "no Ray answers there (Connection refused)",
+        ),
     ],
 )
 def test_an_address_is_that_of_a_cluster(
-    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, tmp_path: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if "ray" in arguments:
         pytest.importorskip("ray", reason=NEEDED)
     out = tmp_path / "out"
-    assert cli.main(["cross-validate", str(tmp_path), "--folds", "2", "--out", str(out), *arguments]) == 2
+    assert cli.main(["cross-validate", str(drawn), "--folds", "2", "--out", str(out), *arguments]) == 2
     problem = capsys.readouterr().err
     assert message in problem
     assert problem.count("\n") == 1

@@ -13,6 +13,7 @@ from bundler.kaggle.staging import members_of_study, stage, stage_study, verifie
 from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner
 from bundler.repository import OUTPUTS, Repository
+from bundler.study.study import STUDY_FILE
 from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from multihead.config.task import task_beside
 
@@ -103,6 +104,8 @@ def stage_weights(repository: Repository, trained: Path, name: str) -> None:
     Of a study, put in those that its ensemble has, with how much each counts.
     """
     own = task_beside(repository.settings("train"))
+    if (trained / STUDY_FILE).is_file() and not (trained / ENSEMBLE_FILE).is_file():
+        raise BundlerError(f"{trained}: a study that is not finished; multihead cross-validate goes on with it")
     if (trained / ENSEMBLE_FILE).is_file():
         if name:
             raise BundlerError(f"--name {name}: {trained} is a study, whose weights have the names of its trials")

@@ -17,7 +17,7 @@ from bundler.study.engines import Engine
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import what_is_missing
 from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
-from multihead.config import whole_file
+from multihead.config import listed, whole_file
 from multihead.config.data_files import matching
 from multihead.config.manifest import sha256_of
 from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
@@ -79,9 +79,10 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
     recipes = _read_recipes(repository, request)
     for settings in recipes.values():
         check_data(settings.task, request.data, "train", is_whole=request.is_data_here)
+        _check_group_column(settings, request.data)
+    engine = begin()
     claim(request.out)
     with locked(request.out):
-        engine = begin()
         study = _study(request, list(recipes.items()), engine.threads)
         pretrained = {path: _pretrained(repository, settings) for path, settings in recipes.items()}
         of_code = _sha256_of_code(repository)
@@ -95,6 +96,8 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
         if 2 * len(every) + 1 > MAX_FILES:
             fit = MAX_FILES // 2 - 1
             print(f"{len(every)} trials; a dataset takes the weights of {fit}, as Kaggle allows {MAX_FILES} files")
+        if old := [name for name in study.recipes if name not in [path.stem for path in recipes]]:
+            print(f"{request.out}: has {', '.join(old)} as well", flush=True)
         _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
         for path, of_recipe in trials.items():
             _write(of_recipe[0].script, scripts[path])
@@ -168,6 +171,17 @@ def _read_recipes(repository: Repository, request: Request) -> dict[Path, Settin
             if values[0] != values[1]:
                 raise BundlerError(f"{path}: {key} = {values[1]!r}, in {first} {values[0]!r}; a study has one for all")
     return recipes
+
+
+def _check_group_column(settings: Settings, data: Path) -> None:
+    """Raise BundlerError where the table of labels, if it is a CSV file here, has no such column: each trial would."""
+    column, table = settings.run.group_column, data / settings.task.labels_file
+    if not column or not settings.task.labels_file.lower().endswith(".csv") or not table.is_file():
+        return
+    with table.open(encoding="utf-8-sig", errors="replace") as file:
+        names = [name.strip().strip('"') for name in re.split("[,;\t]", file.readline())]
+    if column.lower() not in map(str.lower, names):
+        raise BundlerError(f"group_column = {column!r}: no column of {table}; it has {listed(names)}")
 
 
 def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: int) -> Study:

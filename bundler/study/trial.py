@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bundler.errors import BundlerError
-from multihead.config import whole_file
+from multihead.config import UserError, listed, read_toml, whole_file
 from multihead.config.files import MANIFEST_FILE, OUT_OF_FOLD_FILE, SETTINGS_FILE, TASK_FILE, WEIGHTS_FILE
 from multihead.config.manifest import sha256_of
+from multihead.config.settings import WITHOUT_EFFECT
 
 TRIAL_FILE, LOG_FILE = "trial.json", "log.txt"
 LEFT_BY_TRIAL = (WEIGHTS_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE)
@@ -97,10 +99,26 @@ def state_of(trial: Trial) -> State:
     state = read_state(path)
     if state.fingerprint != trial.fingerprint:
         other = [name for name, digest in trial.parts.items() if state.parts.get(name) != digest]
-        problem = f"{trial.folder}: was begun with other {' and '.join(other)}"
-        raise BundlerError(f"{problem}; name another folder with --out, or delete this one")
+        problem = f"{trial.folder}: was begun with other {' and '.join(other)}{_settings_before(trial)}"
+        raise BundlerError(f"{problem}; give it as it was to go on, or name another folder with --out")
     state.is_finished = state.is_finished and all((trial.folder / name).is_file() for name in LEFT_BY_TRIAL)
     return state
+
+
+def _settings_before(trial: Trial) -> str:
+    """Return in words which settings a trial was begun with that it has otherwise now."""
+    try:
+        before = read_toml(trial.folder / SETTINGS_FILE)
+    except UserError:
+        return ""
+    now = tomllib.loads(trial.settings)
+    changed = [
+        f"{key} = {json.dumps(before.get(table, {}).get(key))}, here {json.dumps(value)}"
+        for table, values in now.items()
+        for key, value in values.items()
+        if key not in WITHOUT_EFFECT and before.get(table, {}).get(key) != value
+    ]
+    return f" ({listed(changed)})" if changed else ""
 
 
 def read_state(path: Path) -> State:

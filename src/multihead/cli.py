@@ -142,6 +142,7 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
             description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=EXIT_CODES,
             formatter_class=form,
+            allow_abbrev=False,
         )
 
     _add_settings(

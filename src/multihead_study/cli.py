@@ -69,7 +69,11 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
         arguments.threads,
         is_data_here=arguments.engine != "kaggle",
     )
-    run_study(HERE, request, lambda: ENGINES[arguments.engine](arguments))
+    try:
+        run_study(HERE, request, lambda: ENGINES[arguments.engine](arguments))
+    except KeyboardInterrupt:
+        print("the same command goes on with it", flush=True)
+        raise
     from multihead_study.answers import join
 
     _print(join(arguments.out).lines())

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bundler.study.study import read_study
 from bundler.study.trial import TRIAL_FILE, read_state
 from multihead.config.files import OUT_OF_FOLD_FILE
 from multihead.config.manifest import read_manifest
@@ -178,6 +179,9 @@ def _notes(both: Mapping[Path, Answered]) -> Iterator[str]:
     for path, answered in both.items():
         if answered.chosen:
             yield f"{path}: its {answered.chosen} were chosen on the images that it held out, which flatters it"
+    columns = [read_study(path).group_column or "none" for path in both if (path / ANSWERS_FILE).is_file()]
+    if len(set(columns)) > 1:
+        yield f"folds drawn differently (group_column {', '.join(columns)}): the scores answer different questions"
 
 
 def _of_images(answered: Answered, ids: pd.Index) -> Answered:

@@ -140,7 +140,8 @@ def _check_address(address: str) -> None:
         if address not in ("", "auto"):
             socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise BundlerError(f"--address {address}: {error}; expected HOST:PORT of a Ray cluster, or auto") from error
+        reason = f"no Ray answers there ({error.strerror})" if isinstance(error, OSError) else "not of the form"
+        raise BundlerError(f"--address {address}: {reason}; expected HOST:PORT of a Ray cluster, or auto") from error
 
 
 def _line(error: Exception) -> str:
