@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .PHONY: dry-run test lint bench clean
 .DELETE_ON_ERROR:
 
-dry-run: $(VENV)/ready
+dry-run: $(VENV)/command
 	$(PY) build_kernel.py dry-run $(if $(TASK),--task "$(TASK)") $(if $(DATA),"$(DATA)")
 
 test: lint
@@ -23,7 +23,6 @@ lint: $(VENV)/ready-dev
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# The command multihead is installed last: setuptools, which builds it, comes with tensorflow.
 # A machine without a desktop lacks the libGL that opencv-python loads; the headless build is the same without it.
 $(VENV)/ready: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -34,10 +33,14 @@ $(VENV)/ready: requirements.txt constraints.txt
 	$(PIP) install -r requirements.txt
 	@$(PY) -c 'import cv2' 2>/dev/null || { $(PIP) uninstall -y opencv-python && \
 		$(PIP) install -c constraints.txt "$$(sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt)"; }
+	@touch $@
+
+# The command multihead; setuptools, which builds it, comes with tensorflow.
+$(VENV)/command: $(VENV)/ready pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt requirements-scale.txt requirements-no-deps.txt
+$(VENV)/ready-dev: $(VENV)/command requirements-dev.txt requirements-scale.txt requirements-no-deps.txt
 	$(PIP) install -r requirements-dev.txt
 	$(PIP) install --no-deps -r requirements-no-deps.txt
 	@touch $@
