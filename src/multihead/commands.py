@@ -5,6 +5,7 @@ Each imports arrays and networks itself: that takes seconds, and a mistake shoul
 
 import json
 import math
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from multihead.prediction.workers import Workers
 
 SAMPLES_FILE = "inspect.html"
+# Polars' allocator keeps what the footers of some sixteen files took, tens of thousands of columns each. With this it
+# gives memory back after half a second, which makes reading some 9 % slower.
+ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:500,muzzy_decay_ms:0"}
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 OnProblem = Callable[[str, Exception | None], None]
@@ -145,6 +149,7 @@ def predict(settings: Settings) -> None:
     Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
     error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
+    os.environ.update(ALLOCATOR)  # before polars is loaded, here and in children
     from multihead.data.answers import form_of_images
     from multihead.data.datasets import images_to_predict
     from multihead.prediction.submission import Submission
