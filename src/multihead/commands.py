@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 SAMPLES_FILE = "inspect.html"
 # Polars' allocator keeps what the footers of some sixteen files took, tens of thousands of columns each. With this it
 # gives memory back after half a second, which makes reading some 9 % slower.
-ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:500,muzzy_decay_ms:0"}
+ALLOCATOR = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
 MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
 
 OnProblem = Callable[[str, Exception | None], None]
@@ -81,15 +81,16 @@ def train(settings: Settings, varied: Collection[str] = ()) -> None:
 def _train_trials(settings: Settings) -> None:
     """Run each trial in a process of its own, as many at a time as there are workers, in a folder of its name.
 
-    One that fails is a warning, as Kaggle keeps no output of a kernel that does; UserError where none left weights.
+    One that fails is a warning: the output of a kernel that fails cannot be counted on. Raises UserError where none
+    left weights.
     """
     run, working = settings.run, working_folder(settings.run.working)
     find_input("competition", settings.task.files_to_train, run.data, settings.task.slug)
     varied = frozenset(key for changed in run.trials for key in changed)
-    trials = {}
-    for trial in trials_of(settings).values():
+    chosen, trials = trials_of(settings), {}
+    for trial in chosen.values():  # all of them before a folder is made
         _try_augmentation(trial)
-    for name, trial in trials_of(settings).items():
+    for name, trial in chosen.items():
         folder = working / name
         folder.mkdir(exist_ok=True)
         own = replace(trial.run, working=str(folder), trials=(), workers=1)
@@ -149,7 +150,7 @@ def predict(settings: Settings) -> None:
     Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
     error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
-    os.environ.update(ALLOCATOR)  # before polars is loaded, here and in children
+    os.environ.setdefault(*ALLOCATOR)  # before polars is loaded, here and in children
     from multihead.data.answers import form_of_images
     from multihead.data.datasets import images_to_predict
     from multihead.prediction.submission import Submission
