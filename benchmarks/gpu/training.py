@@ -11,7 +11,7 @@ from multihead.config.settings_file import read_settings
 from multihead.config.task import Task
 from multihead.model.devices import prepare_devices
 
-OVERRIDES = ("crop=none", "precision=bfloat16", "learning_rate=2e-3", "resume=off")
+OVERRIDES = ("crop=none", "learning_rate=2e-3", "resume=off")
 
 
 class Training(NamedTuple):
@@ -33,6 +33,7 @@ def prepare_training(kit: Path, network: Network, minutes: float = 0.0, *, is_ti
         f"backbone={network.backbone}",
         f"image_size=[{network.side}, {network.side}]",
         f"batch_size={network.batch_size}",
+        f"precision={network.precision}",
         f"time_budget_minutes={minutes}",
         f"require_gpu={'false' if is_tiny else 'true'}",
         *(["validation_share=0.2"] if is_tiny else []),
