@@ -16,6 +16,7 @@ from multihead.runtime.errors import UserError, first_line, listed
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 TABLES, PACKED = (".csv", ".tsv", ".txt"), (".zip", ".gz")
+PARQUET_SUFFIX, PARQUET = ".parquet", b"PAR1"  # what its files begin with
 DAMAGES = (
     OSError,
     EOFError,
@@ -107,15 +108,19 @@ def read_table_bytes(path: Path) -> bytes:
     try:
         content = file.read_bytes()
         if content.startswith(GZIP):
-            return gzip.decompress(content)
-        return _only_table(content, path, file) if content.startswith(ZIP) else content
+            content = gzip.decompress(content)
+        if content.startswith(ZIP):
+            content = _only_table(content, path, file)
+        return content
     except DAMAGES as error:
         raise UserError(f"{file}: damaged: {first_line(error)}") from error
 
 
 def _only_table(content: bytes, path: Path, file: Path) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [name for name in _plain_names(archive) if PurePosixPath(name).suffix.lower() in TABLES]
+        names = [
+            name for name in _plain_names(archive) if PurePosixPath(name).suffix.lower() in (*TABLES, PARQUET_SUFFIX)
+        ]
         wanted = [name for name in names if PurePosixPath(name).name == path.name] or names
         if len(wanted) != 1:
             raise UserError(f"{file}: holds {listed(names) or 'no table'}; expected {path.name}, or one table")

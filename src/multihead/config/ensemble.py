@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from multihead.runtime.whole_files import whole_file
 
 Labels = Annotated[tuple[Label, ...], FROM_LIST]
 PerHead = Mapping[str, float]
+PerClass = Mapping[str, Annotated[tuple[float, ...], FROM_LIST]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,6 +38,12 @@ class Ensemble:
     temperatures: Annotated[PerHead, Expected("a number above 0 for each head", of_type=True)]
     prior_exponents: Annotated[PerHead, Expected("a number from 0 on for each head", of_type=True)]
     combinations: Combinations = Combinations()
+    thresholds: Annotated[PerClass, Expected("a list of numbers for each head", of_type=True)] = field(
+        default_factory=dict
+    )
+    cut_points: Annotated[PerClass, Expected("a list of numbers for each head", of_type=True)] = field(
+        default_factory=dict
+    )
 
 
 def write_ensemble(folder: Path, ensemble: Ensemble, comments: Iterable[str]) -> None:
@@ -69,6 +77,10 @@ def check_heads(ensemble: Ensemble, task: Task, source: str) -> None:
     for table in ("temperatures", "prior_exponents"):
         if getattr(ensemble, table).keys() != task.heads.keys():
             raise UserError(f"{source}: {table} are not of each of the heads {', '.join(task.heads)}")
+    for table, fewer in (("thresholds", 0), ("cut_points", 1)):
+        for head, numbers in getattr(ensemble, table).items():
+            if len(numbers) != len(task.heads.get(head, ())) - fewer:
+                raise UserError(f"{source}: {table}: {head} has {len(numbers)} numbers, which are not of its classes")
     for labels in ensemble.combinations.labels:
         if len(labels) != len(task.heads):
             raise UserError(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from multihead.config.checking import FROM_LIST, plain, validated
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.settings import ModelSettings, settings_from
 from multihead.config.steps import Steps
-from multihead.config.task import TASKS, Label, Task, task_from, what_answers_depend_on
+from multihead.config.task import TASKS, Task, task_from, what_answers_depend_on
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text
 
@@ -32,7 +32,7 @@ class Manifest:
     task: Annotated[Task, Field(description="whose images and class labels")]
     train_counts: Annotated[
         Mapping[str, Annotated[tuple[int, ...], FROM_LIST]],
-        Field(description="for each head, the images of each class in the train part"),
+        Field(description="for each head, the images of each class in the train part; none of numbers"),
     ]
     prior_exponents: Annotated[
         Mapping[str, float],
@@ -41,6 +41,22 @@ class Manifest:
             "(logit_adjustment.py)"
         ),
     ]
+    train_images: Annotated[int, Field(description="how many images were trained on; 0 of an earlier version")] = 0
+    priors: Annotated[
+        Mapping[str, Annotated[tuple[float, ...], FROM_LIST]],
+        Field(description="for each head, the share of the train part that has each class, or the median number"),
+    ] = field(default_factory=dict)
+    temperatures: Annotated[
+        Mapping[str, float], Field(description="of heads whose probabilities have one taken (calibration.py)")
+    ] = field(default_factory=dict)
+    thresholds: Annotated[
+        Mapping[str, Annotated[tuple[float, ...], FROM_LIST]],
+        Field(description="of heads whose sets of classes are asked for, the probability from which each is in it"),
+    ] = field(default_factory=dict)
+    cut_points: Annotated[
+        Mapping[str, Annotated[tuple[float, ...], FROM_LIST]],
+        Field(description="of heads whose expected class is cut into classes, where one ends and the next begins"),
+    ] = field(default_factory=dict)
     score: Annotated[Mapping[str, Any] | None, Field(description="of the validation part")] = None
     epoch: int
     device: Annotated[str, Field(description="what it was trained on")] = ""
@@ -58,10 +74,10 @@ class Manifest:
     sha256: Annotated[str, Field(description="of the weights file")]
 
     @property
-    def prior(self) -> dict[str, Label]:
-        """Each head's most frequent class label in the train part."""
-        counts = self.train_counts
-        return {head: classes[counts[head].index(max(counts[head]))] for head, classes in self.task.heads.items()}
+    def prior(self) -> dict[str, tuple[float, ...]]:
+        """What is said of an image of which nothing is known, for each head: shares of the classes, or a number."""
+        counted = {head: tuple(n / max(1, sum(counts)) for n in counts) for head, counts in self.train_counts.items()}
+        return counted | dict(self.priors)
 
 
 def manifest_text(manifest: Manifest) -> str:
@@ -119,6 +135,9 @@ def _refuse_contradictions(manifest: Manifest, path: Path) -> None:
         raise UserError(f"{path}: its model is of {manifest.model.task}, its task {manifest.task.name}")
     if not manifest.train_counts.keys() == manifest.prior_exponents.keys() == heads.keys():
         raise UserError(f"{path}: its train_counts or prior_exponents are not of each of its heads")
-    answers = {head: [len(classes)] * PROBE_IMAGES for head, classes in heads.items()}
+    for name in ("priors", "temperatures", "thresholds", "cut_points"):
+        if not getattr(manifest, name).keys() <= heads.keys():
+            raise UserError(f"{path}: its {name} are of what is none of its heads")
+    answers = {head: [manifest.task.width(head)] * PROBE_IMAGES for head in heads}
     if {head: [*map(len, rows)] for head, rows in manifest.probe.items()} != answers:
         raise UserError(f"{path}: its probe is not {PROBE_IMAGES} rows of a number per class for each of its heads")

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from multihead.config.files import SETTINGS_FILE, TASK_FILE
+from multihead.config.scores import KINDS
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.steps import BUILT_IN_STEPS
 from multihead.config.task import Task
@@ -30,9 +31,15 @@ def task_schema() -> dict[str, Any]:
     schema = TypeAdapter(Task).json_schema()
     heads = schema["properties"]["heads"]
     ((name, classes),) = heads["patternProperties"].items()
-    properties = {"column": {"type": "string"}, "classes": classes}
-    table = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
-    heads |= {"patternProperties": {name: {"anyOf": [classes, table]}}, "additionalProperties": False}
+    count = {"type": "integer", "minimum": 1}
+    properties = {
+        "kind": {"type": "string", "enum": [*KINDS]},
+        "column": {"type": "string"},
+        "classes": {"anyOf": [classes, count]},
+    }
+    table = {"type": "object", "properties": properties, "additionalProperties": False}
+    table["anyOf"] = [{"required": ["kind"]}, {"required": ["classes"]}]
+    heads |= {"patternProperties": {name: {"anyOf": [classes, count, table]}}, "additionalProperties": False}
     return _file(TASK_FILE, schema)
 
 

@@ -17,19 +17,34 @@ from pydantic.dataclasses import dataclass
 
 from multihead.config.backbones import BACKBONES
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
-from multihead.config.files import LEADS_OUT, SETTINGS_FILE, TASK_FILE, glob_of, heads_in, path_names
+from multihead.config.files import LEADS_OUT, SETTINGS_FILE, SUBMISSION_FILE, TASK_FILE, glob_of, heads_in, path_names
+from multihead.config.scores import (
+    ANSWERS,
+    KINDS,
+    NUMBER,
+    ONE_OF,
+    PROBABILITY,
+    SCORES,
+    SEVERAL,
+    Kind,
+    is_answer,
+    is_score,
+    ranked_classes,
+    score_kind,
+    score_of_answer,
+)
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.text_files import read_text, read_toml
 
 Label = int | str
 FileForm = Literal["wide parquet", "pixel csv", "image files"]
-Score = Literal["macro recall", "accuracy"]
 Crop = Literal["ink", "padded", "none"]
 
 # In the order of messages and tables; a built script carries its own task only, and nothing lies in the folder then
 BUILT_IN = ("bengali", "digit-recognizer", "fashion-mnist", "sign-mnist", "animals10")
 TASKS_FOLDER = Path(__file__).with_name("tasks")
-FILE_FORMS, SCORES, CROPS = get_args(FileForm), get_args(Score), get_args(Crop)
+FILE_FORMS, CROPS = get_args(FileForm), get_args(Crop)
+MOST_CLASSES = 100_000
 FOLDS = 5  # of a task without test files
 OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
@@ -50,6 +65,11 @@ File = Annotated[
 ]
 Amount = Annotated[int | float, Field(gt=0, le=sys.float_info.max)]
 Minutes = Annotated[Amount, Expected("a number of minutes over 0")]
+Packed = Annotated[
+    str,
+    Predicate(lambda text: bool(re.fullmatch(r"[^/\\]+?(\.csv|\.parquet)?(\.zip)?", text)) and "." in text),
+    Expected("a name that ends in .csv, .parquet or .zip"),
+]
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
 Texts = Annotated[Mapping[str, str], Expected("a table of texts")]
 
@@ -86,14 +106,16 @@ class Task:
     heads: Annotated[
         Mapping[HeadName, Annotated[tuple[Label, ...], FROM_LIST]],
         Expected(
-            "names of letters, digits and _, each with a list of class labels, or { column = ..., classes = [...] }"
+            "names of letters, digits and _, each with a list of class labels, how many these are, or a table of kind, "
+            "column and classes"
         ),
         Field(
             min_length=1,
             description=(
-                "for each head, its class labels. The order of heads and of labels is the order everywhere. "
-                'If the column in the tables has another name, write { column = "Its column", classes = [...]'
-                " }. A table without that column may have one column for each class, with 1 or 0"
+                "for each head, its class labels, or their number where they are 0, 1, ... The order of heads and of"
+                ' labels is the order everywhere. { kind = "sigmoid", column = "Its column", classes = [...] } also'
+                " says what kind it is, and how its column in the tables is called, if not as the head. A table"
+                " without that column may have one column for each class, with 1 or 0"
             ),
         ),
     ]
@@ -137,6 +159,18 @@ class Task:
     columns: Annotated[
         Texts, Field(description="the columns of heads that have another name; in a task.toml, write them in heads")
     ] = field(default_factory=dict)
+    kinds: Annotated[
+        Mapping[str, Kind],
+        Expected(f"a table of {', '.join(KINDS)}"),
+        Field(
+            description=(
+                'what a head says of an image: "softmax", one of its classes; "sigmoid", any of them, in one column'
+                ' parted by spaces or a column for each; "ordinal", one of its classes, which have an order, from the'
+                ' least; "number", a number. In a task.toml, write them in heads. An image without a label of a head'
+                " teaches that head nothing"
+            )
+        ),
+    ] = field(default_factory=dict)
     class_folders: Annotated[
         Texts, Field(description="the class that a name in a path stands for, where the two differ")
     ] = field(default_factory=dict)
@@ -163,13 +197,30 @@ class Task:
             )
         ),
     ] = ""
+    submission_file: Annotated[
+        Packed,
+        Field(description="what the submission is called: a CSV or a parquet file, or a zip that holds one"),
+    ] = SUBMISSION_FILE
+    answer: Annotated[
+        str,
+        Predicate(is_answer),
+        Expected(f"one of {', '.join(ANSWERS)}"),
+        Field(
+            description=(
+                'what is answered for an image: "label", a class; "probability", one of each class, or where the'
+                ' sample has one column of the last of two; "ranking 5", the five likeliest classes; "labels", all'
+                ' classes that it has; "number". The default follows from the score'
+            )
+        ),
+    ] = "label"
     score: Annotated[
-        Score,
+        str,
+        Predicate(is_score),
         Expected(f"one of {', '.join(SCORES)}"),
         Field(
             description=(
-                '"macro recall" is the mean recall over a head\'s classes; "accuracy" is the share of images '
-                "that are right"
+                'how answers are scored, as docs/scores.md tells: "macro recall" is the mean recall over a head\'s'
+                ' classes; "accuracy" is the share of images that are right. The default follows from answer and kinds'
             )
         ),
     ] = "accuracy"
@@ -223,6 +274,23 @@ class Task:
     def weight(self, head: str) -> float:
         """Return the weight of a head in the score."""
         return self.score_weights.get(head, 1.0)
+
+    def kind(self, head: str) -> Kind:
+        """Return what a head says of an image."""
+        return self.kinds.get(head, "softmax")
+
+    def is_one_of(self, head: str) -> bool:
+        """Tell whether an image has just one of a head's classes."""
+        return self.kind(head) in ONE_OF
+
+    def width(self, head: str) -> int:
+        """Return in how many numbers a head's answer is kept: a probability per class, or one number."""
+        return len(self.heads[head]) or 1
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether an image has just one class of each head."""
+        return all(map(self.is_one_of, self.heads))
 
     def row_id(self, image_id: str, head: str) -> str:
         """Return the submission's key for one image and one head, where each has a row of its own."""
@@ -298,7 +366,7 @@ def task_text(name: str, settings: Path | None = None) -> str:
 
 def task_from(values: Mapping[str, Any], source: str) -> Task:
     """Return a task from plain values, of TOML or JSON; the inverse of task_dict."""
-    values = dict(_with_columns(values))
+    values = _with_score(_with_heads(values))
     is_of_code_competition = all(values.get(key) for key in ("competition", "test_files", "sample_submission"))
     values.setdefault("has_hidden_test", bool(values.get("hidden_images")) or is_of_code_competition)
     task = validated(Task, values, source, lambda value: shortened(repr(value)))
@@ -315,20 +383,49 @@ def what_answers_depend_on(task: Task | Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in OF_THE_SUBMISSION}
 
 
-def _with_columns(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a task's values with heads that name their column, { column = "...", classes = [...] }, as two keys."""
+OF_A_HEAD = {"kind", "column", "classes"}
+
+
+def _with_heads(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's values with what its heads tell in tables as keys of their own: columns, kinds."""
     heads = values.get("heads")
     if not isinstance(heads, Mapping):
+        return dict(values)
+    tables = {head: table if isinstance(table, Mapping) else {"classes": table} for head, table in heads.items()}
+    if not all(
+        table.keys() <= OF_A_HEAD and not table.keys().isdisjoint(("kind", "classes")) for table in tables.values()
+    ):
+        return dict(values)
+    classes = {head: _counted(table.get("classes", [])) for head, table in tables.items()}
+    new = {**values, "heads": classes}
+    for key, name in (("column", "columns"), ("kind", "kinds")):
+        told = {head: table[key] for head, table in tables.items() if key in table}
+        new |= {name: told} if told else {}
+    return new
+
+
+def _counted(classes: Any) -> Any:
+    """Return the class labels 0, 1, ... for their number."""
+    is_number = isinstance(classes, int) and not isinstance(classes, bool) and 1 <= classes <= MOST_CLASSES
+    return list(range(classes)) if is_number else classes
+
+
+def _with_score(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a task's values with the score that follows from its answer, or the answer from its score."""
+    answer, score = values.get("answer"), values.get("score")
+    heads, kinds = values.get("heads"), values.get("kinds", {})
+    if not (isinstance(heads, Mapping) and heads and isinstance(kinds, Mapping)):
         return values
-    tables = {head: table for head, table in heads.items() if isinstance(table, Mapping)}
-    if not all(table.keys() == {"column", "classes"} for table in tables.values()):
-        return values
-    columns, classes = ({head: table[key] for head, table in tables.items()} for key in ("column", "classes"))
-    return {**values, "heads": {**heads, **classes}} | ({"columns": columns} if columns else {})
+    kind = kinds.get(next(iter(heads)), "softmax")
+    if score is None and (answer is None or (isinstance(answer, str) and is_answer(answer))):
+        score = values["score"] = score_of_answer(answer or "", kind)
+    if answer is None and isinstance(score, str) and is_score(score):
+        values["answer"] = score_kind(score).answers.get(kind, "label")
+    return values
 
 
 def _refuse_contradictions(task: Task, source: str) -> None:
-    for name in ("score_weights", "columns"):
+    for name in ("score_weights", "columns", "kinds"):
         for key in getattr(task, name):
             if key not in task.heads:
                 raise UserError(f"{source}: {name} names {key}, which is none of the heads {listed(task.heads)}")
@@ -348,6 +445,7 @@ def _refuse_contradictions(task: Task, source: str) -> None:
         if is_so:
             raise UserError(f"{source}: {what}")
     _refuse_places(task, source)
+    _refuse_scores(task, source)
     for head, labels in task.heads.items():
         if head in _TAKEN or head in BACKBONES or head.removesuffix("_loss") in task.heads.keys() - {head}:
             raise UserError(
@@ -358,8 +456,33 @@ def _refuse_contradictions(task: Task, source: str) -> None:
             raise UserError(
                 f"{source}: heads.{head}: {longer[0]} ends in it, so row ids <image>_<head> could be of either"
             )
-        if not labels or len(set(labels)) < len(labels) or len({type(label) for label in labels}) > 1:
+        if task.kind(head) in NUMBER:
+            if labels:
+                raise UserError(f"{source}: heads.{head}: a number has no classes")
+        elif not labels or len(set(labels)) < len(labels) or len({type(label) for label in labels}) > 1:
             raise UserError(f"{source}: heads.{head}: expected different labels, all numbers or all texts")
+
+
+def _refuse_scores(task: Task, source: str) -> None:
+    """Raise UserError where a head cannot be scored, or answered, so."""
+    answers = score_kind(task.score).answers
+    for head, labels in task.heads.items():
+        kind = task.kind(head)
+        if kind not in answers:
+            known = [name for name in SCORES if kind in score_kind(name).answers]
+            raise UserError(
+                f"{source}: score = {task.score!r} is none of heads.{head}, which is {kind}; expected one of "
+                f"{listed(known, len(known))}"
+            )
+        if answers[kind] != task.answer:
+            raise UserError(
+                f"{source}: answer = {task.answer!r}, but score = {task.score!r} is of {answers[kind]!r} "
+                f"where a head is {kind}"
+            )
+        if ranked_classes(task.answer) > len(labels):
+            raise UserError(f"{source}: answer = {task.answer!r}, but heads.{head} has {len(labels)} classes")
+        if task.answer not in (PROBABILITY, "label") and kind in SEVERAL and any(" " in str(label) for label in labels):
+            raise UserError(f"{source}: heads.{head}: labels are parted by spaces, so none may hold one")
 
 
 def _refuse_places(task: Task, source: str) -> None:
