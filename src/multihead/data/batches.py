@@ -2,25 +2,30 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.config.scores import Kind
 from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
 from multihead.data.crop import Images
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import OneHot, cutmix, mixup
+from multihead.data.mix import cutmix, mixup
+from multihead.data.targets import Targets, targets_of
 
 
 class TrainBatches:
     """The shuffled, augmented batches of one epoch over the shards that are in memory.
 
-    Item i is (images uint8 (b, H, W, c), {head: float32 (b, classes)}). Every batch has batch_size images, so that
-    the network is compiled for one shape only: the last is filled up with the first images of the epoch.
+    Item i is (images uint8 (b, H, W, c), {head: float32 (b, outputs)}), the second as targets_of makes them. Each has
+    batch_size images, so that the network is compiled for one shape only: the last is filled up with the first images
+    of the epoch.
 
     images: one array uint8 (n, H, W, c) per shard. rows: (shard, row) pairs, int64 (m, 2), of what to
-    draw from. labels: for each head, int64 (m,), in the order of `rows`. classes: their number per head.
+    draw from. labels: for each head, (m,), as a table has them, in the order of `rows`. classes: their number per head.
+    kinds: of the heads that are not softmax.
     epoch, shard: where in the training this is, for the random draws.
     """
 
@@ -28,10 +33,11 @@ class TrainBatches:
         self,
         images: list[Images],
         rows: NDArray[np.int64],
-        labels: Mapping[str, NDArray[np.int64]],
+        labels: Mapping[str, NDArray[Any]],
         classes: Mapping[str, int],
         settings: RunSettings,
         *,
+        kinds: Mapping[str, Kind] | None = None,
         dark_ink: bool,
         epoch: int,
         shard: int,
@@ -40,7 +46,7 @@ class TrainBatches:
             np.asarray(shard_images) for shard_images in images
         ]  # a memory map indexes slowly, an array on it does not
         self._rows, self._labels = rows, labels
-        self._classes, self._settings = classes, settings
+        self._classes, self._kinds, self._settings = classes, kinds or {}, settings
         self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
         self._epoch, self._shard = epoch, shard
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
@@ -52,14 +58,15 @@ class TrainBatches:
     def __len__(self) -> int:
         return math.ceil(len(self._rows) / self._settings.batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[Images, OneHot]:
+    def __getitem__(self, batch: int) -> tuple[Images, Targets]:
         settings = self._settings
         places = np.arange(batch * settings.batch_size, (batch + 1) * settings.batch_size)
         chosen = self._order[places % len(self._order)]
         images = np.empty((len(chosen), *self._images[0].shape[1:]), np.uint8)
         for image, (shard, row) in zip(images, self._rows[chosen].tolist(), strict=True):
             image[...] = self._images[shard][row]
-        labels = one_hot({head: indices[chosen] for head, indices in self._labels.items()}, self._classes)
+        some = {head: of_head[chosen] for head, of_head in self._labels.items()}
+        labels = targets_of(some, self._classes, self._kinds)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
         images = self._augment(images, rng)
         if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):
@@ -70,8 +77,3 @@ class TrainBatches:
         if which < settings.mixup_share + settings.cutmix_share:
             return cutmix(images, labels, rng, settings.cutmix_alpha)
         return images, labels
-
-
-def one_hot(labels: Mapping[str, NDArray[np.int64]], classes: Mapping[str, int]) -> OneHot:
-    """Return float32 (n, classes) for each head's int64 (n,) class indices."""
-    return {head: np.eye(classes[head], dtype=np.float32)[indices] for head, indices in labels.items()}

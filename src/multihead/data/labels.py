@@ -1,12 +1,18 @@
-"""Tables of class labels, and the indices that stand for them."""
+"""Tables of labels, and what stands for them: of a head, a value for each image.
+
+An image has one of a head's classes (softmax, ordinal): int64 class index, -1 where it is missing; several of them
+(sigmoid): a sorted tuple of class indices, None where they are missing; or a number: float64, NaN where it is missing.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.config.scores import NUMBER
 from multihead.config.task import Label, Task
 from multihead.data.identity import as_number, one_form
 from multihead.data.tables import Table
@@ -14,16 +20,17 @@ from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.log import ONCE, log
 
 MAX_UNUSABLE_SHARE = 0.05  # of the train images: without a label, or not to be read
+MISSING = -1
 YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "", "false", "no"}  # of a column for one class
 
 
 def read_label_table(
     path: Path, task: Task, *, likely_ids: Sequence[str] = (), there: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Return the class indices in a table of labels: index image id (str), one int64 column per head.
+    """Return the labels in a table: index image id (str), a column per head.
 
     The ids are in Task.id_column, or the column that id_column finds; where no column could hold any, the rows
-    are numbered from 1. likely_ids, there: names and values that it goes by. A row without a label is left out.
+    are numbered from 1. likely_ids, there: names and values that it goes by. A row without any label is left out.
     Raises UserError for a missing column, a repeated id, more than MAX_UNUSABLE_SHARE of rows without a label, or a
     label outside Task.heads, with its row.
     """
@@ -38,14 +45,26 @@ def labels_in(table: Table, task: Task, ids: pd.Index) -> pd.DataFrame:
         row = int(ids.duplicated().argmax())
         raise UserError(f"{table.path}, row {row + 2}: {shortened(ids[row])} stands here for the second time")
     columns = label_columns(table, task)
-    texts = pd.DataFrame({head: _texts_of(table, task.heads[head], columns[head]) for head in task.heads}).set_axis(ids)
-    is_empty = np.any([(texts[head] == "").to_numpy() & ("" not in task.heads[head]) for head in task.heads], axis=0)
+    labels = pd.DataFrame({head: _labels_of_head(table, task, head, columns[head], ids) for head in task.heads}, ids)
+    is_missing = {head: is_without_label(labels[head]) for head in task.heads}
+    is_empty = np.all(list(is_missing.values()), axis=0)
     if is_empty.any():
-        lost = f"{int(is_empty.sum()):,} of {len(texts):,} rows have no label: {listed(ids[is_empty])}"
+        lost = f"{int(is_empty.sum()):,} of {len(labels):,} rows have no label: {listed(ids[is_empty])}"
         if is_empty.mean() > MAX_UNUSABLE_SHARE:
             raise UserError(f"{table.path}: {lost}")
         log.warning(f"{table.path}: {lost}; they are left out", extra=ONCE)
-    return label_indices(texts[~is_empty], task, table.path)
+    for head, is_without in is_missing.items():
+        if (some := is_without & ~is_empty).any():
+            log.warning(
+                f"{table.path}: {int(some.sum()):,} of {len(labels):,} rows have no {head}; they teach it nothing",
+                extra=ONCE,
+            )
+    return pd.DataFrame(labels[~is_empty])
+
+
+def is_without_label(labels: "pd.Series[Any]") -> NDArray[np.bool_]:
+    """Tell of each label of a head whether it is missing."""
+    return np.asarray(labels.isna() | (labels == MISSING if labels.dtype.kind == "i" else False), np.bool_)
 
 
 def label_columns(table: Table, task: Task) -> dict[str, list[str]]:
@@ -70,7 +89,8 @@ def _columns_of_head(table: Table, head: str, task: Task) -> list[str]:
     if found:
         return [found]
     classes = [table.find(label) if isinstance(label, str) else "" for label in task.heads[head]]
-    return classes if len(classes) > 1 and all(classes) else []
+    is_enough = len(classes) > 1 or (len(classes) == 1 and not task.is_one_of(head))
+    return classes if is_enough and all(classes) else []
 
 
 def ids_in(
@@ -119,18 +139,49 @@ def refuse_repeated(ids: pd.Index, files: str) -> None:
 
 
 def label_indices(table: pd.DataFrame, task: Task, path: Path) -> pd.DataFrame:
-    """Return the class indices, int64, of a table of labels with a column per head."""
-    return pd.DataFrame(
-        {head: class_indices(table[head], classes, path) for head, classes in task.heads.items()}, index=table.index
-    )
+    """Return the labels of a table of their texts, both with a column per head."""
+    return pd.DataFrame({head: parsed(table[head], task, head, path) for head in task.heads}, index=table.index)
 
 
-def class_indices(labels: "pd.Series[int]", classes: Sequence[Label], path: Path) -> NDArray[np.int64]:
+def parsed(texts: "pd.Series[Any]", task: Task, head: str, path: Path) -> "pd.Series[Any]":
+    """Return the labels of a head from their texts; several are parted by spaces, and "" is a missing one.
+
+    Raises UserError for what is no class or no number, naming the file and its index (its row).
+    """
+    classes = task.heads[head]
+    is_there = (texts.astype(str) != "") | ("" in classes)
+    if task.kind(head) in NUMBER:
+        return _numbers(texts, path)
+    if task.is_one_of(head):
+        labels = pd.Series(MISSING, texts.index, dtype=np.int64, name=texts.name)
+        labels[is_there] = class_indices(texts[is_there], classes, path)
+        return labels
+    parts, rows = texts[is_there].astype(str).str.split(), np.flatnonzero(is_there).tolist()
+    every = pd.Series([label for labels in parts for label in labels], dtype=object, name=texts.name)
+    every.index = parts.index.repeat(parts.str.len())
+    found = iter(class_indices(every, classes, path).tolist())
+    sets = {row: tuple(sorted({next(found) for _ in labels})) for row, labels in zip(rows, parts, strict=True)}
+    return pd.Series([sets.get(row) for row in range(len(texts))], texts.index, dtype=object, name=texts.name)
+
+
+def _numbers(texts: "pd.Series[Any]", path: Path) -> "pd.Series[float]":
+    values = pd.to_numeric(texts.where(texts.astype(str) != ""), errors="coerce").astype(np.float64)
+    wrong = (texts.astype(str) != "") & ~np.isfinite(values)
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        found = shortened(texts.iloc[row])
+        raise UserError(f"{path}, {shortened(texts.index[row])}: {texts.name} is {found}; expected a number")
+    return values
+
+
+def class_indices(labels: "pd.Series[Any]", classes: Sequence[Label], path: Path) -> NDArray[np.int64]:
     """Return int64 (n,) positions in `classes` of n class labels.
 
     A number may have a point, and a class 0 or 1 be False or True, as programs write them. Raises UserError for a label
     that is none of the classes, naming the file and the label's index (its row).
     """
+    if not len(labels):
+        return np.zeros(0, np.int64)
     indices = pd.Index(_known(classes)).get_indexer(pd.Index(_in_one_form(labels, classes)))
     outside = np.flatnonzero(indices < 0)
     if len(outside):
@@ -144,7 +195,7 @@ def _known(classes: Sequence[Label]) -> list[Label]:
     return [one_form(label) if isinstance(label, str) else label for label in classes]
 
 
-def _in_one_form(labels: "pd.Series[int]", classes: Sequence[Label]) -> pd.Series:
+def _in_one_form(labels: "pd.Series[Any]", classes: Sequence[Label]) -> pd.Series:
     if not isinstance(classes[0], str):
         lowered = labels.astype(str).str.lower()
         return pd.to_numeric(labels.mask(lowered == "true", 1).mask(lowered == "false", 0), errors="coerce")
@@ -153,8 +204,8 @@ def _in_one_form(labels: "pd.Series[int]", classes: Sequence[Label]) -> pd.Serie
     return texts.mask(is_float, texts.str.partition(".")[0])
 
 
-def labels_of(ids: Sequence[str], labels: pd.DataFrame, name: str) -> Mapping[str, NDArray[np.int64]]:
-    """Return each head's class indices, int64 (n,), of n ids; UserError where one has none. name: of where they are."""
+def labels_of(ids: Sequence[str], labels: pd.DataFrame, name: str) -> Mapping[str, NDArray[Any]]:
+    """Return each head's labels, (n,), of n ids; UserError where one has none. name: of where they are."""
     rows = labels.index.get_indexer(pd.Index(ids))
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
@@ -163,21 +214,27 @@ def labels_of(ids: Sequence[str], labels: pd.DataFrame, name: str) -> Mapping[st
     return {str(head): labels[head].to_numpy()[rows] for head in labels}
 
 
-def _texts_of(table: Table, classes: Sequence[Label], columns: Sequence[str]) -> "pd.Series[str]":
-    """Return the labels of one head as text; of a column per class, the class whose column says yes."""
-    cells = table.text(columns)
-    if len(columns) == 1:
-        return cells[columns[0]]
+def _labels_of_head(table: Table, task: Task, head: str, columns: Sequence[str], ids: pd.Index) -> "pd.Series[Any]":
+    """Return the labels of one head, from one column or from a column per class that says yes or no."""
+    classes, cells = task.heads[head], table.text(columns).set_axis(ids)
     lowered = cells.apply(lambda column: column.str.lower())
-    is_yes, is_no = lowered.isin(YES).to_numpy(), lowered.isin(NO).to_numpy()
-    is_wrong = ~(is_yes | is_no).all(axis=1) | (is_yes.sum(axis=1) > 1)
+    is_yes, is_no = (lowered.isin(words).to_numpy() for words in (YES, NO))
+    says_yes = len(columns) > 1 or (len(classes) == 1 and bool((is_yes | is_no).all()))
+    if not says_yes:
+        return parsed(cells[columns[0]].rename(head), task, head, table.path)
+    is_one_of = task.is_one_of(head)
+    is_wrong = ~(is_yes | is_no).all(axis=1) | (is_one_of & (is_yes.sum(axis=1) > 1))
     if is_wrong.any():
         row = int(is_wrong.argmax())
+        wanted = "1 for one of them" if is_one_of else "1 or 0 for each"
         raise UserError(
-            f"{table.path}, row {row + 2}: {listed(cells.iloc[row])} for {listed(columns)}; expected 1 for one of them"
+            f"{table.path}, row {row + 2}: {listed(cells.iloc[row])} for {listed(columns)}; expected {wanted}"
         )
-    labels = pd.Series([str(label) for label in classes], dtype=object).to_numpy()[is_yes.argmax(axis=1)]
-    return pd.Series(np.where(is_yes.any(axis=1), labels, ""), index=cells.index, dtype=object)
+    if is_one_of:
+        return pd.Series(np.where(is_yes.any(axis=1), is_yes.argmax(axis=1), MISSING), ids, dtype=np.int64, name=head)
+    is_empty = (cells == "").all(axis=1).to_numpy()
+    sets = [None if empty else tuple(np.flatnonzero(row).tolist()) for row, empty in zip(is_yes, is_empty, strict=True)]
+    return pd.Series(sets, ids, dtype=object, name=head)
 
 
 def _listed(classes: Sequence[Label]) -> str:

@@ -5,11 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.data.crop import Images
+from multihead.data.targets import Targets
 
-OneHot = dict[str, NDArray[np.float32]]
 
-
-def mixup(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
+def mixup(images: Images, labels: Targets, rng: np.random.Generator, alpha: float) -> tuple[Images, Targets]:
     """Blend each image and its labels with another of the batch by its own Beta(alpha, alpha) draw.
 
     H. Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018. The input is left as it is.
@@ -22,7 +21,7 @@ def mixup(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float
     return mixed, _mix_labels(labels, partner, kept[:, None])
 
 
-def cutmix(images: Images, labels: OneHot, rng: np.random.Generator, alpha: float) -> tuple[Images, OneHot]:
+def cutmix(images: Images, labels: Targets, rng: np.random.Generator, alpha: float) -> tuple[Images, Targets]:
     """Replace one box in every image by the same box of another image of the batch.
 
     S. Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features,
@@ -48,5 +47,5 @@ def cutmix_box(shape: tuple[int, ...], kept: float, rng: np.random.Generator) ->
     return box[0], box[1]
 
 
-def _mix_labels(labels: OneHot, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> OneHot:
+def _mix_labels(labels: Targets, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> Targets:
     return {head: shares * kept + shares[partner] * (1 - kept) for head, shares in labels.items()}

@@ -7,6 +7,7 @@ import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +20,15 @@ from multihead.data.labels import labels_of
 class Shard:
     """Images that belong together, full or cropped.
 
-    ids: n image ids. images: uint8 (n, H, W, c). labels: for each head, int64 (n,) indices into
-    Task.heads[head]; None for test images. unreadable: the ids of image files that could not be read; they are not
+    ids: n image ids. images: uint8 (n, H, W, c). labels: for each head, (n,), as a table of labels
+    has them; None for test images. unreadable: the ids of image files that could not be read; they are not
     among the n. blank: of crops, the ids of those whose full image has one value all over. passed_over: the ids of
     images in the file that no table names; they are not among the n either.
     """
 
     ids: Sequence[str]
     images: NDArray[np.uint8]
-    labels: Mapping[str, NDArray[np.int64]] | None = None
+    labels: Mapping[str, NDArray[Any]] | None = None
     unreadable: Sequence[str] = ()
     blank: Sequence[str] = ()
     passed_over: Sequence[str] = ()

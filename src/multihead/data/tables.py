@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from multihead.config.data_files import read_table_bytes
+from multihead.config.data_files import PARQUET, read_table_bytes
 from multihead.data.identity import Spellings
 from multihead.runtime.errors import UserError, first_line, listed
 from multihead.runtime.text_files import decoded
@@ -44,7 +44,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         """Read the file; UserError where it is not there, damaged, or no table of UTF-8 or UTF-16."""
         self.path = path
-        content = _utf8(read_table_bytes(path), path)
+        content = _utf8(_as_csv(read_table_bytes(path), path), path)
         try:
             content, separators = _without_what_excel_adds(content)
             self.separator, header, first_row, lines = _header_of(content, separators)
@@ -174,6 +174,18 @@ def _has_row_names(header: Sequence[str], first_row: Sequence[str], rows: bytes,
         and bool(first_row[-1].strip())
         and all(len(row) == len(first_row) for row in _csv_reader(rows[1:], separator) if row)
     )
+
+
+def _as_csv(content: bytes, path: Path) -> bytes:
+    """Return a table as it is, or one in parquet as CSV."""
+    if not content.startswith(PARQUET):
+        return content
+    import polars as pl
+
+    try:
+        return pl.read_parquet(content).write_csv().encode()
+    except read_errors() as error:
+        raise UserError(f"{path}: not a readable parquet file ({first_line(error)})") from error
 
 
 def _utf8(content: bytes, path: Path) -> bytes:

@@ -20,6 +20,7 @@ from multihead.data.labels import label_indices, read_label_table
 from multihead.data.readers.image_files import bits_of, in_shards
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain, Reader, name_of_ids
 from multihead.data.split import fold_of, groups_by_labels
+from multihead.data.targets import strata_of
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.log import ONCE, log
 
@@ -80,7 +81,9 @@ class ImageReader(Reader):
             matched.refuse_none(
                 task.test_files or f"{task.train_files}, of which a fifth is predicted for there are no test_files"
             )
-            without_image, without_row = matched.without_image, matched.without_id
+            without_image = matched.without_image
+            if glob_of(task.train_files) != glob_of(task.test_files):  # in one folder, the others are to train on
+                without_row = matched.without_id
             paths, ids = matched.paths, form.every_image[matched.order]
         if not task.bits and bits_of(folder, paths):
             problem = "images to predict have 16 bits, which those that were trained on had not: all 16 are taken"
@@ -124,7 +127,7 @@ class ImageReader(Reader):
     def _is_in_fold(self, found: Labelled) -> NDArray[np.bool_]:
         """Tell of each image whether it is in the fold, drawn evenly over the labels in a table or what paths name."""
         if self.task.labels_file:
-            groups = groups_by_labels(found.labels)
+            groups = groups_by_labels(strata_of(found.labels, self.task))
         else:
             names = names_in_paths(found.paths, self.task.train_files, self.task)
             groups = pd.Index(["/".join(map(str, row)) for row in names.itertuples(index=False)])

@@ -93,4 +93,4 @@ class Reader(ABC):
 
 def name_of_ids(form: Form | None) -> list[str]:
     """Return what a sample calls its column of images."""
-    return [str(form.rows.name)] if form and not form.has_row_per_head else []
+    return [str(form.rows.name)] if form and not form.has_row_per_key else []
