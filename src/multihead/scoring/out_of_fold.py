@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +19,16 @@ FORMAT = 1
 class OutOfFold(NamedTuple):
     """The answers to n images.
 
-    sha256: of the weights that gave them, "" where several did. ids: of the images. truth: for each head, int64 (n,)
-    class indices. probabilities: for each head, float32 (n, classes).
+    sha256: of the weights that gave them, "" where several did. ids: of the images. truth: for each head, (n, ...) as
+    data/targets.py has it. probabilities: for each head, float32 (n, width). answers: for each head, what was made of
+    them for the score; none where that is left to who reads them.
     """
 
     sha256: str
     ids: Sequence[str]
-    truth: Mapping[str, NDArray[np.int64]]
+    truth: Mapping[str, NDArray[Any]]
     probabilities: Mapping[str, NDArray[np.float32]]
+    answers: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 def write_out_of_fold(path: Path, answers: OutOfFold) -> None:
@@ -35,6 +38,8 @@ def write_out_of_fold(path: Path, answers: OutOfFold) -> None:
     for number, head in enumerate(answers.truth):
         arrays[f"truth_{number}"] = answers.truth[head]
         arrays[f"probabilities_{number}"] = answers.probabilities[head].astype(np.float32, copy=False)
+        if head in answers.answers:
+            arrays[f"answers_{number}"] = answers.answers[head]
     with whole_file(path) as new, new.open("wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)
 
@@ -52,6 +57,7 @@ def read_out_of_fold(path: Path) -> OutOfFold:
                 stored["ids"].tolist(),
                 {head: stored[f"truth_{number}"] for number, head in heads.items()},
                 {head: stored[f"probabilities_{number}"] for number, head in heads.items()},
+                {head: stored[f"answers_{number}"] for number, head in heads.items() if f"answers_{number}" in stored},
             )
     except FileNotFoundError as error:
         raise UserError(f"{path}: not there; a training that holds images out leaves {OUT_OF_FOLD_FILE}") from error
