@@ -1,22 +1,20 @@
 """The network: input scaling, backbone, one head per label."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from multihead.config.backbones import STACK
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.model.backbones import build_backbone, scaled
+from multihead.model.heads import head_layer
 from multihead.runtime.errors import UserError, first_line
 
 
 def build_model(settings: ModelSettings, task: Task) -> Any:
-    """Return an untrained Keras model from uint8 (n, height, width, c) to logits, {head: float32 (n, classes)}.
+    """Return an untrained Keras model from uint8 (n, height, width, c) to logits, {head: float32 (n, outputs)}.
 
     Scaling is its first layer, so it travels with the weights. Gray becomes three equal channels, but for a stack.
     Heads are float32 in every precision.
@@ -28,25 +26,8 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
     features = build_backbone(settings, pixels.shape[-1])(scaled(pixels, settings.backbone))
     if settings.dropout:
         features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
-    heads = {
-        head: keras.layers.Dense(len(classes), dtype="float32", name=head)(features)
-        for head, classes in task.heads.items()
-    }
+    heads = {head: head_layer(task.kind(head), len(classes), head)(features) for head, classes in task.heads.items()}
     return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
-
-
-def class_probabilities(logits: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """Return what a network says, {head: (n, classes)}, as probabilities.
-
-    A row with a logit that is NaN or +inf is NaN.
-    """
-    return {head: _softmax(np.asarray(rows, np.float32)) for head, rows in logits.items()}
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    with np.errstate(invalid="ignore"):
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def load_pretrained(network: Any, settings: ModelSettings, path: Path) -> None:

@@ -24,7 +24,8 @@ from multihead.config.settings import ModelSettings, Xla
 from multihead.config.steps import Step
 from multihead.config.task import Task
 from multihead.model.devices import device_name
-from multihead.model.network import build_model, class_probabilities
+from multihead.model.heads import probabilities_of
+from multihead.model.network import build_model
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 
@@ -41,13 +42,16 @@ def save_weights(
     train_counts: Mapping[str, tuple[int, ...]],
     score: Mapping[str, Any] | None,
     epoch: int,
-    prior_exponents: Mapping[str, float] | None = None,
+    train_images: int = 0,
+    priors: Mapping[str, tuple[float, ...]] | None = None,
+    chosen: Mapping[str, Any] | None = None,
     device: str = "",
     images_per_second: float | None = None,
     augmentation: Sequence[Step] = (),
 ) -> str:
     """Write weights and manifest, and return the weights' SHA-256.
 
+    chosen: prior_exponents, temperatures, thresholds, cut_points of the manifest.
     A failure leaves the pair before, a kill just between the two is named by reading.
     """
     with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
@@ -58,7 +62,9 @@ def save_weights(
             model=model,
             task=task,
             train_counts=train_counts,
-            prior_exponents=prior_exponents or dict.fromkeys(train_counts, 0.0),
+            train_images=train_images,
+            priors=priors or {},
+            **{"prior_exponents": dict.fromkeys(train_counts, 0.0)} | dict(chosen or {}),
             score=score,
             epoch=epoch,
             device=device,
@@ -94,7 +100,7 @@ def load_model(folder: Path, manifest: Manifest, name: str = "", xla: Xla = "off
         expected = np.array(manifest.probe[head])
         off = np.abs(found - expected)
         place = image, label = np.unravel_index(off.argmax(), off.shape)  # the first that is no number, if there is one
-        if not off[place] <= PROBE_TOLERANCE:
+        if not off[place] <= PROBE_TOLERANCE * max(1.0, float(np.abs(expected[place]))):
             versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
             raise UserError(
                 f"{path}: probe of {head}: the network says {found[place]:.4f} for class {label} of image {image}, "
@@ -104,7 +110,7 @@ def load_model(folder: Path, manifest: Manifest, name: str = "", xla: Xla = "off
 
 
 def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, NDArray[np.float64]]:
-    """Return the probabilities that a network of these settings gives probe_images, {head: (n, classes)}.
+    """Return what a network of these settings says of probe_images, {head: (n, width)}.
 
     They are computed in float32 on the CPU.
 
@@ -120,7 +126,7 @@ def answer_probe(network: Any, model: ModelSettings, task: Task) -> dict[str, ND
                 probed = build_model(model, task)
                 probed.set_weights(network.get_weights())
             logits = probed(probe_images(model, task), training=False)  # not compiled, which would take longer
-            return {head: rows.astype(np.float64) for head, rows in class_probabilities(logits).items()}
+            return {head: rows.astype(np.float64) for head, rows in probabilities_of(logits, task.kinds).items()}
     finally:
         keras.config.set_dtype_policy(policy)
 

@@ -1,5 +1,6 @@
 """The network as a training begins: compiled, with a moving average, from random or from pretrained weights."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +9,33 @@ import keras
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.locate import find_everywhere
+from multihead.model.heads import set_units
 from multihead.model.network import build_model, freeze_up_to, load_pretrained
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
 from multihead.training.keras_io import TrainedNetwork
+from multihead.training.losses import loss_of
 from multihead.training.moving_average import MovingAverage
 
 
-def compiled_network(task: Task, model: ModelSettings, run: RunSettings) -> Any:
+def compiled_network(
+    task: Task, model: ModelSettings, run: RunSettings, units: Mapping[str, Sequence[float]] | None = None
+) -> Any:
     """Return an untrained network with optimizer and losses, the variables of both created.
 
-    run: with "auto" resolved by prepare_devices. Raises UserError where frozen_up_to is no layer of its backbone.
+    run: with "auto" resolved by prepare_devices. units: as set_units takes them. Raises
+    UserError where frozen_up_to is no layer of its backbone.
     """
     built = build_model(model, task)
     network = TrainedNetwork(built.input, built.output, name=built.name)
+    scales = {head: scale for head, (_, scale, *_) in (units or {}).items()}
+    set_units(network, units or {})
     if run.frozen_up_to:
         freeze_up_to(network, model, run.frozen_up_to)
     weights = {head: task.weight(head) if run.loss_weights == "score" else 1.0 for head in task.heads}
     network.compile(
         optimizer=_optimizer(run),
-        loss={head: _loss(run) for head in task.heads},
+        loss={head: loss_of(task.kind(head), run.label_smoothing, scales.get(head, 1.0)) for head in task.heads},
         loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
         jit_compile=run.xla == "on",
     )
@@ -50,10 +58,6 @@ def start_from_pretrained(network: Any, model: ModelSettings, name: str, working
         raise UserError(f"pretrained = {name!r}: in no input; is its dataset among dataset_sources?")
     load_pretrained(network, model, found[0])
     log.info(f"starting from {found[0]}")
-
-
-def _loss(run: RunSettings) -> Any:
-    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=run.label_smoothing)
 
 
 def _optimizer(run: RunSettings) -> Any:

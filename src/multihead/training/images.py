@@ -22,6 +22,7 @@ from multihead.data.draws import Draw, random_for
 from multihead.data.groups import groups_of
 from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
+from multihead.data.targets import counts_of, priors_of, strata_of, units_of
 from multihead.runtime.errors import UserError, listed
 from multihead.runtime.log import log
 
@@ -32,7 +33,7 @@ class TrainingImages:
     """All images that a training has labels for.
 
     task: with what the images say of themselves. parts: what they are read from, one per shard. count: how many there
-    are; train_count: those that are not held out. labels: their class indices, a column per head, index image id,
+    are; train_count: those that are not held out. labels: theirs, as a table has them (labels.py),
     without those that have turned out unreadable. held_out: True, by image id, for those to validate with. first_full:
     of the first shard, once it is read, the first images in full, for the report: uint8 (k, h, w, c).
     """
@@ -45,7 +46,7 @@ class TrainingImages:
         self.task = replace(task, bits=found.task.bits)
         self.parts, self.labels, self.count = found.parts, found.labels, len(found.labels)
         groups = groups_of(data, self.task, run.group_column, self.labels.index) if run.group_column else None
-        self.held_out = choose_validation(self.labels, run, groups)
+        self.held_out = choose_validation(strata_of(self.labels, self.task), run, groups)
         self.train_count = int((~self.held_out).sum())
         self.first_full = np.zeros((0, 1, 1, 1), np.uint8)
         self._model, self._run = model, run
@@ -61,12 +62,18 @@ class TrainingImages:
 
     @property
     def train_counts(self) -> dict[str, tuple[int, ...]]:
-        """For each head, the images of each class that are trained on."""
-        labels = self.train_labels
-        return {
-            head: tuple(np.bincount(labels[head], minlength=len(classes)).tolist())
-            for head, classes in self.task.heads.items()
-        }
+        """For each head, the images of each class that are trained on; () of numbers."""
+        return counts_of(self.train_labels, self.task)
+
+    @property
+    def priors(self) -> dict[str, tuple[float, ...]]:
+        """For each head, the shares of the classes or the median number among the images that are trained on."""
+        return priors_of(self.train_labels, self.task)
+
+    @property
+    def units(self) -> dict[str, tuple[float, float, float, float]]:
+        """For each head of numbers, mean, standard deviation, least and most of the images that are trained on."""
+        return units_of(self.train_labels, self.task)
 
     def fill(self, store: CropStore) -> Iterator[int]:
         """Read, crop and store each shard, the next one while the caller works; yield its number.
@@ -116,8 +123,9 @@ class TrainingImages:
                 head: np.concatenate([indices[head][k] for indices, k in zip(labels, kept, strict=True)])
                 for head in self.task.heads
             },
-            {head: len(classes) for head, classes in self.task.heads.items()},
+            {head: self.task.width(head) for head in self.task.heads},
             self._run,
+            kinds=self.task.kinds,
             dark_ink=self.task.dark_ink,
             epoch=epoch,
             shard=first,

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,70 +17,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.files import RECORD_FILE, REPORT_FOLDER
+from multihead.config.scores import LABEL, LABELS, NUMBER, SEVERAL, Kind
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.crop import ink_box
 from multihead.data.shards import Shard
+from multihead.data.targets import is_known
 from multihead.data.thumbnails import Image, in_colour, thumbnail
+from multihead.prediction.deciding import THRESHOLD
 from multihead.runtime.errors import UserError, first_line
 from multihead.runtime.log import log
 from multihead.runtime.whole_files import whole_file
-from multihead.scoring.metrics import recall_per_class
+from multihead.training.kept import (
+    Confusion,
+    Mistake,
+    NumberMistake,
+    Numbers,
+    SetMistake,
+    Sets,
+    Worst,
+    WorstOfSets,
+    of_classes,
+    of_numbers,
+    of_sets,
+)
 
 FORMAT = 1
 LONGEST, LONGEST_FULL = 96, 192  # sides of what is kept of a crop and of a full image
-PAIRS, EXAMPLES, MISTAKES = 6, 3, 12  # shown for each head
-WORST, BINS = 8, 10  # classes that are shown with images; steps of the probability in a calibration
 BATCHES, IMAGES_OF_BATCH = 6, 5
+MOST_SHOWN, LEAST_SHARE = 6, 0.005  # of the classes of an image of a batch
 BOX_COLOUR = (220, 30, 30)
 
 
 class HeldOut(NamedTuple):
     """What the network says of the held-out images.
 
-    ids: of n images. truth: for each head, int64 (n,) class indices. probabilities: for each head, float32
-    (n, classes), as the score takes them. crop: returns one image's crop, uint8 (h, w, c), by its number.
+    ids: of n images. truth: for each head, (n, ...) as targets.py has it. probabilities: for each head, float32
+    (n, width), as the score takes them. crop: returns one image's crop, uint8 (h, w, c), by its number. answers: for
+    each head, what is scored.
     """
 
     ids: Sequence[str]
-    truth: Mapping[str, NDArray[np.int64]]
+    truth: Mapping[str, NDArray[Any]]
     probabilities: Mapping[str, NDArray[np.float32]]
     crop: Callable[[int], Image]
-
-
-class Confusion(NamedTuple):
-    """How many held-out images of one class were taken for another.
-
-    mistaken, others: numbers in Record.images of some of them, and of some images of that other class.
-    """
-
-    truth: int
-    answer: int
-    images: int
-    mistaken: Sequence[int]
-    others: Sequence[int]
-
-
-class Mistake(NamedTuple):
-    """A held-out image, by its number in Record.images, whose wrong class got so much probability, its own so much."""
-
-    image: int
-    id: str
-    truth: int
-    answer: int
-    probability: float
-    of_truth: float
-
-
-class Worst(NamedTuple):
-    """A class with a low recall, and some of its images that were answered wrongly: (number in Record.images, answer).
-
-    The surest answers come first.
-    """
-
-    truth: int
-    wrong: Sequence[tuple[int, int]]
+    task: Task
+    answers: Mapping[str, NDArray[Any]]
 
 
 class Samples(NamedTuple):
@@ -88,7 +71,8 @@ class Samples(NamedTuple):
 
     epoch: the one that the batches are of, from 1. ids, full, crops: of k images of a shard, the full image in colour
     with the box that was cut, uint8 (k, h, w, 3), and the crop, uint8 (k, h, w, c). batches: some images of some
-    batches, uint8 (b, i, h, w, c). labels: for each of them, the (class index, share) pairs of the first head.
+    batches, uint8 (b, i, h, w, c). labels: for each of them, the (class index, share) pairs of the first head, or
+    (0, number); None where it has no label.
     """
 
     epoch: int
@@ -96,23 +80,25 @@ class Samples(NamedTuple):
     full: Image
     crops: Image
     batches: Image
-    labels: Sequence[Sequence[Sequence[tuple[int, float]]]]
+    labels: Sequence[Sequence[Sequence[tuple[int, float]] | None]]
 
 
 @dataclass(frozen=True)
 class Record:
     """All that is kept.
 
-    sha256: of the weights that it tells of. run: the settings of the run. counts: for each head, int64 (k, 3): class,
-    answer, and the held-out images with both; without held-out images there are no heads in it. worst: for each head,
-    the WORST classes with a wrong answer. calibration: for each head, float64 (BINS, 3): of the images whose answer has
-    a probability in each tenth from 0 to 1, their number, the sum of these probabilities, and how many are right; no
-    heads in both where an earlier version wrote the record. images: uint8 (m, h, w, c). samples: None where no batch
-    was made.
+    sha256: of the weights that it tells of. run: the settings of the run. held_out: how many images. counts: for each
+    head of one class an image, int64 (k, 3): class, answer, and the held-out images with both; without held-out images
+    there are no heads in it. worst: for each of these heads, the WORST classes with a wrong answer. calibration: for
+    each head of classes, float64 (BINS, 3): of the answers with a probability in each tenth from 0 to 1 (of several
+    classes an image, of all of these), their number, the sum of these probabilities, and how many are right; no heads
+    in both where an earlier version wrote the record. images: uint8 (m, h, w, c). samples: None where no batch was
+    made. sets, numbers: of the heads of several classes an image, and of numbers.
     """
 
     sha256: str
     run: Mapping[str, Any]
+    held_out: int
     counts: Mapping[str, NDArray[np.int64]]
     confusions: Mapping[str, Sequence[Confusion]]
     mistakes: Mapping[str, Sequence[Mistake]]
@@ -120,6 +106,8 @@ class Record:
     calibration: Mapping[str, NDArray[np.float64]]
     images: Image
     samples: Samples | None
+    sets: Mapping[str, Sets] = field(default_factory=dict)
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 @contextmanager
@@ -141,84 +129,63 @@ def take_samples(
     head = next(iter(task.heads))
     images, labels = [], []
     for number in range(min(BATCHES, len(batches))):
-        batch, one_hot = batches[number]
+        batch, targets = batches[number]
         images.append(_stack([thumbnail(image, LONGEST) for image in batch[:IMAGES_OF_BATCH]]))
-        shares = one_hot[head][:IMAGES_OF_BATCH]
-        labels.append(
-            [[(i, round(float(row[i]), 2)) for i in np.argsort(-row)[:2].tolist() if row[i] >= 0.005] for row in shares]
-        )
+        labels.append([_shown_label(row, task.kind(head)) for row in targets[head][:IMAGES_OF_BATCH]])
     return Samples(epoch, list(shard.ids[: len(full)]), _stack(full), _stack(crops), _stack(images), labels)
+
+
+def _shown_label(targets: NDArray[np.float32], kind: Kind) -> list[tuple[int, float]] | None:
+    """Return what Samples.labels has of one image, from its targets of a head, float32 (outputs,)."""
+    if not np.isfinite(targets).all():
+        return None
+    if kind in NUMBER:
+        return [(0, float(targets[0]))]
+    shares = -np.diff(targets, prepend=1, append=0) if kind == "ordinal" else targets
+    most = MOST_SHOWN if kind in SEVERAL else 2
+    likeliest = np.argsort(-shares, kind="stable")[:most].tolist()
+    return [(i, round(float(shares[i]), 2)) for i in likeliest if shares[i] >= LEAST_SHARE]
 
 
 def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, samples: Samples | None) -> Record:
     """Return the record of weights, with the images chosen that a report shows."""
     if held_out is None:
-        return Record(sha256, run, {}, {}, {}, {}, {}, _stack([]), samples)
-    counts: dict[str, NDArray[np.int64]] = {}
-    confusions, mistakes, worst, calibration = {}, {}, {}, {}
-    numbers: dict[int, int] = {}  # of a held-out image: its number among those that are kept
+        return Record(sha256, run, 0, {}, {}, {}, {}, {}, _stack([]), samples)
+    one, sets, of_number = {}, {}, {}
+    calibration: dict[str, NDArray[np.float64]] = {}
+    chosen: dict[int, int] = {}  # of a held-out image: its number among those that are kept
 
     def keep(rows: Any) -> list[int]:
-        return [numbers.setdefault(row, len(numbers)) for row in rows.tolist()]
+        return [chosen.setdefault(row, len(chosen)) for row in rows.tolist()]
 
+    task, ids = held_out.task, held_out.ids
     for head, shares in held_out.probabilities.items():
-        truth, answer = held_out.truth[head], shares.argmax(axis=1)
-        pairs, images = np.unique(np.stack([truth, answer], 1), axis=0, return_counts=True)
-        counts[head] = np.asarray(np.concatenate([pairs, images[:, None]], 1), np.int64)
-        sure = np.argsort(-shares[np.arange(len(shares)), answer], kind="stable")
-        wrong = sure[truth[sure] != answer[sure]]
-        right = sure[truth[sure] == answer[sure]]
-        confusions[head] = [
-            Confusion(
-                *pair,
-                keep(wrong[(truth[wrong] == pair[0]) & (answer[wrong] == pair[1])][:EXAMPLES]),
-                keep(np.concatenate([rows[truth[rows] == pair[1]] for rows in (right, wrong)])[:EXAMPLES]),
-            )
-            for pair in most_confused(counts[head])[:PAIRS]
-        ]
-        mistakes[head] = [
-            Mistake(
-                number,
-                held_out.ids[row],
-                int(truth[row]),
-                int(answer[row]),
-                round(float(shares[row, answer[row]]), 4),
-                round(float(shares[row, truth[row]]), 4),
-            )
-            for number, row in zip(keep(wrong[:MISTAKES]), wrong[:MISTAKES].tolist(), strict=True)
-        ]
-        recall, images_of = recalls(counts[head], shares.shape[1])
-        worst[head] = [
-            Worst(i, list(zip(keep(rows := wrong[truth[wrong] == i][:EXAMPLES]), answer[rows].tolist(), strict=True)))
-            for i in worst_first(recall, images_of)[:WORST]
-            if recall[i] < 1
-        ]
-        calibration[head] = _calibration(shares.max(axis=1), truth == answer)
-    kept = [thumbnail(held_out.crop(row), LONGEST) for row in numbers]
-    return Record(sha256, run, counts, confusions, mistakes, worst, calibration, _stack(kept), samples)
-
-
-def recalls(counts: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return each class's recall, nan where it has no image, and its images, from Record.counts."""
-    truth, answer = np.repeat(counts[:, :2], counts[:, 2], axis=0).T
-    return recall_per_class(truth, answer, classes), np.bincount(truth, minlength=classes)
-
-
-def worst_first(recall: NDArray[np.float64], images: NDArray[np.int64]) -> list[int]:
-    """Return the classes with images by their recall; of equal ones, that of the most images first."""
-    return [int(i) for i in np.lexsort([-images, recall]) if images[i]]
-
-
-def _calibration(probabilities: NDArray[np.float32], is_right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    places = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
-    columns = (None, probabilities.astype(np.float64), is_right.astype(np.float64))
-    return np.stack([np.bincount(places, weights, BINS).astype(np.float64) for weights in columns], 1)
-
-
-def most_confused(counts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """Return of Record.counts the rows of wrong answers, as plain numbers, those of the most images first."""
-    wrong = counts[counts[:, 0] != counts[:, 1]]
-    return [tuple(row) for row in wrong[np.lexsort([wrong[:, 1], wrong[:, 0], -wrong[:, 2]])].tolist()]
+        truth, answers = held_out.truth[head], held_out.answers[head]
+        if not is_known(truth).any():
+            continue
+        if task.kind(head) in NUMBER:
+            of_number[head] = of_numbers(truth, answers, ids, keep)
+        elif task.kind(head) in SEVERAL:
+            answers = answers if task.answer == LABELS else shares > THRESHOLD
+            sets[head], calibration[head] = of_sets(truth, answers, shares, ids, task, keep)
+        else:
+            answers = answers if task.answer == LABEL else shares.argmax(axis=1)
+            one[head] = of_classes(truth, answers, shares, ids, keep)
+            calibration[head] = one[head].calibration
+    return Record(
+        sha256,
+        run,
+        len(ids),
+        {head: kept.counts for head, kept in one.items()},
+        {head: kept.confusions for head, kept in one.items()},
+        {head: kept.mistakes for head, kept in one.items()},
+        {head: kept.worst for head, kept in one.items()},
+        calibration,
+        _stack([thumbnail(held_out.crop(row), LONGEST) for row in chosen]),
+        samples,
+        sets,
+        of_number,
+    )
 
 
 def save_record(folder: Path, record: Record) -> None:
@@ -229,15 +196,19 @@ def save_record(folder: Path, record: Record) -> None:
         "format": FORMAT,
         "sha256": record.sha256,
         "run": record.run,
+        "held_out": record.held_out,
         "heads": list(record.counts),
         "confusions": record.confusions,
         "mistakes": record.mistakes,
         "worst": record.worst,
         "calibration": {head: rows.tolist() for head, rows in record.calibration.items()},
+        "sets": {head: kept._asdict() | {"classes": None} for head, kept in record.sets.items()},
+        "numbers": record.numbers,
         "samples": samples and {"epoch": samples.epoch, "ids": samples.ids, "labels": samples.labels},
     }
     arrays: dict[str, Any] = {
         **{f"counts_{number}": counts for number, counts in enumerate(record.counts.values())},
+        **{f"classes_{number}": kept.classes for number, kept in enumerate(record.sets.values())},
         "images": record.images,
         **({"full": samples.full, "crops": samples.crops, "batches": samples.batches} if samples else {}),
     }
@@ -259,17 +230,35 @@ def read_record(folder: Path) -> Record:
         samples = header["samples"] and Samples(
             full=stored["full"], crops=stored["crops"], batches=stored["batches"], **header["samples"]
         )
+        counts = {head: stored[f"counts_{number}"] for number, head in enumerate(header["heads"])}
         return Record(
             header["sha256"],
             header["run"],
-            {head: stored[f"counts_{number}"] for number, head in enumerate(header["heads"])},
+            header.get("held_out", sum(int(rows[:, 2].sum()) for rows in list(counts.values())[:1])),
+            counts,
             {head: [Confusion(*row) for row in rows] for head, rows in header["confusions"].items()},
             {head: [Mistake(*row) for row in rows] for head, rows in header["mistakes"].items()},
             {head: [Worst(*row) for row in rows] for head, rows in header.get("worst", {}).items()},
             {head: np.array(rows) for head, rows in header.get("calibration", {}).items()},
             stored["images"],
             samples,
+            {
+                head: _sets(row, stored[f"classes_{number}"])
+                for number, (head, row) in enumerate(header.get("sets", {}).items())
+            },
+            {head: _numbers(row) for head, row in header.get("numbers", {}).items()},
         )
+
+
+def _sets(row: Mapping[str, Any], classes: NDArray[np.float64]) -> Sets:
+    kept = Sets(**row)
+    mistakes, worst = [SetMistake(*one) for one in kept.mistakes], [WorstOfSets(*one) for one in kept.worst]
+    return kept._replace(classes=classes, mistakes=mistakes, worst=worst)
+
+
+def _numbers(row: Sequence[Any]) -> Numbers:
+    kept = Numbers(*row)
+    return kept._replace(mistakes=[NumberMistake(*one) for one in kept.mistakes])
 
 
 def read_run_settings(folder: Path) -> dict[str, Any]:

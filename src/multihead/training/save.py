@@ -16,6 +16,7 @@ from multihead.data.batches import TrainBatches
 from multihead.data.shards import Shard
 from multihead.model.devices import device_name
 from multihead.model.weights import copy_weights, save_weights
+from multihead.prediction.calibration import Calibration
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
 from multihead.runtime.whole_files import whole_file
@@ -63,7 +64,9 @@ class WorkingFolder:
             train_counts=self._images.train_counts,
             score=validated.score.as_dict() if validated else None,
             epoch=epoch,
-            prior_exponents=validated.exponents if validated else None,
+            train_images=self._images.train_count,
+            priors=self._images.priors,
+            chosen=_chosen(validated.chosen) if validated else None,
             device=device_name(),
             images_per_second=per_second and round(per_second, 1),
             augmentation=self._run.augmentation,
@@ -140,3 +143,13 @@ class WorkingFolder:
             return "no shard was done, so nothing is kept"
         how = " with --set resume=auto" if self._run.resume == "off" else ""
         return f"the same command{how} goes on from {self._folder / CHECKPOINT_FILE}"
+
+
+def _chosen(calibration: Calibration) -> dict[str, Any]:
+    """Return what was chosen by the keys of a manifest."""
+    return {
+        "prior_exponents": calibration.exponents,
+        "temperatures": {head: value for head, value in calibration.temperatures.items() if value != 1},
+        "thresholds": calibration.thresholds,
+        "cut_points": calibration.cut_points,
+    }

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from multihead.config.settings import RunSettings
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.metrics import Score
 
+WORST = -sys.float_info.max  # of any score; plain JSON has no infinity
 TOLERANCE = 1.96 * math.sqrt(2)  # standard errors; two scores of other images differ by more in one case of 20
 
 
@@ -21,7 +23,7 @@ TOLERANCE = 1.96 * math.sqrt(2)  # standard errors; two scores of other images d
 class TrainingState:
     """The counters of a training, plain values that a checkpoint keeps.
 
-    A score is that over the classes present (Score.present_total).
+    A score is Score.to_maximise: that over the classes present, of a loss with a minus.
     epoch: epochs finished. shards_done, images, loss, head_losses: as many shards and images as the next epoch has been
     through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_score: the
     highest in validation. saved_*: of the epoch whose weights are kept; the SHA-256 is their file's. epochs_since_best,
@@ -35,8 +37,8 @@ class TrainingState:
     images: int = 0
     loss: float = 0.0
     head_losses: dict[str, float] = field(default_factory=dict)
-    best_score: float = -1.0
-    saved_score: float = -1.0
+    best_score: float = WORST
+    saved_score: float = WORST
     saved_epoch: int = 0
     saved_sha256: str = ""
     epochs_since_best: int = 0
@@ -81,20 +83,20 @@ class TrainingState:
         if run.study_folds:
             return True
         tolerance = TOLERANCE * score.standard_error if run.schedule == "cosine" else 0.0
-        return score.present_total >= self.best_score - tolerance
+        return score.to_maximise >= self.best_score - tolerance
 
     def forget_saved(self) -> None:
         """Have no epoch's weights kept, and no score to be compared with."""
-        self.best_score, self.saved_score, self.saved_epoch, self.saved_sha256 = -1.0, -1.0, 0, ""
+        self.best_score, self.saved_score, self.saved_epoch, self.saved_sha256 = WORST, WORST, 0, ""
 
     def end_epoch(self, score: Score, run: RunSettings, *, is_saved: bool) -> None:
         """Take in one epoch's validation score, one plateau for all heads, and whether its weights were saved."""
         self.epoch += 1
         self.shards_done, self.images, self.loss, self.head_losses = 0, 0, 0.0, {}
         if is_saved:
-            self.saved_score, self.saved_epoch = score.present_total, self.epoch
-        if score.present_total > self.best_score:
-            self.best_score = score.present_total
+            self.saved_score, self.saved_epoch = score.to_maximise, self.epoch
+        if score.to_maximise > self.best_score:
+            self.best_score = score.to_maximise
             self.epochs_since_best = self.epochs_at_rate = 0
             return
         self.epochs_since_best += 1

@@ -47,7 +47,7 @@ class Trainer:
     ) -> None:
         self.model, self.run, self.working, self._varied = model, run, working, varied
         self.images = TrainingImages(data, task, model, run)
-        self.network = compiled_network(task, model, run)
+        self.network = compiled_network(task, model, run, self.images.units)
         self.average = moving_average(self.network, run)
         self.state = TrainingState()
         self._folder = WorkingFolder(working, self.images, model, run)
@@ -196,7 +196,7 @@ class Trainer:
         with self._averaged():
             validated = self._validator.validate(self.network, store, state.epoch + 1)
             self._save(validated, state.epoch)
-        state.best_score = state.saved_score = validated.score.present_total
+        state.best_score = state.saved_score = validated.score.to_maximise
         state.saved_epoch = state.epoch
         self._checkpoint()
 

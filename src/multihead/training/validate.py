@@ -1,4 +1,4 @@
-"""What the held-out images say of a network: its score, and the exponents that divide the prior out."""
+"""What the held-out images say of a network: its score, and what is chosen on them to answer with."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,9 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.data.answers import Answers
 from multihead.data.crop_store import CropStore
-from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents
+from multihead.data.targets import truth_of
+from multihead.prediction.calibration import Calibration
+from multihead.prediction.deciding import decided
 from multihead.prediction.predictor import images_per_second, predict_probabilities
+from multihead.prediction.tuning import choose
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
 from multihead.scoring.metrics import Score, is_seen, task_score
@@ -20,23 +24,24 @@ from multihead.training.record import HeldOut
 class Validated(NamedTuple):
     """What the held-out images say of the network.
 
-    score: with the prior divided out (logit_adjustment.py) to the power of `exponents`, chosen on the same images.
-    plain: without. unseen: of those whose label combination is in no train image; None where there are none. Few have
-    every class, so it is told over the classes present.
-    held_out: the images, and what it says of each. probabilities: the same before the prior is divided out.
+    score: with what is chosen on the same images (prediction/tuning.py), `chosen`. plain: without. unseen: of those
+    whose label combination is in no train image; None where there are none. Few have every class, so it is told over
+    the classes present. held_out: the images, and what it says of each. probabilities: the same before anything is
+    done to them.
     """
 
     score: Score
     plain: Score
     unseen: Score | None
-    exponents: Mapping[str, float]
+    chosen: Calibration
     held_out: HeldOut
     probabilities: Mapping[str, NDArray[np.float32]]
 
     def __str__(self) -> str:
         unseen = f", {self.unseen.present_total:.4f} unseen" if self.unseen else ""
-        prior = f", {self.plain.total:.4f} with the prior left in" if any(self.exponents.values()) else ""
-        return f"{self.score}{prior}{unseen}"
+        what = "with the prior left in" if any(self.chosen.exponents.values()) else "with nothing chosen"
+        plain = f", {self.plain.total:.4f} {what}" if self.plain.total != self.score.total else ""
+        return f"{self.score}{plain}{unseen}"
 
     @property
     def columns(self) -> dict[str, float]:
@@ -70,19 +75,20 @@ class Validator:
         truth, probabilities = held_out.truth, held_out.probabilities
         if not all(np.isfinite(rows).all() for rows in probabilities.values()):
             raise FloatingPointError(f"epoch {epoch}: the network's answers are not finite")
-        exponents = dict.fromkeys(task.heads, 0.0)  # of accuracy the likeliest class is the best answer
-        if task.score == "macro recall":
-            exponents = choose_exponents(probabilities, truth, counts)
-        adjusted = adjusted_heads(probabilities, counts, exponents)
+        chosen = choose(task, probabilities, truth, counts)
+        adjusted = chosen.heads_alone(probabilities, counts, task.kinds)
+        answers, plain = chosen.decided(adjusted, task), decided(probabilities, task)
 
-        def score(answers: Mapping[str, NDArray[np.float32]], rows: Any = slice(None)) -> Score:
-            answered = {head: of_head[rows].argmax(axis=1) for head, of_head in answers.items()}
-            return task_score({head: indices[rows] for head, indices in truth.items()}, answered, task)
+        def score(answered: Answers, rows: Any = slice(None)) -> Score:
+            some, true = ({head: of[rows] for head, of in part.items()} for part in (answered, truth))
+            return task_score(true, some, task)
 
-        is_unseen = ~is_seen(pd.DataFrame(truth), self._images.train_labels)
-        unseen = score(adjusted, is_unseen) if is_unseen.any() else None
-        held_out = held_out._replace(probabilities=adjusted)
-        return Validated(score(adjusted), score(probabilities), unseen, exponents, held_out, probabilities)
+        unseen = None
+        if task.is_of_classes:
+            is_unseen = ~is_seen(pd.DataFrame(truth), self._images.train_labels)
+            unseen = score(answers, is_unseen) if is_unseen.any() else None
+        held_out = held_out._replace(probabilities=adjusted, answers=answers)
+        return Validated(score(answers), score(plain), unseen, chosen, held_out, probabilities)
 
     def validate_so_far(self, network: Any, store: CropStore, epoch: int) -> Validated | None:
         """Return what validate does; None where no held-out image is stored, or the answers are not finite."""
@@ -96,7 +102,8 @@ class Validator:
 
     def _answer(self, network: Any, store: CropStore) -> HeldOut:
         """Return the held-out images that are stored, and what the network says of them."""
-        heads = list(self._images.task.heads)
+        task = self._images.task
+        heads = list(task.heads)
         ids: list[str] = []
         places: list[tuple[int, int]] = []
         parts, truth = [], []
@@ -105,8 +112,8 @@ class Validator:
             rows = np.flatnonzero(self._images.is_held_out(shard.ids))
             ids += [shard.ids[row] for row in rows.tolist()]
             places += [(number, row) for row in rows.tolist()]
-            parts.append(predict_probabilities(network, shard.images[rows], self._batch_size))
-            truth.append({head: (shard.labels or {})[head][rows] for head in heads})
+            parts.append(predict_probabilities(network, shard.images[rows], self._batch_size, task.kinds))
+            truth.append(truth_of({head: (shard.labels or {})[head][rows] for head in heads}, task))
             if len(rows) and not self.answers_per_second:
                 self.answers_per_second = images_per_second(network, shard.images[rows], self._batch_size)
         if not ids:
@@ -121,4 +128,6 @@ class Validator:
             {head: np.concatenate([part[head] for part in truth]) for head in heads},
             {head: np.concatenate([part[head] for part in parts]) for head in heads},
             crop,
+            task,
+            {},
         )
