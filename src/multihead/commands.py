@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from multihead.config.files import (
     PREDICTIONS_FILE,
-    SUBMISSION_FILE,
     TRIAL_LOG_FILE,
     WEIGHTS_FILE,
 )
@@ -154,7 +153,7 @@ def predict(settings: Settings) -> None:
     from multihead.data.answers import form_of_images
     from multihead.data.datasets import images_to_predict
     from multihead.prediction.submission import Submission
-    from multihead.prediction.trained import find_weights
+    from multihead.prediction.trained import find_weights, prior_of
 
     run = settings.run
     working = working_folder(run.working)
@@ -168,9 +167,9 @@ def predict(settings: Settings) -> None:
     largest = max(as_read, key=lambda read: math.prod(read.image_shape))  # every member's images can be made of it
     images = images_to_predict(data, largest, first.model.fold)
     log.info(f"predict: {data} with {weights}")
-    path = working / (SUBMISSION_FILE if images.form else PREDICTIONS_FILE)
+    path = working / (task.submission_file if images.form else PREDICTIONS_FILE)
     form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
-    submission = Submission(path, form, first.prior, task.sample_submission or "the test files")
+    submission = Submission(path, form, prior_of(weights), task.sample_submission or "the test files")
     on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
     predictor = _predictor(where, weights, run, submission.images, on_problem)
     if is_rerun():  # it is there already, with the most frequent classes, whatever becomes of this run
@@ -276,13 +275,13 @@ def evaluate(submission: Path, truth: Path, task: Task, train: Path | None, clas
 
     if classes:
         refuse_overwriting(classes, submission, truth, *([train] if train else []))
-    answered, true = read_both(submission, truth, task)
-    table = classes_table(answered, true, task)
-    for line in score_lines(answered, true, task, read_train_labels(train, task) if train else None, table):
+    graded = read_both(submission, truth, task)
+    table = classes_table(graded, task)
+    for line in score_lines(graded, task, read_train_labels(train, task) if train else None, table):
         print(line)
     if classes:
         table.to_csv(classes, index=False, lineterminator="\n")
-        print(f"recall per class: {classes}")
+        print(f"each class: {classes}")
 
 
 def report(run: Path) -> None:

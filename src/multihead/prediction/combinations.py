@@ -12,8 +12,12 @@ WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))  # 0 to 1
 
 
 def combinations_of(truth: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return the different label combinations of n images, int64 (m, heads). truth: for each head, (n,) indices."""
-    return np.asarray(np.unique(np.stack(list(truth.values()), axis=1), axis=0))
+    """Return the different label combinations of n images, int64 (m, heads), of those that lack no label.
+
+    truth: for each head, int64 (n,) class indices, below 0 where one is missing.
+    """
+    rows = np.stack(list(truth.values()), axis=1)
+    return np.asarray(np.unique(rows[(rows >= 0).all(axis=1)], axis=0))
 
 
 def over_combinations(probabilities: Probabilities, combinations: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:

@@ -1,17 +1,14 @@
 """The networks that answer, with their weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
+from multihead.config.manifest import Manifest
 from multihead.config.settings import RunSettings
 from multihead.data.augment import copy_jitter
 from multihead.model.weights import load_model
-from multihead.prediction.logit_adjustment import adjusted_heads
-from multihead.prediction.predictor import Member
-from multihead.prediction.trained import Weights
+from multihead.prediction.predictor import Member, Probabilities
+from multihead.prediction.trained import Weights, own_calibration
 from multihead.runtime.log import log
 
 
@@ -21,10 +18,9 @@ def load_members(weights: Weights, run: RunSettings) -> list[Member]:
         Member(
             load_model(folder, manifest, name, run.xla),
             manifest.model,
-            partial(_shares, share=weights.ensemble.members[name])
-            if weights.ensemble
-            else partial(adjusted_heads, counts=manifest.train_counts, exponents=manifest.prior_exponents),
+            dict if weights.ensemble else _own_way(manifest),
             copy_jitter(manifest.augmentation, dark_ink=manifest.task.dark_ink),
+            weights.ensemble.members[name] if weights.ensemble else 1.0,
         )
         for folder, name, manifest in weights.trained
     ]
@@ -33,5 +29,6 @@ def load_members(weights: Weights, run: RunSettings) -> list[Member]:
     return members
 
 
-def _shares(probabilities: Mapping[str, NDArray[np.float32]], share: float) -> dict[str, NDArray[np.float32]]:
-    return {head: rows * np.float32(share) for head, rows in probabilities.items()}
+def _own_way(manifest: Manifest) -> Callable[[Probabilities], Probabilities]:
+    calibration, task = own_calibration(manifest), manifest.task
+    return partial(calibration.heads_alone, counts=manifest.train_counts, kinds=task.kinds)

@@ -1,14 +1,16 @@
-"""Test files to class labels, one shard at a time."""
+"""Test files to answers, one shard at a time."""
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.config.scores import Kind
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.augment import Augment
@@ -16,7 +18,8 @@ from multihead.data.crop_store import crops_ahead
 from multihead.data.draws import Draw, random_for
 from multihead.data.shards import Part, Shard
 from multihead.model.devices import is_out_of_memory
-from multihead.model.network import class_probabilities
+from multihead.model.heads import probabilities_of
+from multihead.prediction.deciding import finished
 from multihead.prediction.stages import Stages
 from multihead.runtime.errors import OutOfTimeError, first_line, listed
 from multihead.runtime.events import FILE_PREDICTED, tell
@@ -28,12 +31,19 @@ MEASURED_BATCHES, MEASURED_SECONDS = 20, 2.0
 Images = NDArray[np.uint8]
 Crops = Mapping[tuple[tuple[int, int], str], Images]  # by ModelSettings.crops_of
 Probabilities = dict[str, NDArray[np.float32]]
+Cells = Mapping[str, NDArray[Any]]  # by each key, (n,)
 Change = Callable[[Images, int], Images]  # of a batch, by its number
 
 
-def predict_probabilities(network: Any, images: Images, batch_size: int, change: Change | None = None) -> Probabilities:
-    """Return {head: float32 (n, classes)} for uint8 crops (n, height, width, c), as answered_batches yields them."""
-    return _joined(list(answered_batches(network, images, batch_size, change=change)))
+def predict_probabilities(
+    network: Any,
+    images: Images,
+    batch_size: int,
+    kinds: Mapping[str, Kind] | None = None,
+    change: Change | None = None,
+) -> Probabilities:
+    """Return {head: float32 (n, width)} for uint8 crops (n, height, width, c), as answered_batches yields them."""
+    return _joined(list(answered_batches(network, images, batch_size, kinds=kinds, change=change)))
 
 
 def answered_batches(
@@ -42,13 +52,15 @@ def answered_batches(
     batch_size: int,
     deadline: float = math.inf,
     change: Change | None = None,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Iterator[Probabilities]:
-    """Yield {head: float32 (b, classes)} for each batch of uint8 crops (n, height, width, c).
+    """Yield what probabilities_of makes of the logits, {head: float32 (b, width)}, for each batch of uint8 crops.
 
     Every batch has the same shape, the last one padded and cut, so the network is compiled once. Where the next
     batch, as long as the longest so far, would end after the deadline, in seconds since the process started, it is the
     end; the first batch is always begun.
-    change: is given each batch and its number, and returns what the network sees in its place.
+    change: is given each batch and its number, and returns what the network sees in its place. kinds: of the heads
+    that are not softmax.
     """
     longest = 0.0
     with Progress("predicting", len(images)) as progress:
@@ -58,7 +70,7 @@ def answered_batches(
             seen = change(batch, number) if change else batch
             padded = np.concatenate([seen, np.zeros((batch_size - len(batch), *batch.shape[1:]), np.uint8)])
             logits = network.predict_on_batch(padded)
-            yield {head: rows[: len(batch)] for head, rows in class_probabilities(logits).items()}
+            yield {head: rows[: len(batch)] for head, rows in probabilities_of(logits, kinds).items()}
             longest = max(longest, elapsed() - begun)
             if elapsed() + longest > deadline:
                 break
@@ -97,13 +109,15 @@ def jitter(augment: Augment, seed: int, copy: int, file: int = 0) -> Change:
 class Member(NamedTuple):
     """One of the networks whose answers are averaged, what is done to its probabilities before, and its copies.
 
-    model: whose crops it takes. augment: what makes a test-time copy; None where there are none.
+    model: whose crops it takes. augment: what makes a test-time copy; None where there are none. share: how much it
+    counts in the average.
     """
 
     network: Any
     model: ModelSettings
     adjust: Callable[[Probabilities], Probabilities]
     augment: Augment | None = None
+    share: float = 1.0
 
 
 class Answer(NamedTuple):
@@ -120,8 +134,8 @@ class Answer(NamedTuple):
 class Predictor:
     """Predicts a competition's test files within the time budget.
 
-    total_images: how many are to be predicted, as far as is known; images_left: how many still are. finish: what is
-    done to the sum of the members' probabilities before the likeliest class is the answer.
+    total_images: how many are to be predicted, as far as is known; images_left: how many still are. finish: makes what
+    is written by each key (data/answers.py) of the average of the members' probabilities; by default, of the likeliest.
     on_problem is told of a file that cannot be read, of a network that fails, and of images that get no answer; if it
     returns, the images that this costs are left out.
     """
@@ -134,9 +148,10 @@ class Predictor:
         *,
         total_images: int,
         on_problem: Callable[[str, Exception | None], None],
-        finish: Callable[[Probabilities], Probabilities] = dict,
+        finish: Callable[[Probabilities], Cells] | None = None,
     ) -> None:
-        self._members, self._task, self._run, self._finish = members, task, run, finish
+        self._members, self._task, self._run = members, task, run
+        self._finish = finish or partial(finished, task=task)
         self._models = {member.model.crops_of(task): member.model for member in members}
         self._on_problem = on_problem
         self._deadline, self._batch_size = run.deadline(), run.batch_size
@@ -172,7 +187,7 @@ class Predictor:
         return self._files_read + self._files_lost
 
     def predict_files(self, files: Sequence[Part]) -> Iterator[pd.DataFrame]:
-        """Yield each file's class labels: index image id, one int64 column per head.
+        """Yield each file's answers: index image id, a column by each key of what is written.
 
         The next file is read and cropped while the network works on this one. Where the time budget ends
         early, the table of that file ends with what was done, and it is the last.
@@ -233,19 +248,17 @@ class Predictor:
             self.is_late = True
             self.images_attempted_so_far -= len(ids) - done
         whole = done and has_one_member and not self.is_late
-        added = self._add_passes(probabilities, crops, number, elapsed() - started) if whole else 0
+        average = _Average(probabilities, self._members[0].share)
+        added = self._add_passes(average, crops, number, elapsed() - started) if whole else 0
         times = f" {1 + added} times" if added else ""
         log.info(f"{done} of {len(shard.ids)} images predicted{times} in {elapsed() - started:.1f} s")
         tell(FILE_PREDICTED)
-        is_answered = _is_finite(probabilities)
+        is_answered = _is_finite(average.sums)
         self._leave_out("images without a finite answer of the network", ids[:done].tolist(), ~is_answered)
         started = elapsed()
-        answers = self._finish({head: rows[is_answered] for head, rows in probabilities.items()})
+        answers = self._finish({head: rows[is_answered] for head, rows in average.means().items()})
         self._first_pass.add(0, elapsed() - started)
-        labels = {
-            head: np.asarray(self._task.heads[head], object)[rows.argmax(axis=1)] for head, rows in answers.items()
-        }
-        return pd.DataFrame(labels, index=pd.Index(ids[:done][is_answered], dtype=str), columns=list(self._task.heads))
+        return pd.DataFrame(answers, index=pd.Index(ids[:done][is_answered], dtype=str))
 
     def _answer_once(self, crops: Crops) -> tuple[Answer, bool]:
         """Return what the first member says, or of images on which it fails another, and whether it was it alone."""
@@ -262,11 +275,13 @@ class Predictor:
     def _answer(self, member: Member, crops: Crops, deadline: float, change: Change | None = None) -> Answer:
         """Return what a member says; out of the device's memory it goes on, once, with half the batch size."""
         images = crops[member.model.crops_of(self._task)]
-        parts: list[Probabilities] = [{head: np.zeros((0, len(c)), np.float32) for head, c in self._task.heads.items()}]
+        task = self._task
+        parts: list[Probabilities] = [{head: np.zeros((0, task.width(head)), np.float32) for head in task.heads}]
         done, may_halve, has_failed = 0, self._batch_size > 1, False
         while True:
             try:
-                for part in answered_batches(member.network, images[done:], self._batch_size, deadline, change):
+                left = images[done:]
+                for part in answered_batches(member.network, left, self._batch_size, deadline, change, task.kinds):
                     parts.append(part)
                     done += len(next(iter(part.values())))
             except Exception as error:
@@ -278,7 +293,7 @@ class Predictor:
                 self._on_problem(f"the network failed on image {done + 1} of {len(images)}: {first_line(error)}", error)
             return Answer(member.adjust(_joined(parts)), has_failed)
 
-    def _add_passes(self, probabilities: Probabilities, crops: Crops, number: int, seconds: float) -> int:
+    def _add_passes(self, average: "_Average", crops: Crops, number: int, seconds: float) -> int:
         """Add what the other members say, then what all say of jittered copies; return how many the budget allowed.
 
         A pass is begun where it, and all images to come with one each, fit into the budget: as this member's last pass
@@ -306,16 +321,10 @@ class Predictor:
                     self._has_warned = True
                 return added
             answer = self._answer(member, crops, self._deadline - to_come, change)
-            is_finite = _is_finite(answer.probabilities)
             if not answer.has_failed:
                 self._last_pass[member] = elapsed() - started, answer.images
             self._more_passes.add(answer.images, elapsed() - started)
-            had_none = ~_is_finite(probabilities)[: answer.images]
-            for head, rows in probabilities.items():
-                done = rows[: answer.images]
-                done[had_none] = 0
-                done[is_finite] += answer.probabilities[head][is_finite]
-                done[had_none & ~is_finite] = np.nan
+            average.add(answer.probabilities, member.share)
             if answer.has_failed:
                 return added
         return len(passes)
@@ -324,6 +333,32 @@ class Predictor:
         if is_left_out.any():
             named = listed([ids[i] for i in np.flatnonzero(is_left_out).tolist()])
             self._on_problem(f"{what}, {int(is_left_out.sum())}: {named}", None)
+
+
+class _Average:
+    """The weighted sums of what passes say of n images, and of each image's weights; NaN where none is finite."""
+
+    def __init__(self, probabilities: Probabilities, share: float) -> None:
+        self.sums = {head: rows * np.float32(share) for head, rows in probabilities.items()}
+        self._weights = np.full(len(next(iter(self.sums.values()))), share, np.float32)
+
+    def add(self, probabilities: Probabilities, share: float) -> None:
+        """Add a pass over all images or the first of them."""
+        is_finite = _is_finite(probabilities)
+        had_none = ~_is_finite(self.sums)[: len(is_finite)]
+        for head, rows in self.sums.items():
+            done = rows[: len(is_finite)]
+            done[had_none] = 0
+            done[is_finite] += np.float32(share) * probabilities[head][is_finite]
+            done[had_none & ~is_finite] = np.nan
+        weights = self._weights[: len(is_finite)]
+        weights[had_none] = 0
+        weights[is_finite] += share
+
+    def means(self) -> Probabilities:
+        """Return what the passes say on average."""
+        weights = np.maximum(self._weights, np.finfo(np.float32).tiny)[:, None]
+        return {head: np.asarray(rows / weights, np.float32) for head, rows in self.sums.items()}
 
 
 def _is_finite(probabilities: Probabilities) -> NDArray[np.bool_]:

@@ -1,52 +1,54 @@
-"""Class labels to submission.csv, in sample_submission's rows; without a sample to predictions.csv, a row per image."""
+"""Answers to a submission, in sample_submission's rows; without a sample to predictions.csv, a row per image."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 
-from multihead.config.task import Label
 from multihead.data.answers import Form
 from multihead.runtime.errors import shortened
 from multihead.runtime.whole_files import whole_file
 
+PARQUET, ZIP = ".parquet", ".zip"
+
 
 class Submission:
-    """The rows to answer, each head's prior class until its prediction comes.
+    """The rows to answer, each key's prior answer until its prediction comes.
 
-    form: the rows. prior: for each head, the class label that rows without a prediction get. source: where the rows
-    come from.
+    form: the rows. prior: by each key, what rows without a prediction get. source: where the rows come from.
     """
 
-    def __init__(self, path: Path, form: Form, prior: Mapping[str, Label], source: str) -> None:
+    def __init__(self, path: Path, form: Form, prior: Mapping[str, Any], source: str) -> None:
         self._path, self._form, self._source = path, form, source
-        self._answers = {head: np.full(len(of_head), prior[head], object) for head, of_head in form.places.items()}
-        self._is_answered = {head: np.zeros(len(of_head), bool) for head, of_head in form.places.items()}
+        self._answers = {key: _full(len(of_key), prior[key]) for key, of_key in form.places.items()}
+        self._is_answered = {key: np.zeros(len(of_key), bool) for key, of_key in form.places.items()}
         self._repeated: list[str] = []
 
-    def add(self, labels: pd.DataFrame) -> None:
-        """Take in predictions: index image id, one column of class labels per head. The first of an image counts."""
-        ids = pd.Index(labels.index, dtype=str)
-        for head, images in self._form.images.items():
+    def add(self, answers: pd.DataFrame) -> None:
+        """Take in predictions: index image id, a column by each key. The first of an image counts."""
+        ids = pd.Index(answers.index, dtype=str)
+        for key, images in self._form.images.items():
             if not len(images):
                 continue
             rows = images.get_indexer(ids)
             is_known = rows >= 0
-            is_first = ~ids.duplicated() & ~(is_known & self._is_answered[head][rows])
-            places = self._form.places[head][rows[is_known & ~is_first]]
+            is_first = ~ids.duplicated() & ~(is_known & self._is_answered[key][rows])
+            places = self._form.places[key][rows[is_known & ~is_first]]
             self._repeated += self._form.rows[places].tolist()
             taken = is_known & is_first
-            self._answers[head][rows[taken]] = labels[head].to_numpy()[taken]
-            self._is_answered[head][rows[taken]] = True
+            self._answers[key][rows[taken]] = answers[key].to_numpy()[taken]
+            self._is_answered[key][rows[taken]] = True
 
     def problems(self) -> list[str]:
         """Return what does not match the rows to answer, a line each."""
         is_missing = np.zeros(self.rows, bool)
-        for head, places in self._form.places.items():
-            is_missing[places] |= ~self._is_answered[head]
+        for key, places in self._form.places.items():
+            is_missing[places] |= ~self._is_answered[key]
         found: list[tuple[Sequence[str], str]] = [
-            (self._repeated, "predictions are for a row that already had one"),
+            (list(dict.fromkeys(self._repeated)), "predictions are for a row that already had one"),
             (self._form.rows[is_missing].tolist(), f"rows of {self._source} have no prediction"),
         ]
         return [
@@ -71,19 +73,39 @@ class Submission:
         return len(self._form.rows)
 
     def write(self) -> None:
-        """Put the table in place at once."""
+        """Put the table in place at once, in the form that the file's name says."""
         with whole_file(self._path) as new:
-            self._table().to_csv(new, index=False, lineterminator="\n")
+            if self._path.suffix.lower() != ZIP:
+                _write(self._table(), self._path, new)
+                return
+            inner = self._path.with_suffix("")
+            inner = inner if inner.suffix else inner.with_suffix(".csv")
+            with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(inner.name, "w") as member:
+                _write(self._table(), inner, member)
 
     def first_lines(self, rows: int) -> list[str]:
-        """Return the header and the first so many rows as they would be written."""
+        """Return the header and the first so many rows as they would be written in a CSV file."""
         return str(self._table()[:rows].to_csv(index=False, lineterminator="\n")).splitlines()
 
     def _table(self) -> pd.DataFrame:
         table = pd.DataFrame({self._form.rows.name: self._form.rows})
-        for column in set(self._form.columns.values()):
-            values = np.empty(self.rows, object)
-            for head in (head for head, own in self._form.columns.items() if own == column):
-                values[self._form.places[head]] = self._answers[head]
-            table[column] = pd.Series(values).infer_objects()
-        return table[list(self._form.header)]
+        columns = {}
+        for column in dict.fromkeys(self._form.columns.values()):
+            keys = [key for key, own in self._form.columns.items() if own == column]
+            values = np.empty(self.rows, self._answers[keys[0]].dtype)
+            for key in keys:
+                values[self._form.places[key]] = self._answers[key]
+            columns[column] = pd.Series(values).infer_objects()
+        return pd.concat([table, pd.DataFrame(columns)], axis=1)[list(self._form.header)]
+
+
+def _full(rows: int, value: Any) -> Any:
+    """Return so many times one answer: numbers as such, which take less memory and are written as short as can be."""
+    return np.full(rows, value, value.dtype if isinstance(value, np.floating) else object)
+
+
+def _write(table: pd.DataFrame, name: Path, file: Path | IO[bytes]) -> None:
+    if name.suffix.lower() == PARQUET:
+        table.to_parquet(file, index=False)
+    else:
+        table.to_csv(file, index=False, lineterminator="\n")

@@ -1,9 +1,9 @@
 """The weights to predict with: found in the inputs, and held against the settings. No network is built here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from multihead.config.settings import Settings
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_input, is_in_input
 from multihead.prediction.calibration import Calibration
+from multihead.prediction.deciding import THRESHOLD, finished
 from multihead.runtime.errors import UserError
 
 Probabilities = dict[str, NDArray[np.float32]]
@@ -75,18 +76,57 @@ def _find(name: str, setting: str) -> Trained:
     return Trained(folder, name, read_manifest(folder, name))
 
 
-def finish_of(weights: Weights) -> Callable[[Probabilities], Probabilities]:
-    """Return what is done to the sum of the members' probabilities, float32 (n, classes) per head."""
-    if not weights.ensemble:
-        return dict
-    ensemble, heads = weights.ensemble, weights.task.heads
+def own_calibration(manifest: Manifest) -> Calibration:
+    """Return what a training chose on the images that it held out."""
+    temperatures = dict.fromkeys(manifest.task.heads, 1.0) | dict(manifest.temperatures)
+    return Calibration(temperatures, manifest.prior_exponents, 0.0, manifest.thresholds, manifest.cut_points)
+
+
+def finish_of(weights: Weights) -> Callable[[Probabilities], Mapping[str, NDArray[Any]]]:
+    """Return what makes the answers by each key of the average of the members' probabilities.
+
+    It takes float32 (n, width) per head. Without an ensemble the members' own thresholds and cut points are averaged.
+    """
+    ensemble, task = weights.ensemble, weights.task
+    if not ensemble:
+        own = [own_calibration(trained.manifest) for trained in weights.trained]
+        thresholds = _averaged([one.thresholds for one in own], dict.fromkeys(task.heads, (THRESHOLD,)))
+        between = {head: tuple(place + 0.5 for place in range(task.width(head) - 1)) for head in task.heads}
+        cut_points = _averaged([one.cut_points for one in own], between)
+        return partial(finished, task=task, thresholds=thresholds, cut_points=cut_points)
     counts = {
         head: np.sum([trained.manifest.train_counts[head] for trained in weights.trained], axis=0).tolist()
-        for head in heads
+        for head in task.heads
     }
     rows = [
-        [classes.index(label) for label, classes in zip(labels, heads.values(), strict=True)]
+        [classes.index(label) for label, classes in zip(labels, task.heads.values(), strict=True)]
         for labels in ensemble.combinations.labels
     ]
-    calibration = Calibration(ensemble.temperatures, ensemble.prior_exponents, ensemble.combinations.weight)
-    return partial(calibration.answers, counts=counts, combinations=np.array(rows, np.int64).reshape(-1, len(heads)))
+    combinations = np.array(rows, np.int64).reshape(-1, len(task.heads))
+    calibration = Calibration(
+        ensemble.temperatures,
+        ensemble.prior_exponents,
+        ensemble.combinations.weight,
+        ensemble.thresholds,
+        ensemble.cut_points,
+    )
+
+    def finish(probabilities: Probabilities) -> Mapping[str, NDArray[Any]]:
+        rows = calibration.answers(probabilities, counts, combinations, task.kinds)
+        return finished(rows, task, calibration.thresholds, calibration.cut_points)
+
+    return finish
+
+
+def _averaged(
+    own: Sequence[Mapping[str, Sequence[float]]], default: Mapping[str, Sequence[float]]
+) -> dict[str, Sequence[float]]:
+    """Return for each head that some members name the mean of their numbers, those of others being the default."""
+    heads = {head for numbers in own for head in numbers}
+    return {head: np.mean([numbers.get(head, default[head]) for numbers in own], axis=0).tolist() for head in heads}
+
+
+def prior_of(weights: Weights) -> dict[str, Any]:
+    """Return what is written by each key of an image of which nothing is known."""
+    said = {head: np.array([values], np.float32) for head, values in weights.trained[0].manifest.prior.items()}
+    return {key: values[0] for key, values in finish_of(weights._replace(ensemble=None))(said).items()}
