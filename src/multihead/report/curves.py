@@ -59,8 +59,13 @@ def speed_curves(history: History) -> str:
     return _svg(draw, "speed", 2.0 * len(lines))
 
 
-def calibration_curve(head: str, bins: NDArray[np.float64]) -> str:
+def calibration_curve(head: str, bins: NDArray[np.float64], *, is_of_sets: bool = False) -> str:
     """Return the share of right answers against their probability, from Record.calibration of a head."""
+    names = (
+        ("probability of a class", "share that has it")
+        if is_of_sets
+        else ("probability of the answer", "share that is right")
+    )
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -75,10 +80,25 @@ def calibration_curve(head: str, bins: NDArray[np.float64]) -> str:
             zorder=3,
             clip_on=False,
         )
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability of the answer", ylabel="share that is right")
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel=names[0], ylabel=names[1])
         axes.grid(alpha=0.3)
 
     return _svg(draw, f"calibration {head}", 3.2, 3.6)
+
+
+def number_points(head: str, points: Sequence[tuple[float, float]]) -> str:
+    """Return the answers of some held-out images against their truth, from Numbers.points of a head."""
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        truth, answer = np.array(points).T
+        least, most = min(truth.min(), answer.min()), max(truth.max(), answer.max())
+        axes.plot((least, most), (least, most), color="0.5", linestyle=":")
+        axes.scatter(truth, answer, 10, color="#c0453d", alpha=0.5, linewidths=0, zorder=3)
+        axes.set(xlabel="truth", ylabel="predicted")
+        axes.grid(alpha=0.3)
+
+    return _svg(draw, f"numbers {head}", 4.2, 4.6)
 
 
 def _svg(draw: "Callable[[Figure], None]", name: str, height: float, width: float = INCHES) -> str:

@@ -5,9 +5,10 @@ Shard by shard, with the full images of one in memory; of each image a hash, and
 
 import hashlib
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,26 +16,39 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.data_files import matching
-from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE
+from multihead.config.files import PREDICTIONS_FILE
+from multihead.config.scores import LABEL, NUMBER, NUMBERS, PROBABILITY, SEVERAL, ranked_classes, score_kind
 from multihead.config.task import Task
-from multihead.data.answers import form_of_images
+from multihead.data.answers import Form, form_of_images, key_of
 from multihead.data.crop import ink_mask
 from multihead.data.datasets import images_to_predict, images_to_train, reader_of
 from multihead.data.identity import match
-from multihead.data.labels import label_columns
+from multihead.data.labels import MISSING, is_without_label, label_columns
 from multihead.data.readers.reader import ImagesToPredict, ImagesToTrain
 from multihead.data.shards import PixelMemory, Shard, read_shard
 from multihead.data.tables import Table
+from multihead.data.targets import dense, is_known, priors_of
 from multihead.data.thumbnails import Image, thumbnail
+from multihead.prediction.deciding import finished
 from multihead.prediction.submission import Submission
 from multihead.report.html import picture, render, templates
 from multihead.runtime.errors import listed
+from multihead.scoring.measures import images_per_class, one_hot
 
 LONGEST = 96  # side of a sample
 SHOWN_ROWS = 3  # of a submission
 SAMPLES, MOST_CLASSES = 8, 100  # on the page: images of each class, and classes of each head
 NAMED = 5  # of what is wrong
+NO_CLASS = "none of the classes"
+RANGES = 5  # of numbers on the page, with as many images each
+_KINDS = {
+    "softmax": "{} classes, ",
+    "ordinal": "{} classes in an order, ",
+    "sigmoid": "any of {} classes, ",
+    "number": "a number",
+}
 LINE = 118
+MOST_CHARACTERS = 400  # of a row of a submission
 # columns beside the heads: none's names
 _SHARD, _IS_BLANK, _HASH, _ID = ("of shard", "is blank", "of pixels", "of image")
 
@@ -67,7 +81,7 @@ def inspect(data: Path, task: Task, out: Path, fold: int = 0) -> Iterator[str]:
         yield from test_lines(images_to_predict(data, task, fold), task, labels)
     else:
         yield f"test: {' or '.join(task.files_to_predict)} is not in {data}"
-    statistics, tables, samples = [], [], _Samples(task)
+    statistics, tables, samples = [], [], _Samples(task, labels)
     unreadable: list[str] = []
     for part in train.parts:
         shard = read_shard(part, task.image_shape, memory=memory)
@@ -89,7 +103,7 @@ def inspect(data: Path, task: Task, out: Path, fold: int = 0) -> Iterator[str]:
     yield from _problems(table, task)
     yield _listed("images without a label", train.without_label)
     yield _listed("labels without an image", train.without_image)
-    out.write_text(samples.page(table), encoding="utf-8")
+    out.write_text(samples.page(table, task.name), encoding="utf-8")
     yield f"samples of each class: {out}"
 
 
@@ -112,7 +126,7 @@ def _lines_of_all(table: pd.DataFrame, statistics: Statistics, task: Task) -> It
     if not np.isnan(statistics.ink).any():
         yield f"ink of an image: {statistics.ink.min():.1%} to {statistics.ink.max():.1%}"
     for head in task.heads:
-        yield from _class_lines(table, head, task)
+        yield from _head_lines(table, head, task)
 
 
 def train_lines(data: Path, train: ImagesToTrain) -> Iterator[str]:
@@ -126,7 +140,7 @@ def train_lines(data: Path, train: ImagesToTrain) -> Iterator[str]:
     columns = label_columns(Table(data / next(matching(data, table))), task) if table else {}
     for head, classes in task.heads.items():
         place = f"column {listed(columns[head])}" if table else f"the path, {task.train_files}"
-        yield f"  {head}: {place}; {len(classes)} classes, {listed(classes)}"
+        yield f"  {head}: {place}; {_KINDS[task.kind(head)].format(len(classes))}{listed(classes)}"
 
 
 def test_lines(test: ImagesToPredict, task: Task, labels: pd.DataFrame) -> Iterator[str]:
@@ -144,9 +158,36 @@ def test_lines(test: ImagesToPredict, task: Task, labels: pd.DataFrame) -> Itera
         yield _listed(f"images that have no row in {task.sample_submission}", beside)
     else:
         yield f"test: {len(held):,} images of {files}; {_ids_in_words(held, reader_of(task).is_table)}"
-    prior = {head: classes[int(labels[head].mode()[0])] for head, classes in task.heads.items()}
-    yield f"{SUBMISSION_FILE if test.form else PREDICTIONS_FILE} would begin:"
-    yield from (f"  {line}" for line in Submission(Path(), form, prior, "").first_lines(SHOWN_ROWS))
+    yield f"answer: {_answer_in_words(task, form)}; {_score_in_words(task)}"
+    yield f"{task.submission_file if test.form else PREDICTIONS_FILE} would begin:"
+    priors = {head: np.array([values], np.float32) for head, values in priors_of(labels, task).items()}
+    prior = {key: answers[0] for key, answers in finished(priors, task).items()}
+    for line in Submission(Path(), form, prior, "").first_lines(SHOWN_ROWS):
+        yield f"  {line[:MOST_CHARACTERS]}{'...' if len(line) > MOST_CHARACTERS else ''}"
+
+
+def _answer_in_words(task: Task, form: Form) -> str:
+    """Return what is answered, and how it stands in the table."""
+    several = len(task.heads) > 1
+    unit = "class" if task.answer == PROBABILITY else "head"
+    ranked = ranked_classes(task.answer)
+    what = {LABEL: "label", PROBABILITY: "probability", NUMBERS: "number"}.get(task.answer, "labels parted by spaces")
+    what = f"the {ranked} likeliest labels parted by spaces, the likeliest first" if ranked else what
+    if form.has_row_per_key:
+        return f"{what}, a row per image and {'head and class' if several and unit == 'class' else unit}"
+    keys = [key_of(head, label) for head, classes in task.heads.items() for label in classes]
+    if unit == "class" and len(form.columns) < len(keys):
+        last = [of_head[-1] for of_head in task.heads.values()]
+        if not several:
+            return f"{what}, one column, {next(iter(form.columns.values()))}, of the last of two classes, {last[0]}"
+        each = [f"{column} of {label}" for column, label in zip(form.columns.values(), last, strict=True)]
+        return f"{what}, a column per head, of the last of two classes, {listed(each)}"
+    columns = list(dict.fromkeys(form.columns.values()))
+    return f"{what}, a column per {unit}" if len(columns) > 1 else f"{what}, one column, {columns[0]}"
+
+
+def _score_in_words(task: Task) -> str:
+    return f"score {task.score}" + (", less is better" if score_kind(task.score).is_loss else "")
 
 
 def _ids_in_words(ids: pd.Index, is_table: bool) -> str:
@@ -167,11 +208,26 @@ def measure(shard: Shard, task: Task) -> Statistics:
     return Statistics(mean, variance, ink)
 
 
+def _head_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
+    """Yield what the labels of a head are."""
+    kind = task.kind(head)
+    if kind in NUMBER:
+        numbers = table[head].dropna()
+        least, *quartiles, most = np.quantile(numbers, (0, 0.25, 0.5, 0.75, 1)) if len(numbers) else [np.nan] * 5
+        yield f"{head}: {least:g} to {most:g}, quartiles {', '.join(f'{value:g}' for value in quartiles)}"
+        return
+    yield from _class_lines(table, head, task)
+    if kind in SEVERAL:
+        counts = table[head].dropna().map(len)
+        of_an_image = f"{counts.min()} to {counts.max()}, mean {counts.mean():.2f}" if len(counts) else "none"
+        yield f"classes of {head} an image: {of_an_image}; {int((counts == 0).sum()):,} images have none"
+
+
 def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
     """Yield the images of each class: in all shards, and in each of them in brackets."""
     classes = task.heads[head]
-    indices = [column.to_numpy() for _, column in table.groupby(_SHARD, sort=False)[head]]
-    shards = [np.bincount(column[column >= 0], minlength=len(classes)) for column in indices]
+    columns = [column.to_numpy() for _, column in table.groupby(_SHARD, sort=False)[head]]
+    shards = [images_per_class(_known(column, head, task), len(classes)) for column in columns]
     counts = np.sum(shards, axis=0)
     least, most = counts.min(), counts.max()
     images = f"{least:,} to {most:,}" if least < most else f"{least:,}"
@@ -184,18 +240,33 @@ def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
 
 def _problems(table: pd.DataFrame, task: Task) -> Iterator[str]:
     """Yield a line for each kind of thing that may be wrong, with how many there are and the first of them."""
-    heads = list(task.heads)
     for head, classes in task.heads.items():
-        present = set(table[head])
-        missing = [str(label) for index, label in enumerate(classes) if index not in present]
-        yield _listed(f"classes of {head} without an image", missing)
+        if task.kind(head) not in NUMBER:
+            counts = images_per_class(_known(table[head].to_numpy(), head, task), len(classes))
+            missing = [str(label) for label, count in zip(classes, counts, strict=True) if not count]
+            yield _listed(f"classes of {head} without an image", missing)
+        unlabelled = table[_ID][is_without_label(table[head])].tolist()
+        if unlabelled:
+            yield _listed(f"images without {head}", unlabelled)
     yield _listed("blank images", table[_ID][table[_IS_BLANK]].tolist())
     copies = table[table[_HASH].duplicated(keep=False) & ~table[_IS_BLANK]]
     groups = [group for _, group in copies.groupby(_HASH, sort=False)]
-    is_equal = [not group[heads].ne(group[heads].iloc[0]).to_numpy().any() for group in groups]
+    is_equal = [len(set(_labels_as_keys(group, task))) == 1 for group in groups]
     for wanted, name in ((True, "equal"), (False, "different")):
         some = [" = ".join(group[_ID][:3]) for group, equal in zip(groups, is_equal, strict=True) if equal == wanted]
         yield _listed(f"groups of images with the same pixels and {name} labels", some)
+
+
+def _labels_as_keys(table: pd.DataFrame, task: Task) -> list[tuple[Any, ...]]:
+    """Return the labels of each image as what is equal where they are; a missing one equals another."""
+    columns = [table[head].astype(object).mask(is_without_label(table[head]), MISSING) for head in task.heads]
+    return list(zip(*columns, strict=True))
+
+
+def _known(labels: NDArray[Any], head: str, task: Task) -> NDArray[Any]:
+    """Return the truth (targets.py) of the labels of a head that are there."""
+    truth = dense(labels, task.width(head), task.kind(head))
+    return truth[is_known(truth)]
 
 
 def _listed(what: str, some: Sequence[str]) -> str:
@@ -204,30 +275,67 @@ def _listed(what: str, some: Sequence[str]) -> str:
 
 
 class _Samples:
-    """The first few images of each class, small."""
+    """The first few images of each class, small; of numbers, of each of a few ranges."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, labels: pd.DataFrame) -> None:
+        self._groups = {head: _groups_of(head, task, labels) for head in task.heads}
         self._images: dict[tuple[str, int], list[Image]] = {}
 
     def add(self, shard: Shard, table: pd.DataFrame) -> None:
-        for head, classes in self._task.heads.items():
-            for index in range(min(len(classes), MOST_CLASSES)):
+        for head, groups in self._groups.items():
+            of_group = groups.members(table[head].to_numpy())
+            for index in range(len(groups.names)):
                 kept = self._images.setdefault((head, index), [])
-                rows = np.flatnonzero(table[head] == index)[: SAMPLES - len(kept)]
+                rows = np.flatnonzero(of_group[:, index])[: SAMPLES - len(kept)]
                 kept += [thumbnail(shard.images[row], LONGEST).copy() for row in rows.tolist()]
 
-    def page(self, table: pd.DataFrame) -> str:
+    def page(self, table: pd.DataFrame, title: str) -> str:
         heads = []
-        for head, classes in self._task.heads.items():
-            counts = table[head].value_counts()
+        for head, groups in self._groups.items():
+            counts = groups.members(table[head].to_numpy()).sum(axis=0)
             rows = [
-                {
-                    "name": str(label),
-                    "images": int(counts.get(index, 0)),
-                    "pictures": list(map(picture, self._images[head, index])),
-                }
-                for index, label in enumerate(classes[:MOST_CLASSES])
+                {"name": name, "images": int(count), "pictures": list(map(picture, self._images[head, index]))}
+                for index, (name, count) in enumerate(zip(groups.names, counts, strict=True))
             ]
-            heads.append({"name": head, "classes": len(classes), "rows": rows})
-        return render("samples.html", title=self._task.name, heads=heads)
+            heads.append(
+                {"name": head, "shown": min(groups.classes, MOST_CLASSES), "classes": groups.classes, "rows": rows}
+            )
+        return render("samples.html", title=title, heads=heads)
+
+
+class _Groups(NamedTuple):
+    """Of what samples are shown. members: tells of n labels whether they are in each group, bool (n, groups)."""
+
+    names: Sequence[str]
+    classes: int
+    members: Callable[[NDArray[Any]], NDArray[np.bool_]]
+
+
+def _groups_of(head: str, task: Task, labels: pd.DataFrame) -> _Groups:
+    """Return the first MOST_CLASSES classes, of several at once also those images that have none, or ranges."""
+    classes, kind = task.heads[head], task.kind(head)
+    if kind in NUMBER:
+        return _ranges_of(labels[head].dropna().to_numpy())
+    names = [str(label) for label in classes[:MOST_CLASSES]]
+
+    def members(of_images: NDArray[Any]) -> NDArray[np.bool_]:
+        truth = dense(of_images, len(classes), kind)
+        is_there = one_hot(truth, len(names))[:, : len(names)]
+        if kind not in SEVERAL:
+            return is_there
+        return np.concatenate([is_there, (truth == 0).all(axis=1, keepdims=True)], axis=1)
+
+    return _Groups([*names, *([NO_CLASS] if kind in SEVERAL else [])], len(classes), members)
+
+
+def _ranges_of(numbers: NDArray[np.float64]) -> _Groups:
+    """Return ranges of numbers with about as many images each."""
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, RANGES + 1))) if len(numbers) else np.zeros(1)
+    edges = edges if len(edges) > 1 else np.repeat(edges, 2)
+    names = [f"{first:g} to {last:g}" for first, last in pairwise(edges)]
+
+    def members(of_images: NDArray[Any]) -> NDArray[np.bool_]:
+        places = np.clip(np.searchsorted(edges, of_images, side="right") - 1, 0, len(names) - 1)
+        return np.asarray(one_hot(places, len(names)) & np.isfinite(of_images)[:, None])
+
+    return _Groups(names, len(names), members)

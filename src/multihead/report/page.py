@@ -4,21 +4,23 @@ Everything comes from the record that the training left (training/record.py), hi
 is not needed again. The page holds its pictures in itself, and loads nothing from elsewhere.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from multihead.config.files import HISTORY_FILE, MANIFEST_FILE, PAGE_FILE, REPORT_FOLDER
+from multihead.config.scores import LABEL, NUMBER, ONE_OF
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
-from multihead.report.curves import calibration_curve, learning_curves, speed_curves
+from multihead.report.curves import learning_curves, speed_curves
+from multihead.report.heads import what_is_shown_of
 from multihead.report.html import picture, render
 from multihead.report.run import Run, read_run
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
-from multihead.training.record import most_confused, recalls, worst_first
 
-PAIRS = 20  # of classes, in a table
+MOST_VALUES = 8  # thresholds or cut points of a head that are shown
 FOLDERS = ("data", "weights", "working")  # settings that say nothing of a training
 
 
@@ -48,12 +50,14 @@ def _content(run: Run) -> dict[str, Any]:
     """Return what the template shows."""
     manifest, score = run.manifest, run.manifest["score"]
     model = manifest["model"]
-    heads = [_head(run, head) for head in run.record.counts]
     return {
         "title": f"{model['task']}, {model['backbone']}",
         "score": score,
+        "answer": run.manifest["task"].get("answer", LABEL),
+        "nothing": f"No held-out image {'has a label' if run.record.held_out else 'was read'}",
+        "sections": _sections(run),
         "facts": _facts(run),
-        "heads": heads,
+        "heads": [what_is_shown_of(run, head) for head in run.heads],
         "changed": _changed(run),
         "settings": run.record.run,
         "learning": _learning(run) if run.history else None,
@@ -63,111 +67,75 @@ def _content(run: Run) -> dict[str, Any]:
     }
 
 
+def _sections(run: Run) -> dict[str, str]:
+    """Return what the sections are called by their ids, in their order, of those that the kinds of the heads have."""
+    kinds = set(map(run.kind, run.heads))
+    is_of_one, is_of_classes = not kinds.isdisjoint(ONE_OF), not kinds.issubset(NUMBER)
+    names = {
+        "classes": "worst classes" if is_of_classes else "",
+        "pairs": "most confused pairs" if is_of_one else "",
+        "numbers": "numbers" if not kinds.isdisjoint(NUMBER) else "",
+        "mistakes": "surest mistakes" if is_of_classes else "largest errors",
+        "calibration": "calibration" if is_of_classes else "",
+        "settings": "settings",
+        "learning": "curves",
+        "data": "data",
+    }
+    return {name: text for name, text in names.items() if text}
+
+
 def _facts(run: Run) -> dict[str, str]:
     manifest, model = run.manifest, run.manifest["model"]
     epochs, speed = len(run.history.get("epoch", ())), manifest["images_per_second"]
     height, width = model["image_size"]
     saved = f"{manifest['epoch']}" + ("" if manifest["epoch"] <= epochs else ", unfinished")
-    exponents = manifest["prior_exponents"].items()
-    held_out = sum(int(counts[:, 2].sum()) for counts in list(run.record.counts.values())[:1])
+    trained = _trained_on(run)
     return {
         "task": model["task"],
         "backbone": model["backbone"],
         "image size": f"{height} x {width} pixels, crop {model['crop']}",
         "epochs": f"{epochs} of {run.record.run['epochs']}",
         "saved epoch": saved if epochs else "none was finished",
-        "images trained on": f"{sum(next(iter(manifest['train_counts'].values()))):,}",
-        "images held out": f"{held_out:,}",
-        "prior exponents": ", ".join(f"{head} {exponent:g}" for head, exponent in exponents),
+        **({"images trained on": f"{trained:,}"} if trained else {}),
+        "images held out": f"{run.record.held_out:,}",
+        **_chosen(run),
         "device": manifest["device"] + (f", {speed:,.0f} images a second in inference" if speed else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
         "seed": str(run.record.run["seed"]),
     }
 
 
-def _head(run: Run, head: str) -> dict[str, Any]:
-    """Return what the held-out images say of a head."""
-    record, names, counts = run.record, run.classes(head), run.record.counts[head]
-    trained = run.manifest["train_counts"][head]
-    recall, images = recalls(counts, len(names))
-    order = worst_first(recall, images)
-    right = counts[counts[:, 0] == counts[:, 1], 2].sum()
-    rows = [
-        {"name": names[i], "recall": float(recall[i]), "images": int(images[i]), "trained": int(trained[i])}
-        for i in order
-    ]
-    worst = [
-        {
-            "name": names[of_class.truth],
-            "recall": float(recall[of_class.truth]),
-            "images": int(images[of_class.truth]),
-            "trained": int(trained[of_class.truth]),
-            "wrong": [{"picture": _kept(run, number), "caption": names[answer]} for number, answer in of_class.wrong],
-        }
-        for of_class in record.worst.get(head, ())
-    ]
+def _trained_on(run: Run) -> int:
+    """Return how many images were trained on; of an earlier version's weights, what their counts tell."""
+    counted = sum(next(iter(run.manifest["train_counts"].values())))
+    return int(run.manifest.get("train_images") or counted)
+
+
+def _chosen(run: Run) -> dict[str, str]:
+    """Return what was chosen on the held-out images, to turn probabilities into answers."""
+    exponents = {
+        head: [exponent]
+        for head, exponent in run.manifest["prior_exponents"].items()
+        if exponent or run.kind(head) in ONE_OF
+    }
+    temperatures = {head: [value] for head, value in run.manifest.get("temperatures", {}).items()}
+    chosen = {
+        "prior exponents": exponents,
+        "temperatures": temperatures,
+        "thresholds": run.manifest.get("thresholds", {}),
+        "cut points": run.manifest.get("cut_points", {}),
+    }
     return {
-        "name": head,
-        "recall": float(np.nanmean(recall)),
-        "accuracy": float(right / counts[:, 2].sum()),
-        "shown": len(order),
-        "classes": len(names),
-        "rows": rows,
-        "worst": worst,
-        "absent": [name for name, count in zip(names, images, strict=True) if not count],
-        "pairs": [
-            {"truth": names[truth], "answer": names[answer], "count": count, "images": int(images[truth])}
-            for truth, answer, count in most_confused(counts)[:PAIRS]
-        ],
-        "confusions": [
-            {
-                "truth": names[pair.truth],
-                "answer": names[pair.answer],
-                "count": pair.images,
-                "images": int(images[pair.truth]),
-                "mistaken": [_kept(run, number) for number in pair.mistaken],
-                "others": [_kept(run, number) for number in pair.others],
-            }
-            for pair in record.confusions[head]
-        ],
-        "mistakes": [
-            {
-                "picture": _kept(run, mistake.image),
-                "id": mistake.id,
-                "truth": names[mistake.truth],
-                "answer": names[mistake.answer],
-                "probability": mistake.probability,
-                "of_truth": mistake.of_truth,
-            }
-            for mistake in record.mistakes[head]
-        ],
-        "calibration": _calibration(run, head),
+        name: ", ".join(f"{head} {_in_short(values)}" for head, values in of_heads.items())
+        for name, of_heads in chosen.items()
+        if of_heads
     }
 
 
-def _calibration(run: Run, head: str) -> dict[str, Any] | None:
-    """Return how well a head's probabilities are those of being right; None where an earlier version kept nothing."""
-    bins = run.record.calibration.get(head)
-    if bins is None or not bins[:, 0].sum():
-        return None
-    images, probability, right = bins.T
-    gap = probability - right
-    return {
-        "error": float(np.abs(gap).sum() / images.sum()),
-        "gap": float(gap.sum() / images.sum()),
-        "curve": calibration_curve(head, bins),
-        "rows": [
-            {
-                "from": place / len(bins),
-                "to": (place + 1) / len(bins),
-                "images": int(images[place]),
-                "probability": float(probability[place] / images[place]),
-                "right": float(right[place] / images[place]),
-            }
-            for place in range(len(bins))
-            if images[place]
-        ],
-    }
+def _in_short(values: Sequence[float]) -> str:
+    if len(values) > MOST_VALUES:
+        return f"{min(values):.4g} to {max(values):.4g}"
+    return " ".join(f"{value:.4g}" for value in values)
 
 
 def _changed(run: Run) -> list[dict[str, Any]]:
@@ -190,7 +158,7 @@ def _learning(run: Run) -> dict[str, Any]:
     history = run.history
     epochs = history["epoch"].tolist()
     saved = epochs.index(run.manifest["epoch"]) if run.manifest["epoch"] in epochs else None
-    heads = [head for head in run.manifest["task"]["heads"] if head in history]
+    heads = [head for head in run.heads if head in history]
     return {
         "curves": learning_curves(history, heads, saved),
         "speed": speed_curves(history),
@@ -216,20 +184,28 @@ def _batches(run: Run) -> dict[str, Any] | None:
     samples = run.record.samples
     if samples is None or not len(samples.batches):
         return None
-    head = next(iter(run.manifest["task"]["heads"]))
-    names = run.classes(head)
+    head = next(iter(run.heads))
     return {
         "epoch": samples.epoch,
         "head": head,
+        "mixed": "a number between those of two"
+        if run.kind(head) in NUMBER
+        else "the classes of two, with their shares",
         "rows": [
             [
-                {"picture": picture(image), "shares": [(names[i], share) for i, share in shares]}
-                for image, shares in zip(images, labels, strict=True)
+                {"picture": picture(image), "shares": _shares(run, head, label)}
+                for image, label in zip(images, labels, strict=True)
             ]
             for images, labels in zip(samples.batches, samples.labels, strict=True)
         ],
     }
 
 
-def _kept(run: Run, number: int) -> str:
-    return picture(run.record.images[number])
+def _shares(run: Run, head: str, label: Sequence[tuple[int, float]] | None) -> list[tuple[str, float]]:
+    """Return the classes of an image of a batch, each with its share; 1 of a number, or where there is none."""
+    if label is None:
+        return [("no label", 1)]
+    if run.kind(head) in NUMBER:
+        return [(f"{value:.4g}", 1) for _, value in label]
+    names = run.classes(head)
+    return [(names[i], share) for i, share in label] or [("none of the classes", 1)]

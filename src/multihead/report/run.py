@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.files import HISTORY_FILE, MANIFEST_FILE, REPORT_FOLDER
+from multihead.report.html import picture
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text
 from multihead.training.record import Record, read_record
@@ -29,6 +30,19 @@ class Run(NamedTuple):
     manifest: Mapping[str, Any]
     record: Record
     history: History
+
+    @property
+    def heads(self) -> list[str]:
+        """The names of the heads, in their order."""
+        return list(self.manifest["task"]["heads"])
+
+    def kind(self, head: str) -> str:
+        """Return what a head says of an image, as Task.kind does; an earlier version knew softmax only."""
+        return str(self.manifest["task"].get("kinds", {}).get(head, "softmax"))
+
+    def picture(self, number: int) -> str:
+        """Return one of the images that the record keeps as what an <img> can hold."""
+        return picture(self.record.images[number])
 
     def classes(self, head: str) -> list[str]:
         """Return the class labels of a head as texts."""
