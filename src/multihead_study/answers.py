@@ -17,14 +17,19 @@ from numpy.typing import NDArray
 
 from multihead.config.ensemble import Combinations, Ensemble, write_ensemble
 from multihead.config.task import Label, Task
+from multihead.data.targets import is_known
+from multihead.prediction.calibration import Calibration
 from multihead.prediction.combinations import combinations_of
+from multihead.runtime.errors import listed
 from multihead.runtime.whole_files import whole_file
-from multihead.scoring.metrics import Score, is_seen, recall_per_class
+from multihead.scoring.measures import per_class
+from multihead.scoring.metrics import Score, is_seen, task_score
 from multihead.scoring.out_of_fold import OutOfFold, write_out_of_fold
 from multihead.scoring.paired import paired_gain
-from multihead_study.choices import Choice, choose, mixture, score_of, shown_to
-from multihead_study.folds import Fold, Folds, concatenated, read_folds, truth_of
+from multihead_study.choices import Choice, choose, has_combinations, mixture, shown_to
+from multihead_study.folds import Fold, Folds, Probabilities, concatenated, read_folds, truth_of
 
+NO_COMBINATIONS = np.zeros((0, 0), np.int64)
 ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE = "answers.npz", "answers.json", "classes.csv"
 
 
@@ -70,27 +75,24 @@ class Joined(NamedTuple):
             yield f"  {head} {_with_error(head_score(self.task, head, self.answers))}"
         for name, score in self.recipes.items():
             yield f"  {name} alone {_with_error(score)}"
-        if has_many_heads:
+        if has_combinations(self.task):
             yield f"  each head for itself {self.heads_alone.total:.4f}; {self._gain_of_combinations()}"
-        yield f"  with the prior left in {self.with_prior.total:.4f}"
+        if self.with_prior.total != self.heads_alone.total:
+            is_prior = any(self.to_predict_with.calibration.exponents.values())
+            yield f"  with {'the prior left in' if is_prior else 'nothing chosen'} {self.with_prior.total:.4f}"
         yield "chosen on all folds, to predict with (in brackets: for each fold on the others, as it is scored)"
         every = [self.to_predict_with, *self.choices]
         for name in self.recipes:
             yield f"  share of {name} {_with_range([choice.recipes.get(name, 0.0) for choice in every])}"
         for head in self.task.heads:
-            exponent = _with_range([choice.calibration.exponents[head] for choice in every])
-            temperature = _with_range([choice.calibration.temperatures[head] for choice in every])
-            yield f"  {head}: prior exponent {exponent}, temperature {temperature}"
-        if has_many_heads:
+            yield f"  {head}: {', '.join(_in_words(head, [choice.calibration for choice in every]))}"
+        if has_combinations(self.task):
             weight = _with_range([choice.calibration.combinations_weight for choice in every])
             yield f"  weight of train's combinations {weight}"
 
     def _gain_of_combinations(self) -> str:
         """Return what the combinations gain over each head for itself, and on how many images they could."""
-        alone, together = (
-            {head: rows.argmax(axis=1) for head, rows in answers.probabilities.items()}
-            for answers in (self.answers_alone, self.answers)
-        )
+        alone, together = (answers.answers for answers in (self.answers_alone, self.answers))
         gain, _ = paired_gain(self.answers.truth, alone, together, self.task)
         return f"train's combinations gain {gain}; {int(self.is_seen.sum()):,} images have one of them"
 
@@ -121,15 +123,22 @@ def joined_folds(study: Folds) -> Joined:
     the counts that they were trained on.
     """
     task, folds = study.task, study.folds
-    seen = [shown_to(fold, folds) for fold in folds]
+    seen = [shown_to(fold, folds) if has_combinations(task) else NO_COMBINATIONS for fold in folds]
     choices = [choose(task, [other for other in folds if other is not fold]) for fold in folds]
     plain = [mixture(fold, choice.recipes) for fold, choice in zip(folds, choices, strict=True)]
     known = list(zip(choices, plain, folds, seen, strict=True))
-    alone = [choice.calibration.heads_alone(rows, fold.counts) for choice, rows, fold, _ in known]
-    together = [choice.calibration.answers(rows, fold.counts, shown) for choice, rows, fold, shown in known]
+    kinds = task.kinds
+    alone = [choice.calibration.heads_alone(rows, fold.counts, kinds) for choice, rows, fold, _ in known]
+    together = [choice.calibration.answers(rows, fold.counts, shown, kinds) for choice, rows, fold, shown in known]
     truth, ids = truth_of(folds), [name for fold in folds for name in fold.ids]
-    answers = [OutOfFold("", ids, truth, concatenated(part)) for part in (plain, alone, together)]
-    scores = [score_of(task, truth, part.probabilities) for part in answers]
+
+    def answers_of(parts: Sequence[Probabilities], chosen: Sequence[Choice]) -> OutOfFold:
+        decided = [choice.calibration.decided(rows, task) for choice, rows in zip(chosen, parts, strict=True)]
+        return OutOfFold("", ids, truth, concatenated(parts), concatenated(decided))
+
+    nothing = Choice({}, Calibration({}, {}, 0.0))
+    answers = [answers_of(plain, [nothing] * len(folds)), answers_of(alone, choices), answers_of(together, choices)]
+    scores = [task_score(truth, part.answers, task) for part in answers]
     recipes = list(folds[0].recipes) if len(folds[0].recipes) > 1 else []
     return Joined(
         study,
@@ -159,16 +168,20 @@ def ensemble_of(joined: Joined) -> Ensemble:
         calibration.temperatures,
         calibration.exponents,
         Combinations(calibration.combinations_weight, labels),
+        calibration.thresholds,
+        calibration.cut_points,
     )
 
 
 def head_score(task: Task, head: str, answers: OutOfFold) -> Score:
     """Return the score of one head alone."""
     alone = replace(task, heads={head: task.heads[head]}, score_weights={}, columns={})
-    return score_of(alone, answers.truth, {head: answers.probabilities[head]})
+    return task_score(answers.truth, answers.answers, alone)
 
 
 def _is_shown(fold: Fold, combinations: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if not combinations.size:
+        return np.zeros(len(fold.ids), np.bool_)
     heads = list(fold.truth)
     return is_seen(pd.DataFrame(fold.truth), pd.DataFrame(combinations, columns=heads))
 
@@ -193,17 +206,21 @@ def _plain(choice: Choice) -> dict[str, Any]:
 
 
 def _write_classes(path: Path, joined: Joined) -> None:
-    """Write a row per class with images: its recall, and that recall's standard error."""
+    """Write a row per class with images: what is reached in it, and of a recall its standard error."""
     with whole_file(path) as new, new.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["head", "class", "images", "recall", "standard_error"])
+        rows, name = [], "recall"
         for head, classes in joined.task.heads.items():
-            truth = joined.answers.truth[head]
-            images = np.bincount(truth, minlength=len(classes))
-            recall = recall_per_class(truth, joined.answers.probabilities[head].argmax(axis=1), len(classes))
-            error = np.sqrt(recall * (1 - recall) / np.maximum(images, 1))
-            for row in np.flatnonzero(images).tolist():
-                writer.writerow([head, classes[row], images[row], f"{recall[row]:.4f}", f"{error[row]:.4f}"])
+            known = is_known(joined.answers.truth[head])
+            truth, answers = joined.answers.truth[head][known], joined.answers.answers[head][known]
+            found = per_class(joined.task.score, truth, answers, len(classes))
+            name = found.name or name
+            error = np.sqrt(found.values * (1 - found.values) / np.maximum(found.images, 1)[: len(found.values)])
+            for row in np.flatnonzero(found.images).tolist():
+                told = f"{error[row]:.4f}" if name == "recall" else ""
+                rows.append([head, classes[row], found.images[row], f"{found.values[row]:.4f}", told])
+        writer.writerow(["head", "class", "images", name, "standard_error"])
+        writer.writerows(rows)
 
 
 def _with_error(score: Score) -> str:
@@ -215,3 +232,13 @@ def _with_range(numbers: Sequence[float]) -> str:
     """Return the first number, and in brackets the least and the greatest of the others."""
     first, *others = numbers
     return f"{first:.3g} ({min(others):.3g} to {max(others):.3g})"
+
+
+def _in_words(head: str, every: Sequence[Calibration]) -> Iterator[str]:
+    """Yield what is chosen for a head on all folds, and on those of each fold."""
+    yield f"prior exponent {_with_range([one.exponents[head] for one in every])}"
+    yield f"temperature {_with_range([one.temperatures[head] for one in every])}"
+    for name, key in (("thresholds", "thresholds"), ("cut points", "cut_points")):
+        if head in getattr(every[0], key):
+            numbers = getattr(every[0], key)[head]
+            yield f"{name} {listed([f'{number:.3g}' for number in numbers])}"

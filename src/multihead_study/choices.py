@@ -1,15 +1,19 @@
 """What is chosen on answers out of fold: how much each recipe counts, and what is done to the probabilities."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.config.scores import rule_of
 from multihead.config.task import Task
+from multihead.data.targets import is_known
 from multihead.prediction.calibration import Calibration, choose_temperature
 from multihead.prediction.combinations import WEIGHTS, combinations_of, mixed, over_combinations
+from multihead.prediction.deciding import decided
 from multihead.prediction.logit_adjustment import adjusted, best_exponent, smoothed_best
+from multihead.prediction.tuning import choose_decisions, measure_of_exponents
 from multihead.scoring.metrics import Score, task_score
 from multihead_study.folds import Fold, Probabilities, Truth, concatenated, truth_of
 
@@ -26,38 +30,50 @@ class Choice(NamedTuple):
 def choose(task: Task, folds: Sequence[Fold]) -> Choice:
     """Return what is best on some folds: what is chosen to answer others knows nothing of these.
 
-    Recipes and temperatures have the least log loss, which few images tell better than a recall; exponents and
-    the weight of the combinations the best score. Of accuracy the likeliest class is the best answer, so that no prior
-    is divided out. A fold's combinations are those of the other folds given.
+    Recipes and temperatures have the least log loss, which few images tell better than a recall; the others are best
+    for the score (prediction/tuning.py). A fold's combinations are those of the other folds given; they need an image
+    to have just one class of each of several heads.
     """
     truth = truth_of(folds)
     recipes = choose_recipes(task, folds, truth)
     mixtures = [mixture(fold, recipes) for fold in folds]
     together = concatenated(mixtures)
-    temperatures = {head: choose_temperature(rows, truth[head]) for head, rows in together.items()}
-    exponents = dict.fromkeys(task.heads, 0.0)
-    if task.score == "macro recall":
-        exponents = {head: _best_exponent(head, folds, mixtures, truth[head]) for head in task.heads}
+    temperatures, exponents = dict.fromkeys(task.heads, 1.0), dict.fromkeys(task.heads, 0.0)
+    for head, rows in together.items():
+        rule = rule_of(task.score, task.kind(head))
+        if rule == "temperature" or task.is_one_of(head):
+            temperatures[head] = choose_temperature(rows, truth[head])
+        if rule == "prior exponents":
+            exponents[head] = _best_exponent(task, head, folds, mixtures, truth[head])
     calibration = Calibration(temperatures, exponents, 0.0)
-    if len(task.heads) == 1:
-        return Choice(recipes, calibration)
-    alone = [calibration.heads_alone(rows, fold.counts) for rows, fold in zip(mixtures, folds, strict=True)]
-    by_combination = [over_combinations(rows, shown_to(fold, folds)) for rows, fold in zip(alone, folds, strict=True)]
-    both = concatenated(alone), concatenated(by_combination)
-    scores = [score_of(task, truth, mixed(*both, weight)).present_total for weight in WEIGHTS]
-    return Choice(recipes, calibration._replace(combinations_weight=WEIGHTS[smoothed_best(scores)]))
+    alone = [calibration.heads_alone(rows, fold.counts, task.kinds) for rows, fold in zip(mixtures, folds, strict=True)]
+    if has_combinations(task):
+        by_fold = [over_combinations(rows, shown_to(fold, folds)) for rows, fold in zip(alone, folds, strict=True)]
+        both = concatenated(alone), concatenated(by_fold)
+        scores = [score_of(task, truth, mixed(*both, weight)).to_maximise for weight in WEIGHTS]
+        weight = WEIGHTS[smoothed_best(scores)]
+        calibration = calibration._replace(combinations_weight=weight)
+        alone = [mixed(*rows, weight) for rows in zip(alone, by_fold, strict=True)]
+    thresholds, cut_points = choose_decisions(task, concatenated(alone), truth)
+    return Choice(recipes, calibration._replace(thresholds=thresholds, cut_points=cut_points))
+
+
+def has_combinations(task: Task) -> bool:
+    """Tell whether an image has one combination of classes, which may be one that train shows."""
+    return len(task.heads) > 1 and task.is_of_classes
 
 
 def _best_exponent(
-    head: str, folds: Sequence[Fold], mixtures: Sequence[Probabilities], truth: NDArray[np.int64]
+    task: Task, head: str, folds: Sequence[Fold], mixtures: Sequence[Probabilities], truth: NDArray[np.int64]
 ) -> float:
     """Return the exponent of a head that is best on the folds, each divided by what its trials were trained on."""
+    known = is_known(truth)
 
     def answers(exponent: float) -> NDArray[np.int64]:
         parts = [adjusted(rows[head], fold.counts[head], exponent) for rows, fold in zip(mixtures, folds, strict=True)]
-        return np.concatenate([part.argmax(axis=1) for part in parts])
+        return np.concatenate([part.argmax(axis=1) for part in parts])[known]
 
-    return best_exponent(answers, truth, mixtures[0][head].shape[1])
+    return best_exponent(answers, truth[known], mixtures[0][head].shape[1], measure_of_exponents(task))
 
 
 def shown_to(fold: Fold, folds: Sequence[Fold]) -> NDArray[np.int64]:
@@ -69,29 +85,46 @@ def shown_to(fold: Fold, folds: Sequence[Fold]) -> NDArray[np.int64]:
 def choose_recipes(task: Task, folds: Sequence[Fold], truth: Truth) -> dict[str, float]:
     """Return the share of each recipe in the mixture that a greedy selection with replacement finds.
 
-    It begins with none and adds, ROUNDS times, the recipe with which the log loss of the heads, weighted as the
-    score weights them, is least. R. Caruana et al., Ensemble Selection from Libraries of Models, 2004.
+    It begins with none and adds, ROUNDS times, the recipe with which the loss of the heads, weighted as the score
+    weights them, is least: the log loss, of numbers the mean square of the error over their variance. R. Caruana et
+    al., Ensemble Selection from Libraries of Models, 2004.
     """
     names = list(folds[0].recipes)
     weights = [task.weight(head) for head in task.heads]
-    # float64 (recipes, heads, n): of the true classes; that of a mixture is the mixture of these
-    of_truth = np.array(
-        [
-            [
-                np.concatenate([fold.recipes[name][head] for fold in folds])[np.arange(len(truth[head])), truth[head]]
-                for head in task.heads
-            ]
-            for name in names
-        ],
-        np.float64,
-    )
-    times, total = np.zeros(len(names), int), np.zeros(of_truth.shape[1:])
+    said = [concatenated([fold.recipes[name] for fold in folds]) for name in names]
+    # for each head float64 (recipes, ...): what is said of the truth; that of a mixture is the mixture of these
+    of_truth = [np.stack([_of_truth(rows[head], truth[head]) for rows in said]) for head in task.heads]
+    losses = [_square if task.kind(head) == "number" else _log for head in task.heads]
+    times = np.zeros(len(names), int)
+    total = [np.zeros(rows.shape[1:]) for rows in of_truth]
     for chosen in range(1, ROUNDS + 1):
-        shares = np.maximum((total + of_truth) / chosen, np.finfo(np.float32).tiny)
-        best = int(np.argmin(np.average(-np.log(shares).mean(axis=2), axis=1, weights=weights).round(9)))
+        found = [
+            [loss((so_far + row) / chosen) for row in rows]
+            for loss, so_far, rows in zip(losses, total, of_truth, strict=True)
+        ]
+        best = int(np.argmin(np.average(found, axis=0, weights=weights).round(9)))
         times[best] += 1
-        total += of_truth[best]
+        total = [so_far + rows[best] for so_far, rows in zip(total, of_truth, strict=True)]
     return {name: float(count / ROUNDS) for name, count in zip(names, times, strict=True) if count}
+
+
+def _of_truth(rows: NDArray[np.float32], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the probabilities of what is true, or of numbers the errors in units of their deviation, where known."""
+    known = is_known(truth)
+    rows, truth = rows[known].astype(np.float64), truth[known]
+    if truth.dtype.kind == "f":
+        return np.asarray((rows[:, 0] - truth) / (truth.std() or 1.0))
+    if truth.ndim == 1:
+        return np.asarray(rows[np.arange(len(truth)), truth])
+    return np.where(truth > 0, rows, 1 - rows)
+
+
+def _log(of_truth: NDArray[np.float64]) -> float:
+    return float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean())
+
+
+def _square(errors: NDArray[np.float64]) -> float:
+    return float((errors**2).mean())
 
 
 def mixture(fold: Fold, recipes: Mapping[str, float]) -> dict[str, NDArray[np.float32]]:
@@ -103,5 +136,5 @@ def mixture(fold: Fold, recipes: Mapping[str, float]) -> dict[str, NDArray[np.fl
 
 
 def score_of(task: Task, truth: Truth, probabilities: Probabilities) -> Score:
-    """Return the score of the likeliest classes. probabilities: for each head, float32 (n, classes)."""
-    return task_score(truth, {head: rows.argmax(axis=1) for head, rows in probabilities.items()}, task)
+    """Return the score of what the probabilities say with nothing chosen. They are float32 (n, width) of each head."""
+    return task_score(truth, decided(probabilities, task), task)

@@ -7,7 +7,7 @@ is known.
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,19 +17,19 @@ from bundler.study.study import read_study
 from bundler.study.trial import TRIAL_FILE, read_state
 from multihead.config.files import OUT_OF_FOLD_FILE
 from multihead.config.manifest import read_manifest
-from multihead.config.task import Task
-from multihead.prediction.logit_adjustment import adjusted_heads
+from multihead.config.scores import NUMBERS, PROBABILITY, score_name
+from multihead.config.task import Label, Task
+from multihead.data.answers import cells_of
+from multihead.prediction.deciding import decided
+from multihead.prediction.trained import own_calibration
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.evaluation import read_both
-from multihead.scoring.metrics import MEASURES
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold
 from multihead.scoring.paired import Gain, paired_gain
 from multihead_study.answers import ANSWERS_FILE
 
 SHOWN = 8
-
-Indices = NDArray[np.int64]
 
 
 class Truth(NamedTuple):
@@ -40,15 +40,15 @@ class Truth(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The class indices of n images, int64 (n,) per head: what they are and what was answered.
+    """The answers to n images, and what is true of them, for each head, as task_score takes them.
 
     ids: of the images. chosen: what was chosen on these very images, in words, "" for nothing.
     """
 
     task: Task
     ids: Sequence[str]
-    truth: Mapping[str, Indices]
-    answers: Mapping[str, Indices]
+    truth: Mapping[str, NDArray[Any]]
+    answers: Mapping[str, NDArray[Any]]
     chosen: str = ""
 
 
@@ -74,7 +74,8 @@ class Compared(NamedTuple):
     """Two sets of answers to the same images.
 
     name: of the score. gain: in it; heads: in each head's. changes: an entry per image and head that is answered
-    otherwise. notes: what a person has to know to read the gain.
+    otherwise, of class labels; probabilities and numbers have none. notes: what a person has to know to read the gain.
+    is_same: whether all answers are.
     """
 
     name: str
@@ -83,17 +84,20 @@ class Compared(NamedTuple):
     heads: Mapping[str, Gain]
     changes: Sequence[Change]
     notes: Sequence[str]
+    is_same: bool
 
     def lines(self) -> Iterator[str]:
         """Yield what a person reads of it."""
-        yield f"{self.name} {_scores(self.gain)} on {self.images:,} images that both answered"
+        less = ", less is better" if self.gain.is_loss else ""
+        yield f"{self.name} {_scores(self.gain)} on {self.images:,} images that both answered{less}"
         yield f"gain {_with_interval(self.gain)}: {self._in_words}"
         yield from self.notes
         for head, gain in self.heads.items():
             changes = [change for change in self.changes if change.head == head]
             right, wrong = sum(change.is_gain for change in changes), sum(change.is_loss for change in changes)
             scores = f"{_scores(gain)}, gain {_with_interval(gain)}; " if len(self.heads) > 1 else ""
-            yield f"  {head}: {scores}{len(changes):,} answers changed, {right:,} to right, {wrong:,} to wrong"
+            counted = f"{len(changes):,} answers changed, {right:,} to right, {wrong:,} to wrong"
+            yield f"  {head}: {scores}{counted if changes or self.is_same else 'numbers changed'}"
         for change in self.changes[:SHOWN]:
             yield f"  {change.id} {change.head} {change.truth}: {change.before} -> {change.after}"
         if len(self.changes) > SHOWN:
@@ -101,7 +105,7 @@ class Compared(NamedTuple):
 
     @property
     def _in_words(self) -> str:
-        if not self.changes:
+        if self.is_same:
             return "the answers are the same"
         if self.gain.may_be_chance:
             return "it may be chance, for the interval holds 0"
@@ -115,7 +119,7 @@ def compare(before: Path, after: Path, changed: Path | None = None, truth: Truth
     tasks, have no image in common, or contradict each other on one.
     """
     first, second = read_answered(before, truth), read_answered(after, truth)
-    for key in ("heads", "score", "score_weights"):
+    for key in ("heads", "kinds", "answer", "score", "score_weights"):
         if getattr(first.task, key) != getattr(second.task, key):
             raise UserError(f"{after}: is of another task than {before}, with other {key}")
     ids = pd.Index(first.ids).intersection(pd.Index(second.ids), sort=False)
@@ -123,7 +127,7 @@ def compare(before: Path, after: Path, changed: Path | None = None, truth: Truth
         raise UserError(f"{after}: answers none of the images that {before} does")
     pair = _of_images(first, ids), _of_images(second, ids)
     for head in first.task.heads:
-        if not np.array_equal(pair[0].truth[head], pair[1].truth[head]):
+        if not np.array_equal(pair[0].truth[head], pair[1].truth[head], equal_nan=first.task.kind(head) == "number"):
             raise UserError(f"{after}: has other {head} labels of the same images than {before}")
     compared = _compared(*pair, list(_notes({before: first, after: second})))
     if changed:
@@ -139,26 +143,27 @@ def read_answered(path: Path, truth: Truth | None = None) -> Answered:
     if path.is_file():
         return _read_submission(path, truth)
     if (path / ANSWERS_FILE).is_file():
-        return _likeliest(_task_of_study(path), read_out_of_fold(path / ANSWERS_FILE))
+        return _answered(_task_of_study(path), read_out_of_fold(path / ANSWERS_FILE))
     if not (path / OUT_OF_FOLD_FILE).is_file():
         files = f"no {ANSWERS_FILE} of a finished study and no {OUT_OF_FOLD_FILE} of a training that held images out"
         raise UserError(f"{path}: {files}")
     manifest, found = read_manifest(path), read_out_of_fold(path / OUT_OF_FOLD_FILE)
     if found.sha256 != manifest.sha256:
         raise UserError(f"{path / OUT_OF_FOLD_FILE}: is not of the weights beside it")
-    adjusted = adjusted_heads(found.probabilities, manifest.train_counts, manifest.prior_exponents)
+    calibration, task = own_calibration(manifest), manifest.task
+    adjusted = calibration.heads_alone(found.probabilities, manifest.train_counts, task.kinds)
     chosen = [] if (path / TRIAL_FILE).is_file() else ["epoch"]  # a trial saves its last one
     chosen += ["prior exponents"] if any(manifest.prior_exponents.values()) else []
-    answered = _likeliest(manifest.task, found._replace(probabilities=adjusted))
-    return answered._replace(chosen=" and ".join(chosen))
+    chosen += [key.replace("_", " ") for key in ("temperatures", "thresholds", "cut_points") if getattr(manifest, key)]
+    answers = calibration.decided(adjusted, task)
+    return Answered(task, found.ids, found.truth, answers, " and ".join(chosen))
 
 
 def _read_submission(path: Path, truth: Truth | None) -> Answered:
     if truth is None:
         raise UserError(f"{path}: a file; of a submission --truth is needed, of a training or a study its folder")
-    answers, true = read_both(path, truth.path, truth.task)
-    right, answered = ({head: table[head].to_numpy() for head in truth.task.heads} for table in (true, answers))
-    return Answered(truth.task, true.index.tolist(), right, answered)
+    graded = read_both(path, truth.path, truth.task)
+    return Answered(truth.task, graded.ids, graded.truth, graded.answers)
 
 
 def _task_of_study(folder: Path) -> Task:
@@ -169,9 +174,8 @@ def _task_of_study(folder: Path) -> Task:
     raise UserError(f"{folder}: no finished trial beside its {ANSWERS_FILE}")
 
 
-def _likeliest(task: Task, answers: OutOfFold) -> Answered:
-    likeliest = {head: rows.argmax(axis=1) for head, rows in answers.probabilities.items()}
-    return Answered(task, answers.ids, answers.truth, likeliest)
+def _answered(task: Task, found: OutOfFold) -> Answered:
+    return Answered(task, found.ids, found.truth, found.answers or decided(found.probabilities, task))
 
 
 def _notes(both: Mapping[Path, Answered]) -> Iterator[str]:
@@ -193,15 +197,30 @@ def _of_images(answered: Answered, ids: pd.Index) -> Answered:
 def _compared(first: Answered, second: Answered, notes: Sequence[str]) -> Compared:
     """Return the comparison of two answers to the same images in the same order."""
     task = first.task
-    changes = [
+    whole, heads = paired_gain(first.truth, first.answers, second.answers, task)
+    is_same = all(np.array_equal(first.answers[head], second.answers[head]) for head in task.heads)
+    return Compared(score_name(task.score), len(first.ids), whole, heads, _changes(first, second), notes, is_same)
+
+
+def _changes(first: Answered, second: Answered) -> list[Change]:
+    """Return each answer of class labels that is another."""
+    task = first.task
+    if task.answer in (PROBABILITY, NUMBERS):
+        return []
+    before, after = (cells_of(one.answers, task) for one in (first, second))
+    return [
         Change(
-            first.ids[row], head, *(str(classes[of[head][row]]) for of in (first.truth, first.answers, second.answers))
+            first.ids[row], head, _true(first.truth[head][row], classes), str(before[head][row]), str(after[head][row])
         )
         for head, classes in task.heads.items()
-        for row in np.flatnonzero(first.answers[head] != second.answers[head]).tolist()
+        for row in np.flatnonzero(before[head] != after[head]).tolist()
     ]
-    whole, heads = paired_gain(first.truth, first.answers, second.answers, task)
-    return Compared(MEASURES[task.score][0], len(first.ids), whole, heads, changes, notes)
+
+
+def _true(truth: Any, classes: Sequence[Label]) -> str:
+    """Return what is true of an image as it would be answered, "" where it is missing."""
+    indices = np.flatnonzero(truth > 0).tolist() if np.ndim(truth) else [int(truth)] if truth >= 0 else []
+    return " ".join(str(classes[index]) for index in indices)
 
 
 def _scores(gain: Gain) -> str:
@@ -209,7 +228,7 @@ def _scores(gain: Gain) -> str:
 
 
 def _with_interval(gain: Gain) -> str:
-    return f"{gain.after - gain.before:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})"
+    return f"{gain.improvement:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})"
 
 
 def _write(path: Path, changes: Sequence[Change]) -> None:

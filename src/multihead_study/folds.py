@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,15 @@ from multihead.config.task import Task, what_answers_depend_on
 from multihead.runtime.errors import UserError
 from multihead.scoring.out_of_fold import read_out_of_fold
 
-Truth = Mapping[str, NDArray[np.int64]]
+Truth = Mapping[str, NDArray[Any]]
 Probabilities = Mapping[str, NDArray[np.float32]]
 
 
 class Fold(NamedTuple):
     """What the trials that held a fold out say of its n images.
 
-    ids: of the images. truth: for each head, int64 (n,) class indices. recipes: for each recipe the probabilities of
-    each head, float32 (n, classes), the mean over the seeds, before the prior is divided out. counts: for each head,
+    ids: of the images. truth: for each head, as data/targets.py has it. recipes: for each recipe the probabilities of
+    each head, float32 (n, width), the mean over the seeds, before the prior is divided out. counts: for each head,
     the images of each class that the trials were trained on. trials: for each recipe, the names of its trials.
     """
 
@@ -93,7 +93,7 @@ def _read_fold(task: Task, trials: Mapping[str, Sequence[Path]]) -> Fold:
     manifests = {trial: read_manifest(trial) for of_recipe in trials.values() for trial in of_recipe}
     read = {trial: _read_trial(trial, manifest, task, ids) for trial, manifest in manifests.items()}
     for trial, manifest in manifests.items():
-        if manifest.train_counts != manifests[first].train_counts:
+        if (manifest.train_counts, manifest.priors) != (manifests[first].train_counts, manifests[first].priors):
             raise UserError(f"{trial}: was trained on other images than {first}")
     rows = pd.Index(answers.ids).get_indexer(ids)
     return Fold(
@@ -123,11 +123,11 @@ def _read_trial(trial: Path, manifest: Manifest, task: Task, ids: pd.Index) -> P
     return {head: answers.probabilities[head][rows] for head in task.heads}
 
 
-def truth_of(folds: Sequence[Fold]) -> dict[str, NDArray[np.int64]]:
+def truth_of(folds: Sequence[Fold]) -> dict[str, NDArray[Any]]:
     """Return the truth of all images of some folds, fold after fold."""
     return {head: np.concatenate([fold.truth[head] for fold in folds]) for head in folds[0].truth}
 
 
-def concatenated(parts: Sequence[Probabilities]) -> dict[str, NDArray[np.float32]]:
-    """Return the probabilities of several parts, one after the other."""
+def concatenated(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return what several parts have of each head, one after the other."""
     return {head: np.concatenate([part[head] for part in parts]) for head in parts[0]}

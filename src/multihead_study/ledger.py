@@ -49,7 +49,7 @@ class Run:
     written, in seconds of the epoch. score, error: over the classes present, and its standard error. images: that it is
     of, None where unknown. minutes: that the processes ran, of a training that is no trial those that fitting took.
     images_per_second: that were trained, the median of the epochs. weights: the SHA-256 of each training's. public,
-    private: what the leaderboard says of them.
+    private: what the leaderboard says of them. is_loss: whether the least score is the best.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Run:
     version: str = ""
     weights: frozenset[str] = frozenset()
     is_finished: bool = True
+    is_loss: bool = False
     public: float | None = None
     private: float | None = None
 
@@ -100,7 +101,7 @@ def find_runs(folder: Path, submissions: Sequence[Submission] = ()) -> list[Run]
 
 def best_first(runs: Sequence[Run]) -> list[Run]:
     """Return the runs of each task by their score, those without one last."""
-    return sorted(runs, key=lambda run: (run.task, run.score is None, -(run.score or 0)))
+    return sorted(runs, key=lambda run: (run.task, run.score is None, (run.score or 0) * (1 if run.is_loss else -1)))
 
 
 def _newest_first(runs: Sequence[Run]) -> list[Run]:
@@ -186,6 +187,7 @@ def _training(folder: Path, top: Path) -> Run:
                           if name != "python"),
         weights=frozenset({manifest["sha256"]} if manifest else ()),
         is_finished=state.is_finished if state else bool(manifest),
+        is_loss=score.get("is_loss", False),
     )  # fmt: skip
 
 
@@ -220,6 +222,7 @@ def _study(folder: Path, top: Path, trials: Sequence[Run]) -> Run:
         version=", ".join(dict.fromkeys(trial.version for trial in trials if trial.version)),
         weights=frozenset().union(*(trial.weights for trial in trials)),
         is_finished=finished == len(trials),
+        is_loss=score.get("is_loss", False),
     )
 
 
@@ -292,7 +295,7 @@ def _minutes(manifest: Mapping[str, Any], speeds: Sequence[float]) -> float | No
     """Return what fitting took: every epoch is of all train images."""
     if not manifest or not speeds:
         return None
-    images: int = sum(next(iter(manifest["train_counts"].values())))
+    images: int = manifest.get("train_images") or sum(next(iter(manifest["train_counts"].values())))
     return sum(images / speed for speed in speeds if speed > 0) / 60
 
 
