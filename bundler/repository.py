@@ -16,9 +16,10 @@ from multihead.config.files import (
     TRIAL_LOG_FILE,
     WEIGHTS_FILE,
 )
+from multihead.config.task import Task
 
 KERNELS = ("train", "predict")
-OUTPUTS = {  # what a kernel may leave in its working folder
+OUTPUTS = {  # what a kernel may leave in its working folder; of predicting also what its task calls the submission
     "train": (WEIGHTS_FILE, MANIFEST_FILE, HISTORY_FILE, CHECKPOINT_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER),
     "predict": (SUBMISSION_FILE, PREDICTIONS_FILE),
 }
@@ -26,6 +27,11 @@ OF_TRIAL = (*OUTPUTS["train"], TRIAL_LOG_FILE)  # what each of several trainings
 MAX_FILES = 50  # that Kaggle takes in a dataset
 SESSION_MINUTES = 12 * 60  # after which Kaggle ends a kernel
 KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.json"
+
+
+def answers_file(task: Task) -> str:
+    """Return what the predict kernel's answers are called."""
+    return task.submission_file if task.sample_submission else PREDICTIONS_FILE
 
 
 @dataclass(frozen=True)

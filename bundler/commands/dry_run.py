@@ -10,8 +10,8 @@ from bundler.kaggle.staging import stage
 from bundler.rehearse.data import check_data, has_truth
 from bundler.rehearse.inputs import refuse_to_empty
 from bundler.rehearse.rehearsal import empty
-from bundler.repository import DATASET_METADATA, Repository
-from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE, TASK_FILE
+from bundler.repository import DATASET_METADATA, Repository, answers_file
+from multihead.config.files import TASK_FILE
 from multihead.config.settings_file import read_settings
 from multihead.config.task import Task, task_beside
 
@@ -60,7 +60,7 @@ def _drawn_data(repository: Repository, task: Task) -> Path:
 
 
 def _evaluate(repository: Repository, working: Path, data: Path, task: Task, settings: Path) -> None:
-    answers = working / (SUBMISSION_FILE if task.sample_submission else PREDICTIONS_FILE)
+    answers = working / answers_file(task)
     own = task_beside(settings)
     name = str(settings.with_name(TASK_FILE)) if own and own.name == task.name else task.name
     run_python(repository, ["-m", "multihead", "evaluate", str(answers), str(data), "--task", name])

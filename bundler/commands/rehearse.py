@@ -28,8 +28,9 @@ from bundler.rehearse.projection import (
     read_stages,
 )
 from bundler.rehearse.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, refuse_foreign, rehearse
-from bundler.repository import OF_TRIAL, OUTPUTS, Repository
-from multihead.config.files import PREDICTIONS_FILE, SUBMISSION_FILE, TASK_FILE
+from bundler.repository import OF_TRIAL, OUTPUTS, Repository, answers_file
+from multihead.config.files import TASK_FILE
+from multihead.config.scores import LABELS
 from multihead.config.settings_file import read_settings, trials_of
 from multihead.config.task import Task, task_text
 
@@ -106,7 +107,7 @@ def rehearse_kernel(repository: Repository, kernel: str, request: Request, root:
     if kernel == "train" and chosen.run.trials:
         check_trials(result.working, list(trials_of(chosen)), OF_TRIAL)
     else:
-        check_outputs(result.working, OUTPUTS[kernel])
+        check_outputs(result.working, {*OUTPUTS[kernel], *([answers_file(task)] if kernel == "predict" else [])})
     return result
 
 
@@ -123,7 +124,7 @@ def rehearse_predict(repository: Repository, request: Request, root: Path, machi
     if machine.rows:
         request = request._replace(data=_repeated_data(repository, request.data, root, machine.rows, task))
     predicted = rehearse_kernel(repository, "predict", request, root, machine)
-    submission = predicted.working / (SUBMISSION_FILE if task.sample_submission else PREDICTIONS_FILE)
+    submission = predicted.working / answers_file(task)
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder (all of it: {root / 'log.txt'})")
     stages = read_stages(predicted.events, _hidden_test(repository, task))
@@ -133,7 +134,11 @@ def rehearse_predict(repository: Repository, request: Request, root: Path, machi
     if task.has_hidden_test:
         print(growth_in_words(growth, stages.hidden), projection(stages, run.time_budget_minutes), sep="\n", flush=True)
     sample = request.data / task.sample_submission
-    rows = check_submission(submission, sample) if task.sample_submission else check_predictions(submission)
+    may_be_empty = task.answer == LABELS
+    if task.sample_submission:
+        rows = check_submission(submission, sample, may_be_empty=may_be_empty)
+    else:
+        rows = check_predictions(submission, may_be_empty=may_be_empty)
     if task.has_hidden_test:
         check_time(stages, run.time_budget_minutes)
         check_growth(growth, stages)

@@ -1,6 +1,6 @@
 """The way to a score, step by step; each command says which one comes next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from bundler.kaggle.pretrained import fetch, published
 from bundler.kaggle.staging import members_of_study, stage, stage_study, verified
 from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner
-from bundler.repository import OUTPUTS, Repository
+from bundler.repository import OUTPUTS, Repository, answers_file
 from bundler.study.study import STUDY_FILE
 from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE
 from multihead.config.task import task_beside
@@ -84,7 +84,10 @@ def pull(repository: Repository, kernel: str) -> None:
     """Download a kernel's output, and say what it is: of a training, or of each of several trials."""
     check_owner(repository.root)
     folder = repository.pulled(kernel)
-    wanted = [(WEIGHTS_FILE,), (MANIFEST_FILE,)] if kernel == "train" else [OUTPUTS[kernel]]
+    wanted: list[Sequence[str]] = [(WEIGHTS_FILE,), (MANIFEST_FILE,)]
+    if kernel == "predict":
+        task = task_of_kernel(repository, kernel, [repository.dataset])
+        wanted = [list(dict.fromkeys([*OUTPUTS[kernel], answers_file(task)]))]
     files = client.pull_output(repository.kernel_id(kernel), folder, wanted)
     if kernel != "train":
         print(f"{folder.name}: {', '.join(file.name for file in files)}")
@@ -123,7 +126,8 @@ def submit(repository: Repository, version: int | None, message: str | None) -> 
     kernel = repository.kernel_id("predict")
     version = version or client.pushed_version(repository.kernel("predict"))
     competition, message = _id_of(repository, "submission"), message or f"{kernel} version {version}"
-    words, ref = client.submit(kernel, version, competition, message)
+    file = task_of_kernel(repository, "predict", [repository.dataset]).submission_file
+    words, ref = client.submit(kernel, version, competition, message, file)
     print(words)
     submissions.keep_submission(repository, competition, version, message, ref)
     _say_next("submit")

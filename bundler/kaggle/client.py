@@ -213,13 +213,14 @@ def dataset_status(dataset: str) -> Status:
     return Status(status == "ready", status)
 
 
-def submit(kernel: str, version: int, competition: str, message: str) -> tuple[str, str]:
-    """Submit a kernel's version, and return what Kaggle says of it, and its ref, "" where it is not listed yet.
+def submit(kernel: str, version: int, competition: str, message: str, file: str) -> tuple[str, str]:
+    """Submit a file that a kernel's version leaves, and return what Kaggle says of it, and its ref.
 
-    Raises BundlerError where Kaggle neither says that it was submitted nor lists a new submission.
+    The ref is "" where it is not listed yet. Raises BundlerError where Kaggle neither says that it was submitted nor
+    lists a new submission.
     """
     known = {submission["ref"] for submission in submissions(competition)}
-    chosen = ["-k", kernel, "--version", str(version), "-f", "submission.csv", f"--message={message}"]
+    chosen = ["-k", kernel, "--version", str(version), "-f", file, f"--message={message}"]
     printed = run_client(["competitions", "submit", competition, *chosen])
     is_submitted = "Successfully submitted" in printed
     new: list[str] = []

@@ -1,5 +1,7 @@
 """What a rehearsal asks of its data: whether the files of a task are there, and whether their labels are known."""
 
+import math
+from collections.abc import Collection
 from pathlib import Path
 
 from bundler.errors import BundlerError
@@ -33,10 +35,25 @@ def has_truth(data: Path, task: Task) -> bool:
         return False
     paths = matching(data, glob_of(task.test_files))
     if task.reader != "image files":
-        headers = [next(read_rows(data / path), []) for path in paths]
-        wanted = {task.columns.get(head, head).casefold() for head in task.heads}
-        return all(wanted <= {name.casefold() for name in header} for header in headers)
-    named = path_names(
-        task.test_files, {head: (*task.class_folders, *map(str, task.heads[head])) for head in task.heads}
+        headers = [{name.casefold() for name in next(read_rows(data / path), [])} for path in paths]
+        return all(_has_columns(header, head, task) for header in headers for head in task.heads)
+    names = {head: (*task.class_folders, *map(str, classes)) if classes else () for head, classes in task.heads.items()}
+    named = path_names(task.test_files, names)
+    found = [named.fullmatch(path) for path in paths]
+    return named.groupindex.keys() == task.heads.keys() and all(
+        match and all(_is_number(match[head]) for head, classes in task.heads.items() if not classes) for match in found
     )
-    return named.groupindex.keys() == task.heads.keys() and all(map(named.fullmatch, paths))
+
+
+def _has_columns(header: Collection[str], head: str, task: Task) -> bool:
+    """Tell whether a table has a head's column, or one for each class; its header in small letters."""
+    classes = {str(label).casefold() for label in task.heads[head] if isinstance(label, str)}
+    is_of_classes = len(classes) > 1 or (len(classes) == 1 and not task.is_one_of(head))
+    return task.columns.get(head, head).casefold() in header or (is_of_classes and classes.issubset(header))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bundler.errors import BundlerError, RehearsalError
 from multihead.config import decoded
-from multihead.config.data_files import read_table_bytes
+from multihead.config.data_files import PARQUET, read_table_bytes
 
 
 def check_outputs(working: Path, expected: Collection[str], folder: str = "the working folder") -> None:
@@ -30,25 +30,28 @@ def check_trials(working: Path, trials: Collection[str], expected: Collection[st
         check_outputs(working / name, expected, f"{name} of the working folder")
 
 
-def check_predictions(predictions: Path) -> int:
-    """Return the number of rows of predictions that no sample asks for; RehearsalError where they are none."""
+def check_predictions(predictions: Path, *, may_be_empty: bool = False) -> int:
+    """Return the number of rows of predictions that no sample asks for; RehearsalError where they are none.
+
+    may_be_empty: whether "" is an answer.
+    """
     if not predictions.is_file():
         raise RehearsalError(f"no {predictions.name} in the working folder")
     rows = _rows(predictions)
     for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(rows[0]) or not all(map(str.strip, row)):
+        if len(row) != len(rows[0]) or not (may_be_empty or all(map(str.strip, row))):
             raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(rows[0])}")
     if len(rows) < 2:
         raise RehearsalError(f"{predictions}: no rows")
     return len(rows) - 1
 
 
-def check_submission(submission: Path, sample: Path) -> int:
+def check_submission(submission: Path, sample: Path, *, may_be_empty: bool = False) -> int:
     """Return the number of rows of a submission that has sample_submission's ids, order and columns.
 
     It may lack the column Usage, which is no answer. The ids are in the column that differs from row to row
-    and is the most the same in both. sample: it may lie there compressed. Raises RehearsalError, naming the first line
-    that differs or lacks an answer.
+    and is the most the same in both. sample: it may lie there compressed. may_be_empty: whether "" is an answer. Raises
+    RehearsalError, naming the first line that differs or lacks an answer.
     """
     if not submission.is_file():
         raise RehearsalError(f"no {submission.name} in the working folder; Kaggle would say: Submission CSV Not Found")
@@ -73,7 +76,11 @@ def check_submission(submission: Path, sample: Path) -> int:
     ids = max(header, key=lambda name: found[name])
     place, sample_place = columns[ids]
     for line, (row, sample_row) in enumerate(zip(rows[1:], wanted[1:], strict=True), 2):
-        if len(row) != len(header) or not all(map(str.strip, row)) or row[place] != sample_row[sample_place]:
+        if (
+            len(row) != len(header)
+            or not (may_be_empty or all(map(str.strip, row)))
+            or row[place] != sample_row[sample_place]
+        ):
             expected = ",".join(sample_row[sample_place] if name == ids else "<class>" for name in header)
             raise RehearsalError(f"{submission}, line {line}: {','.join(row)}; expected {expected}")
     return len(rows) - 1
@@ -86,7 +93,7 @@ def read_rows(table: Path) -> Iterator[list[str]]:
     lines are no rows, nor are those of empty cells at the end. Empty cells beyond the header are left out.
     """
     try:
-        text = decoded(read_table_bytes(table)).strip("\n")
+        text = decoded(_content(table)).strip("\n")
         said = re.match(r"sep=([,;\t|])\n", text)
         lines = (text[said.end() :] if said else text).rstrip(" ,;\t|\n").split("\n")
         separators = said[1] if said else ",;\t|"
@@ -104,7 +111,19 @@ def read_rows(table: Path) -> Iterator[list[str]]:
 
 def _rows(path: Path) -> list[list[str]]:
     try:
+        if path.suffix != ".csv":
+            return list(csv.reader(StringIO(decoded(_content(path)))))
         with path.open(encoding="utf-8", newline="") as file:
             return list(filter(None, csv.reader(file)))  # pandas, with which Kaggle reads, passes over blank lines
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RehearsalError(f"{path}: cannot be read as CSV ({error})") from error
+
+
+def _content(table: Path) -> bytes:
+    """Return a table's content as CSV, unpacked."""
+    content = read_table_bytes(table)
+    if content.startswith(PARQUET):
+        import polars as pl
+
+        return pl.read_parquet(content).write_csv().encode()
+    return content
