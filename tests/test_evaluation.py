@@ -7,8 +7,9 @@ import pytest
 
 from multihead import cli
 from multihead.config.task import task_dict, task_from
+from multihead.data.targets import truth_of
 from multihead.runtime.errors import UserError
-from multihead.scoring.evaluation import classes_table, read_both, score
+from multihead.scoring.evaluation import Graded, classes_table, read_both
 from tests.built_in import ANIMALS, BENGALI, DIGITS
 from tests.reading import part_ids, read_labels, shards_to_predict
 from tests.test_tasks import write_leaves
@@ -32,7 +33,7 @@ def test_a_submission_is_scored_whatever_the_order_of_its_rows(tmp_path: Path) -
     is_root = answers.row_id.str.endswith("_grapheme_root")
     answers.loc[is_root & (answers.target >= 84), "target"] = 0
     answers.sample(frac=1, random_state=0).to_csv(tmp_path / "submission.csv", index=False)
-    found = score(*read_both(tmp_path / "submission.csv", truth, BENGALI), BENGALI)
+    found = read_both(tmp_path / "submission.csv", truth, BENGALI).score(BENGALI)
     assert found.heads == {"grapheme_root": 0.5, "vowel_diacritic": 1.0, "consonant_diacritic": 1.0}
     assert found.total == 0.75
 
@@ -77,7 +78,8 @@ def test_the_worst_classes_stand_first_and_absent_ones_not_at_all() -> None:
     answers = true.copy()
     answers.loc["Test_4", "grapheme_root"] = 7
     answers.loc["Test_6", "consonant_diacritic"] = 0
-    table = classes_table(answers, true, BENGALI)
+    graded = Graded(true.index.tolist(), truth_of(answers, BENGALI), truth_of(true, BENGALI))
+    table = classes_table(graded, BENGALI)
     assert table.iloc[0].tolist() == ["grapheme_root", 4, 1, 0.0]
     assert table.iloc[1].tolist() == ["consonant_diacritic", 6, 2, 0.5]
     assert (table.recall[2:] == 1).all()
@@ -155,6 +157,6 @@ def test_a_fifth_left_out_of_labelled_photographs_is_scored_with_their_table(tmp
     ids = [image for part in shards_to_predict(tmp_path, task, 3) for image in part_ids(part, task)]
     right = [f"{image},{task.heads['species'][labels.species[image]]},{labels.is_ill[image]}" for image in ids]
     (tmp_path / "predictions.csv").write_text("\n".join(["id,species,is_ill", *right]) + "\n")
-    answers, true = read_both(tmp_path / "predictions.csv", tmp_path, task)
-    assert sorted(true.index) == sorted(ids)
-    assert score(answers, true, task).total == 1
+    graded = read_both(tmp_path / "predictions.csv", tmp_path, task)
+    assert sorted(graded.ids) == sorted(ids)
+    assert graded.score(task).total == 1

@@ -41,6 +41,7 @@ from multihead.prediction import members
 from multihead.runtime.log import elapsed
 from multihead.training import build
 from multihead.training.checkpoint import read_checkpoint
+from multihead.training.schedule import WORST
 from multihead.training.trainer import Trainer
 from tests.built_in import BENGALI
 from tests.conftest import HOUSE
@@ -441,7 +442,8 @@ TRAINING: dict[str, Fault] = {
     "a label is out of range": label("Train_3,168,1,1"),
     "an id has no label": label("Train_0"),
     "no id has a label": lambda k, _: write_labels(k, lambda line: f"x{line}"),
-    "labels are empty": lambda k, _: write_labels(k, lambda line: re.sub("^(Train_3,.*,).*", r"\1", line)),
+    "all labels of an image are empty": label("Train_3,,,"),
+    "a label of one head is empty": label("Train_3,1,1,"),
     "most images are blank": lambda k, _: write_shard(
         k.data / "train_image_data_0.parquet",
         [f"Train_{i}" for i in range(IMAGES)],
@@ -687,7 +689,7 @@ def test_what_is_lost_stays_forgotten_and_what_is_made_anew_gets_a_score_once_th
     assert train(kaggle, monkeypatch, "time_budget_minutes=1e-6") == 0
     assert read_manifest(kaggle.working).score is None
     state = read_checkpoint(kaggle.working / CHECKPOINT_FILE).state
-    assert (state.saved_epoch, state.best_score) == (0, -1)
+    assert (state.saved_epoch, state.best_score) == (0, WORST)
     assert train(kaggle, monkeypatch) == 0
     manifest = read_manifest(kaggle.working)
     assert manifest.score

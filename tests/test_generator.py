@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from multihead.config.settings import RunSettings
-from multihead.data.batches import TrainBatches, one_hot
+from multihead.data.batches import TrainBatches
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import OneHot, cutmix, cutmix_box, mixup
+from multihead.data.mix import cutmix, cutmix_box, mixup
+from multihead.data.targets import Targets, targets_of
 
 Images = NDArray[np.uint8]
 STILL = RunSettings(batch_size=4, augmentation=(), mixup_share=0, cutmix_share=0)
@@ -20,10 +21,10 @@ shapes = st.tuples(st.integers(1, 6), st.integers(1, 20), st.integers(1, 30), st
 alphas = st.sampled_from([0.05, 0.4, 1.0, 5.0])
 
 
-def batch_of(shape: tuple[int, ...], seed: int) -> tuple[Images, OneHot]:
+def batch_of(shape: tuple[int, ...], seed: int) -> tuple[Images, Targets]:
     rng = np.random.default_rng(seed)
     labels = {"root": rng.integers(0, 5, shape[0]), "mark": rng.integers(0, 2, shape[0])}
-    return rng.integers(0, 256, shape, np.uint8), one_hot(labels, {"root": 5, "mark": 2})
+    return rng.integers(0, 256, shape, np.uint8), targets_of(labels, {"root": 5, "mark": 2}, {})
 
 
 def batches_of(images: Images, settings: RunSettings, epoch: int = 1, shard: int = 0) -> TrainBatches:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import recall_score
 
-from multihead.scoring.metrics import recall_per_class, task_score
+from multihead.scoring.measures import recall_per_class
+from multihead.scoring.metrics import task_score
 from tests.built_in import BENGALI
 
 ONE_HEAD = replace(BENGALI, heads={"root": tuple(range(5))}, score_weights={})

@@ -62,6 +62,18 @@ def test_what_kaggle_lacks_cannot_be_imported_though_it_is_installed_here(tmp_pa
         rehearsed(tmp_path, inputs, body)
 
 
+def test_scikit_learn_scores_where_only_what_kaggle_has_can_be_imported(tmp_path: Path, inputs: Inputs) -> None:
+    body = """
+import numpy as np
+from sklearn import metrics
+truth, sure = np.array([0, 1, 1, 0]), np.array([0.1, 0.4, 0.8, 0.3])
+print(metrics.roc_auc_score(truth, sure), metrics.average_precision_score(truth, sure))
+print(metrics.f1_score(truth, truth), metrics.cohen_kappa_score(truth, truth, weights="quadratic"))
+print(metrics.log_loss(truth, truth) < 1e-9, metrics.root_mean_squared_error(truth, truth))"""
+    rehearsed(tmp_path, inputs, body)
+    assert log_of(tmp_path).splitlines() == ["1.0 1.0", "1.0 1.0", "True 0.0"]
+
+
 def test_what_kaggle_lacks_is_hidden_from_spawned_processes_too(tmp_path: Path, inputs: Inputs) -> None:
     body = (
         "import subprocess, sys\n"

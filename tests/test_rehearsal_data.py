@@ -344,3 +344,16 @@ def test_a_test_file_whose_header_cannot_be_read_is_one_line(tmp_path: Path, nam
     with pytest.raises(UserError, match=r"test\.csv(: cannot be read as CSV \(|\.gz: damaged: )") as error:
         has_truth(tmp_path, task_of("pixel csv", test_files="test.csv"))
     assert "\n" not in str(error.value)
+
+
+def test_columns_of_classes_and_numbers_in_paths_are_labels(tmp_path: Path) -> None:
+    heads = {"marks": ("x", "y"), "age": ()}
+    kinds: Any = {"marks": "sigmoid", "age": "number"}
+    for header, has_labels in (("x,y,age,pixel0", True), ("Marks,age,pixel0", True), ("x,age,pixel0", False)):
+        (tmp_path / "test.csv").write_text(f"{header}\n")
+        task = replace(task_of("pixel csv", test_files="test.csv"), heads=heads, kinds=kinds)
+        assert has_truth(tmp_path, task) == has_labels
+    lay_out(tmp_path, "test/7/1.png", "test/7.5/2.png", "other/old/3.png")
+    ages = replace(task_of(), heads={"age": ()}, kinds={"age": "number"}, class_folders={"gatto": "cat"})
+    assert has_truth(tmp_path, replace(ages, test_files="test/*/*"))
+    assert not has_truth(tmp_path, replace(ages, test_files="other/*/*"))

@@ -165,7 +165,7 @@ def test_an_image_without_labels_is_named(drawn: Path) -> None:
     [
         ("b,168,0,0", "b: grapheme_root is 168; expected 0 to 167"),
         ("b,1,-1,0", "b: vowel_diacritic is -1; expected 0 to 10"),
-        ("b,1,0,", "1 of 2 rows have no label: b"),
+        ("b,,,", "1 of 2 rows have no label: b"),
         ("b,1,x,0", "b: vowel_diacritic is x; expected 0 to 10"),
         ("a,1,0,0", "a stands here for the second time"),
     ],

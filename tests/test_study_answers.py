@@ -20,7 +20,7 @@ from multihead.config.manifest import Manifest, manifest_text, sha256_of
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.prediction import combinations
-from multihead.prediction.calibration import TEMPERATURES, choose_temperature, log_loss, tempered
+from multihead.prediction.calibration import TEMPERATURES, Calibration, choose_temperature, log_loss, tempered
 from multihead.prediction.combinations import combinations_of, mixed, over_combinations
 from multihead.prediction.logit_adjustment import choose_exponents
 from multihead.prediction.trained import Trained, Weights, finish_of
@@ -253,11 +253,13 @@ def test_what_predicting_does_to_the_sum_of_its_members_is_what_a_study_scored(t
     calibration = joined.to_predict_with.calibration
     weights = Weights(manifests, ensemble_of(joined))
     halves = {head: rows * np.float32(0.5) for head, rows in fold.recipes["small"].items()}
-    finished = finish_of(weights)(halves)
+    finished = finish_of(weights)(dict(fold.recipes["small"]))
     expected = calibration.answers(fold.recipes["small"], fold.counts, np.array(COMBINATIONS))
     for head, rows in expected.items():
-        assert finished[head] == pytest.approx(rows, abs=1e-6)
-    assert finish_of(Weights(manifests))(halves) == halves
+        assert finished[head].tolist() == [TASK.heads[head][index] for index in rows.argmax(axis=1)]
+    unchanged = finish_of(Weights(manifests))(halves)
+    assert unchanged["root"].tolist() == fold.recipes["small"]["root"].argmax(axis=1).tolist()
+    assert unchanged["root"].tolist() != finished["root"].tolist()
 
 
 def manifest_of(answers: Fold, task: Task, sha256: str = "") -> Manifest:
@@ -332,7 +334,7 @@ def test_joining_leaves_answers_choices_and_classes_in_the_folder(tmp_path: Path
     choices = json.loads((study / CHOICES_FILE).read_text())
     assert choices["score"]["total"] == joined.score.total
     assert len(choices["folds"]) == 3
-    assert set(choices["to_predict_with"]) == {"recipes", "temperatures", "exponents", "combinations_weight"}
+    assert set(choices["to_predict_with"]) == {"recipes", *Calibration._fields}
     lines = (study / CLASSES_FILE).read_text().splitlines()
     assert lines[0] == "head,class,images,recall,standard_error"
     assert len(lines) == 1 + 4 + 3

@@ -26,7 +26,8 @@ from multihead.data.readers.image_files import IMAGES_PER_SHARD, in_shards
 from multihead.data.readers.image_reader import names_in_paths
 from multihead.data.split import fold_of
 from multihead.runtime.errors import UserError
-from multihead.scoring.evaluation import read_both, score
+from multihead.scoring.evaluation import read_both
+from multihead.scoring.metrics import task_score
 from multihead.training.trainer import Trainer
 from tests.built_in import ANIMALS, BENGALI, DIGITS
 from tests.conftest import HOUSE
@@ -655,9 +656,9 @@ def test_without_a_sample_predictions_have_a_row_per_image_and_a_column_per_head
 
 def test_accuracy_is_the_share_of_images_and_weighted_by_head(tmp_path: Path) -> None:
     task = write_leaves(tmp_path)
-    true = pd.DataFrame({"species": [0, 0, 0, 1], "is_ill": [0, 1, 0, 1]})
-    answers = pd.DataFrame({"species": [0, 0, 0, 0], "is_ill": [0, 1, 1, 0]})
-    found = score(answers, true, task)
+    true = {"species": np.array([0, 0, 0, 1]), "is_ill": np.array([0, 1, 0, 1])}
+    answers = {"species": np.array([0, 0, 0, 0]), "is_ill": np.array([0, 1, 1, 0])}
+    found = task_score(true, answers, task)
     assert found.heads == {"species": 0.75, "is_ill": 0.5}
     assert found.total == pytest.approx((3 * 0.75 + 0.5) / 4)
     assert str(found) == "accuracy 0.6875 (species 0.7500, is_ill 0.5000)"
@@ -672,8 +673,8 @@ def test_predictions_are_scored_with_the_labels_that_the_data_folder_holds(
     path = tmp_path / "predictions.csv"
     right = task.heads["label"][3]
     pd.DataFrame({"id": ids, "label": right}).to_csv(path, index=False)
-    answers, true = read_both(path, data, task)
-    assert score(answers, true, task).total == pytest.approx((true["label"] == 3).mean())
+    graded = read_both(path, data, task)
+    assert graded.score(task).total == pytest.approx((graded.truth["label"] == 3).mean())
     assert cli.main(["evaluate", str(path), str(data), "--task", name]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("accuracy = 0.")
