@@ -54,9 +54,9 @@ class Bench:
         for key, value in places.items():
             command += ["--set", f"{key}={value}"]
         subprocess.run(command, check=True, capture_output=True)
-        answered, true = read_both(self._folder / "working" / "submission.csv", self._data, self.task)
-        self.truth = {head: true[head].to_numpy() for head in self.task.heads}
-        return {head: answered[head].to_numpy() for head in self.task.heads}
+        graded = read_both(self._folder / "working" / "submission.csv", self._data, self.task)
+        self.truth = graded.truth
+        return graded.answers
 
     def say(self, name: str, answers: Answers, before: Answers | None = None) -> None:
         """Print the score of answers over the classes present, and what they gain over others."""

@@ -107,11 +107,11 @@ def batches_ours(folder: Path) -> Callable[[], Any]:
 
 def batches_baseline(folder: Path) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_batches, baseline_network_input
-    from multihead.data.batches import one_hot
+    from multihead.data.targets import targets_of
 
     crops, labels, classes, _ = _batches(folder)
     images = baseline_network_input(crops[..., 0])
-    batches = baseline_batches(images, one_hot(labels, classes), BATCH)
+    batches = baseline_batches(images, targets_of(labels, classes, {}), BATCH)
     next(batches)  # imports Keras
     return lambda: [next(batches) for _ in range(len(images) // BATCH)]
 

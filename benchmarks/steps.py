@@ -14,12 +14,12 @@ Batch = tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]
 
 def one_batch(side: int, images: int) -> Batch:
     """Return gray noise (images, side, side, 1), and targets of Bengali.AI's heads."""
-    from multihead.data.batches import one_hot
+    from multihead.data.targets import targets_of
 
     rng = np.random.default_rng(0)
     classes = {head: len(names) for head, names in TASKS["bengali"].heads.items()}
     labels = {head: rng.integers(0, count, images) for head, count in classes.items()}
-    return rng.integers(0, 256, (images, side, side, 1), np.uint8), one_hot(labels, classes)
+    return rng.integers(0, 256, (images, side, side, 1), np.uint8), targets_of(labels, classes, {})
 
 
 def trained_network(backbone: str, side: int, precision: Precision, xla: Xla = "auto") -> Any:

@@ -86,7 +86,7 @@ def _score_on_test_images(trainer: TrainerWithoutFiles, kit: Path, *, is_tiny: b
     for weight, value in zip(trainer.network.weights, weights, strict=True):
         weight.assign(value)
     images, task = trainer.images, trainer.images.task
-    exponents = validated.exponents if validated else dict.fromkeys(task.heads, 0.0)
+    exponents = validated.chosen.exponents if validated else dict.fromkeys(task.heads, 0.0)
     crops, labels = _images(kit, "test", is_tiny=is_tiny)
     crops = crop_resize(crops, trainer.model.image_size, "none", task.dark_ink)
     probabilities = predict_probabilities(trainer.network, crops, trainer.run.batch_size)
