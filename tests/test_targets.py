@@ -2,12 +2,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from multihead.config.scores import Kind
-from multihead.config.settings import RunSettings
+from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task, task_from
 from multihead.data.labels import read_label_table
 from multihead.data.split import choose_validation, study_folds
@@ -22,6 +23,7 @@ from multihead.data.targets import (
     units_of,
 )
 from multihead.runtime.errors import UserError
+from multihead.training.images import TrainingImages
 
 
 @pytest.mark.parametrize("kind", ["softmax", "ordinal"])
@@ -159,3 +161,18 @@ def test_images_are_drawn_evenly_over_numbers_and_sets() -> None:
     assert (strata["marks"] >= 0).all()
     folds = study_folds(strata, 5, 0)
     assert folds[labels.index].groupby(np.arange(400) % 4).value_counts().eq(20).all()
+
+
+@pytest.mark.parametrize(("few", "part"), [(0, "to train on"), (1, "held out")])
+def test_a_head_without_labels_in_one_part_is_named_before_a_training_begins(
+    tmp_path: Path, few: int, part: str
+) -> None:
+    """A label that one of forty images has is either to train on or held out."""
+    (tmp_path / "train").mkdir()
+    for number in range(40):
+        cv2.imwrite(str(tmp_path / "train" / f"i{number}.png"), np.full((8, 8), number, np.uint8))
+    rows = "".join(f"i{number},a,{1.5 if number < few else ''}\n" for number in range(40))
+    (tmp_path / "labels.csv").write_text(f"id,marks,size\n{rows}")
+    problem = rf"none of the \d+ images ({part}|to train on) has a label of size"
+    with pytest.raises(UserError, match=problem):
+        TrainingImages(tmp_path, SETS_AND_NUMBERS, ModelSettings(task="kinds", image_size=(32, 32)), RunSettings())

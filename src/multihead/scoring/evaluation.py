@@ -152,8 +152,9 @@ def score_lines(graded: Graded, task: Task, train: pd.DataFrame | None, classes:
         note = f"; {whole.present_heads[head]:.4f} {shown}, absent: {listed(absent)}" if absent else ""
         yield f"  {head:<20} {value:.4f} (a constant answer: {constants[head]:.4f}{note})"
     if train is not None and task.is_of_classes:
+        is_whole = np.all([is_known(of_head) for of_head in graded.truth.values()], axis=0)
         seen = is_seen(pd.DataFrame(graded.truth), train)
-        for name, rows in (("seen", seen), ("unseen", ~seen)):
+        for name, rows in (("seen", is_whole & seen), ("unseen", is_whole & ~seen)):
             reached = ""
             if rows.any():
                 note = ", over the classes that these show" if task.score == "macro recall" else ""

@@ -20,6 +20,7 @@ from multihead.data.crop_store import CropStore, crops_ahead
 from multihead.data.datasets import images_to_train
 from multihead.data.draws import Draw, random_for
 from multihead.data.groups import groups_of
+from multihead.data.labels import is_without_label
 from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
 from multihead.data.targets import counts_of, priors_of, strata_of, units_of
@@ -48,8 +49,17 @@ class TrainingImages:
         groups = groups_of(data, self.task, run.group_column, self.labels.index) if run.group_column else None
         self.held_out = choose_validation(strata_of(self.labels, self.task), run, groups)
         self.train_count = int((~self.held_out).sum())
+        self._refuse_heads_without_labels()
         self.first_full = np.zeros((0, 1, 1, 1), np.uint8)
         self._model, self._run = model, run
+
+    def _refuse_heads_without_labels(self) -> None:
+        """Raise UserError where a head has no label to learn from, or none to be validated by."""
+        is_held_out = self.is_held_out(self.labels.index)
+        for part, rows in (("to train on", ~is_held_out), ("held out", is_held_out)):
+            for head in self.task.heads:
+                if is_without_label(self.labels[head][rows]).all():
+                    raise UserError(f"none of the {int(rows.sum()):,} images {part} has a label of {head}")
 
     def is_held_out(self, ids: Any) -> NDArray[np.bool_]:
         """Tell of each of n ids whether its image is held out, bool (n,)."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from multihead.data.answers import Answers
 from multihead.data.crop_store import CropStore
-from multihead.data.targets import truth_of
+from multihead.data.targets import is_known, truth_of
 from multihead.prediction.calibration import Calibration
 from multihead.prediction.deciding import decided
 from multihead.prediction.predictor import images_per_second, predict_probabilities
@@ -85,7 +85,8 @@ class Validator:
 
         unseen = None
         if task.is_of_classes:
-            is_unseen = ~is_seen(pd.DataFrame(truth), self._images.train_labels)
+            is_whole = np.all([is_known(of_head) for of_head in truth.values()], axis=0)
+            is_unseen = is_whole & ~is_seen(pd.DataFrame(truth), self._images.train_labels)
             unseen = score(answers, is_unseen) if is_unseen.any() else None
         held_out = held_out._replace(probabilities=adjusted, answers=answers)
         return Validated(score(answers), score(plain), unseen, chosen, held_out, probabilities)
