@@ -12,7 +12,6 @@ import sklearn.metrics as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.preprocessing import MultiLabelBinarizer
 
 from multihead.config.scores import SCORES, Kind, score_kind
 from multihead.scoring.measures import measured, per_class, present_of_draw
@@ -71,26 +70,6 @@ def test_one_class_that_an_image_has_or_has_not_is_one_class() -> None:
     for average in ("macro", "micro"):
         assert whole(f"F1 {average}", truth, answers, 1) == 0.5
     assert per_class("F1 macro", truth, answers, 1).values.tolist() == [0.5]
-
-
-@drawn
-@quick
-def test_the_f1_of_the_classes_shown_is_the_grader_s_of_plant_pathology_2021_and_imet_2020(
-    images: int, seed: int
-) -> None:
-    """It knows no other classes than those of the true labels, separated by spaces."""
-    truth, answers = pair("F1 micro", "sigmoid", images, seed)
-    texts = [[" ".join(f"class{i}" for i in np.flatnonzero(row)) for row in rows] for rows in (truth, answers)]
-    classes = sorted({label for text in texts[0] for label in text.split()})
-    if not classes:
-        return
-    known = [[" ".join(label for label in text.split() if label in classes) for text in of] for of in texts]
-    sets = MultiLabelBinarizer(classes=classes).fit([classes])
-    if len(classes) > 1:
-        grade = oracle.f1_score(
-            *(sets.transform([text.split() for text in of]) for of in known), average="micro", zero_division=0
-        )
-        assert measured("F1 micro", truth, answers, CLASSES).present == pytest.approx(grade)
 
 
 @drawn

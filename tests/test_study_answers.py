@@ -17,8 +17,10 @@ from bundler.study.trial import TRIAL_FILE
 from multihead.config.ensemble import check_heads, read_ensemble, write_ensemble
 from multihead.config.files import ENSEMBLE_FILE, HISTORY_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.manifest import Manifest, manifest_text, sha256_of
+from multihead.config.scores import Kind
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
+from multihead.data.answers import cells_of
 from multihead.prediction import combinations
 from multihead.prediction.calibration import TEMPERATURES, Calibration, choose_temperature, log_loss, tempered
 from multihead.prediction.combinations import combinations_of, mixed, over_combinations
@@ -42,6 +44,7 @@ from multihead_study.choices import choose, choose_recipes, mixture
 from multihead_study.compare import compare
 from multihead_study.folds import Fold, Folds, concatenated, read_folds, truth_of
 from tests.built_in import BENGALI
+from tests.scored import EVERY, drawn_truth, task_of
 
 TASK = replace(
     BENGALI,
@@ -453,3 +456,34 @@ def test_a_trial_is_compared_with_its_study_and_another_task_is_refused(tmp_path
     wrong = fold._replace(truth={head: rows[::-1] for head, rows in fold.truth.items()})
     with pytest.raises(UserError, match="has other root labels of the same images"):
         compare(study, leave_trial(tmp_path / "wrong", 0, 0, wrong))
+
+
+@pytest.mark.parametrize(("score", "kind"), EVERY)
+def test_what_a_study_chooses_for_any_score_is_what_predicting_does(tmp_path: Path, score: str, kind: Kind) -> None:
+    task = task_of(score, kind, 4)
+    folds = []
+    for number in range(3):
+        rng = np.random.default_rng(number)
+        truth = drawn_truth(rng, kind, 60, 4)
+        if kind == "number":
+            rows = (truth + rng.normal(0, 1, 60))[:, None]
+        else:
+            is_true = truth[:, None] == np.arange(4) if truth.ndim == 1 else truth > 0
+            rows = np.where(is_true, 0.6, 0.4) + rng.uniform(-0.3, 0.3, (60, 4))
+            rows = rows / rows.sum(axis=1, keepdims=True) if truth.ndim == 1 else rows
+        said = {"small": {"head": rows.astype(np.float32)}}
+        counts = {"head": [30, 20, 10, 5] if kind != "number" else []}
+        ids = [f"{number}_{row}" for row in range(60)]
+        folds.append(Fold(ids, {"head": truth}, said, counts, {"small": [f"small-fold{number}-seed0"]}))
+    joined = joined_of(task, folds)
+    assert joined.score == task_score(joined.answers.truth, joined.answers.answers, task)
+    assert "\n".join(joined.lines())
+    write_ensemble(tmp_path, ensemble_of(joined), [])
+    ensemble = read_ensemble(tmp_path)
+    check_heads(ensemble, task, "here")
+    trained = Trained(tmp_path, "a", manifest_of(folds[0], task))
+    finished = finish_of(Weights([trained], ensemble))(dict(folds[0].recipes["small"]))
+    calibration = joined.to_predict_with.calibration
+    alone = calibration.heads_alone(folds[0].recipes["small"], folds[0].counts, task.kinds)
+    expected = cells_of(calibration.decided(alone, task), task)
+    assert {key: column.tolist() for key, column in finished.items()} == {k: c.tolist() for k, c in expected.items()}

@@ -221,5 +221,5 @@ def test_a_row_without_a_label_is_left_out_up_to_a_share(
     assert len(read_label_table(tmp_path / "train.csv", TASK)) == 39
     assert "1 of 40 rows have no label: a3; they are left out" in capsys.readouterr().out
     (tmp_path / "train.csv").write_text("\n".join([header, *rows[:12]]) + "\n")
-    with pytest.raises(UserError, match=r"1 of 12 rows have no label: a3$"):
+    with pytest.raises(UserError, match=r"1 of 12 rows have no label: a3; at most 5% are left out$"):
         read_label_table(tmp_path / "train.csv", TASK)

@@ -39,7 +39,7 @@ def check_predictions(predictions: Path, *, may_be_empty: bool = False) -> int:
         raise RehearsalError(f"no {predictions.name} in the working folder")
     rows = _rows(predictions)
     for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(rows[0]) or not (may_be_empty or all(map(str.strip, row))):
+        if len(row) != len(rows[0]) or not (all(map(str.strip, row)) or (may_be_empty and row[0])):
             raise RehearsalError(f"{predictions}, line {line}: {','.join(row)}; expected {','.join(rows[0])}")
     if len(rows) < 2:
         raise RehearsalError(f"{predictions}: no rows")

@@ -216,7 +216,7 @@ def _write_classes(path: Path, joined: Joined) -> None:
             found = per_class(joined.task.score, truth, answers, len(classes))
             name = found.name or name
             error = np.sqrt(found.values * (1 - found.values) / np.maximum(found.images, 1)[: len(found.values)])
-            for row in np.flatnonzero(found.images).tolist():
+            for row in np.flatnonzero((found.images > 0) & np.isfinite(found.values)).tolist():
                 told = f"{error[row]:.4f}" if name == "recall" else ""
                 rows.append([head, classes[row], found.images[row], f"{found.values[row]:.4f}", told])
         writer.writerow(["head", "class", "images", name, "standard_error"])

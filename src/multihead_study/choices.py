@@ -41,7 +41,7 @@ def choose(task: Task, folds: Sequence[Fold]) -> Choice:
     temperatures, exponents = dict.fromkeys(task.heads, 1.0), dict.fromkeys(task.heads, 0.0)
     for head, rows in together.items():
         rule = rule_of(task.score, task.kind(head))
-        if rule == "temperature" or task.is_one_of(head):
+        if rule == "temperature" or has_combinations(task):
             temperatures[head] = choose_temperature(rows, truth[head])
         if rule == "prior exponents":
             exponents[head] = _best_exponent(task, head, folds, mixtures, truth[head])
@@ -90,6 +90,8 @@ def choose_recipes(task: Task, folds: Sequence[Fold], truth: Truth) -> dict[str,
     al., Ensemble Selection from Libraries of Models, 2004.
     """
     names = list(folds[0].recipes)
+    if len(names) == 1:
+        return {names[0]: 1.0}
     weights = [task.weight(head) for head in task.heads]
     said = [concatenated([fold.recipes[name] for fold in folds]) for name in names]
     # for each head float64 (recipes, ...): what is said of the truth; that of a mixture is the mixture of these

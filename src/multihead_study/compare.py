@@ -17,14 +17,15 @@ from bundler.study.study import read_study
 from bundler.study.trial import TRIAL_FILE, read_state
 from multihead.config.files import OUT_OF_FOLD_FILE
 from multihead.config.manifest import read_manifest
-from multihead.config.scores import NUMBERS, PROBABILITY, score_name
+from multihead.config.scores import NUMBERS, PROBABILITY, ranked_classes, score_name
 from multihead.config.task import Label, Task
 from multihead.data.answers import cells_of
+from multihead.data.targets import is_known
 from multihead.prediction.deciding import decided
 from multihead.prediction.trained import own_calibration
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
-from multihead.scoring.evaluation import read_both
+from multihead.scoring.evaluation import read_both, refuse_unlabelled
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold
 from multihead.scoring.paired import Gain, paired_gain
 from multihead_study.answers import ANSWERS_FILE
@@ -96,7 +97,8 @@ class Compared(NamedTuple):
             changes = [change for change in self.changes if change.head == head]
             right, wrong = sum(change.is_gain for change in changes), sum(change.is_loss for change in changes)
             scores = f"{_scores(gain)}, gain {_with_interval(gain)}; " if len(self.heads) > 1 else ""
-            counted = f"{len(changes):,} answers changed, {right:,} to right, {wrong:,} to wrong"
+            counted = f"{len(changes):,} answers changed"
+            counted += f", {right:,} to right, {wrong:,} to wrong" if not ranked_classes(self.name) else ""
             yield f"  {head}: {scores}{counted if changes or self.is_same else 'numbers changed'}"
         for change in self.changes[:SHOWN]:
             yield f"  {change.id} {change.head} {change.truth}: {change.before} -> {change.after}"
@@ -129,6 +131,7 @@ def compare(before: Path, after: Path, changed: Path | None = None, truth: Truth
     for head in first.task.heads:
         if not np.array_equal(pair[0].truth[head], pair[1].truth[head], equal_nan=first.task.kind(head) == "number"):
             raise UserError(f"{after}: has other {head} labels of the same images than {before}")
+    refuse_unlabelled(pair[0].truth, f"{before} and {after}")
     compared = _compared(*pair, list(_notes({before: first, after: second})))
     if changed:
         _write(changed, compared.changes)
@@ -213,7 +216,7 @@ def _changes(first: Answered, second: Answered) -> list[Change]:
             first.ids[row], head, _true(first.truth[head][row], classes), str(before[head][row]), str(after[head][row])
         )
         for head, classes in task.heads.items()
-        for row in np.flatnonzero(before[head] != after[head]).tolist()
+        for row in np.flatnonzero((before[head] != after[head]) & is_known(first.truth[head])).tolist()
     ]
 
 

@@ -1,7 +1,7 @@
 """The file beside the weights of a study: how much each of them counts, and what is done to their probabilities."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated
@@ -77,10 +77,7 @@ def check_heads(ensemble: Ensemble, task: Task, source: str) -> None:
     for table in ("temperatures", "prior_exponents"):
         if getattr(ensemble, table).keys() != task.heads.keys():
             raise UserError(f"{source}: {table} are not of each of the heads {', '.join(task.heads)}")
-    for table, fewer in (("thresholds", 0), ("cut_points", 1)):
-        for head, numbers in getattr(ensemble, table).items():
-            if len(numbers) != len(task.heads.get(head, ())) - fewer:
-                raise UserError(f"{source}: {table}: {head} has {len(numbers)} numbers, which are not of its classes")
+    check_numbers({"thresholds": ensemble.thresholds, "cut_points": ensemble.cut_points}, task, source)
     for labels in ensemble.combinations.labels:
         if len(labels) != len(task.heads):
             raise UserError(
@@ -91,3 +88,12 @@ def check_heads(ensemble: Ensemble, task: Task, source: str) -> None:
                 raise UserError(f"{source}: combinations: {label!r} is no class of {head}")
     if ensemble.combinations.weight and not ensemble.combinations.labels:
         raise UserError(f"{source}: combinations: weight = {ensemble.combinations.weight:g} without labels")
+
+
+def check_numbers(tables: Mapping[str, Mapping[str, Sequence[float]]], task: Task, source: str) -> None:
+    """Raise UserError where thresholds are not one of all classes or one of each, or cut points not between these."""
+    for table, of_heads in tables.items():
+        for head, numbers in of_heads.items():
+            classes = len(task.heads.get(head, ()))
+            if not classes or len(numbers) not in ((1, classes) if table == "thresholds" else (classes - 1,)):
+                raise UserError(f"{source}: {table}: {head} has {len(numbers)} numbers, which are not of its classes")

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from multihead.config.checking import FROM_LIST, plain, validated
+from multihead.config.ensemble import check_numbers
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.settings import ModelSettings, settings_from
 from multihead.config.steps import Steps
@@ -138,6 +139,7 @@ def _refuse_contradictions(manifest: Manifest, path: Path) -> None:
     for name in ("priors", "temperatures", "thresholds", "cut_points"):
         if not getattr(manifest, name).keys() <= heads.keys():
             raise UserError(f"{path}: its {name} are of what is none of its heads")
+    check_numbers({name: getattr(manifest, name) for name in ("thresholds", "cut_points")}, manifest.task, str(path))
     answers = {head: [manifest.task.width(head)] * PROBE_IMAGES for head in heads}
     if {head: [*map(len, rows)] for head, rows in manifest.probe.items()} != answers:
         raise UserError(f"{path}: its probe is not {PROBE_IMAGES} rows of a number per class for each of its heads")

@@ -21,11 +21,10 @@ from multihead.config.files import LEADS_OUT, SETTINGS_FILE, SUBMISSION_FILE, TA
 from multihead.config.scores import (
     ANSWERS,
     KINDS,
+    LABELS,
     NUMBER,
     ONE_OF,
-    PROBABILITY,
     SCORES,
-    SEVERAL,
     Kind,
     is_answer,
     is_score,
@@ -46,7 +45,7 @@ TASKS_FOLDER = Path(__file__).with_name("tasks")
 FILE_FORMS, CROPS = get_args(FileForm), get_args(Crop)
 MOST_CLASSES = 100_000
 FOLDS = 5  # of a task without test files
-OF_THE_SUBMISSION = {"has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
+OF_THE_SUBMISSION = {"submission_file", "has_hidden_test", "hidden_images", "gpu_minutes", "cpu_minutes"}
 # What no head may be called: layers of the network, columns of history.csv and predictions.csv
 _TAKEN = {
     *("images", "input_scaling", "gray_to_colour", "flip", "dropout", "id", "epoch", "loss", "learning_rate"),
@@ -67,7 +66,7 @@ Amount = Annotated[int | float, Field(gt=0, le=sys.float_info.max)]
 Minutes = Annotated[Amount, Expected("a number of minutes over 0")]
 Packed = Annotated[
     str,
-    Predicate(lambda text: bool(re.fullmatch(r"[^/\\]+?(\.csv|\.parquet)?(\.zip)?", text)) and "." in text),
+    Predicate(lambda text: bool(re.fullmatch(r"[^/\\.][^/\\]*\.(csv|parquet|zip)", text, re.IGNORECASE))),
     Expected("a name that ends in .csv, .parquet or .zip"),
 ]
 HeadName = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
@@ -481,7 +480,8 @@ def _refuse_scores(task: Task, source: str) -> None:
             )
         if ranked_classes(task.answer) > len(labels):
             raise UserError(f"{source}: answer = {task.answer!r}, but heads.{head} has {len(labels)} classes")
-        if task.answer not in (PROBABILITY, "label") and kind in SEVERAL and any(" " in str(label) for label in labels):
+        is_parted = bool(ranked_classes(task.answer)) or task.answer == LABELS
+        if is_parted and any(str(label).split() != [str(label)] for label in labels):
             raise UserError(f"{source}: heads.{head}: labels are parted by spaces, so none may hold one")
 
 

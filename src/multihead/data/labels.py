@@ -51,7 +51,7 @@ def labels_in(table: Table, task: Task, ids: pd.Index) -> pd.DataFrame:
     if is_empty.any():
         lost = f"{int(is_empty.sum()):,} of {len(labels):,} rows have no label: {listed(ids[is_empty])}"
         if is_empty.mean() > MAX_UNUSABLE_SHARE:
-            raise UserError(f"{table.path}: {lost}")
+            raise UserError(f"{table.path}: {lost}; at most {MAX_UNUSABLE_SHARE:.0%} are left out")
         log.warning(f"{table.path}: {lost}; they are left out", extra=ONCE)
     for head, is_without in is_missing.items():
         if (some := is_without & ~is_empty).any():
@@ -139,8 +139,16 @@ def refuse_repeated(ids: pd.Index, files: str) -> None:
 
 
 def label_indices(table: pd.DataFrame, task: Task, path: Path) -> pd.DataFrame:
-    """Return the labels of a table of their texts, both with a column per head."""
-    return pd.DataFrame({head: parsed(table[head], task, head, path) for head in task.heads}, index=table.index)
+    """Return the labels of a table of their texts, both with a column per head; none of one class may be missing."""
+    return pd.DataFrame(
+        {
+            head: class_indices(table[head], task.heads[head], path)
+            if task.is_one_of(head)
+            else parsed(table[head], task, head, path)
+            for head in task.heads
+        },
+        index=table.index,
+    )
 
 
 def parsed(texts: "pd.Series[Any]", task: Task, head: str, path: Path) -> "pd.Series[Any]":

@@ -71,7 +71,8 @@ def _targets(labels: NDArray[Any], width: int, kind: Kind) -> NDArray[np.float32
     elif kind == "ordinal":
         targets = (truth[:, None] > np.arange(width - 1)).astype(np.float32)
     else:
-        targets = np.eye(width, dtype=np.float32)[truth]
+        targets = np.zeros((len(truth), width), np.float32)
+        targets[np.arange(len(truth)), truth] = 1
     targets[~is_known(truth)] = np.nan
     return targets
 
@@ -89,8 +90,9 @@ def _strata(labels: "pd.Series[Any]", kind: Kind) -> NDArray[np.int64]:
         tenths = pd.qcut(labels, BINS, labels=False, duplicates="drop")
         return np.asarray(tenths.fillna(BINS).to_numpy(), np.int64)
     if kind == "sigmoid":
-        codes, _ = pd.factorize(labels, sort=False)
-        return np.asarray(codes, np.int64) + int(min(codes, default=0) < 0)
+        known = sorted({chosen for chosen in labels if isinstance(chosen, tuple)})
+        numbers = {chosen: number for number, chosen in enumerate(known)}
+        return np.array([numbers.get(chosen, len(known)) for chosen in labels], np.int64)
     return np.asarray(labels + int((labels < 0).any()), np.int64)
 
 

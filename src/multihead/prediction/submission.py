@@ -106,6 +106,8 @@ def _full(rows: int, value: Any) -> Any:
 
 def _write(table: pd.DataFrame, name: Path, file: Path | IO[bytes]) -> None:
     if name.suffix.lower() == PARQUET:
-        table.to_parquet(file, index=False)
+        ids = table[table.columns[0]]
+        is_whole = ids.dtype == object and bool(ids.astype(str).str.fullmatch(r"0|[1-9][0-9]{0,17}").all())
+        (table.assign(**{str(ids.name): ids.astype(np.int64)}) if is_whole else table).to_parquet(file, index=False)
     else:
         table.to_csv(file, index=False, lineterminator="\n")

@@ -123,10 +123,16 @@ def _averaged(
 ) -> dict[str, Sequence[float]]:
     """Return for each head that some members name the mean of their numbers, those of others being the default."""
     heads = {head for numbers in own for head in numbers}
-    return {head: np.mean([numbers.get(head, default[head]) for numbers in own], axis=0).tolist() for head in heads}
+    found = {head: np.broadcast_arrays(*[numbers.get(head, default[head]) for numbers in own]) for head in heads}
+    return {head: np.mean(numbers, axis=0).tolist() for head, numbers in found.items()}
 
 
 def prior_of(weights: Weights) -> dict[str, Any]:
     """Return what is written by each key of an image of which nothing is known."""
     said = {head: np.array([values], np.float32) for head, values in weights.trained[0].manifest.prior.items()}
-    return {key: values[0] for key, values in finish_of(weights._replace(ensemble=None))(said).items()}
+    ensemble = weights.ensemble
+    if ensemble:
+        cells = finished(said, weights.task, ensemble.thresholds, ensemble.cut_points)
+    else:
+        cells = dict(finish_of(weights)(said))
+    return {key: values[0] for key, values in cells.items()}

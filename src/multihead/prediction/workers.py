@@ -1,4 +1,4 @@
-"""Test files to class labels by several processes, one on each GPU; this one has neither images nor a network."""
+"""Test files to answers by several processes, one on each GPU; this one has neither images nor a network."""
 
 import math
 from collections import deque

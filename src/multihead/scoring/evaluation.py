@@ -1,6 +1,6 @@
 """A submission against the truth: the score, seen and unseen label combinations, and what each class reaches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,8 +56,16 @@ def read_both(submission: Path, truth: Path, task: Task) -> Graded:
         rows = match(ids, names)
         if len(ids) == len(names) == len(set(rows[rows >= 0].tolist())):
             order = np.argsort(rows)
+            refuse_unlabelled(true, str(truth))
             return Graded(names, {head: of_head[order] for head, of_head in answers.items()}, true)
     raise UserError(f"{submission}: its {len(ids)} images are not the {len(names)} images of {truth}")
+
+
+def refuse_unlabelled(truth: Mapping[str, NDArray[Any]], source: str) -> None:
+    """Raise UserError for a head of which nothing is known."""
+    for head, of_head in truth.items():
+        if not is_known(of_head).any():
+            raise UserError(f"{source}: none of the {len(of_head):,} images has a label of {head}")
 
 
 def read_train_labels(path: Path, task: Task) -> pd.DataFrame:

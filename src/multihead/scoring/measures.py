@@ -68,10 +68,11 @@ def present_of_draw(score: str, truth: Array, answers: Array, classes: int) -> f
 
 
 def _f1_of_draw(score: str, is_true: NDArray[np.bool_], answers: NDArray[np.bool_]) -> float:
-    shown = is_true.any(axis=0)
-    if not shown.any():
+    if score == "F1 macro":
+        shown = is_true.any(axis=0)
+        is_true, answers = is_true[:, shown], answers[:, shown]
+    if not is_true.any():
         return 0.0
-    is_true, answers = is_true[:, shown], answers[:, shown]
     axis = 1 if score == "F1 samples" else 0
     hits, counted = (is_true & answers).sum(axis=axis), is_true.sum(axis=axis) + answers.sum(axis=axis)
     if score == "F1 micro":
@@ -165,7 +166,10 @@ def present_f1(truth: Array, answers: Array, classes: int, average: str = "macro
 
 def _f1(truth: Array, answers: Array, classes: int, *, average: str) -> Pair:
     counted = np.union1d(truth, answers) if truth.ndim == 1 else np.arange(classes)
-    return float(_f1_of(truth, answers, average, counted)), present_f1(truth, answers, classes, average)
+    whole = float(_f1_of(truth, answers, average, counted))
+    return whole, present_f1(
+        truth, answers, classes
+    ) if average == "macro" else whole  # where a wrong answer counts once
 
 
 def _f1_of(truth: Array, answers: Array, average: str | None, labels: Indices) -> Any:
