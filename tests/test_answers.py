@@ -165,3 +165,27 @@ def test_a_truth_in_the_form_of_answers_is_one_of_labels() -> None:
 
 def test_a_key_is_no_head_s_name() -> None:
     assert key_of("kind", 3) == "kind: 3"
+
+
+@pytest.mark.parametrize("name", ["submission.txt", "..", "manifest.json", ".csv", "more/submission.csv", "csv"])
+def test_a_submission_of_another_form_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"expected a name that ends in \.csv, \.parquet or \.zip"):
+        task_with({"kind": ["a", "b"]}, submission_file=name)
+
+
+def test_what_stands_between_spaces_has_none_in_its_name() -> None:
+    for heads, keys in (
+        ({"kind": ["golden retriever", "pug"]}, {"answer": "ranking 2"}),
+        ({"kind": {"kind": "sigmoid", "classes": ["golden retriever", "pug"]}}, {"score": "F1 micro"}),
+    ):
+        with pytest.raises(UserError, match=r"heads\.kind: labels are parted by spaces, so none may hold one"):
+            task_with(heads, **keys)
+    assert task_with({"kind": ["golden retriever", "pug"]}, score="log loss").answer == "probability"
+
+
+def test_whole_ids_are_numbers_in_parquet(tmp_path: Path) -> None:
+    task = task_with({"height": {"kind": "number"}}, submission_file="submission.parquet")
+    for ids, kind in ((["7", "10"], "i"), (["07", "10"], "O")):
+        sample = "id,height\n" + "".join(f"{name},0\n" for name in ids)
+        path = written(tmp_path, sample, task, {"height": np.array([1.5, 2.5])}, ids)
+        assert pd.read_parquet(path)["id"].dtype.kind == kind

@@ -176,3 +176,14 @@ def test_a_head_without_labels_in_one_part_is_named_before_a_training_begins(
     problem = rf"none of the \d+ images ({part}|to train on) has a label of size"
     with pytest.raises(UserError, match=problem):
         TrainingImages(tmp_path, SETS_AND_NUMBERS, ModelSettings(task="kinds", image_size=(32, 32)), RunSettings())
+
+
+def test_which_images_are_held_out_does_not_depend_on_the_order_of_the_rows() -> None:
+    rng = np.random.default_rng(0)
+    sets = [tuple(sorted(set(rng.integers(0, 3, 2).tolist()))) if i % 9 else None for i in range(200)]
+    labels = pd.DataFrame({"marks": pd.Series(sets, dtype=object)}).set_axis([f"i{i}" for i in range(200)])
+    drawn = [
+        choose_validation(strata_of(rows, SETS), RunSettings(validation_share=0.2))[labels.index]
+        for rows in (labels, labels.sample(frac=1, random_state=1))
+    ]
+    assert drawn[0].equals(drawn[1])
