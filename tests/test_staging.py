@@ -62,7 +62,7 @@ def test_the_limits_of_the_task_as_it_is_now_go_into_the_manifest(trained: Path,
     staged = json.loads((dataset / MANIFEST_FILE).read_text())["task"]
     assert staged == {
         **{"name": "leaves", "has_hidden_test": False, "train_files": "a/*"},
-        **{"hidden_images": 0, "gpu_minutes": 540, "cpu_minutes": 720},
+        **{"hidden_images": 0, "gpu_minutes": 540, "cpu_minutes": 720, "submission_file": "submission.csv"},
     }
     stage(trained, dataset, own=replace(task, name="others"))
     assert (dataset / MANIFEST_FILE).read_bytes() == (trained / MANIFEST_FILE).read_bytes()
