@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics
 from numpy.typing import NDArray
 
 from multihead.config.task import Task, task_from
 from multihead.data.answers import answers_in, cells_of, form_of_images, key_of, read_answers, read_form, truth_in
 from multihead.prediction.submission import Submission
 from multihead.runtime.errors import UserError
+from multihead.scoring.evaluation import read_both
+from multihead.scoring.metrics import task_score
 from tests.scored import EVERY, drawn_answers, drawn_truth, task_of
 
 IDS = ["b_1", "a", "c_a", "d"]
@@ -183,9 +186,50 @@ def test_what_stands_between_spaces_has_none_in_its_name() -> None:
     assert task_with({"kind": ["golden retriever", "pug"]}, score="log loss").answer == "probability"
 
 
-def test_whole_ids_are_numbers_in_parquet(tmp_path: Path) -> None:
+def test_whole_ids_are_numbers_in_parquet_wherever_they_stand(tmp_path: Path) -> None:
     task = task_with({"height": {"kind": "number"}}, submission_file="submission.parquet")
     for ids, kind in ((["7", "10"], "i"), (["07", "10"], "O")):
-        sample = "id,height\n" + "".join(f"{name},0\n" for name in ids)
-        path = written(tmp_path, sample, task, {"height": np.array([1.5, 2.5])}, ids)
-        assert pd.read_parquet(path)["id"].dtype.kind == kind
+        for header in ("id,height", "height,id"):
+            rows = "".join(f"{name},0\n" if header.startswith("id") else f"0,{name}\n" for name in ids)
+            path = written(tmp_path, f"{header}\n{rows}", task, {"height": np.array([1.5, 2.5])}, ids)
+            assert pd.read_parquet(path)["id"].dtype.kind == kind
+
+
+def test_what_is_not_quite_sure_is_not_written_as_1(tmp_path: Path) -> None:
+    """In single precision 1 - 1e-9 is 1, and where it is wrong a grader's log loss would be endless."""
+    task = task_with({"label": ["cat", "dog"]}, score="log loss")
+    rows = np.array([[1e-9, 1], [1, 1e-9], [0.25, 0.75], [0.5, 0.5]], np.float32)
+    path = written(tmp_path, "id,p\n" + "".join(f"{name},0.5\n" for name in IDS), task, {"label": rows})
+    said = pd.read_csv(path)["p"].to_numpy()
+    truth = np.array([0, 1, 0, 1])
+    ours = task_score({"label": truth}, {"label": rows}, task).total
+    assert sklearn.metrics.log_loss(truth, said) == pytest.approx(ours, rel=1e-6)
+    assert said[2:].tolist() == [0.75, 0.5]
+
+
+@pytest.mark.parametrize("column", ["malignant", "target"])
+def test_one_column_may_bear_the_name_of_its_class(tmp_path: Path, column: str) -> None:
+    (tmp_path / "sample.csv").write_text(f"id,{column}\nx,0\n")
+    form = read_form(tmp_path / "sample.csv", task_with({"label": ["benign", "malignant"]}, score="ROC AUC"))
+    assert form.columns == {"label: malignant": column}
+
+
+@pytest.mark.parametrize("there", [["a_0", "b_1", "c_1"], ["test/a_0.png", "test/b_1.png", "test/c_1.png"]])
+def test_ids_of_images_that_end_like_a_class_are_whole(tmp_path: Path, there: list[str]) -> None:
+    (tmp_path / "sample.csv").write_text("id,p\na_0,0\nb_1,0\nc_1,0\n")
+    form = read_form(tmp_path / "sample.csv", task_with({"label": [0, 1]}, score="ROC AUC"), there)
+    assert form.every_image.tolist() == ["a_0", "b_1", "c_1"]
+
+
+def test_classes_in_an_order_are_two_or_more() -> None:
+    with pytest.raises(UserError, match=r"heads\.grade: classes in an order are two or more"):
+        task_with({"grade": {"kind": "ordinal", "classes": 1}})
+
+
+def test_an_empty_cell_of_a_truth_in_the_form_of_sets_is_an_empty_set(tmp_path: Path) -> None:
+    task = task_with({"marks": {"kind": "sigmoid", "classes": ["a", "b"]}}, score="F1 micro")
+    for name in ("submission.csv", "truth.csv"):
+        (tmp_path / name).write_text("id,marks\nx,a b\ny,\nz,b\n")
+    graded = read_both(tmp_path / "submission.csv", tmp_path / "truth.csv", task)
+    assert graded.truth["marks"].tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert graded.score(task).total == 1

@@ -42,7 +42,7 @@ SAMPLES_FILE = "inspect.html"
 # Polars' allocator keeps what the footers of some sixteen files took, tens of thousands of columns each. With this it
 # gives memory back after half a second, which makes reading some 9 % slower.
 ALLOCATOR = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
-MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the most frequent class a score would mislead
+MAX_LOST_SHARE = 0.5  # of the rows that were attempted; with more of the prior's answer a score would mislead
 
 OnProblem = Callable[[str, Exception | None], None]
 
@@ -146,7 +146,7 @@ def _check_sample(data: Path, task: Task, fold: int) -> None:
 def predict(settings: Settings) -> None:
     """Predict the competition's test files with trained weights; leave submission.csv in the working folder.
 
-    Against the hidden test set a fault costs its own rows only: they get the most frequent class. Before, it is an
+    Against the hidden test set a fault costs its own rows only: they get the prior's answer. Before, it is an
     error, so that it is seen before it costs a submission. A task without a hidden test has nothing but these files.
     """
     os.environ.setdefault(*ALLOCATOR)  # before polars is loaded, here and in children
@@ -172,7 +172,7 @@ def predict(settings: Settings) -> None:
     submission = Submission(path, form, prior_of(weights), task.sample_submission or "the test files")
     on_problem = _warn if is_rerun() or not task.has_hidden_test else _refuse
     predictor = _predictor(where, weights, run, submission.images, on_problem)
-    if is_rerun():  # it is there already, with the most frequent classes, whatever becomes of this run
+    if is_rerun():  # it is there already, with the prior's answers, whatever becomes of this run
         submission.write()
     _fill(submission, predictor, predictor.predict_files(images.parts), run, on_problem)
     without_row = [*images.without_row, *predictor.passed_over]

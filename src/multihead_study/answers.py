@@ -85,7 +85,8 @@ class Joined(NamedTuple):
         for name in self.recipes:
             yield f"  share of {name} {_with_range([choice.recipes.get(name, 0.0) for choice in every])}"
         for head in self.task.heads:
-            yield f"  {head}: {', '.join(_in_words(head, [choice.calibration for choice in every]))}"
+            chosen = ", ".join(_in_words(head, [choice.calibration for choice in every]))
+            yield f"  {head}: {chosen or 'nothing'}"
         if has_combinations(self.task):
             weight = _with_range([choice.calibration.combinations_weight for choice in every])
             yield f"  weight of train's combinations {weight}"
@@ -235,10 +236,13 @@ def _with_range(numbers: Sequence[float]) -> str:
 
 
 def _in_words(head: str, every: Sequence[Calibration]) -> Iterator[str]:
-    """Yield what is chosen for a head on all folds, and on those of each fold."""
-    yield f"prior exponent {_with_range([one.exponents[head] for one in every])}"
-    yield f"temperature {_with_range([one.temperatures[head] for one in every])}"
-    for name, key in (("thresholds", "thresholds"), ("cut points", "cut_points")):
-        if head in getattr(every[0], key):
-            numbers = getattr(every[0], key)[head]
-            yield f"{name} {listed([f'{number:.3g}' for number in numbers])}"
+    """Yield what is chosen for a head on all folds, and on those of each fold, as far as it is something."""
+    exponents = [one.exponents[head] for one in every]
+    temperatures = [one.temperatures[head] for one in every]
+    if any(exponents):
+        yield f"prior exponent {_with_range(exponents)}"
+    if any(temperature != 1 for temperature in temperatures):
+        yield f"temperature {_with_range(temperatures)}"
+    for name, of_heads in (("thresholds", every[0].thresholds), ("cut points", every[0].cut_points)):
+        if head in of_heads:
+            yield f"{name} {listed([f'{number:.3g}' for number in of_heads[head]])}"

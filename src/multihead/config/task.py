@@ -458,6 +458,8 @@ def _refuse_contradictions(task: Task, source: str) -> None:
         if task.kind(head) in NUMBER:
             if labels:
                 raise UserError(f"{source}: heads.{head}: a number has no classes")
+        elif task.kind(head) == "ordinal" and len(labels) == 1:
+            raise UserError(f"{source}: heads.{head}: classes in an order are two or more")
         elif not labels or len(set(labels)) < len(labels) or len({type(label) for label in labels}) > 1:
             raise UserError(f"{source}: heads.{head}: expected different labels, all numbers or all texts")
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.scores import LABEL, LABELS, NUMBERS, PROBABILITY, ranked_classes
+from multihead.config.files import without_suffix
+from multihead.config.scores import LABEL, LABELS, NUMBERS, ONE_OF, PROBABILITY, Kind, ranked_classes
 from multihead.config.task import Label, Task
 from multihead.data.labels import class_indices, parsed, refuse_repeated
 from multihead.data.tables import UNNAMED, Table
@@ -23,6 +24,7 @@ from multihead.data.targets import dense
 from multihead.runtime.errors import UserError, listed, shortened
 
 ID = "id"
+NEARLY_SURE = 0.999
 NO_CLASS = -1  # in a ranking of fewer classes than are asked for
 
 Answers = Mapping[str, NDArray[Any]]  # of each head: see answers_in
@@ -79,17 +81,28 @@ def cells_of(answers: Answers, task: Task) -> dict[str, NDArray[Any]]:
     for head, of_head in answers.items():
         names = np.array([*task.heads[head], ""], dtype=object)  # of NO_CLASS, the last
         if task.answer == PROBABILITY:
-            for label, column in zip(task.heads[head], of_head.T, strict=True):
+            for label, column in zip(task.heads[head], _exact(of_head, task.kind(head)).T, strict=True):
                 cells[key_of(head, label)] = np.ascontiguousarray(column)
         elif task.answer == LABEL:
             cells[head] = names[of_head]
         elif task.answer == NUMBERS:
-            cells[head] = of_head
+            cells[head] = of_head.astype(np.float32)  # as the network says it, so that it is written as short as can be
         else:
             rows = of_head if ranked_classes(task.answer) else map(np.flatnonzero, of_head)
             texts = [" ".join(str(label) for label in names[row] if label != "") for row in rows]
             cells[head] = np.array(texts, dtype=object)
     return cells
+
+
+def _exact(rows: NDArray[Any], kind: Kind) -> NDArray[Any]:
+    """Return probabilities; of one of two classes float64, a nearly sure one as 1 less the other.
+
+    A sample may ask for one of the two alone: single precision would make 1 of what is not quite, at any log loss.
+    """
+    if kind not in ONE_OF or rows.shape[1] != 2:
+        return rows
+    exact = rows.astype(np.float64)
+    return np.where(exact > NEARLY_SURE, 1 - exact[:, ::-1], exact)
 
 
 def answers_in(cells: pd.DataFrame, task: Task, path: Path) -> dict[str, NDArray[Any]]:
@@ -117,7 +130,7 @@ def _answers_in(cells: pd.DataFrame, head: str, task: Task, path: Path) -> NDArr
     if task.answer == NUMBERS:
         return _all_numbers(texts, path)
     if task.answer == LABELS:
-        labels = parsed(texts.where(texts != "", ""), task, head, path)
+        labels = parsed(texts, task, head, path)
         return dense(labels.to_numpy(), len(classes), "sigmoid") > 0
     return _ranking(texts, classes, ranked_classes(task.answer), path)
 
@@ -230,10 +243,15 @@ def _parted(
 ) -> tuple[NDArray[Any], pd.Index]:
     """Return by which key each id ends, "" where it does by none, and what stands before.
 
-    Of several ends that before which an image of `there` stands is meant, or else the longest.
+    Of several ends that before which an image of `there` stands is meant, or else the longest; an id that is one of
+    these has none.
     """
-    keys, images, known = [], [], set(there or ())
+    keys, images, known = [], [], {form for path in there or () for form in (path, without_suffix(path.split("/")[-1]))}
     for name in ids.tolist():
+        if name in known:
+            keys.append("")
+            images.append(name)
+            continue
         places = [place for place, letter in enumerate(name) if letter == "_" and name[place:] in ends]
         place = next((place for place in places if name[:place] in known), places[0] if places else len(name))
         keys.append(ends.get(name[place:], ""))
@@ -265,7 +283,7 @@ def _columns(table: Table, task: Task, there: Sequence[str] | None) -> tuple[dic
     beside = next((column for column in (*named, *table.names) if column != ids.name), "")
     columns = {head: column or beside for head, column in answers.items()}
     if task.answer == PROBABILITY:
-        return _columns_of_probabilities(columns, ids, task, table.path), ids
+        return _columns_of_probabilities(columns, ids, task, table.path, there), ids
     return columns, ids
 
 
@@ -289,20 +307,29 @@ def _columns_per_class(table: Table, task: Task) -> dict[str, str]:
     labels = {key_of(head, label): str(label) for head, classes in task.heads.items() for label in classes}
     found = {key: table.find(name) or table.find(labels[key]) for key, name in names.items()}
     missing = [names[key] for key, column in found.items() if not column]
-    if len(names) == 1 or len(missing) > len(names) / 2:
+    is_last_alone = _has_last(task) and all(names[key_of(head, of[0])] in missing for head, of in task.heads.items())
+    if len(names) == 1 or len(missing) > len(names) / 2 or is_last_alone:
         return {}
     if missing:
         raise UserError(f"{table.path}: no column {listed(missing)}; it has {listed(table.names)}")
     return found
 
 
-def _columns_of_probabilities(columns: Mapping[str, str], ids: pd.Index, task: Task, path: Path) -> dict[str, str]:
+def _has_last(task: Task) -> bool:
+    """Tell whether each head may be answered by the probability of its last class alone."""
+    return all(len(classes) == (2 if task.is_one_of(head) else 1) for head, classes in task.heads.items())
+
+
+def _columns_of_probabilities(
+    columns: Mapping[str, str], ids: pd.Index, task: Task, path: Path, there: Sequence[str] | None
+) -> dict[str, str]:
     """Return the column of each key where heads have one: of all classes, in rows, or of the last of two."""
     names = keys_of(task)
     ends = {task.row_id("", name): key for key, name in names.items()}
-    has_last = all(len(classes) == (2 if task.is_one_of(head) else 1) for head, classes in task.heads.items())
-    looked_at = ids if has_last else ids[:1]  # where there may be no column of the last, one that is wrong is an error
-    if len(names) > 1 and "" not in _parted(looked_at, ends)[0]:
+    looked_at = (
+        ids if _has_last(task) else ids[:1]
+    )  # where there may be no column of the last, one that is wrong is an error
+    if len(names) > 1 and "" not in _parted(looked_at, ends, there)[0]:
         return {key_of(head, label): columns[head] for head, classes in task.heads.items() for label in classes}
     for head, classes in task.heads.items():
         if len(classes) != (2 if task.is_one_of(head) else 1):

@@ -125,19 +125,21 @@ def _softened_loss(rows: NDArray[np.float32], truth: NDArray[Any], temperature: 
         loss, other = binary_log_loss(answers, truth), binary_log_loss(answers, 1 - truth)
         return loss + of_any * (other - loss) / 2
     answers = tempered(rows, temperature)
-    of_all = float(-np.log(np.maximum(answers, np.finfo(np.float32).tiny), dtype=np.float64).mean())
-    loss = log_loss(answers, truth)
+    loss, of_all = log_loss(answers, truth), _mean_loss(answers)
     return loss + of_any * (of_all - loss)
 
 
 def log_loss(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
     """Return the mean of -log of the probabilities, float32 (n, classes), of the true classes, int64 (n,)."""
-    of_truth = np.maximum(probabilities[np.arange(len(truth)), truth], np.finfo(np.float32).tiny)
-    return float(-np.log(of_truth, dtype=np.float64).mean())
+    return _mean_loss(probabilities[np.arange(len(truth)), truth])
 
 
 def binary_log_loss(probabilities: NDArray[np.float32], truth: NDArray[np.int8]) -> float:
     """Return the mean of -log of the probability, float32 (n, classes), of what is true, int8 (n, classes)."""
     shares = probabilities.astype(np.float64)
-    of_truth = np.where(truth > 0, shares, 1 - shares)
-    return float(-np.log(np.maximum(of_truth, np.finfo(np.float64).eps)).mean())
+    return _mean_loss(np.where(truth > 0, shares, 1 - shares))
+
+
+def _mean_loss(probabilities: NDArray[Any]) -> float:
+    """Return the mean of -log, clipped where the score is."""
+    return float(-np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float64).eps)).mean())

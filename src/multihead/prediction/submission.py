@@ -76,12 +76,22 @@ class Submission:
         """Put the table in place at once, in the form that the file's name says."""
         with whole_file(self._path) as new:
             if self._path.suffix.lower() != ZIP:
-                _write(self._table(), self._path, new)
+                self._write(self._path, new)
                 return
             inner = self._path.with_suffix("")
             inner = inner if inner.suffix else inner.with_suffix(".csv")
             with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive, archive.open(inner.name, "w") as member:
-                _write(self._table(), inner, member)
+                self._write(inner, member)
+
+    def _write(self, name: Path, file: Path | IO[bytes]) -> None:
+        """Write the table in the form that a name says. In parquet, ids that are whole numbers are written as such."""
+        table, ids = self._table(), self._form.rows
+        if name.suffix.lower() != PARQUET:
+            table.to_csv(file, index=False, lineterminator="\n")
+            return
+        if ids.str.fullmatch(r"0|[1-9][0-9]{0,17}").all():
+            table[ids.name] = table[ids.name].astype(np.int64)
+        table.to_parquet(file, index=False)
 
     def first_lines(self, rows: int) -> list[str]:
         """Return the header and the first so many rows as they would be written in a CSV file."""
@@ -102,12 +112,3 @@ class Submission:
 def _full(rows: int, value: Any) -> Any:
     """Return so many times one answer: numbers as such, which take less memory and are written as short as can be."""
     return np.full(rows, value, value.dtype if isinstance(value, np.floating) else object)
-
-
-def _write(table: pd.DataFrame, name: Path, file: Path | IO[bytes]) -> None:
-    if name.suffix.lower() == PARQUET:
-        ids = table[table.columns[0]]
-        is_whole = ids.dtype == object and bool(ids.astype(str).str.fullmatch(r"0|[1-9][0-9]{0,17}").all())
-        (table.assign(**{str(ids.name): ids.astype(np.int64)}) if is_whole else table).to_parquet(file, index=False)
-    else:
-        table.to_csv(file, index=False, lineterminator="\n")

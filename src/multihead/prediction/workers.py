@@ -80,7 +80,7 @@ class Workers:
         return sum(worker.done.images_attempted for worker in self._all)
 
     def predict_files(self, parts: Sequence[Part]) -> Iterator[pd.DataFrame]:
-        """Yield each file's class labels, in the order in which they come: index image id, one column per head."""
+        """Yield each file's answers, in the order in which they come: index image id, a column by each key."""
         self._queue.extend(range(len(parts)))
         work = Work(self._weights, self._run, parts, self._total_images)
         try:

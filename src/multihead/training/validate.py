@@ -68,11 +68,15 @@ class Validator:
     def validate(self, network: Any, store: CropStore, epoch: int) -> Validated:
         """Return what the stored held-out images say of a network in an epoch, from 1.
 
-        Raises FloatingPointError for answers that are not finite, UserError where no held-out image is stored.
+        Raises FloatingPointError for answers that are not finite, UserError where no held-out image is stored, or none
+        that has a label of a head.
         """
         task, counts = self._images.task, self._images.train_counts
         held_out = self._answer(network, store)
         truth, probabilities = held_out.truth, held_out.probabilities
+        for head, of_head in truth.items():
+            if not is_known(of_head).any():
+                raise UserError(f"none of the {len(of_head):,} held-out images that were read has a label of {head}")
         if not all(np.isfinite(rows).all() for rows in probabilities.values()):
             raise FloatingPointError(f"epoch {epoch}: the network's answers are not finite")
         chosen = choose(task, probabilities, truth, counts)
@@ -94,12 +98,14 @@ class Validator:
         return Validated(reached, reached if is_same else score(plain), unseen, chosen, held_out, probabilities)
 
     def validate_so_far(self, network: Any, store: CropStore, epoch: int) -> Validated | None:
-        """Return what validate does; None where no held-out image is stored, or the answers are not finite."""
+        """Return what validate does; None where no held-out image, or no label of a head, is stored so far, or the
+        answers are not finite.
+        """
         if not any(self._images.is_held_out(store.load(number).ids).any() for number in store.numbers()):
             return None
         try:
             return self.validate(network, store, epoch)
-        except FloatingPointError as error:
+        except (FloatingPointError, UserError) as error:
             log.warning(str(error))
             return None
 
