@@ -9,7 +9,7 @@ import competition_files
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.config.task import TASKS
+from multihead.config.known_tasks import TASKS
 from multihead.data.datasets import images_to_train
 from multihead.data.shards import read_shard
 

@@ -22,8 +22,8 @@ PASSES, FIT_PASSES = 10, 15  # of what is over in a moment
 
 def shard_ours(folder: Path) -> Callable[[], Any]:
     """One full shard, file to crops."""
+    from multihead.config.known_tasks import TASKS
     from multihead.config.settings import ModelSettings
-    from multihead.config.task import TASKS
     from multihead.data.crop_store import read_crops
     from multihead.data.datasets import images_to_train
 
@@ -33,7 +33,7 @@ def shard_ours(folder: Path) -> Callable[[], Any]:
 
 def shard_baseline(folder: Path) -> Callable[[], Any]:
     from benchmarks.baseline import baseline_crops, baseline_read
-    from multihead.config.task import TASKS
+    from multihead.config.known_tasks import TASKS
     from multihead.data.datasets import images_to_train
 
     labels = images_to_train(folder, TASKS["bengali"]).labels
@@ -80,8 +80,8 @@ def crop_baseline(folder: Path) -> Callable[[], Any]:
 
 
 def _batches(folder: Path) -> Any:
+    from multihead.config.known_tasks import TASKS
     from multihead.config.settings import RunSettings
-    from multihead.config.task import TASKS
     from multihead.data.batches import TrainBatches
     from multihead.data.crop import crop_resize
 
@@ -255,8 +255,8 @@ def fit_paced_constant(folder: Path) -> Callable[[], Any]:
 
 def _network(kind: str) -> Any:
     from benchmarks.baseline import one_convolution
+    from multihead.config.known_tasks import TASKS
     from multihead.config.settings import ModelSettings
-    from multihead.config.task import TASKS
     from multihead.model.network import build_model
 
     if kind == "b0":
@@ -282,7 +282,7 @@ def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     for name in ("weights", "working"):
         (folder / name).mkdir(exist_ok=True)
     model = ModelSettings(backbone="efficientnet-b0", image_size=SIZE)
-    from multihead.config.task import TASKS
+    from multihead.config.known_tasks import TASKS
 
     counts = {head: (1,) * len(classes) for head, classes in TASKS["bengali"].heads.items()}
     weights.save_weights(folder / "weights", network, model, TASKS["bengali"], train_counts=counts, score=None, epoch=1)

@@ -29,10 +29,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
+from multihead.config.known_tasks import TASKS
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import Settings, settings_dict
 from multihead.config.settings_file import read_settings
-from multihead.config.task import TASKS, Task
+from multihead.config.task import Task
 from multihead.data.augment import copy_jitter
 from multihead.data.crop_store import crops_ahead
 from multihead.data.datasets import images_to_train

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multihead.config.known_tasks import TASKS
 from multihead.config.settings import ModelSettings, Precision, RunSettings, Xla
-from multihead.config.task import TASKS
 
 Batch = tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]
 

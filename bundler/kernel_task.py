@@ -8,8 +8,9 @@ from bundler.metadata import read_object
 from bundler.repository import Repository
 from multihead.config.data_files import matching
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
+from multihead.config.known_tasks import TASKS, task_from
 from multihead.config.settings_file import read_settings
-from multihead.config.task import TASKS, Task, task_from
+from multihead.config.task import Task
 
 
 def task_of_kernel(

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sample_images import draw_shape
 
-from multihead.config.task import Label, Task, read_task
+from multihead.config.known_tasks import read_task
+from multihead.config.task import Label, Task
 
 TASKS = Path(__file__).with_name("tasks")
 SLUGS = sorted(path.name for path in TASKS.iterdir())

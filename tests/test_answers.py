@@ -10,7 +10,8 @@ import pytest
 import sklearn.metrics
 from numpy.typing import NDArray
 
-from multihead.config.task import Task, task_from
+from multihead.config.known_tasks import task_from
+from multihead.config.task import Task
 from multihead.data.answers import answers_in, cells_of, form_of_images, key_of, read_answers, read_form, truth_in
 from multihead.prediction.submission import Submission
 from multihead.runtime.errors import UserError

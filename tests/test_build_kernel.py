@@ -27,7 +27,8 @@ from bundler.rehearse.watched_run import Ended
 from bundler.repository import OUTPUTS, Repository
 from multihead.config import files
 from multihead.config.files import SUBMISSION_FILE as SUBMISSION
-from multihead.config.task import task_dict, task_text
+from multihead.config.known_tasks import task_text
+from multihead.config.task import task_dict
 from tests.built_in import BENGALI
 from tests.conftest import HOUSE, PYTHONPATH, clone
 from tests.test_text_files import FORMS

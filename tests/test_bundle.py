@@ -18,7 +18,7 @@ from bundler.build.package_files import left_out, read_package
 from bundler.build.script import WHEELS_FOLDER, build_script, literal
 from bundler.errors import BundlerError
 from multihead.config import UserError
-from multihead.config.task import task_text
+from multihead.config.known_tasks import task_text
 from tests.conftest import HOUSE, PYTHONPATH
 from tests.test_tasks import LEAVES
 from tests.test_text_files import FORMS

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multihead.cli import main
+from multihead.config.known_tasks import BUILT_IN, TASKS, TASKS_FOLDER, read_task, task_text
 from multihead.config.schema import settings_schema, task_schema
 from multihead.config.settings_file import read_settings
-from multihead.config.task import BUILT_IN, FILE_FORMS, TASKS, TASKS_FOLDER, read_task, task_text
+from multihead.config.task import FILE_FORMS
 from multihead.config.toml_text import settings_text
 from multihead.data.datasets import READERS
 from multihead.runtime.errors import UserError

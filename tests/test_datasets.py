@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from multihead.config.task import Task, task_from
+from multihead.config.known_tasks import task_from
+from multihead.config.task import Task
 from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.identity import match
 from multihead.data.shards import read_shard
@@ -631,7 +632,7 @@ def test_image_files_whose_paths_name_their_classes_are_read_without_polars(tmp_
         sys.modules["polars"] = None
         from dataclasses import replace
         from pathlib import Path
-        from multihead.config.task import TASKS
+        from multihead.config.known_tasks import TASKS
         from multihead.data.datasets import images_to_train
         from multihead.data.shards import read_shard
         task = replace(TASKS["animals10"], train_files="train/*/*.png", test_files="test/*.png")

@@ -15,8 +15,9 @@ from bundler import cli as bundler_cli
 from bundler.kaggle import client
 from bundler.repository import KERNELS, Repository
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
+from multihead.config.known_tasks import TASKS
 from multihead.config.settings import ModelSettings, RunSettings
-from multihead.config.task import FILE_FORMS, TASKS
+from multihead.config.task import FILE_FORMS
 from multihead.data.augment import BUILT_IN
 from multihead_study import cli as home
 from tests.conftest import HOUSE, clone

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from multihead import cli
-from multihead.config.task import task_dict, task_from
+from multihead.config.known_tasks import task_from
+from multihead.config.task import task_dict
 from multihead.data.targets import truth_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import Graded, classes_table, read_both

@@ -28,7 +28,7 @@ from bundler.rehearse.events import read_events
 from bundler.rehearse.projection import read_stages
 from multihead.cli import main
 from multihead.config import EVENTS_VARIABLE
-from multihead.config import task as tasks
+from multihead.config import known_tasks as tasks
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings

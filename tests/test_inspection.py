@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from multihead.cli import main
-from multihead.config import task as tasks
-from multihead.config.task import task_from
+from multihead.config import known_tasks as tasks
+from multihead.config.known_tasks import task_from
 from multihead.report.inspection import inspect
 from tests.built_in import ANIMALS, BENGALI
 

@@ -273,7 +273,7 @@ def test_heads_count_by_their_weights_in_a_loss_too() -> None:
 def test_only_the_scores_that_need_scikit_learn_import_it() -> None:
     program = (
         "import sys, numpy as np; from dataclasses import replace; import multihead.prediction.tuning; "
-        "from multihead.config.task import TASKS; "
+        "from multihead.config.known_tasks import TASKS; "
         "from multihead.scoring.metrics import task_score; t = {'head': np.arange(10)}; "
         "task_score(t, t, replace(TASKS['digit-recognizer'], heads={'head': tuple(range(10))})); "
         "assert 'sklearn' not in sys.modules and 'scipy' not in sys.modules"

@@ -15,8 +15,9 @@ from bundler.kernel_task import predicted_task
 from bundler.rehearse.data import check_data, has_truth
 from multihead.config import UserError
 from multihead.config.files import glob_of
+from multihead.config.known_tasks import TASKS, read_task
 from multihead.config.settings_file import read_settings
-from multihead.config.task import TASKS, Task, read_task, task_dict
+from multihead.config.task import Task, task_dict
 from tests.test_tasks import LEAVES
 from tests.test_text_files import FORMS
 

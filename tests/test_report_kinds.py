@@ -12,9 +12,10 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from multihead.config.files import MANIFEST_FILE, REPORT_FOLDER
+from multihead.config.known_tasks import task_from
 from multihead.config.scores import score_of_answer
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
-from multihead.config.task import Task, task_dict, task_from
+from multihead.config.task import Task, task_dict
 from multihead.data.batches import TrainBatches
 from multihead.data.shards import Shard
 from multihead.data.targets import is_known, truth_of

@@ -29,8 +29,8 @@ from bundler.study.study import Request, claim, run_study, run_trials
 from bundler.study.trial import LEFT_BY_TRIAL, TRIAL_FILE, State, Trial, read_state, state_of, write_state
 from multihead.config import visible_gpus
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
+from multihead.config.known_tasks import task_text
 from multihead.config.settings_file import read_settings
-from multihead.config.task import task_text
 from multihead.scoring.out_of_fold import read_out_of_fold
 from multihead_study import cli
 from tests.conftest import HOUSE, PYTHONPATH

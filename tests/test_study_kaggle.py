@@ -33,7 +33,7 @@ from bundler.study.run import Ended, what_is_missing
 from bundler.study.trial import TRIAL_FILE, Trial, read_state, state_of, write_state
 from multihead.config.ensemble import read_ensemble
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
-from multihead.config.task import task_text
+from multihead.config.known_tasks import task_text
 from multihead_study import cli
 from tests import kaggle_standin
 from tests.conftest import clone

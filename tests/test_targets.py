@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from multihead.config.known_tasks import task_from
 from multihead.config.scores import Kind
 from multihead.config.settings import ModelSettings, RunSettings
-from multihead.config.task import Task, task_from
+from multihead.config.task import Task
 from multihead.data.labels import read_label_table
 from multihead.data.split import choose_validation, study_folds
 from multihead.data.targets import (

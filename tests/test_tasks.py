@@ -17,10 +17,11 @@ from sample_images import DRAWN
 
 from multihead import cli
 from multihead.config.files import IMAGE_SUFFIXES
+from multihead.config.known_tasks import TASKS, read_task, task_from
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.settings_file import read_settings
-from multihead.config.task import FOLDS, TASKS, Task, read_task, task_dict, task_from, what_answers_depend_on
+from multihead.config.task import FOLDS, Task, task_dict, what_answers_depend_on
 from multihead.data.labels import read_label_table
 from multihead.data.readers.image_files import IMAGES_PER_SHARD, in_shards
 from multihead.data.readers.image_reader import names_in_paths

@@ -8,8 +8,8 @@ import pytest
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
 from multihead.config import read_text, read_toml
+from multihead.config.known_tasks import read_task
 from multihead.config.settings_file import read_settings
-from multihead.config.task import read_task
 from multihead.runtime.errors import UserError
 
 TEXT = "# café ক\n[run]\nepochs = 3\n"

@@ -1,5 +1,6 @@
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import keras
@@ -19,8 +20,10 @@ from multihead.model.devices import device_name, prepare_devices
 from multihead.model.weights import load_model
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import Score, is_seen
+from multihead.training.record import HeldOut
 from multihead.training.schedule import TrainingState
 from multihead.training.trainer import Trainer
+from multihead.training.validate import Validator
 from tests.built_in import BENGALI
 
 NARROW = ModelSettings(backbone="narrow", image_size=(32, 32))
@@ -277,3 +280,18 @@ def test_the_score_of_unseen_combinations_is_told_apart(drawn: Path, tmp_path: P
     row = trainer.state.history[0]
     assert 0 <= row["score_unseen"] <= 1
     assert set(read_manifest(tmp_path).prior_exponents) == set(BENGALI.heads)
+
+
+def test_a_training_out_of_time_keeps_its_weights_where_no_label_of_a_head_was_read_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = SimpleNamespace(task=BENGALI, train_counts={}, is_held_out=lambda ids: np.ones(len(ids), np.bool_))
+    store = SimpleNamespace(numbers=lambda: [0], load=lambda number: SimpleNamespace(ids=["Train_0"]))
+    validator = Validator(images, 8)  # type: ignore[arg-type]
+    truth = {head: np.array([-1 if head == "vowel_diacritic" else 0]) for head in BENGALI.heads}
+    said = {head: np.full((1, len(classes)), 0.1, np.float32) for head, classes in BENGALI.heads.items()}
+    held_out = HeldOut(["Train_0"], truth, said, lambda _: np.zeros((1, 1, 1), np.uint8), BENGALI, {})
+    monkeypatch.setattr(validator, "_answer", lambda *_: held_out)
+    assert validator.validate_so_far(None, store, 1) is None  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="none of the 1 held-out images that were read has a label of vowel_diacritic"):
+        validator.validate(None, store, 1)  # type: ignore[arg-type]

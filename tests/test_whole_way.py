@@ -29,7 +29,8 @@ from bundler.rehearse.rehearsal import rehearse
 from bundler.repository import HERE, OF_TRIAL, OUTPUTS
 from multihead.config.ensemble import Ensemble, write_ensemble
 from multihead.config.files import OUT_OF_FOLD_FILE
-from multihead.config.task import Task, read_task
+from multihead.config.known_tasks import read_task
+from multihead.config.task import Task
 from multihead.scoring.evaluation import read_both
 from multihead.scoring.out_of_fold import read_out_of_fold
 from tests.conftest import HOUSE, clone

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.task import TASKS, Task
+from multihead.config.known_tasks import TASKS
+from multihead.config.task import Task
 
 CROP_SIZE, CROPS_PER_SHEET = 64, 4096
 

@@ -20,8 +20,8 @@ from bundler.build.package_files import read_package
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
 from multihead.config.files import TASK_FILE
+from multihead.config.known_tasks import task_text
 from multihead.config.settings_file import read_settings
-from multihead.config.task import task_text
 
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle's server refuses more, and the client hides why
 BASE64_COLUMNS = 100

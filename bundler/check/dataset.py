@@ -19,8 +19,8 @@ from bundler.repository import MAX_FILES
 from multihead.config import UserError
 from multihead.config.ensemble import read_ensemble
 from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE, is_left_by_system, named
+from multihead.config.known_tasks import TASKS
 from multihead.config.manifest import FORMAT, sha256_of
-from multihead.config.task import TASKS
 
 ARCHIVES = {  # by their suffix; of the others it is not known that Kaggle unpacks them
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z"), "Kaggle unpacks archives; put in what it holds"),

@@ -12,7 +12,8 @@ from bundler.metadata import DATASET_FILE, PREDICT_FILE, TRAIN_FILE, read_object
 from bundler.repository import Repository
 from multihead.config import UserError
 from multihead.config.files import is_left_by_system
-from multihead.config.task import Task, task_beside, task_by_name
+from multihead.config.known_tasks import task_beside, task_by_name
+from multihead.config.task import Task
 
 KERNEL_FILES = {"train": TRAIN_FILE, "predict": PREDICT_FILE}
 DATASET_FOLDER = DATASET_FILE.split("/", maxsplit=1)[0]

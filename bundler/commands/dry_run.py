@@ -12,8 +12,9 @@ from bundler.rehearse.inputs import refuse_to_empty
 from bundler.rehearse.rehearsal import empty
 from bundler.repository import DATASET_METADATA, Repository, answers_file
 from multihead.config.files import TASK_FILE
+from multihead.config.known_tasks import task_beside
 from multihead.config.settings_file import read_settings
-from multihead.config.task import Task, task_beside
+from multihead.config.task import Task
 
 
 def dry_run(repository: Repository, data: Path | None, machine: Machine, name: str = "") -> None:

@@ -30,9 +30,10 @@ from bundler.rehearse.projection import (
 from bundler.rehearse.rehearsal import MEMORY_GB, REPEATED, Rehearsed, claim, refuse_foreign, rehearse
 from bundler.repository import OF_TRIAL, OUTPUTS, Repository, answers_file
 from multihead.config.files import TASK_FILE
+from multihead.config.known_tasks import task_text
 from multihead.config.scores import LABELS
 from multihead.config.settings_file import read_settings, trials_of
-from multihead.config.task import Task, task_text
+from multihead.config.task import Task
 
 AT_HOME = ("--set", "require_gpu=false", "--set", "precision=auto", "--set", "xla=auto")  # of no use to a CPU
 # A CPU's pace says nothing of Kaggle's GPU: the predict kernel's budget is judged by what the rehearsal projects

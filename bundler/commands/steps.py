@@ -15,7 +15,7 @@ from bundler.metadata import check_owner
 from bundler.repository import OUTPUTS, Repository, answers_file
 from bundler.study.study import STUDY_FILE
 from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE
-from multihead.config.task import task_beside
+from multihead.config.known_tasks import task_beside
 
 NEXT = {
     "push train": "status train --wait",

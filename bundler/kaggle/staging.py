@@ -10,8 +10,9 @@ from bundler.errors import BundlerError
 from multihead.config import UserError, read_text
 from multihead.config.ensemble import read_ensemble
 from multihead.config.files import ENSEMBLE_FILE, MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.config.known_tasks import TASKS
 from multihead.config.manifest import sha256_of
-from multihead.config.task import OF_THE_SUBMISSION, TASKS, Task, task_dict
+from multihead.config.task import OF_THE_SUBMISSION, Task, task_dict
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 

@@ -19,10 +19,10 @@ from bundler.study.run import what_is_missing
 from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
 from multihead.config import listed, whole_file
 from multihead.config.data_files import matching
+from multihead.config.known_tasks import task_text
 from multihead.config.manifest import sha256_of
 from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.config.settings_file import read_settings
-from multihead.config.task import task_text
 from multihead.config.toml_text import settings_text
 
 STUDY_FILE = "study.json"

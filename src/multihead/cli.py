@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from multihead import __version__, commands
+from multihead.config.known_tasks import TASKS, read_task, task_by_name
 from multihead.config.settings import Settings
 from multihead.config.settings_file import read_settings
-from multihead.config.task import TASKS, Task, read_task, task_by_name
+from multihead.config.task import Task
 from multihead.data.locate import is_kernel
 from multihead.runtime.background import is_busy
 from multihead.runtime.errors import UserError

@@ -13,9 +13,10 @@ from pydantic.dataclasses import dataclass
 from multihead.config.checking import FROM_LIST, plain, validated
 from multihead.config.ensemble import check_numbers
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.config.known_tasks import TASKS, task_from
 from multihead.config.settings import ModelSettings, settings_from
 from multihead.config.steps import Steps
-from multihead.config.task import TASKS, Task, task_from, what_answers_depend_on
+from multihead.config.task import Task, what_answers_depend_on
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text
 

@@ -8,7 +8,8 @@ Kind = Literal["softmax", "sigmoid", "ordinal", "number"]
 Rule = Literal["", "prior exponents", "thresholds", "cut points", "temperature"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-ONE_OF, SEVERAL, NUMBER = ("softmax", "ordinal"), ("sigmoid",), ("number",)  # kinds by what is true of an image
+ONE_OF = ("softmax", "ordinal")  # the kinds of which an image has just one class
+OF_CLASSES = (*ONE_OF, "sigmoid")
 LABEL, PROBABILITY, RANKING, LABELS, NUMBERS = "label", "probability", "ranking", "labels", "number"
 ANSWERS = (LABEL, PROBABILITY, f"{RANKING} 5", LABELS, NUMBERS)  # of a ranking, any number of classes
 _RANKING = re.compile(r"(?:ranking |MAP@)([1-9][0-9]{0,3})")
@@ -28,22 +29,22 @@ class ScoreKind(NamedTuple):
     name: str = ""
 
 
-_OF_CLASSES = dict.fromkeys(ONE_OF, LABEL)
-_OF_SETS = dict.fromkeys(SEVERAL, LABELS)
-_OF_PROBABILITIES = dict.fromkeys((*ONE_OF, *SEVERAL), PROBABILITY)
-_OF_NUMBERS = dict.fromkeys(NUMBER, NUMBERS)
+_OF_LABELS = dict.fromkeys(ONE_OF, LABEL)
+_OF_SETS = {"sigmoid": LABELS}
+_OF_PROBABILITIES = dict.fromkeys(OF_CLASSES, PROBABILITY)
+_OF_NUMBERS = {"number": NUMBERS}
 _BY_NAME: Mapping[str, ScoreKind] = {
-    "accuracy": ScoreKind(_OF_CLASSES),
-    "balanced accuracy": ScoreKind(_OF_CLASSES, "prior exponents"),
-    "macro recall": ScoreKind(_OF_CLASSES, "prior exponents", name="R"),
-    "F1 macro": ScoreKind(_OF_CLASSES | _OF_SETS, "thresholds"),  # of one class an image, prior exponents
+    "accuracy": ScoreKind(_OF_LABELS),
+    "balanced accuracy": ScoreKind(_OF_LABELS, "prior exponents"),
+    "macro recall": ScoreKind(_OF_LABELS, "prior exponents", name="R"),
+    "F1 macro": ScoreKind(_OF_LABELS | _OF_SETS, "thresholds"),  # of one class an image, prior exponents
     "F1 micro": ScoreKind(_OF_SETS, "thresholds"),
     "F1 samples": ScoreKind(_OF_SETS, "thresholds"),
     "log loss": ScoreKind(_OF_PROBABILITIES, "temperature", is_loss=True),
     "ROC AUC": ScoreKind(_OF_PROBABILITIES),
     "ROC AUC weighted": ScoreKind(_OF_PROBABILITIES),
     "average precision": ScoreKind(_OF_PROBABILITIES),
-    "quadratic kappa": ScoreKind(_OF_CLASSES, "cut points"),
+    "quadratic kappa": ScoreKind(_OF_LABELS, "cut points"),
     "RMSE": ScoreKind(_OF_NUMBERS, is_loss=True),
     "MAE": ScoreKind(_OF_NUMBERS, is_loss=True),
     "R2": ScoreKind(_OF_NUMBERS),
@@ -65,7 +66,7 @@ def is_answer(name: str) -> bool:
 def score_kind(name: str) -> ScoreKind:
     """Return the score of a name for which is_score is true."""
     ranked = ranked_classes(name)
-    return ScoreKind(dict.fromkeys((*ONE_OF, *SEVERAL), f"{RANKING} {ranked}")) if ranked else _BY_NAME[name]
+    return ScoreKind(dict.fromkeys(OF_CLASSES, f"{RANKING} {ranked}")) if ranked else _BY_NAME[name]
 
 
 def rule_of(score: str, kind: str) -> Rule:

@@ -13,8 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
+from multihead.config.known_tasks import task_by_name
 from multihead.config.steps import Steps
-from multihead.config.task import FOLDS, Crop, Task, task_by_name
+from multihead.config.task import FOLDS, Crop, Task
 
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.scores import NUMBER
 from multihead.config.task import Label, Task
 from multihead.data.identity import as_number, one_form
 from multihead.data.tables import Table
@@ -158,7 +157,7 @@ def parsed(texts: "pd.Series[Any]", task: Task, head: str, path: Path) -> "pd.Se
     """
     classes = task.heads[head]
     is_there = (texts.astype(str) != "") | ("" in classes)
-    if task.kind(head) in NUMBER:
+    if task.kind(head) == "number":
         return _numbers(texts, path)
     if task.is_one_of(head):
         labels = pd.Series(MISSING, texts.index, dtype=np.int64, name=texts.name)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from multihead.config.scores import NUMBER, SEVERAL, Kind
+from multihead.config.scores import Kind
 from multihead.config.task import Task
 from multihead.data.targets import is_known
 from multihead.prediction.combinations import mixed, over_combinations
@@ -74,9 +74,9 @@ class Calibration(NamedTuple):
 
 
 def _tempered_head(rows: NDArray[np.float32], temperature: float, kind: Kind) -> NDArray[np.float32]:
-    if kind in NUMBER:
+    if kind == "number":
         return rows
-    return tempered_logits(rows, temperature) if kind in SEVERAL else tempered(rows, temperature)
+    return tempered_logits(rows, temperature) if kind == "sigmoid" else tempered(rows, temperature)
 
 
 def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

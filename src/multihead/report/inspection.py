@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from multihead.config.data_files import matching
 from multihead.config.files import PREDICTIONS_FILE
-from multihead.config.scores import LABEL, NUMBER, NUMBERS, PROBABILITY, SEVERAL, ranked_classes, score_kind
+from multihead.config.scores import LABEL, NUMBERS, PROBABILITY, ranked_classes, score_kind
 from multihead.config.task import Task
 from multihead.data.answers import Form, form_of_images, key_of
 from multihead.data.crop import ink_mask
@@ -211,13 +211,13 @@ def measure(shard: Shard, task: Task) -> Statistics:
 def _head_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
     """Yield what the labels of a head are."""
     kind = task.kind(head)
-    if kind in NUMBER:
+    if kind == "number":
         numbers = table[head].dropna()
         least, *quartiles, most = np.quantile(numbers, (0, 0.25, 0.5, 0.75, 1)) if len(numbers) else [np.nan] * 5
         yield f"{head}: {least:g} to {most:g}, quartiles {', '.join(f'{value:g}' for value in quartiles)}"
         return
     yield from _class_lines(table, head, task)
-    if kind in SEVERAL:
+    if kind == "sigmoid":
         counts = table[head].dropna().map(len)
         of_an_image = f"{counts.min()} to {counts.max()}, mean {counts.mean():.2f}" if len(counts) else "none"
         yield f"classes of {head} an image: {of_an_image}; {int((counts == 0).sum()):,} images have none"
@@ -241,7 +241,7 @@ def _class_lines(table: pd.DataFrame, head: str, task: Task) -> Iterator[str]:
 def _problems(table: pd.DataFrame, task: Task) -> Iterator[str]:
     """Yield a line for each kind of thing that may be wrong, with how many there are and the first of them."""
     for head, classes in task.heads.items():
-        if task.kind(head) not in NUMBER:
+        if task.kind(head) != "number":
             counts = images_per_class(_known(table[head].to_numpy(), head, task), len(classes))
             missing = [str(label) for label, count in zip(classes, counts, strict=True) if not count]
             yield _listed(f"classes of {head} without an image", missing)
@@ -314,18 +314,18 @@ class _Groups(NamedTuple):
 def _groups_of(head: str, task: Task, labels: pd.DataFrame) -> _Groups:
     """Return the first MOST_CLASSES classes, of several at once also those images that have none, or ranges."""
     classes, kind = task.heads[head], task.kind(head)
-    if kind in NUMBER:
+    if kind == "number":
         return _ranges_of(labels[head].dropna().to_numpy())
     names = [str(label) for label in classes[:MOST_CLASSES]]
 
     def members(of_images: NDArray[Any]) -> NDArray[np.bool_]:
         truth = dense(of_images, len(classes), kind)
         is_there = one_hot(truth, len(names))[:, : len(names)]
-        if kind not in SEVERAL:
+        if kind != "sigmoid":
             return is_there
         return np.concatenate([is_there, (truth == 0).all(axis=1, keepdims=True)], axis=1)
 
-    return _Groups([*names, *([NO_CLASS] if kind in SEVERAL else [])], len(classes), members)
+    return _Groups([*names, *([NO_CLASS] if kind == "sigmoid" else [])], len(classes), members)
 
 
 def _ranges_of(numbers: NDArray[np.float64]) -> _Groups:

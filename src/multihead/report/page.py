@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from multihead.config.files import HISTORY_FILE, MANIFEST_FILE, PAGE_FILE, REPORT_FOLDER
-from multihead.config.scores import LABEL, NUMBER, ONE_OF
+from multihead.config.scores import LABEL, ONE_OF
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict
 from multihead.report.curves import learning_curves, speed_curves
 from multihead.report.heads import what_is_shown_of
@@ -70,11 +70,11 @@ def _content(run: Run) -> dict[str, Any]:
 def _sections(run: Run) -> dict[str, str]:
     """Return what the sections are called by their ids, in their order, of those that the kinds of the heads have."""
     kinds = set(map(run.kind, run.heads))
-    is_of_one, is_of_classes = not kinds.isdisjoint(ONE_OF), not kinds.issubset(NUMBER)
+    is_of_one, is_of_classes = not kinds.isdisjoint(ONE_OF), kinds != {"number"}
     names = {
         "classes": "worst classes" if is_of_classes else "",
         "pairs": "most confused pairs" if is_of_one else "",
-        "numbers": "numbers" if not kinds.isdisjoint(NUMBER) else "",
+        "numbers": "numbers" if "number" in kinds else "",
         "mistakes": "surest mistakes" if is_of_classes else "largest errors",
         "calibration": "calibration" if is_of_classes else "",
         "settings": "settings",
@@ -189,7 +189,7 @@ def _batches(run: Run) -> dict[str, Any] | None:
         "epoch": samples.epoch,
         "head": head,
         "mixed": "a number between those of two"
-        if run.kind(head) in NUMBER
+        if run.kind(head) == "number"
         else "the classes of two, with their shares",
         "rows": [
             [
@@ -205,7 +205,7 @@ def _shares(run: Run, head: str, label: Sequence[tuple[int, float]] | None) -> l
     """Return the classes of an image of a batch, each with its share; 1 of a number, or where there is none."""
     if label is None:
         return [("no label", 1)]
-    if run.kind(head) in NUMBER:
+    if run.kind(head) == "number":
         return [(f"{value:.4g}", 1) for _, value in label]
     names = run.classes(head)
     return [(names[i], share) for i, share in label] or [("none of the classes", 1)]

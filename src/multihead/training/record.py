@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.files import RECORD_FILE, REPORT_FOLDER
-from multihead.config.scores import LABEL, LABELS, NUMBER, SEVERAL, Kind
+from multihead.config.scores import LABEL, LABELS, Kind
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
@@ -139,10 +139,10 @@ def _shown_label(targets: NDArray[np.float32], kind: Kind) -> list[tuple[int, fl
     """Return what Samples.labels has of one image, from its targets of a head, float32 (outputs,)."""
     if not np.isfinite(targets).all():
         return None
-    if kind in NUMBER:
+    if kind == "number":
         return [(0, float(targets[0]))]
     shares = -np.diff(targets, prepend=1, append=0) if kind == "ordinal" else targets
-    most = MOST_SHOWN if kind in SEVERAL else 2
+    most = MOST_SHOWN if kind == "sigmoid" else 2
     likeliest = np.argsort(-shares, kind="stable")[:most].tolist()
     return [(i, round(float(shares[i]), 2)) for i in likeliest if shares[i] >= LEAST_SHARE]
 
@@ -163,9 +163,9 @@ def make_record(sha256: str, run: Mapping[str, Any], held_out: HeldOut | None, s
         truth, answers = held_out.truth[head], held_out.answers[head]
         if not is_known(truth).any():
             continue
-        if task.kind(head) in NUMBER:
+        if task.kind(head) == "number":
             of_number[head] = of_numbers(truth, answers, ids, keep)
-        elif task.kind(head) in SEVERAL:
+        elif task.kind(head) == "sigmoid":
             answers = answers if task.answer == LABELS else shares > THRESHOLD
             sets[head], calibration[head] = of_sets(truth, answers, shares, ids, task, keep)
         else:
