@@ -286,7 +286,7 @@ def test_a_training_out_of_time_keeps_its_weights_where_no_label_of_a_head_was_r
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images = SimpleNamespace(task=BENGALI, train_counts={}, is_held_out=lambda ids: np.ones(len(ids), np.bool_))
-    store = SimpleNamespace(numbers=lambda: [0], load=lambda number: SimpleNamespace(ids=["Train_0"]))
+    store = SimpleNamespace(numbers=lambda: [0], load=lambda _: SimpleNamespace(ids=["Train_0"]))
     validator = Validator(images, 8)  # type: ignore[arg-type]
     truth = {head: np.array([-1 if head == "vowel_diacritic" else 0]) for head in BENGALI.heads}
     said = {head: np.full((1, len(classes)), 0.1, np.float32) for head, classes in BENGALI.heads.items()}
