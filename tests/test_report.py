@@ -28,7 +28,7 @@ from multihead.runtime.errors import UserError
 from multihead.scoring.measures import recall_per_class
 from multihead.scoring.metrics import task_score
 from multihead.scoring.out_of_fold import read_out_of_fold
-from multihead.training.kept import most_confused, recalls
+from multihead.training.head_records import most_confused, recalls
 from multihead.training.record import (
     LONGEST,
     HeldOut,

@@ -22,7 +22,7 @@ from multihead.data.targets import is_known, truth_of
 from multihead.prediction.deciding import decided
 from multihead.report.page import write_report
 from multihead.scoring.metrics import task_score
-from multihead.training.kept import MISTAKES, POINTS, f1_per_class
+from multihead.training.head_records import MISTAKES, POINTS, f1_per_class
 from multihead.training.record import HeldOut, Record, Samples, make_record, read_record, save_record, take_samples
 from tests.test_report import Page
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from multihead.report.curves import calibration_curve, number_points
 from multihead.report.run import Run
-from multihead.training.kept import f1_per_class, most_confused, recalls, worst_first
+from multihead.training.head_records import f1_per_class, most_confused, recalls, worst_first
 
 PAIRS = 20  # of classes, in a table
 MOST_IN_MATRIX = 12  # classes of an order whose answers are all shown

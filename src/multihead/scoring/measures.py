@@ -158,18 +158,18 @@ def present_macro_recall(truth: Indices, predicted: Indices, classes: int) -> fl
     return float(np.nanmean(recall_per_class(truth, predicted, classes)))
 
 
-def present_f1(truth: Array, answers: Array, classes: int, average: str = "macro") -> float:
-    """Return the F1 score over the classes that the truth shows; 0 where it shows none."""
+def present_f1(truth: Array, answers: Array, classes: int) -> float:
+    """Return the macro F1 score over the classes that the truth shows; 0 where it shows none."""
     shown = np.flatnonzero(images_per_class(truth, classes))
-    return float(_f1_of(truth, answers, average, shown)) if len(shown) else 0.0
+    return float(_f1_of(truth, answers, "macro", shown)) if len(shown) else 0.0
 
 
 def _f1(truth: Array, answers: Array, classes: int, *, average: str) -> Pair:
     counted = np.union1d(truth, answers) if truth.ndim == 1 else np.arange(classes)
     whole = float(_f1_of(truth, answers, average, counted))
-    return whole, present_f1(
-        truth, answers, classes
-    ) if average == "macro" else whole  # where a wrong answer counts once
+    if average != "macro":  # where a wrong answer counts once, of whichever class it is
+        return whole, whole
+    return whole, present_f1(truth, answers, classes)
 
 
 def _f1_of(truth: Array, answers: Array, average: str | None, labels: Indices) -> Any:

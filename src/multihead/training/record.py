@@ -29,7 +29,7 @@ from multihead.prediction.deciding import THRESHOLD
 from multihead.runtime.errors import UserError, first_line
 from multihead.runtime.log import log
 from multihead.runtime.whole_files import whole_file
-from multihead.training.kept import (
+from multihead.training.head_records import (
     Confusion,
     Mistake,
     NumberMistake,
