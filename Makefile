@@ -46,4 +46,4 @@ $(VENV)/ready-dev: $(VENV)/command requirements-dev.txt requirements-scale.txt r
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dry-run kernel/*/*_kernel.py inspect.html src/*.egg-info
+	rm -rf $(VENV) dry-run kernel/*/*_kernel.py kernel/*/*_kernel.ipynb inspect.html src/*.egg-info

@@ -28,7 +28,7 @@ from datetime import date
 from pathlib import Path
 
 from bundler.build.image import refresh_image
-from bundler.build.script import IMAGE_FILE
+from bundler.build.parts import IMAGE_FILE
 from bundler.commands import steps
 from bundler.commands.build import build, check
 from bundler.commands.dry_run import dry_run

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.metadata import read_metadata
+from bundler.metadata import SCRIPT, SUFFIXES, read_metadata, read_object
 from multihead.config.files import (
     CHECKPOINT_FILE,
     HISTORY_FILE,
@@ -32,6 +32,11 @@ KERNEL_METADATA, DATASET_METADATA = "kernel-metadata.json", "dataset-metadata.js
 def answers_file(task: Task) -> str:
     """Return what the predict kernel's answers are called."""
     return task.submission_file if task.sample_submission else PREDICTIONS_FILE
+
+
+def built_name(kernel: str, form: str) -> str:
+    """Return what a kernel's built file is called, and so its code_file."""
+    return f"{kernel}_kernel{SUFFIXES[form]}"
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,14 @@ class Repository:
         """Return the folder of a kernel."""
         return self.root / "kernel" / name
 
-    def script(self, kernel: str) -> Path:
-        return self.kernel(kernel) / f"{kernel}_kernel.py"
+    def form(self, kernel: str) -> str:
+        """Return what a kernel is built as: what its metadata say, or else a script."""
+        form = read_object(self.metadata(kernel)).get("kernel_type")
+        return form if form in SUFFIXES else SCRIPT
+
+    def built(self, kernel: str, form: str = "") -> Path:
+        """Return the built file of a kernel, in the form that its metadata choose or in another."""
+        return self.kernel(kernel) / built_name(kernel, form or self.form(kernel))
 
     def settings(self, kernel: str) -> Path:
         return self.kernel(kernel) / SETTINGS_FILE

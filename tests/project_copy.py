@@ -39,8 +39,8 @@ def owned(house: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without building the scripts in memory."""
-    monkeypatch.setattr(preflight, "build_script", lambda *_: b"")
+    """Without building the kernels in memory."""
+    monkeypatch.setattr(preflight, "build_kernel", lambda *_: b"")
 
 
 def own_source(house: Path) -> None:

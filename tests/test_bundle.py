@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler.build import script as bundle
+from bundler.build import parts
 from bundler.build.imports import read_kaggle
 from bundler.build.library import LIBRARY_FILE, read_library
 from bundler.build.package_files import left_out, read_package
-from bundler.build.script import WHEELS_FOLDER, build_script, literal
+from bundler.build.parts import WHEELS_FOLDER, literal
+from bundler.build.script import build_script
 from bundler.errors import BundlerError
 from multihead.config import UserError
 from multihead.config.known_tasks import task_text
@@ -356,7 +357,7 @@ def test_a_script_too_large_for_kaggle_fails_with_what_is_large(tmp_path: Path) 
 def test_a_wheel_that_is_not_the_one_listed_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheels = tmp_path / "wheels"
     shutil.copytree(WHEELS_FOLDER, wheels)
-    monkeypatch.setattr(bundle, "WHEELS_FOLDER", wheels)
+    monkeypatch.setattr(parts, "WHEELS_FOLDER", wheels)
     (wheels / "efficientnet-1.1.1-py3-none-any.whl").write_bytes(b"other")
     with pytest.raises(BundlerError, match=r"efficientnet-1\.1\.1.*SHA-256 is"):
         build_script(make_package(tmp_path), tmp_path / "settings.toml", "train", wheels)
@@ -457,7 +458,7 @@ def test_a_machine_without_utf_8_builds_the_same_bytes(tmp_path: Path) -> None:
 def test_a_checkout_with_line_ends_of_windows_builds_the_same_bytes(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for part in ("src/multihead", "bundler/build/wheels", "kernel/train"):
-        shutil.copytree(HOUSE / part, first / part, ignore=shutil.ignore_patterns("__pycache__", "*_kernel.py"))
+        shutil.copytree(HOUSE / part, first / part, ignore=shutil.ignore_patterns("__pycache__", "*_kernel.*"))
     shutil.copy(HOUSE / ".gitattributes", first)
     author = ("-c", "user.name=a", "-c", "user.email=a", "-c", "core.autocrlf=false")
     for command in (
@@ -499,7 +500,7 @@ def test_a_build_says_nothing_of_its_own(tmp_path: Path, recwarn: pytest.Warning
 
 
 def test_the_library_is_that_of_kaggle_s_python() -> None:
-    kaggle = read_kaggle(bundle.IMAGE_FILE)
+    kaggle = read_kaggle(parts.IMAGE_FILE)
     version = ".".join(map(str, kaggle.python))
     assert LIBRARY_FILE.read_text().startswith(f"# Python {version}.")
     tops = {module for module in kaggle.library if "." not in module}

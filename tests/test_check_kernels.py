@@ -144,7 +144,7 @@ TEMPLATE = "as the client's template has it; put in your own"
         (TRAIN_FILE, "id", "OWNER/INSERT_KERNEL_SLUG_HERE", TEMPLATE),
         (TRAIN_FILE, "code_file", "kernel/train/train_kernel.py", "expected train_kernel.py, which is what is built"),
         (TRAIN_FILE, "code_file", "predict_kernel.py", "expected train_kernel.py, which is what is built"),
-        (TRAIN_FILE, "language", "Python", "expected python, which the built script is"),
+        (TRAIN_FILE, "language", "Python", "expected python, which the built kernel is"),
         (TRAIN_FILE, "docker_image_pinning_type", "Original", "expected original or latest"),
         (TRAIN_FILE, "docker_image", ["gcr.io/x"], "expected a text"),
         (TRAIN_FILE, "machine_shape", ["NvidiaTeslaT4"], "expected a text"),

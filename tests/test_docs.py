@@ -159,7 +159,7 @@ def test_the_tutorial_prints_what_it_says(
                 assert bundler_cli.main(arguments, repository) == 0
                 lines, expected = (without_figures(output) for output in (capsys.readouterr().out, printed))
                 assert [line for line in lines if line in expected] == expected, text
-    assert all(repository.script(kernel).is_file() for kernel in KERNELS)
+    assert all(repository.built(kernel).is_file() for kernel in KERNELS)
 
 
 def without_figures(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slugify import slugify
 
-from bundler.build import script as bundle
+from bundler.build import parts
 from bundler.check import preflight
 from bundler.check.keys import DATASET_KEYS, KERNEL_KEYS, LICENCES, MACHINES
 from bundler.check.preflight import PUSHES, RULES, key_findings, require_preflight
@@ -92,7 +92,7 @@ def test_a_push_is_not_held_again_to_what_its_build_was(owned: Path, monkeypatch
     stage(owned)
     (owned / "dataset_meta" / "model.weights.h5").write_bytes(b"other")
     change(owned, PREDICT_FILE, title="another title")
-    monkeypatch.setattr(preflight, "build_script", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(preflight, "build_kernel", lambda *_: pytest.fail("built again"))
     assert [lines(owned, push) for push in PUSHES] == [[], [], []]
 
 
@@ -127,10 +127,10 @@ KERNEL_FAULTS: list[tuple[Any, ...]] = [
     ),
     ("code_file", ABSENT, "expected a text"),
     ("code_file", "kernel.py", "expected train_kernel.py, which is what is built"),
-    ("language", ABSENT, "expected python, which the built script is"),
-    ("language", "r", "expected python, which the built script is"),
-    ("kernel_type", ABSENT, "expected script, which the built script is"),
-    ("kernel_type", "notebook", "expected script, which the built script is"),
+    ("language", ABSENT, "expected python, which the built kernel is"),
+    ("language", "r", "expected python, which the built kernel is"),
+    ("kernel_type", ABSENT, "expected script or notebook, of which one is built"),
+    ("kernel_type", "r", "expected script or notebook, of which one is built"),
     ("is_private", "yes", FLAG),
     ("enable_gpu", ABSENT, FLAG),
     ("enable_gpu", 1, FLAG),
@@ -595,7 +595,7 @@ def test_settings_of_another_encoding_are_named_with_the_line(house: Path) -> No
 
 
 def test_a_script_over_the_limit_is_named_with_what_is_large(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "MAX_SCRIPT_BYTES", 200_000)
+    monkeypatch.setattr(parts, "MAX_BYTES", 200_000)
     train, predict = lines(house)
     for name, line in (("train", train), ("predict", predict)):
         assert line.startswith(f"kernel/{name}/{name}_kernel.py: the script has ")

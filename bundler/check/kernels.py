@@ -13,10 +13,11 @@ from bundler.metadata import (
     PLACEHOLDER,
     PLAIN_TITLE,
     PREDICT_FILE,
+    SUFFIXES,
     TRAIN_FILE,
     slug_of,
 )
-from bundler.repository import SESSION_MINUTES
+from bundler.repository import SESSION_MINUTES, built_name
 from multihead.config import read_toml
 from multihead.config.task import Task
 
@@ -59,11 +60,16 @@ def title_and_slug(project: Project) -> Iterator[Finding]:
 
 
 def code_file(project: Project) -> Iterator[Finding]:
-    """Yield a code_file that is not the script that is built."""
+    """Yield a code_file that is not what is built, such as that of the other form of a kernel."""
     for kernel, file in KERNEL_FILES.items():
-        name, expected = project.value(file, "code_file"), f"{kernel}_kernel.py"
-        if name is not None and posixpath.normpath(name) != expected:
-            yield Finding(file, "code_file", shown(name), f"expected {expected}, which is what is built")
+        name, form = project.value(file, "code_file"), project.value(file, "kernel_type")
+        if name is None or form is None or posixpath.normpath(name) == built_name(kernel, form):
+            continue
+        others = [other for other in SUFFIXES if posixpath.normpath(name) == built_name(kernel, other)]
+        hint = f" of kernel_type {form}; the other is kernel_type {others[0]}" if others else ""
+        yield Finding(
+            file, "code_file", shown(name), f"expected {built_name(kernel, form)}, which is what is built{hint}"
+        )
 
 
 def competition(project: Project) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from bundler.metadata import (
     DATASET_FILE,
     OWNER,
     SLUG,
+    SUFFIXES,
     flag_of,
     read_object,
     repeated_keys,
@@ -171,8 +172,10 @@ KERNEL_KEYS: Mapping[str, Key] = {
         is_needed=True,
     ),
     "code_file": Key(TEXT, is_needed=True),
-    "language": Key(TEXT, (_one_of(["python"], "expected python, which the built script is"),), is_needed=True),
-    "kernel_type": Key(TEXT, (_one_of(["script"], "expected script, which the built script is"),), is_needed=True),
+    "language": Key(TEXT, (_one_of(["python"], "expected python, which the built kernel is"),), is_needed=True),
+    "kernel_type": Key(
+        TEXT, (_one_of(SUFFIXES, "expected script or notebook, of which one is built"),), is_needed=True
+    ),
     "is_private": Key(FLAG),
     "enable_gpu": Key(FLAG, is_needed=True),
     "enable_tpu": Key(FLAG),

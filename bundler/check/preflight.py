@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bundler.build.kernel import build_kernel
 from bundler.build.package_files import read_package
-from bundler.build.script import build_script, read_importable
+from bundler.build.parts import read_importable
 from bundler.check import dataset as check_dataset
 from bundler.check import kernels as check_kernels
 from bundler.check import settings as check_settings
@@ -22,8 +23,8 @@ from bundler.check.kernels import PUSHES
 from bundler.check.keys import key_findings, read_checked
 from bundler.check.project import KERNEL_FILES, Finding, Project, finding_of, settings_file
 from bundler.errors import BundlerError
-from bundler.metadata import METADATA_FILES
-from bundler.repository import Repository
+from bundler.metadata import METADATA_FILES, SCRIPT
+from bundler.repository import Repository, built_name
 from multihead.config import UserError
 from multihead.config.files import TASK_FILE
 from multihead.config.settings import settings_dict
@@ -119,21 +120,24 @@ def _of_settings(repository: Path, path: Path, message: str) -> Finding:
 
 
 def _build_in_memory(project: Project) -> Iterator[Finding]:
-    """Yield why a script could not be built: an import that Kaggle lacks, a damaged wheel, a size over the limit.
+    """Yield why a kernel could not be built: an import that Kaggle lacks, a damaged wheel, a size over the limit.
 
     Of what can be built, the package is started, once for each state of its files.
     """
     repository, messages = project.repository, set()
-    for kernel in KERNEL_FILES:
+    for kernel, file in KERNEL_FILES.items():
+        form = project.value(file, "kernel_type", SCRIPT)  # one that is refused is not there
         try:
             if kernel in project.settings:
-                build_script(repository.package, repository.settings(kernel), kernel)
+                build_kernel(form, repository.package, repository.settings(kernel), kernel)
             else:
                 read_importable(repository.package)
         except UserError as error:
             for message in str(error).splitlines():
                 if message not in messages:
-                    yield finding_of(repository.root, f"kernel/{kernel}/{kernel}_kernel.py", BundlerError(message))
+                    yield finding_of(
+                        repository.root, f"kernel/{kernel}/{built_name(kernel, form)}", BundlerError(message)
+                    )
                 messages.add(message)
     if not messages:
         digest = hashlib.sha256(repr(read_package(repository.package)).encode()).hexdigest()

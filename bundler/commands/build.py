@@ -3,23 +3,32 @@
 from datetime import date
 
 from bundler.build.image import age_in_words
+from bundler.build.kernel import build_kernel
 from bundler.build.package_files import data_files, left_out
-from bundler.build.script import IMAGE_FILE, build_script
+from bundler.build.parts import IMAGE_FILE
 from bundler.check.preflight import PUSHES, preflight, require_preflight
-from bundler.metadata import set_owner
+from bundler.metadata import SUFFIXES, set_owner
 from bundler.repository import KERNELS, Repository
 
 
 def build(repository: Repository, owner: str | None = None) -> None:
-    """Write kernel/<name>/<name>_kernel.py for both kernels, and first the owner into all metadata."""
+    """Write each kernel as the script or notebook that its metadata choose, and first the owner into all metadata.
+
+    What an earlier build left of the other form is removed: it is of other sources.
+    """
     if owner is not None:
         for path in set_owner(repository.root, owner):
             print(f"{repository.shown(path)}: owner {owner}")
     require_preflight(repository.root)
     for name in KERNELS:
-        script = build_script(repository.package, repository.settings(name), name)
-        repository.script(name).write_bytes(script)
-        print(f"{repository.shown(repository.script(name))}: {len(script):,} bytes")
+        form = repository.form(name)
+        source = build_kernel(form, repository.package, repository.settings(name), name)
+        repository.built(name).write_bytes(source)
+        print(f"{repository.shown(repository.built(name))}: {len(source):,} bytes")
+        for stale in (repository.built(name, other) for other in SUFFIXES if other != form):
+            if stale.exists():
+                stale.unlink()
+                print(f"{repository.shown(stale)}: removed, the kernel is a {form} now")
     _say_what_travels(repository)
     print(age_in_words(IMAGE_FILE, date.today()))
 

@@ -91,7 +91,7 @@ def rehearse_kernel(repository: Repository, kernel: str, request: Request, root:
     """Rehearse one built kernel on a folder of its task's files, with `root` as its /kaggle."""
     task, inputs, missing = _inputs(repository, kernel, request)
     check_data(task, request.data, kernel)
-    script = repository.script(kernel)
+    script = repository.built(kernel)
     arguments = [*AT_HOME, *(NO_BUDGET if kernel == "predict" else ())]
     arguments += [part for setting in request.sets for part in ("--set", setting)]
     print(f"{repository.shown(script)}, mounts in the {machine.mounts} form:", flush=True)

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.build.script import WHEELS_FOLDER
+from bundler.build.parts import WHEELS_FOLDER
 from bundler.errors import BundlerError
 
 # kind of an EfficientNet's: the file's name without its top; where the efficientnet package keeps address and checksums

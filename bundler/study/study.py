@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.build.script import build_script, read_importable
+from bundler.build.parts import read_importable
+from bundler.build.script import build_script
 from bundler.errors import BundlerError
 from bundler.kaggle.staging import NAME
 from bundler.rehearse.data import check_data

@@ -18,7 +18,7 @@ from bundler.build.script import build_script
 from bundler.errors import BundlerError, ClientError, NoRoomError
 from bundler.kaggle import client
 from bundler.kaggle.staging import verified
-from bundler.metadata import read_metadata, slug_of, without_version
+from bundler.metadata import SCRIPT, read_metadata, slug_of, without_version
 from bundler.repository import KERNEL_METADATA, SESSION_MINUTES, Repository
 from bundler.study.run import Ended
 from bundler.study.trial import Trial
@@ -109,6 +109,7 @@ class Kernel:
         own = {
             "id": self.id,
             "title": self.id.partition("/")[2].replace("-", " "),
+            "kernel_type": SCRIPT,
             "code_file": CODE_FILE,
             "enable_internet": False,
             "kernel_sources": [*sources, self.id] if self._pulled.exists() else sources,
