@@ -3,15 +3,16 @@
 import math
 from pathlib import Path
 
-from bundler.build.script import build_script
+from bundler.build.kernel import build_kernel
+from bundler.metadata import SCRIPT, SUFFIXES
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.rehearsal import Rehearsed, rehearse
 
 GOOD = "print('working in', __import__('os').getcwd())"
 
 
-def script_of(folder: Path, body: str, **modules: str) -> Path:
-    """Build the script of a package whose main has this body."""
+def script_of(folder: Path, body: str, form: str = SCRIPT, **modules: str) -> Path:
+    """Build the script or notebook of a package whose main has this body."""
     package = folder / "multihead"
     package.mkdir()
     lines = "".join(f"    {line}\n" for line in body.splitlines())
@@ -19,8 +20,8 @@ def script_of(folder: Path, body: str, **modules: str) -> Path:
     for name, source in sources.items():
         (package / f"{name}.py").write_text(source)
     (folder / "settings.toml").touch()
-    script = folder / "some_kernel.py"
-    script.write_bytes(build_script(package, folder / "settings.toml", "train"))
+    script = folder / f"some_kernel{SUFFIXES[form]}"
+    script.write_bytes(build_kernel(form, package, folder / "settings.toml", "train"))
     return script
 
 

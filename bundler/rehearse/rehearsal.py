@@ -1,6 +1,6 @@
-"""Run a built script in a stand-in of Kaggle's machine.
+"""Run a built script or notebook in a stand-in of Kaggle's machine.
 
-The script gets a process of its own that can import only what Kaggle's image has and what it carries,
+It gets a process of its own that can import only what Kaggle's image has and what it carries,
 no network, nothing of the person's home, an empty working folder, its inputs under $KAGGLE_ROOT/input in the
 old or the new mount form, Kaggle's environment variables, and so much memory. Its exit code and what it touched
 are checked; what it left, by outputs.py.
@@ -14,13 +14,14 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.build.library import read_library
-from bundler.build.script import IMAGE_FILE
+from bundler.build.parts import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
+from bundler.metadata import NOTEBOOK, SUFFIXES, read_object
 from bundler.rehearse import sandbox, watched_run
 from bundler.rehearse.inputs import Inputs, refuse_to_empty
 from bundler.rehearse.isolated import Spec
@@ -32,6 +33,8 @@ from multihead.config.files import TASK_FILE, TRUTH_FILE
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
 REFUSED, EXCEPTION, ENTERED = "refused.txt", "exception.txt", "entered.txt"  # what the sandbox writes down
+NOTEBOOK_RUN = "notebook_run.py"  # which only a notebook needs the packages of
+EXECUTED = "executed.ipynb"  # a notebook with its outputs
 EVENTS = "events.jsonl"  # what the kernel writes down
 LONGEST = 300  # characters of an exception's message
 MARKER = ".rehearsal"  # in a folder that a rehearsal made, and may empty
@@ -70,8 +73,9 @@ def rehearse(
     memory_gb: float = MEMORY_GB,
     minutes: float = math.inf,
 ) -> Rehearsed:
-    """Run the script with `root` as Kaggle's /kaggle, its output passed on line by line and kept in root/log.txt.
+    """Run the script or notebook with `root` as Kaggle's /kaggle.
 
+    Its output is passed on line by line and kept in root/log.txt, a notebook with its outputs in root/executed.ipynb.
     root is emptied first, if a rehearsal made it and no input lies in it, but for its own repeated test set. arguments:
     handed to the script. memory_gb: above it the run is ended, in 1e9 bytes; minutes: after them. Raises RehearsalError
     where Kaggle would have failed the run, or where it did what the run on Kaggle could not: reached for the network or
@@ -84,7 +88,7 @@ def rehearse(
     before, linked = state_of(walked), ends_of_links(walked, folders)
     spec, claims = _spec(root, folders, linked, links_on_the_way(walked), arguments, memory_gb)
     isolation = strictest(spec, root / "spec.json", claims)
-    command = [*isolation.command, sys.executable, "-u", str(root / "src" / "script.py"), *arguments]
+    command = [*isolation.command, sys.executable, *_program(root, script), *arguments]
     environment = _environment(root, [*map(str, inputs.folders), *linked], arguments)
     limits = watched_run.Limits(memory_gb * 1e9, minutes, root / REFUSED)
     try:
@@ -140,7 +144,8 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
     empty(root, but=inputs.data)
     for name in ("input", "working", "src", "tmp", "home", "site"):
         (root / name).mkdir(parents=True)
-    shutil.copyfile(script, root / "src" / "script.py")
+    shutil.copyfile(script, _source(root, script))
+    shutil.copyfile(Path(__file__).with_name(NOTEBOOK_RUN), root / NOTEBOOK_RUN)
     shutil.copyfile(sandbox.__file__, root / "site" / "sitecustomize.py")
     for place, folder in mounted.items():
         (root / "input" / place).mkdir(parents=True)
@@ -149,19 +154,47 @@ def _lay_out(script: Path, inputs: Inputs, root: Path, mounts: str) -> None:
                 (root / "input" / place / entry.name).symlink_to(os.path.realpath(entry))
 
 
+def _source(root: Path, script: Path) -> Path:
+    return root / "src" / f"script{script.suffix}"
+
+
+def _program(root: Path, script: Path) -> list[str]:
+    """Return what Python runs for a script or a notebook, but for its arguments."""
+    source = str(_source(root, script))
+    if script.suffix == SUFFIXES[NOTEBOOK]:  # the sandbox is for its kernel, not for what executes it
+        return ["-I", "-u", str(root / NOTEBOOK_RUN), source, str(root / EXECUTED)]
+    return ["-u", source]
+
+
 def _refuse_paths_of_home(script: Path) -> None:
-    """Raise RehearsalError for a script that names a folder of this machine, as settings or sources may."""
-    named = "|".join(re.escape(home) for home in _homes())
+    """Raise RehearsalError for a source that names a folder of this machine, as settings or modules may."""
+    homes = "|".join(re.escape(home) for home in _homes())
+    lines = _lines_of_notebook(script) if script.suffix == SUFFIXES[NOTEBOOK] else _lines_of_script(script)
+    for place, line in lines if homes else ():
+        if found := re.search(rf"(?<![\w.~/-])(?:{homes})(?![\w.-])", line):
+            raise RehearsalError(f"{place}: names {found[0]}, a folder of this machine only ({line.strip()[:100]})")
+
+
+def _lines_of_script(script: Path) -> Iterator[tuple[str, str]]:
+    """Yield each line after its place: in a module's file where it is one of a module."""
     module, first = "", 0
     for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
         if begun := re.match(r"MODULES\['(.+)'\] = ", line):
             module, first = f"src/{begun[1]}", number
         elif re.match(r"(TEXTS|BYTES|WHEELS) = ", line):
             module = ""
-        found = re.search(rf"(?<![\w.~/-])(?:{named})(?![\w.-])", line) if named else None
-        if found:
-            place = f"{module}, line {number - first + 1}" if module else f"{script.name}, line {number}"
-            raise RehearsalError(f"{place}: names {found[0]}, a folder of this machine only ({line.strip()[:100]})")
+        yield f"{module}, line {number - first + 1}" if module else f"{script.name}, line {number}", line
+
+
+def _lines_of_notebook(notebook: Path) -> Iterator[tuple[str, str]]:
+    """Yield each line of the cells after its place: in a module's file where the cell writes one."""
+    for cell in read_object(notebook)["cells"]:
+        first, *lines = cell["source"].splitlines() or [""]
+        if begun := re.fullmatch(r"%%writefile \$ROOT/(src/.+)", first):
+            yield from ((f"{begun[1]}, line {number}", line) for number, line in enumerate(lines, 1))
+        else:
+            place = f"{notebook.name}, cell {cell['id']}"
+            yield from ((f"{place}, line {number}", line) for number, line in enumerate([first, *lines], 1))
 
 
 def _homes() -> list[str]:

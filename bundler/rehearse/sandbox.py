@@ -284,7 +284,8 @@ def _module_of(finder: object) -> str:
 
 def enter() -> None:
     """Put everything into force."""
-    if exception := os.environ.pop(EXCEPTION_VARIABLE, ""):  # the processes that it starts have no such variable
+    is_notebook = "ipykernel_launcher" in sys.orig_argv  # which tells no exception of its own; what it runs does
+    if not is_notebook and (exception := os.environ.pop(EXCEPTION_VARIABLE, "")):  # not of what it starts in turn
         tell_exception(exception)
     is_open = json.loads(Path(os.environ[OPEN_VARIABLE]).read_text(encoding="utf-8"))
     witnesses = json.loads(os.environ.get(WITNESS_VARIABLE, "{}"))
