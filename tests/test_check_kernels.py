@@ -144,6 +144,18 @@ TEMPLATE = "as the client's template has it; put in your own"
         (TRAIN_FILE, "id", "OWNER/INSERT_KERNEL_SLUG_HERE", TEMPLATE),
         (TRAIN_FILE, "code_file", "kernel/train/train_kernel.py", "expected train_kernel.py, which is what is built"),
         (TRAIN_FILE, "code_file", "predict_kernel.py", "expected train_kernel.py, which is what is built"),
+        (
+            TRAIN_FILE,
+            "code_file",
+            "train_kernel.ipynb",
+            "expected train_kernel.py, which is what is built of kernel_type script; the other is kernel_type notebook",
+        ),
+        (
+            TRAIN_FILE,
+            "kernel_type",
+            "Notebook",
+            "expected script or notebook, of which one is built",
+        ),
         (TRAIN_FILE, "language", "Python", "expected python, which the built kernel is"),
         (TRAIN_FILE, "docker_image_pinning_type", "Original", "expected original or latest"),
         (TRAIN_FILE, "docker_image", ["gcr.io/x"], "expected a text"),
@@ -248,6 +260,7 @@ RIGHT: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "null where the client takes it": [(TRAIN_FILE, NONE), (PREDICT_FILE, NONE)],
     "null in the dataset": [(DATASET_FILE, {"subtitle": None, "description": None, "resources": None, "id_no": None})],
     "an empty subtitle": [(DATASET_FILE, {"subtitle": ""})],
+    "a notebook": [(TRAIN_FILE, {"kernel_type": "notebook", "code_file": "train_kernel.ipynb"})],
     "a path to the same script": [(TRAIN_FILE, {"code_file": "./train_kernel.py"})],
     "an owner in another case": [(PREDICT_FILE, {"id": "some-BODY/multihead-predict"})],
     "sources in another case": [

@@ -18,6 +18,7 @@ from bundler.build.notebook import build_notebook
 from bundler.build.package_files import read_package
 from bundler.errors import BundlerError, RehearsalError
 from bundler.metadata import NOTEBOOK
+from bundler.rehearse import notebook_run
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.rehearsal import Rehearsed, rehearse
 from tests.conftest import HOUSE
@@ -189,6 +190,16 @@ def test_a_run_that_fails_fails_the_notebook(tmp_path: Path, inputs: Inputs, bod
         rehearsed(tmp_path, inputs, body)
 
 
+def test_a_rerun_ends_as_that_of_the_script(tmp_path: Path) -> None:
+    body = "import os\nreturn 0 if 'KAGGLE_IS_COMPETITION_RERUN' in os.environ else 2"
+    notebook = script_of(tmp_path, body, NOTEBOOK)
+    command = [sys.executable, notebook_run.__file__, str(notebook), str(tmp_path / "executed.ipynb")]
+    for more, code in (({"KAGGLE_IS_COMPETITION_RERUN": "1"}, 0), ({}, 1)):
+        environment = os.environ | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)} | more
+        assert subprocess.run(command, env=environment, cwd=tmp_path, check=False).returncode == code
+    assert not list(tmp_path.glob("multihead-*"))
+
+
 def test_what_the_cells_themselves_do_is_confined_too(tmp_path: Path, inputs: Inputs) -> None:
     notebook = script_of(tmp_path, "pass", NOTEBOOK)
     edit(notebook, lambda cells: cells[1].update(source="import mypy"))
@@ -216,7 +227,7 @@ def test_a_cell_that_was_edited_or_removed_is_named_and_runs(tmp_path: Path, inp
 
 def test_results_that_cannot_be_shown_fail_no_run(tmp_path: Path, inputs: Inputs) -> None:
     rehearsed(tmp_path, inputs, "import pathlib\npathlib.Path('manifest.json').write_text('{}')")
-    assert log_of(tmp_path) == "the results are not shown: KeyError('epoch')\n"
+    assert log_of(tmp_path) == "the results are not shown: KeyError('score')\n"
 
 
 def test_a_path_of_home_is_named_with_its_module_or_its_cell(tmp_path: Path, inputs: Inputs) -> None:

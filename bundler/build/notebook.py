@@ -226,14 +226,16 @@ try:  # nothing here is a reason to fail a run that has succeeded
     working = pathlib.Path()
     for manifest in sorted(working.glob("**/manifest.json")):
         content = json.loads(manifest.read_text())
-        print(f"{manifest}: epoch {content['epoch']}, score {content['score']}")
+        score = content["score"]
+        words = f"{score['name']} {score['total']:.4f}" if score else "no score"
+        print(f"{manifest}: epoch {content['epoch']}, {words}")
     for table in sorted(working.glob("**/*.csv")):
         rows = pd.read_csv(table, nrows=1000)
         print(f"{table}:")
         display(rows.tail(10) if table.name == "history.csv" else rows.head(10))
     for page in sorted(working.glob("**/report/index.html")):
         frame = html.escape(page.read_text(encoding="utf-8"))
-        display(HTML(f'<iframe srcdoc="{frame}" width="100%" height="900"></iframe>'))
+        display(HTML(f'<div><iframe srcdoc="{frame}" width="100%" height="900"></iframe></div>'))
 except Exception as error:
     print(f"the results are not shown: {error!r}")
 """
