@@ -6,7 +6,7 @@ A room imports only from those below it, and of the package multihead.config alo
     commands            what each command does
     check, study        what Kaggle would refuse; a recipe on every fold
     kaggle, rehearse    the client, staging, published weights; a stand-in of Kaggle's machine
-    build               the script
+    build               the script or notebook
     kernel_task         which task a kernel works on
     repository          where things lie
     metadata            what the kaggle client reads

@@ -25,7 +25,7 @@ from bundler.check.preflight import preflight
 from bundler.errors import BundlerError, ClientError
 from bundler.kaggle import client
 from bundler.kaggle.staging import stage_study
-from bundler.metadata import set_owner
+from bundler.metadata import NOTEBOOK, TRAIN_FILE, set_owner
 from bundler.repository import KERNEL_METADATA, Repository
 from bundler.study.engines import kaggle as engine
 from bundler.study.engines.kaggle import KERNEL_FOLDER, MAX_SLUG, PULLED_FILE, Kaggle, slug_for
@@ -38,6 +38,7 @@ from multihead_study import cli
 from tests import kaggle_standin
 from tests.conftest import clone
 from tests.kaggle_standin import USER
+from tests.project_copy import change
 from tests.test_study_answers import leave_trial, random_fold
 from tests.training_process import SETTINGS
 
@@ -269,6 +270,17 @@ def test_quota_is_asked_for_again_until_there_is_room(
     printed = capsys.readouterr().out
     assert printed.count(QUOTA) == 1
     assert f"Kaggle: {QUOTA}; trials that wait" in printed  # it does not say how many hours there are
+
+
+def test_a_trial_is_pushed_as_a_script_though_the_train_kernel_is_a_notebook(
+    tmp_path: Path, house: Repository, quick: kaggle_standin.Kaggle
+) -> None:
+    quick.output, quick.kernel_states = left_by(tmp_path / "left", 0), ["COMPLETE"]
+    change(house.root, TRAIN_FILE, kernel_type=NOTEBOOK, code_file="train_kernel.ipynb")
+    assert [ended.problem for ended in run_all(house, make_trials(tmp_path))] == [""]
+    (sent,) = quick.sent("SaveKernel")
+    assert sent["kernelType"] == "script"
+    ast.parse(sent["text"])
 
 
 @pytest.mark.parametrize("damaged", [WEIGHTS_FILE, OUT_OF_FOLD_FILE])
