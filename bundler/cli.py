@@ -10,7 +10,7 @@ python build_kernel.py refresh-image FREEZE    renew what Kaggle's image can imp
 The way to a score; each says what comes next:
 python build_kernel.py push train         build both kernels, push one, which runs it
 python build_kernel.py status train       how its run goes; --wait: until it is complete
-python build_kernel.py pull train         its output, into trained/
+python build_kernel.py pull train         what it left, into trained/; pins the predict kernel to its Docker image
 python build_kernel.py stage trained      put a training's weights into dataset_meta/
 python build_kernel.py push weights       dataset_meta/ as a dataset or its new version, until it can be mounted
 python build_kernel.py push predict       as push train; then status predict
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None, repository: Repository = HERE) -> in
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
         parser.error("--rows repeats the test files, and --kernel train reads none")
+    if arguments.command == "push" and arguments.what == "weights" and arguments.no_run:
+        parser.error("--no-run is for a kernel, and weights are a dataset")
     _end_as_by_ctrl_c()
     try:
         code = _run(repository, arguments)
@@ -82,11 +84,11 @@ def _run(repository: Repository, arguments: argparse.Namespace) -> int:
         case "fetch-weights":
             steps.fetch_weights(repository, arguments.kind, arguments.backbone)
         case "push":
-            steps.push(repository, arguments.what, arguments.message)
+            steps.push(repository, arguments.what, arguments.message, runs=not arguments.no_run)
         case "status":
-            steps.status(repository, arguments.what, wait=arguments.wait)
+            steps.status(repository, arguments.what, arguments.version, wait=arguments.wait)
         case "pull":
-            steps.pull(repository, arguments.what)
+            steps.pull(repository, arguments.what, arguments.version, with_checkpoint=arguments.checkpoint)
         case "stage":
             steps.stage_weights(repository, arguments.folder, arguments.name)
         case "submit":
@@ -169,16 +171,19 @@ def _add_steps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     push = commands.add_parser("push", help="build, then push a kernel, which runs it, or the weights")
     push.add_argument("what", choices=("train", "weights", "predict"))
     push.add_argument("-m", "--message", default="new weights", help="what is new in this version of the weights")
-    pull = commands.add_parser("pull", help="a kernel's output, into trained/ or predicted/")
+    push.add_argument("--no-run", action="store_true", help="save a kernel on Kaggle without running it, to share it")
+    pull = commands.add_parser("pull", help="what a kernel's run left, into trained/ or predicted/")
     pull.add_argument("what", choices=KERNELS)
+    pull.add_argument("--checkpoint", action="store_true", help="of a training also its checkpoint, to go on from")
     stage = commands.add_parser("stage", help="put a training's weights, or those of a study, into dataset_meta/")
     stage.add_argument("folder", type=Path, help="what pull train downloaded, or multihead cross-validate left")
     stage.add_argument("--name", default="", help="of these weights in an ensemble")
-    status = commands.add_parser("status", help="how a kernel's run, the dataset or the newest submission is doing")
+    status = commands.add_parser("status", help="how a kernel's run, the dataset or the last submission is doing")
     status.add_argument("what", choices=("train", "weights", "predict", "submission"))
     status.add_argument("--wait", action="store_true", help="ask until it is done")
     submit = commands.add_parser("submit", help="submit the version of the predict kernel that was pushed last")
-    submit.add_argument("--version", type=int, help="another version")
+    for command in (pull, status, submit):
+        command.add_argument("--version", type=int, help="of the kernel (default: that pushed last from here)")
     submit.add_argument("-m", "--message", help="what your submissions list shows")
     fetch = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
     fetch.add_argument("kind", choices=KINDS)

@@ -17,6 +17,7 @@ OWNER = "[A-Za-z0-9][A-Za-z0-9-]{1,49}"
 SLUG = "[A-Za-z0-9][A-Za-z0-9_-]*"
 PLAIN_TITLE = "[A-Za-z0-9 ._-]+"  # of other characters Kaggle makes what only its own tables know
 PLACEHOLDER = "OWNER"  # the owner of the project's kernels and dataset until somebody writes their own
+SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")  # what a kernel attaches
 FLAGS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")  # of a kernel
 
 

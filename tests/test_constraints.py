@@ -33,13 +33,15 @@ only_old = ["only-old", "4.0"]
 extra = ["extra", "5.0"]
 unrelated = ["unrelated", "6.0"]
 kaggle = ["kaggle", "2.0"]
+certifi = ["certifi", "2.0"]
 """
 NEEDS = {
-    "first-one": ["second>=1", "third", "not-in-the-image", "only-old; python_version < '3.12'"],
+    "first-one": ["second>=1", "certifi", "third", "not-in-the-image", "only-old; python_version < '3.12'"],
     "second": ["extra; extra == 'more'", "first_one"],
     "third": [],
     "not-in-the-image": [],
     "extra": [],
+    "certifi": [],
 }
 
 

@@ -20,9 +20,9 @@ from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import FILE_FORMS
 from multihead.data.augment import BUILT_IN
 from multihead_study import cli as home
+from tests.at_kaggle import OUTPUT
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import environment, serving
-from tests.test_client import OUTPUT
 
 FILES = ["README.md", "CONTRIBUTING.md", "docs/*.md", "benchmarks/*.md"]
 PAGES = {
