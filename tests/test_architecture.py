@@ -33,6 +33,15 @@ FLOORS_OF_BUNDLER = [
     *(["commands"], ["cli"]),
 ]
 
+# what a module of the bundler imports beside it and Python's own library
+OF_BUNDLER = {
+    "constraints": {"packaging"},
+    "outputs": {"polars"},
+    "pretrained": {"pooch"},
+    "ray": {"ray"},
+    "request": {"kaggle"},
+}
+
 
 def imported(path: Path) -> list[tuple[str, list[str]]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -88,10 +97,7 @@ def test_the_bundler_imports_the_config_of_the_package_and_nothing_else_of_it() 
         of_package = {name for name in names if name.split(".")[0] == "multihead"}
         assert {tuple(name.split(".")[:2]) for name in of_package} <= {("multihead", "config")}, path.name
         tops = {name.split(".")[0] for name in names - of_package}
-        more = {"constraints": {"packaging"}, "outputs": {"polars"}, "pretrained": {"pooch"}, "ray": {"ray"}}.get(
-            path.stem, set()
-        )
-        assert tops <= set(sys.stdlib_module_names) | {"bundler"} | more, path.name
+        assert tops <= set(sys.stdlib_module_names) | {"bundler"} | OF_BUNDLER.get(path.stem, set()), path.name
         assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
 
 
@@ -107,9 +113,9 @@ def test_what_is_done_at_home_with_many_trainings_stands_above_all_else_and_load
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_sandbox_stands_alone() -> None:
-    for program in ("sandbox", "isolated"):  # each is run by Python on its own
-        path = HOUSE / "bundler" / "rehearse" / f"{program}.py"
+def test_what_python_runs_on_its_own_stands_alone() -> None:
+    for program in ("rehearse/sandbox", "rehearse/isolated", "kaggle/request"):
+        path = HOUSE / "bundler" / f"{program}.py"
         assert {name.split(".")[0] for name, _ in imported(path)}.isdisjoint({"bundler", "multihead"})
 
 

@@ -150,6 +150,8 @@ def test_the_tutorial_prints_what_it_says(
     parts = blocks(TUTORIAL)
     with serving() as server:
         server.kaggle.output = OUTPUT
+        hours = {"timeUsed": "36000s", "timeReserved": "0s", "totalTimeAllowed": "108000s"}
+        server.kaggle.quota = {"quotaRefreshTime": "2026-12-05T00:00:00Z", "gpuQuota": hours}
         for name, value in environment(server.server_port, tmp_path / "home").items():
             monkeypatch.setenv(name, value)
         for (_, text), (language, printed) in itertools.pairwise(parts):
