@@ -114,6 +114,7 @@ class Kernel:
             "id": self.id,
             "title": self.id.partition("/")[2].replace("-", " "),
             "code_file": CODE_FILE,
+            "kernel_type": "script",
             "enable_internet": False,
             "kernel_sources": [*sources, self.id] if self._pulled.exists() else sources,
         }
