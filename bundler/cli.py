@@ -5,7 +5,7 @@ python build_kernel.py check              all that Kaggle would not take; every 
 python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
 python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine; --rows 211042: as long
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
-python build_kernel.py refresh-image FREEZE    renew what Kaggle's image can import, from its package listing
+python build_kernel.py refresh-image LISTING   renew what Kaggle's image can import; without LISTING: how to make one
 
 The way to a score; each says what comes next:
 python build_kernel.py push train         build both kernels, push one, which runs it
@@ -24,10 +24,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
-from bundler.build.image import refresh_image
+from bundler.build.image import LINE, refresh_image
 from bundler.build.script import IMAGE_FILE
 from bundler.commands import steps
 from bundler.commands.build import build, check
@@ -94,9 +93,18 @@ def _run(repository: Repository, arguments: argparse.Namespace) -> int:
         case "submit":
             steps.submit(repository, arguments.version, arguments.message)
         case "refresh-image":
-            renewed = refresh_image(arguments.freeze, IMAGE_FILE, arguments.date, arguments.python)
-            print(f"{HERE.shown(IMAGE_FILE)}: {renewed}")
+            _refresh_image(arguments.listing)
     return 0
+
+
+def _refresh_image(listing: Path | None) -> None:
+    """Renew the image file from a listing; without one, say how to get one."""
+    if listing:
+        print(f"{HERE.shown(IMAGE_FILE)}: {refresh_image(listing, IMAGE_FILE)}")
+    else:
+        print(
+            f"{LINE}\n\nRun this line in a Kaggle notebook with a GPU, and give refresh-image a file of what it prints"
+        )
 
 
 def _end_as_by_ctrl_c() -> None:
@@ -159,11 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("--task", default="", help="of the images (default: that of kernel/train/task.toml, or bengali)")
     _add_machine(whole)
     image = commands.add_parser("refresh-image", help="renew what Kaggle's image can import")
-    image.add_argument("freeze", type=Path, help="its package listing, as pip freeze prints it")
-    image.add_argument(
-        "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="of the listing (default: its file's)"
-    )
-    image.add_argument("--python", metavar="VERSION", help="of the image (default: as before)")
+    image.add_argument("listing", type=Path, nargs="?", help="a file of what the line printed in a kernel")
     return parser
 
 

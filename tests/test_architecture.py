@@ -4,11 +4,12 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
+from bundler.build.image import read_image
+from bundler.build.script import IMAGE_FILE
 from tests.conftest import HOUSE
 
 SOURCE = HOUSE / "src" / "multihead"
@@ -32,14 +33,13 @@ FLOORS_OF_BUNDLER = [
     ),
     *(["commands"], ["cli"]),
 ]
-
-# what a module of the bundler imports beside it and Python's own library
-OF_BUNDLER = {
-    "constraints": {"packaging"},
-    "outputs": {"polars"},
-    "pretrained": {"pooch"},
-    "ray": {"ray"},
-    "request": {"kaggle"},
+LIBRARIES_OF_BUNDLER = {  # by module; else it needs the standard library alone
+    "constraints": "packaging",
+    "image": "pydantic",
+    "outputs": "polars",
+    "pretrained": "pooch",
+    "ray": "ray",
+    "request": "kaggle",
 }
 
 
@@ -97,7 +97,8 @@ def test_the_bundler_imports_the_config_of_the_package_and_nothing_else_of_it() 
         of_package = {name for name in names if name.split(".")[0] == "multihead"}
         assert {tuple(name.split(".")[:2]) for name in of_package} <= {("multihead", "config")}, path.name
         tops = {name.split(".")[0] for name in names - of_package}
-        assert tops <= set(sys.stdlib_module_names) | {"bundler"} | OF_BUNDLER.get(path.stem, set()), path.name
+        more = LIBRARIES_OF_BUNDLER.get(path.stem, "")
+        assert tops <= set(sys.stdlib_module_names) | {"bundler", more}, path.name
         assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
 
 
@@ -120,8 +121,7 @@ def test_what_python_runs_on_its_own_stands_alone() -> None:
 
 
 def test_pins_are_those_of_the_image() -> None:
-    image = tomllib.loads((HOUSE / "bundler" / "build" / "kaggle_image.toml").read_text())["imports"]
-    versions = dict(map(tuple, image.values()))
+    versions = read_image(IMAGE_FILE).versions
     pins = dict(re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements.txt").read_text(), re.M))
     alone = re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements-no-deps.txt").read_text(), re.M)
     assert {name: versions.get(name) for name, _ in alone} == dict(alone)

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bundler.build.image import UNKNOWN, image_versions
+from bundler.build.image import UNKNOWN, read_image
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
 from multihead.config import UserError
@@ -36,10 +36,10 @@ def constraints(house: Path) -> str:
     no index has. A distribution that Kaggle's image lacks has no line, unless its wheel travels in the script. Raises
     BundlerError where one that is needed is not installed.
     """
-    python, versions = image_versions(house / "bundler" / "build" / "kaggle_image.toml")
-    versions |= dict(wheel.name.split("-")[:2] for wheel in (house / "bundler" / "build" / "wheels").glob("*.whl"))
-    known = {_normal(name): version.partition("+")[0] for name, version in versions.items()}
-    names = _closure(house, python) - UNPINNED
+    image = read_image(house / "bundler" / "build" / "kaggle_image.toml")
+    wheels = dict(wheel.name.split("-")[:2] for wheel in (house / "bundler" / "build" / "wheels").glob("*.whl"))
+    known = {_normal(name): version.partition("+")[0] for name, version in (image.versions | wheels).items()}
+    names = _closure(house, image.python) - UNPINNED
     return HEADER + "".join(f"{name}=={known[name]}\n" for name in sorted(names) if known.get(name, UNKNOWN) != UNKNOWN)
 
 

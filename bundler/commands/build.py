@@ -21,7 +21,6 @@ def build(repository: Repository, owner: str | None = None) -> None:
         repository.script(name).write_bytes(script)
         print(f"{repository.shown(repository.script(name))}: {len(script):,} bytes")
     _say_what_travels(repository)
-    print(age_in_words(IMAGE_FILE, date.today()))
 
 
 def check(repository: Repository) -> int:
@@ -36,6 +35,8 @@ def check(repository: Repository) -> int:
     for push in PUSHES:
         for finding in preflight(repository.root, push):
             print(f"  before {push}: {'note: ' if finding.is_note else ''}{finding}")
+    if age := age_in_words(IMAGE_FILE, date.today()):
+        print(f"  note: {age}")
     return 0
 
 

@@ -10,8 +10,8 @@ from bundler.errors import BundlerError, ClientError, RunFailedError
 from bundler.kaggle import client, competitions, kernels, submissions
 from bundler.kaggle.client import Status
 from bundler.kaggle.datasets import dataset_status, push_dataset
-from bundler.kaggle.image import pin_image
 from bundler.kaggle.kernels import Run
+from bundler.kaggle.pinning import pin_image
 from bundler.kaggle.pretrained import fetch, published
 from bundler.kaggle.staging import members_of_study, stage, stage_study, verified
 from bundler.kernel_task import task_of_kernel
