@@ -40,9 +40,11 @@ $(VENV)/command: $(VENV)/ready pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/command requirements-dev.txt requirements-scale.txt requirements-no-deps.txt
+$(VENV)/ready-dev: $(VENV)/command requirements-dev.txt requirements-scale.txt requirements-no-deps.txt requirements-old-client.txt
 	$(PIP) install -r requirements-dev.txt
 	$(PIP) install --no-deps -r requirements-no-deps.txt
+	$(PY) -m venv --clear $(VENV)/old-client
+	$(VENV)/old-client/bin/python -m pip --disable-pip-version-check install -q -r requirements-old-client.txt
 	@touch $@
 
 clean:

@@ -12,6 +12,6 @@ A room imports only from those below it, and of the package multihead.config alo
     metadata            what the kaggle client reads
     text_files, errors
 
-Beside these it needs the standard library, pooch (kaggle/pretrained.py), and packaging (build/constraints.py, which no
-other module imports).
+Beside these it needs the standard library, pydantic (build/image.py), pooch (kaggle/pretrained.py), the kaggle client
+(kaggle/request.py, a program of its own), and packaging (build/constraints.py, which no other module imports).
 """

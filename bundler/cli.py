@@ -5,12 +5,12 @@ python build_kernel.py check              all that Kaggle would not take; every 
 python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
 python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine; --rows 211042: as long
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
-python build_kernel.py refresh-image FREEZE    renew what Kaggle's image can import, from its package listing
+python build_kernel.py refresh-image LISTING   renew what Kaggle's image can import; without LISTING: how to make one
 
 The way to a score; each says what comes next:
 python build_kernel.py push train         build both kernels, push one, which runs it
 python build_kernel.py status train       how its run goes; --wait: until it is complete
-python build_kernel.py pull train         its output, into trained/
+python build_kernel.py pull train         what it left, into trained/; pins the predict kernel to its Docker image
 python build_kernel.py stage trained      put a training's weights into dataset_meta/
 python build_kernel.py push weights       dataset_meta/ as a dataset or its new version, until it can be mounted
 python build_kernel.py push predict       as push train; then status predict
@@ -24,10 +24,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
-from bundler.build.image import refresh_image
+from bundler.build.image import LINE, refresh_image
 from bundler.build.parts import IMAGE_FILE
 from bundler.commands import steps
 from bundler.commands.build import build, check
@@ -52,6 +51,8 @@ def main(argv: Sequence[str] | None = None, repository: Repository = HERE) -> in
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
         parser.error("--rows repeats the test files, and --kernel train reads none")
+    if arguments.command == "push" and arguments.what == "weights" and arguments.no_run:
+        parser.error("--no-run is for a kernel, and weights are a dataset")
     _end_as_by_ctrl_c()
     try:
         code = _run(repository, arguments)
@@ -82,19 +83,28 @@ def _run(repository: Repository, arguments: argparse.Namespace) -> int:
         case "fetch-weights":
             steps.fetch_weights(repository, arguments.kind, arguments.backbone)
         case "push":
-            steps.push(repository, arguments.what, arguments.message)
+            steps.push(repository, arguments.what, arguments.message, runs=not arguments.no_run)
         case "status":
-            steps.status(repository, arguments.what, wait=arguments.wait)
+            steps.status(repository, arguments.what, arguments.version, wait=arguments.wait)
         case "pull":
-            steps.pull(repository, arguments.what)
+            steps.pull(repository, arguments.what, arguments.version, with_checkpoint=arguments.checkpoint)
         case "stage":
             steps.stage_weights(repository, arguments.folder, arguments.name)
         case "submit":
             steps.submit(repository, arguments.version, arguments.message)
         case "refresh-image":
-            renewed = refresh_image(arguments.freeze, IMAGE_FILE, arguments.date, arguments.python)
-            print(f"{HERE.shown(IMAGE_FILE)}: {renewed}")
+            _refresh_image(arguments.listing)
     return 0
+
+
+def _refresh_image(listing: Path | None) -> None:
+    """Renew the image file from a listing; without one, say how to get one."""
+    if listing:
+        print(f"{HERE.shown(IMAGE_FILE)}: {refresh_image(listing, IMAGE_FILE)}")
+    else:
+        print(
+            f"{LINE}\n\nRun this line in a Kaggle notebook with a GPU, and give refresh-image a file of what it prints"
+        )
 
 
 def _end_as_by_ctrl_c() -> None:
@@ -157,11 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     whole.add_argument("--task", default="", help="of the images (default: that of kernel/train/task.toml, or bengali)")
     _add_machine(whole)
     image = commands.add_parser("refresh-image", help="renew what Kaggle's image can import")
-    image.add_argument("freeze", type=Path, help="its package listing, as pip freeze prints it")
-    image.add_argument(
-        "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="of the listing (default: its file's)"
-    )
-    image.add_argument("--python", metavar="VERSION", help="of the image (default: as before)")
+    image.add_argument("listing", type=Path, nargs="?", help="a file of what the line printed in a kernel")
     return parser
 
 
@@ -169,16 +175,19 @@ def _add_steps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     push = commands.add_parser("push", help="build, then push a kernel, which runs it, or the weights")
     push.add_argument("what", choices=("train", "weights", "predict"))
     push.add_argument("-m", "--message", default="new weights", help="what is new in this version of the weights")
-    pull = commands.add_parser("pull", help="a kernel's output, into trained/ or predicted/")
+    push.add_argument("--no-run", action="store_true", help="save a kernel on Kaggle without running it, to share it")
+    pull = commands.add_parser("pull", help="what a kernel's run left, into trained/ or predicted/")
     pull.add_argument("what", choices=KERNELS)
+    pull.add_argument("--checkpoint", action="store_true", help="of a training also its checkpoint, to go on from")
     stage = commands.add_parser("stage", help="put a training's weights, or those of a study, into dataset_meta/")
     stage.add_argument("folder", type=Path, help="what pull train downloaded, or multihead cross-validate left")
     stage.add_argument("--name", default="", help="of these weights in an ensemble")
-    status = commands.add_parser("status", help="how a kernel's run, the dataset or the newest submission is doing")
+    status = commands.add_parser("status", help="how a kernel's run, the dataset or the last submission is doing")
     status.add_argument("what", choices=("train", "weights", "predict", "submission"))
     status.add_argument("--wait", action="store_true", help="ask until it is done")
     submit = commands.add_parser("submit", help="submit the version of the predict kernel that was pushed last")
-    submit.add_argument("--version", type=int, help="another version")
+    for command in (pull, status, submit):
+        command.add_argument("--version", type=int, help="of the kernel (default: that pushed last from here)")
     submit.add_argument("-m", "--message", help="what your submissions list shows")
     fetch = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
     fetch.add_argument("kind", choices=KINDS)

@@ -8,11 +8,19 @@ class BundlerError(UserError):
 
 
 class ClientError(BundlerError):
-    """The kaggle client failed: Kaggle refused, or could not be asked."""
+    """The kaggle client failed: Kaggle refused, or could not be asked. code: the HTTP status, 0 without one."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NoRoomError(BundlerError):
     """Kaggle refuses a kernel for now: too many of this account run, or its hours of the week are used up."""
+
+
+class RunFailedError(BundlerError):
+    """A kernel ran on Kaggle, and failed there."""
 
 
 class RehearsalError(Exception):

@@ -19,6 +19,7 @@ PLAIN_TITLE = "[A-Za-z0-9 ._-]+"  # of other characters Kaggle makes what only i
 PLACEHOLDER = "OWNER"  # the owner of the project's kernels and dataset until somebody writes their own
 SCRIPT, NOTEBOOK = "script", "notebook"  # the kernel_type of a kernel, which is its form
 SUFFIXES = {SCRIPT: ".py", NOTEBOOK: ".ipynb"}  # of its code_file
+SOURCES = ("dataset_sources", "competition_sources", "kernel_sources", "model_sources")  # what a kernel attaches
 FLAGS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")  # of a kernel
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bundler.kaggle import client
+from bundler.metadata import set_owner
 from bundler.rehearse.inputs import Inputs
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from sample_competition import draw_competition
 
 from multihead.runtime import background
-from tests.kaggle_standin import Kaggle, environment, serving
+from tests.kaggle_standin import USER, Kaggle, environment, serving
 from tests.project_copy import house, owned, quick  # noqa: F401 - fixtures, for the tests of the preflight
 
 # How long an example takes says nothing where other tests run beside it
@@ -27,6 +28,7 @@ settings.load_profile("suite")
 
 HOUSE = Path(__file__).resolve().parent.parent
 PYTHONPATH = os.pathsep.join([str(HOUSE), str(HOUSE / "src")])  # for a process that imports bundler
+CLIENTS = {"2.2.5": Path(sys.executable), "2.2.4": Path(sys.executable).parent.parent / "old-client" / "bin" / "python"}
 SHARED = HOUSE.parent / "shared" / "data" / "make_competition.py"
 
 
@@ -64,6 +66,25 @@ def clone(folder: Path) -> Path:
         shutil.copytree(HOUSE / part, folder / part, ignore=ignore)
     shutil.copy(HOUSE / "build_kernel.py", folder)
     return folder
+
+
+@pytest.fixture
+def owned_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh clone with an owner, which the commands work in; its kernels are not built yet."""
+    folder = clone(tmp_path / "house")
+    set_owner(folder, USER)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(params=CLIENTS)
+def either(request: pytest.FixtureRequest, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> Kaggle:
+    """A Kaggle that is asked by the client in requirements.txt, and by the one before it."""
+    python = CLIENTS[request.param]
+    if not python.exists():
+        pytest.skip(f"no kaggle client {request.param} in {python.parent.parent.name}; make test puts one there")
+    monkeypatch.setattr(client, "PYTHON", str(python))
+    return kaggle
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ class Kaggle:
 
     answers: what a request is answered with instead, by its name. unknown: sources that Kaggle does not know.
     *_states: what each new one goes through, a step each time that it is asked for. outputs: what the kernels of a
-    slug with such a part leave, in place of `output`. room: how many kernels may run at once. refusals: of the next
-    push of a kernel, by a part of its slug. on_push: called with the slug once a version is there, before the client
-    knows.
+    slug with such a part leave, in place of `output`. failed: versions of kernels whose run has failed. image: the
+    Docker image of every run. room: how many kernels may run at once. refusals: of the next push of a kernel, by a part
+    of its slug. on_push: called with the slug once a version is there, before the client knows.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,8 @@ class Kaggle:
         self.output: dict[str, bytes] = {}
         self.outputs: dict[str, dict[str, bytes]] = {}
         self.log = "what it printed"
+        self.failed: dict[str, set[int]] = {}
+        self.image = "gcr.io/kaggle-gpu-images/python@sha256:0123"
         self.room = 0
         self.refusals: dict[str, str] = {}
         self.on_push: Callable[[str], object] = lambda _: None
@@ -91,22 +93,32 @@ class Kaggle:
             answer[f"invalid{kind}Sources"] = [s for s in sources if s in self.unknown]
             saved[f"{kind.lower()}DataSources"] = [s for s in sources if s not in self.unknown]
         versions.append(saved)
-        self.ahead[sent["slug"]] = list(self.kernel_states)
+        if sent.get("kernelExecutionType") != "QUICK_SAVE":
+            self.ahead[sent["slug"]] = list(self.kernel_states)
         self.on_push(sent["slug"])
         return 200, answer
 
     def _GetKernel(self, sent: dict[str, Any]) -> Answer:
-        kernel = f"{sent['userName']}/{sent['kernelSlug']}"
-        saved = self.kernels[kernel][-1]
-        blob = {"source": saved["text"], "language": "python", "kernelType": "script", "slug": sent["kernelSlug"]}
-        return 200, {"metadata": {"ref": kernel, **saved}, "blob": blob}
+        slug, _, version_before = sent["kernelSlug"].partition("/")  # so says the client before 2.2.5
+        kernel = f"{sent['userName']}/{slug}"
+        versions = self.kernels.get(kernel, [])
+        version = int(version_before or self._version_of(sent, len(versions)))
+        if not 0 < version <= len(versions):
+            return refusal(404, "Kernel not found")
+        saved = {"ref": kernel, "text": "", "dockerImage": self.image} | versions[version - 1]
+        blob = {"source": saved["text"], "language": "python", "kernelType": "script", "slug": slug}
+        return 200, {"metadata": saved, "blob": blob}
 
     def _GetKernelSessionStatus(self, sent: dict[str, Any]) -> Answer:
         kernel = f"{sent['userName']}/{sent['kernelSlug']}"
         if kernel not in self.ahead:
             return refusal(404, "Kernel not found")
-        status = self._step(kernel)
+        status = "ERROR" if self._version_of(sent, 0) in self.failed.get(kernel, ()) else self._step(kernel)
         return 200, {"status": status, "failureMessage": self.failure_message if status == "ERROR" else ""}
+
+    def _version_of(self, sent: dict[str, Any], newest: int) -> int:
+        """Return the version that a request is about; the client before 2.2.5 names none."""
+        return int(sent.get("versionLabel", f"v{newest}").removeprefix("v"))
 
     def _ListKernelSessionOutput(self, sent: dict[str, Any]) -> Answer:
         kernel = f"{sent['userName']}/{sent['kernelSlug']}"

@@ -4,11 +4,12 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
+from bundler.build.image import read_image
+from bundler.build.parts import IMAGE_FILE
 from tests.conftest import HOUSE
 
 SOURCE = HOUSE / "src" / "multihead"
@@ -32,13 +33,14 @@ FLOORS_OF_BUNDLER = [
     ),
     *(["commands"], ["cli"]),
 ]
-
-OTHERS_OF_BUNDLER = {  # modules by what they import beside the library
+LIBRARIES_OF_BUNDLER = {  # by module; else it needs the standard library alone
     "constraints": {"packaging"},
+    "image": {"pydantic"},
     "notebook_run": {"nbclient", "nbformat"},
     "outputs": {"polars"},
     "pretrained": {"pooch"},
     "ray": {"ray"},
+    "request": {"kaggle"},
 }
 
 
@@ -96,7 +98,7 @@ def test_the_bundler_imports_the_config_of_the_package_and_nothing_else_of_it() 
         of_package = {name for name in names if name.split(".")[0] == "multihead"}
         assert {tuple(name.split(".")[:2]) for name in of_package} <= {("multihead", "config")}, path.name
         tops = {name.split(".")[0] for name in names - of_package}
-        more = OTHERS_OF_BUNDLER.get(path.stem, set())
+        more = LIBRARIES_OF_BUNDLER.get(path.stem, set())
         assert tops <= set(sys.stdlib_module_names) | {"bundler"} | more, path.name
         assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
 
@@ -113,15 +115,14 @@ def test_what_is_done_at_home_with_many_trainings_stands_above_all_else_and_load
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_sandbox_stands_alone() -> None:
-    for program in ("sandbox", "isolated"):  # each is run by Python on its own
-        path = HOUSE / "bundler" / "rehearse" / f"{program}.py"
+def test_what_python_runs_on_its_own_stands_alone() -> None:
+    for program in ("rehearse/sandbox", "rehearse/isolated", "kaggle/request"):
+        path = HOUSE / "bundler" / f"{program}.py"
         assert {name.split(".")[0] for name, _ in imported(path)}.isdisjoint({"bundler", "multihead"})
 
 
 def test_pins_are_those_of_the_image() -> None:
-    image = tomllib.loads((HOUSE / "bundler" / "build" / "kaggle_image.toml").read_text())["imports"]
-    versions = dict(map(tuple, image.values()))
+    versions = read_image(IMAGE_FILE).versions
     pins = dict(re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements.txt").read_text(), re.M))
     alone = re.findall(r"^([\w-]+)==(.+)$", (HOUSE / "requirements-no-deps.txt").read_text(), re.M)
     assert {name: versions.get(name) for name, _ in alone} == dict(alone)

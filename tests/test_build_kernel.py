@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from competition_files import write_test_tables
 
+from bundler.build.image import LINE, read_image
+from bundler.build.parts import IMAGE_FILE
 from bundler.cli import main
 from bundler.commands import build, dry_run, steps
 from bundler.commands import rehearse as rehearsing
@@ -179,31 +180,33 @@ def test_the_check_prints_each_finding_and_the_build_refuses_them_together(tmp_p
     assert not list(folder.glob("kernel/*/*_kernel.py"))
 
 
-def test_the_age_of_the_image_is_told_and_changes_no_byte(
+def test_the_age_of_the_image_is_told_by_the_check_alone_and_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = Repository(clone(tmp_path / "clone"))
+    listed = read_image(IMAGE_FILE).listed
     built = []
-    for year, message in ((2026, "Kaggle's image as listed "), (2036, "warning: Kaggle's image as listed ")):
-        day = type("Day", (date,), {"today": classmethod(lambda _, year=year: date(year, 8, 1))})
+    for days, is_told in ((1, False), (1000, True)):
+        day = type("Day", (date,), {"today": classmethod(lambda _, days=days: listed + timedelta(days))})
         monkeypatch.setattr(build, "date", day)
         assert main([], repository) == 0
-        assert capsys.readouterr().out.splitlines()[-1].startswith(message)
+        assert "as listed" not in capsys.readouterr().out
+        assert main(["check"], repository) == 0
+        assert (f"note: Kaggle's image as listed {days} days ago" in capsys.readouterr().out) is is_told
         built.append([(repository.root / name).read_bytes() for name in KERNELS])
     assert built[0] == built[1]
 
 
-def test_the_image_is_refreshed_from_a_listing(tmp_path: Path) -> None:
-    folder = clone(tmp_path / "clone")
-    (tmp_path / "freeze.txt").write_text("\n".join(["numpy==3.0.0", *(f"package{i}==1" for i in range(500))]))
-    done = run(folder, "refresh-image", str(tmp_path / "freeze.txt"), "--date", "2026-11-02", "--python", "3.13")
+def test_the_image_is_refreshed_from_what_the_line_prints_in_a_kernel(tmp_path: Path) -> None:
+    folder, listing = clone(tmp_path / "clone"), tmp_path / "listing.json"
+    assert LINE in run(folder, "refresh-image").stdout.splitlines()
+    packages = {f"package{i}": "1" for i in range(500)}
+    printed = {"listed": "2026-11-02", "python": "3.13", "versions": packages, "imports": {"a": ["package1"]}}
+    listing.write_text(json.dumps(printed | {"modules": ["kaggle_secrets"]}))
+    done = run(folder, "refresh-image", str(listing))
     assert (done.returncode, done.stderr) == (0, "")
-    assert (
-        done.stdout == "bundler/build/kaggle_image.toml: 503 import names of 503 distributions, listed on 2026-11-02\n"
-    )
-    image = tomllib.loads((folder / "bundler" / "build" / "kaggle_image.toml").read_text())
-    assert (image["listed"], image["python"]) == (date(2026, 11, 2), "3.13")
-    assert image["imports"]["numpy"] == ["numpy", "3.0.0"]
+    assert done.stdout == "bundler/build/kaggle_image.toml: 2 import names of 500 distributions, listed on 2026-11-02\n"
+    assert read_image(folder / "bundler" / "build" / "kaggle_image.toml").names == {"a", "kaggle_secrets"}
 
 
 def build_nothing(monkeypatch: pytest.MonkeyPatch, instead: Callable[[Repository], None] = lambda _: None) -> None:

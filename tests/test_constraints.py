@@ -23,23 +23,25 @@ IMAGE = """\
 listed = 2026-01-01
 python = "3.12"
 
-[overrides]
+extra = []
 
-[imports]
-first = ["First_One", "1.0+cu12"]
-second = ["second", "2.0"]
-third = ["third", "unknown"]
-only_old = ["only-old", "4.0"]
-extra = ["extra", "5.0"]
-unrelated = ["unrelated", "6.0"]
-kaggle = ["kaggle", "2.0"]
+[distributions]
+First_One = ["1.0+cu12", "first"]
+second = ["2.0", "second"]
+third = ["unknown"]
+only-old = ["4.0", "only_old"]
+extra = ["5.0", "extra"]
+unrelated = ["6.0", "unrelated"]
+kaggle = ["2.0", "kaggle"]
+certifi = ["2.0", "certifi"]
 """
 NEEDS = {
-    "first-one": ["second>=1", "third", "not-in-the-image", "only-old; python_version < '3.12'"],
+    "first-one": ["second>=1", "certifi", "third", "not-in-the-image", "only-old; python_version < '3.12'"],
     "second": ["extra; extra == 'more'", "first_one"],
     "third": [],
     "not-in-the-image": [],
     "extra": [],
+    "certifi": [],
 }
 
 

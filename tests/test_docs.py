@@ -20,9 +20,9 @@ from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import FILE_FORMS
 from multihead.data.augment import BUILT_IN
 from multihead_study import cli as home
+from tests.at_kaggle import OUTPUT
 from tests.conftest import HOUSE, clone
 from tests.kaggle_standin import environment, serving
-from tests.test_client import OUTPUT
 
 FILES = ["README.md", "CONTRIBUTING.md", "docs/*.md", "benchmarks/*.md"]
 PAGES = {
@@ -150,6 +150,8 @@ def test_the_tutorial_prints_what_it_says(
     parts = blocks(TUTORIAL)
     with serving() as server:
         server.kaggle.output = OUTPUT
+        hours = {"timeUsed": "36000s", "timeReserved": "0s", "totalTimeAllowed": "108000s"}
+        server.kaggle.quota = {"quotaRefreshTime": "2026-12-05T00:00:00Z", "gpuQuota": hours}
         for name, value in environment(server.server_port, tmp_path / "home").items():
             monkeypatch.setenv(name, value)
         for (_, text), (language, printed) in itertools.pairwise(parts):

@@ -124,6 +124,7 @@ MOUNTS = [
     "models/me/letters/keras/b1/12",
     "models/me/letters/keras/b1/12/folder",
     "letters/keras/b1/12",  # the old form
+    "m/me/letters/keras/b1/12",
 ]
 
 

@@ -9,17 +9,18 @@ from bundler.build.kernel import build_kernel
 from bundler.cli import main
 from bundler.commands.rehearse import AT_HOME
 from bundler.kaggle.submissions import read_kept
-from bundler.metadata import NOTEBOOK, PREDICT_FILE, SCRIPT, SUFFIXES, TRAIN_FILE, set_owner
+from bundler.metadata import NOTEBOOK, PREDICT_FILE, SCRIPT, SUFFIXES, TRAIN_FILE
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.projection import read_stages
 from bundler.rehearse.rehearsal import rehearse
 from bundler.repository import HERE, Repository
+from tests.at_kaggle import COMPETITION, OUTPUT, PREDICT
 from tests.conftest import HOUSE, clone
-from tests.kaggle_standin import USER, Kaggle
+from tests.kaggle_standin import Kaggle
 from tests.project_copy import change
-from tests.test_client import OUTPUT, PREDICT, WAY
 from tests.test_projection import HIDDEN
-from tests.test_whole_way import COMPETITION, SETTINGS
+from tests.test_steps import WAY
+from tests.test_whole_way import SETTINGS
 
 
 def as_notebooks(house: Path) -> None:
@@ -27,25 +28,22 @@ def as_notebooks(house: Path) -> None:
         change(house, file, kernel_type=NOTEBOOK, code_file=f"{name}_kernel.ipynb")
 
 
-def test_the_whole_way_to_a_score(
-    kaggle: Kaggle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house = clone(tmp_path / "house")
-    set_owner(house, USER)
-    as_notebooks(house)
-    monkeypatch.chdir(house)
+def test_the_whole_way_to_a_score(owned_clone: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]) -> None:
+    as_notebooks(owned_clone)
     kaggle.output = OUTPUT
     command, walked, printed = "push train", [], ""
     while command:
-        assert main(command.split(), Repository(house)) == 0
+        assert main(command.split(), Repository(owned_clone)) == 0
         walked.append(command)
         printed = capsys.readouterr().out
         command = printed.partition("next: build_kernel.py ")[2].strip().rpartition("then ")[2]
     assert walked == WAY
-    assert printed.splitlines()[-1] == f"{COMPETITION}: {PREDICT} version 1: complete, public 0.9370, private 0.9041"
-    assert read_kept(Repository(house)).submissions[0].public == 0.937
+    assert printed.splitlines()[-1].startswith(
+        f"{COMPETITION}: {PREDICT} version 1 (submission 1): complete, public 0.93"
+    )
+    assert read_kept(Repository(owned_clone)).submissions[0].public == 0.937
     for name, saved in zip(("train", "predict"), kaggle.sent("SaveKernel"), strict=True):
-        built = json.loads((house / "kernel" / name / f"{name}_kernel.ipynb").read_bytes())
+        built = json.loads((owned_clone / "kernel" / name / f"{name}_kernel.ipynb").read_bytes())
         assert (saved["kernelType"], json.loads(saved["text"])) == ("notebook", built)
 
 

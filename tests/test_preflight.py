@@ -695,10 +695,15 @@ def test_a_task_whose_files_come_from_a_dataset_asks_both_kernels_for_it(house: 
     assert lines(house) == [f"{PREDICT_FILE}: dataset_sources = []: {ATTACHED}"]
 
 
-def test_the_messages_in_the_documentation_are_those_of_the_check() -> None:
-    sources = "".join(path.read_text() for path in sorted((HOUSE / "bundler").rglob("*.py")))
+@pytest.mark.parametrize(("page", "least"), [("check.md", 50), ("kaggle.md", 15)])
+def test_the_messages_in_the_documentation_are_those_of_the_code(page: str, least: int) -> None:
+    files = [path for folder in ("bundler", "src") for path in sorted((HOUSE / folder).rglob("*.py"))]
+    sources = "".join(path.read_text() for path in files)
     said = re.sub(r'"\s*\n\s*f?"', "", sources).replace("{PREDICT_FILE} ", "")
-    rows = [line for line in (HOUSE / "docs" / "check.md").read_text().splitlines() if line.startswith("| ")]
+    tables = re.findall(
+        r"^\|.*\| (?:message|what you read.*) \|\n((?:\|.*\n)+)", (HOUSE / "docs" / page).read_text(), re.M
+    )
+    rows = [row for table in tables for row in table.splitlines()]
     messages = [message for row in rows for message in re.findall("`([^`]+)`", row.split(" | ")[-1])]
-    assert len(messages) > 50
+    assert len(messages) > least
     assert [message for message in messages if message not in said and message != "(missing)"] == []

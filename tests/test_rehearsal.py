@@ -62,6 +62,13 @@ def test_what_kaggle_lacks_cannot_be_imported_though_it_is_installed_here(tmp_pa
         rehearsed(tmp_path, inputs, body)
 
 
+def test_what_kaggle_has_and_this_machine_has_not_is_told(tmp_path: Path, inputs: Inputs) -> None:
+    body = "from kaggle_secrets import UserSecretsClient"
+    message = r"No module named 'kaggle_secrets' \(src/multihead/cli\.py, line 2\); Kaggle has it, \S+ has not"
+    with pytest.raises(RehearsalError, match=message):
+        rehearsed(tmp_path, inputs, body)
+
+
 def test_scikit_learn_scores_where_only_what_kaggle_has_can_be_imported(tmp_path: Path, inputs: Inputs) -> None:
     body = """
 import numpy as np

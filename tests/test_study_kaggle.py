@@ -1,7 +1,6 @@
 """Trials as kernels: the real kaggle client against a stand-in of Kaggle, and kernels that left what others trained."""
 
 import ast
-import importlib
 import io
 import json
 import os
@@ -12,7 +11,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Sequence
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from slugify import slugify
 
 from bundler.check.preflight import preflight
 from bundler.errors import BundlerError, ClientError
-from bundler.kaggle import client
+from bundler.kaggle import client, kernels, request
 from bundler.kaggle.staging import stage_study
 from bundler.metadata import NOTEBOOK, TRAIN_FILE, set_owner
 from bundler.repository import KERNEL_METADATA, Repository
@@ -59,19 +58,11 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 @pytest.fixture
 def quick(kaggle: kaggle_standin.Kaggle, monkeypatch: pytest.MonkeyPatch) -> kaggle_standin.Kaggle:
     """The same Kaggle, with the client in this process: a process of its own takes it 0.3 s to start."""
-    program = importlib.import_module("kaggle.cli")  # once credentials are there
 
-    def run(command: Sequence[str], **_: Any) -> "subprocess.CompletedProcess[str]":
-        printed, code = io.StringIO(), 0
-        monkeypatch.setattr(sys, "argv", ["kaggle", *command[1:]])
-        with redirect_stdout(printed), redirect_stderr(printed):
-            try:
-                program.main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-        return subprocess.CompletedProcess(command, code, printed.getvalue(), "")
+    def run(command: Sequence[str], *, input: str, **_: Any) -> "subprocess.CompletedProcess[str]":  # noqa: A002 - its name
+        return subprocess.CompletedProcess(command, 0, json.dumps(request.answer_to(json.loads(input))), "")
 
-    parts = SimpleNamespace(run=run, DEVNULL=None, TimeoutExpired=subprocess.TimeoutExpired)
+    parts = SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired)
     monkeypatch.setattr(client, "subprocess", parts)
     return kaggle
 
@@ -121,7 +112,7 @@ def test_five_kernels_two_at_a_time_one_of_them_refused_for_quota_are_pulled_and
     kaggle.refusals = {"fold3": f"{QUOTA}."}
     kaggle.quota = {
         "quotaRefreshTime": "2026-12-05T00:00:00Z",
-        "gpuQuota": {"timeUsed": "108000s", "totalTimeAllowed": "108000s"},
+        "gpuQuota": {"timeUsed": "108000s", "timeReserved": "0s", "totalTimeAllowed": "108000s"},
     }
     kaggle.outputs = {f"fold{fold}": left_by(tmp_path / "left", fold) for fold in range(5)}
     assert cli.main(arguments(tmp_path, 5)) == 0
@@ -130,7 +121,7 @@ def test_five_kernels_two_at_a_time_one_of_them_refused_for_quota_are_pulled_and
     assert f"Kaggle: {SESSIONS}; trials that wait for room: 3\n" in printed
     said = [line for line in printed.splitlines() if QUOTA in line]
     assert said == [
-        f"Kaggle: {QUOTA} (used: GPU 30.00h of 30.00h; new hours at 2026-12-05T00:00:00); trials that wait for room: 2"
+        f"Kaggle: {QUOTA} (0.0 of 30.0 GPU hours left, new ones at 2026-12-05T00:00:00); trials that wait for room: 2"
     ]
     assert "small-fold4-seed0: finished after 1.5 minutes" in printed
 
@@ -217,8 +208,8 @@ def test_a_refusal_and_a_run_that_fails_are_told_and_the_next_command_tries_agai
     quick.output = left_by(tmp_path / "left", 0)
     first, second = make_trials(tmp_path, 2)
     refused, failed = run_all(house, [first, second])
-    assert what_is_missing(refused) == "kaggle kernels push: Kernel push error: You have to verify your phone number"
-    assert re.search("error: Your notebook tried to allocate more memory.; its log: ", what_is_missing(failed))
+    assert what_is_missing(refused) == "kaggle push: You have to verify your phone number"
+    assert re.search(r" version 1: error: Your notebook tried to allocate more memory\.$", what_is_missing(failed))
     assert second.log.read_text().strip().endswith("what it printed")
     quick.kernel_states = ["COMPLETE"]
     assert [ended.problem for ended in run_all(house, [second])] == [""]
@@ -302,14 +293,14 @@ def test_a_connection_that_is_lost_now_and_then_costs_nothing(
 ) -> None:
     (trial,) = make_trials(tmp_path)
     quick.output, quick.kernel_states = left_by(tmp_path / "left", 0), ["COMPLETE"]
-    real, failures = client.kernel_status, [ClientError("no connection")] * (client.MAX_FAILURES - 1)
+    real, failures = kernels.kernel_status, [ClientError("no connection")] * (client.MAX_FAILURES - 1)
 
-    def status(kernel: str) -> client.Status:
+    def status(run: kernels.Run) -> client.Status:
         if failures:
             raise failures.pop()
-        return real(kernel)
+        return real(run)
 
-    monkeypatch.setattr(client, "kernel_status", status)
+    monkeypatch.setattr(kernels, "kernel_status", status)
     assert [ended.problem for ended in run_all(house, [trial])] == [""]
 
 

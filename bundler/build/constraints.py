@@ -13,14 +13,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bundler.build.image import UNKNOWN, image_versions
+from bundler.build.image import UNKNOWN, read_image
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
 from multihead.config import UserError
 
 REQUIREMENTS = ("requirements.txt", "requirements-no-deps.txt")
 FILE = "constraints.txt"
-CLIENT = "kaggle"  # a tool for home, which no kernel imports
+# the client is a tool for home, which no kernel imports; of the certificate authorities, only the newest list is safe
+UNPINNED = {"kaggle", "certifi"}
 ONE_IS_INSTALLED = {"opencv-python", "opencv-python-headless"}  # the second where there is no desktop; both need numpy
 HEADER = """\
 # Kaggle's versions of the kernels' packages and of all that those need; the requirements files apply them.
@@ -35,10 +36,10 @@ def constraints(house: Path) -> str:
     no index has. A distribution that Kaggle's image lacks has no line, unless its wheel travels in the script. Raises
     BundlerError where one that is needed is not installed.
     """
-    python, versions = image_versions(house / "bundler" / "build" / "kaggle_image.toml")
-    versions |= dict(wheel.name.split("-")[:2] for wheel in (house / "bundler" / "build" / "wheels").glob("*.whl"))
-    known = {_normal(name): version.partition("+")[0] for name, version in versions.items()}
-    names = _closure(house, python)
+    image = read_image(house / "bundler" / "build" / "kaggle_image.toml")
+    wheels = dict(wheel.name.split("-")[:2] for wheel in (house / "bundler" / "build" / "wheels").glob("*.whl"))
+    known = {_normal(name): version.partition("+")[0] for name, version in (image.versions | wheels).items()}
+    names = _closure(house, image.python) - UNPINNED
     return HEADER + "".join(f"{name}=={known[name]}\n" for name in sorted(names) if known.get(name, UNKNOWN) != UNKNOWN)
 
 
@@ -53,8 +54,8 @@ def _closure(house: Path, python: str) -> set[str]:
         "os_name": "posix",
     }
     text = "".join(text_of(house / name) + "\n" for name in REQUIREMENTS)
-    roots = {_normal(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)} - {CLIENT}
-    waiting = {(root, frozenset[str]()) for root in roots}
+    roots = {_normal(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
+    waiting = {(root, frozenset[str]()) for root in roots - UNPINNED}
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()

@@ -1,137 +1,130 @@
-"""What Kaggle's image can import (kaggle_image.toml): read off a package listing, and how old that is."""
+"""What Kaggle's image can import (kaggle_image.toml): read off what one line prints in a kernel; how old that is."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
-from importlib.metadata import packages_distributions
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
 from multihead.config import read_toml
+from multihead.config.checking import STRICT, Expected, validated
 
-OLD_DAYS = 180  # Kaggle brings a new image every few weeks
-UNKNOWN = "unknown"  # version of a distribution that was installed from a file or an address
-
+OLD_DAYS = 90  # Kaggle brings a new image every few weeks
+UNKNOWN = "unknown"  # a version
+LINE = (  # run in a kernel, it prints a Listing as JSON
+    "import datetime, importlib.metadata as m, json, pkgutil, sys; print(json.dumps({"
+    '"listed": str(datetime.date.today()), "python": "%d.%d" % sys.version_info[:2], '
+    '"versions": {d.name: m.version(d.name) for d in m.distributions() if d.name}, '
+    '"imports": m.packages_distributions(), '
+    '"modules": [x.name for x in pkgutil.iter_modules() if x.name not in sys.stdlib_module_names]}))'
+)
+EXPECTED = "expected what the line of build_kernel.py refresh-image prints in a kernel"
 HEADER = """\
-# What a script can import in Kaggle's GPU image: import name = [distribution, version].
-# `build_kernel.py refresh-image FREEZE` writes it from a package listing (pip freeze).
-#
-# A listing does not say what a distribution is imported as. A name in this table stays as long as its distribution
-# is listed, so one mended by hand is kept; for a distribution without one it is what an installed one of that name
-# provides here, and else a guess: the distribution's name up to a dot, in lower case, with underscores.
+# What a script can import in Kaggle's GPU image; `build_kernel.py refresh-image` says how to renew it.
+# distributions: each one's version, and the names that it is imported by. extra: names that belong to none.
 """
-OVERRIDES = "\n[overrides]  # distribution = version, where the GPU image differs from the listing; kept"
+Python = Annotated[str, Field(pattern=r"^\d+\.\d+$"), Expected("a version such as 3.12")]
 
 
-def refresh_image(listing: Path, image: Path, listed: date | None = None, python: str | None = None) -> str:
-    """Write the image file anew from a package listing, and return what it holds, in words.
+@dataclass(frozen=True, config=STRICT)
+class Image:
+    """Kaggle's image, as its file has it.
 
-    listed: the day of the listing; the day on which its file was last changed where it is not given.
-    python: the image's Python version; as the image file had it where it is not given.
-    Raises BundlerError for a line that names no distribution, a listing less than half as long as the one before, or a
-    date to come, with the image file left as it was.
+    listed: on which day. distributions: version and import names of each. extra: import names of no distribution.
     """
-    before = _read(image)
-    versions = read_listing(listing) | before["overrides"]
-    names = _import_names(versions, before["imports"])
-    listed = listed or datetime.fromtimestamp(listing.stat().st_mtime).date()
-    distributions = {distribution for distribution, _ in before["imports"].values()}
-    if len(versions) < len(distributions) / 2:
+
+    listed: date
+    python: Python
+    extra: list[str]
+    distributions: dict[str, Annotated[list[str], Field(min_length=1)]]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that a script can import, the standard library's apart."""
+        return frozenset(self.extra).union(*(names for _, *names in self.distributions.values()))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each distribution; UNKNOWN for some."""
+        return {distribution: version for distribution, (version, *_) in self.distributions.items()}
+
+
+@dataclass(frozen=True, config=STRICT)
+class Listing:
+    """What LINE prints: versions by distribution, distributions by import name, and modules, but the library's.
+
+    A distribution that lacks its metadata has no name or no version.
+    """
+
+    listed: Annotated[date, Field(strict=False)]
+    python: Python
+    versions: dict[str, str | None]
+    imports: dict[str, list[str | None]]
+    modules: list[str]
+
+    def image(self) -> Image:
+        """Return the image that is listed here."""
+        importable = {name for name in (*self.imports, *self.modules) if name.isidentifier() and name.isascii()}
+        distributions = {
+            name: [self.versions[name] or UNKNOWN, *sorted(n for n in importable if name in self.imports.get(n, []))]
+            for name in sorted(self.versions, key=lambda name: (name.lower(), name))
+        }
+        named = {name for _, *names in distributions.values() for name in names}
+        extra = sorted(name for name in importable - named if not name.startswith("_"))  # as Python's own tests do
+        return Image(self.listed, self.python, extra, distributions)
+
+
+def refresh_image(listing: Path, image: Path) -> str:
+    """Write the image file anew from what LINE printed, and return what it holds, in words.
+
+    Raises BundlerError, with the image file left as it was, for what LINE does not print, or what lists less than half
+    as many distributions as the file has.
+    """
+    renewed, before = read_listing(listing).image(), read_image(image)
+    found, expected = len(renewed.distributions), len(before.distributions)
+    if found < expected / 2:
         raise BundlerError(
-            f"{listing}: {len(versions)} distributions, where {image.name} has {len(distributions)}; "
-            "expected what pip freeze prints in a Kaggle notebook"
+            f"{listing}: {found} distributions, where {image.name} has {expected}; expected those of a Kaggle kernel"
         )
-    if listed > date.today():
-        raise BundlerError(f"--date {listed}: is yet to come")
-    lines = [
-        HEADER,
-        f"listed = {listed}",
-        f"python = {json.dumps(python or before['python'])}",
-        OVERRIDES,
-        *(f"{json.dumps(name)} = {json.dumps(version)}" for name, version in before["overrides"].items()),
-        "\n[imports]",
-        *(
-            f"{name} = {json.dumps([names[name], versions[names[name]]])}"
-            for name in sorted(names, key=lambda name: (name.lower(), name))
-        ),
-    ]
-    image.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return f"{len(names)} import names of {len(versions)} distributions, listed on {listed}"
+    image.write_text(HEADER + _toml(renewed), encoding="utf-8")
+    return f"{len(renewed.names)} import names of {found} distributions, listed on {renewed.listed}"
 
 
-def read_listing(listing: Path) -> dict[str, str]:
-    """Return {distribution: version} of a listing as pip freeze prints it, NAME==VERSION or NAME @ ADDRESS a line.
-
-    An editable install says what it is only with #egg=NAME; without, it is passed over.
-    """
-    versions = {}
-    for number, line in enumerate(map(str.strip, text_of(listing).splitlines()), 1):
-        if not line or line.startswith("#") or (line.startswith("-e ") and "#egg=" not in line):
-            continue
-        found = re.fullmatch(r"([A-Za-z0-9][\w.-]*)\s*(?:={2,3}\s*([\w.!+-]+)|@\s*\S+)", line) or re.fullmatch(
-            r"-e\s+\S+#egg=([A-Za-z0-9][\w.-]*)()\S*", line
-        )
-        if not found:
-            raise BundlerError(f"{listing}, line {number}: {line!r}; expected NAME==VERSION, as pip freeze prints it")
-        versions[found[1]] = found[2] or UNKNOWN
-    if not versions:
-        raise BundlerError(f"{listing}: names no distribution")
-    return versions
+def read_listing(path: Path) -> Listing:
+    """Return what LINE printed; UserError for anything else."""
+    try:
+        printed = json.loads(text_of(path))
+    except json.JSONDecodeError as error:
+        raise BundlerError(f"{path}: not JSON; {EXPECTED}") from error
+    if not isinstance(printed, dict):
+        raise BundlerError(f"{path}: no JSON object; {EXPECTED}")
+    return validated(Listing, printed, str(path))
 
 
-def image_versions(image: Path) -> tuple[str, dict[str, str]]:
-    """Return the Python version of an image file, and {distribution: version}."""
-    read = _read(image)
-    return read["python"], dict(read["imports"].values())
+def read_image(path: Path) -> Image:
+    """Return what an image file says; UserError where it cannot be read."""
+    return validated(Image, read_toml(path), str(path))
 
 
 def age_in_words(image: Path, today: date) -> str:
-    """Return how old the listing behind an image file is, as a warning where it is too old to be relied on."""
-    days = (today - _read(image)["listed"]).days
-    words = f"Kaggle's image as listed {days} days ago"
-    return words if days <= OLD_DAYS else f"warning: {words}; build_kernel.py refresh-image FREEZE renews it"
+    """Return how old an image file is where it is too old to be relied on, or else nothing."""
+    days = (today - read_image(image).listed).days
+    words = f"Kaggle's image as listed {days} days ago; build_kernel.py refresh-image says how to renew it"
+    return words if days >= OLD_DAYS else ""
 
 
-def _import_names(versions: Mapping[str, str], before: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return {import name: distribution}; a name that several claim goes to the surest, then to the first of them."""
-    known = [(name, distribution) for name, (distribution, _) in before.items()]
-    installed = [
-        (name, distribution)
-        for name, distributions in packages_distributions().items()
-        for distribution in distributions
-    ]
-    guessed = [(_normal(distribution.partition(".")[0]), distribution) for distribution in versions]
-    names: dict[str, str] = {}
-    unnamed = sorted(versions)
-    for pairs in (known, installed, guessed):
-        source = _by_distribution(pairs)
-        for distribution in unnamed:
-            for name in source.get(_normal(distribution), []):
-                names.setdefault(name, distribution)
-        unnamed = [distribution for distribution in unnamed if _normal(distribution) not in source]
-    return names
+def _toml(image: Image) -> str:
+    rows = (f"{_key(name)} = {json.dumps(row)}\n" for name, row in image.distributions.items())
+    extra = "".join(f"    {json.dumps(name)},\n" for name in image.extra)
+    head = f"listed = {image.listed}\npython = {json.dumps(image.python)}\nextra = [\n{extra}]\n"
+    return f"{head}\n[distributions]\n{''.join(rows)}"
 
 
-def _by_distribution(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return {normal name of a distribution: its import names} of (import name, distribution)."""
-    names: dict[str, list[str]] = {}
-    for name, distribution in pairs:
-        if name.isidentifier() and name.isascii():
-            names.setdefault(_normal(distribution), []).append(name)
-    return names
-
-
-def _normal(distribution: str) -> str:
-    """Return a distribution's name as it would stand in an import; names that differ in -, _ and . are the same."""
-    return re.sub(r"[-_.]+", "_", distribution).lower()
-
-
-def _read(image: Path) -> dict[str, Any]:
-    read = read_toml(image)
-    for key, kind in {"listed": date, "python": str, "overrides": dict, "imports": dict}.items():
-        if not isinstance(read.get(key), kind):
-            raise BundlerError(f"{image}: {key} is not there, or not a {kind.__name__}; take the file from git again")
-    return read
+def _key(name: str) -> str:
+    """Return a name as TOML writes a key."""
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from bundler.build.image import image_versions
+from bundler.build.image import read_image
 from bundler.build.library import read_library
 from bundler.build.trees import (
     adds_modules,
@@ -31,7 +31,6 @@ from bundler.build.trees import (
     takes_arguments,
 )
 from bundler.errors import BundlerError
-from multihead.config import read_toml
 
 PACKAGE = "multihead"
 ENDING = re.compile(r"(\.py|(\.abi3|\.cpython-\d+-x86_64-linux-gnu)?\.so)$")  # what Linux imports
@@ -57,12 +56,10 @@ class Kaggle(NamedTuple):
 
 
 def read_kaggle(image: Path) -> Kaggle:
-    """Return what the image file and the list of the library say; BundlerError where one cannot be read."""
-    version = re.match(r"(\d+)\.(\d+)", image_versions(image)[0])
-    if not version:
-        raise BundlerError(f"{image}: python is not a version such as 3.12")
-    python = int(version[1]), int(version[2])
-    return Kaggle(python, frozenset(read_toml(image)["imports"]), read_library(), image.name)
+    """Return what the image file and the list of the library say; UserError where one cannot be read."""
+    read = read_image(image)
+    major, minor = map(int, read.python.split("."))
+    return Kaggle((major, minor), read.names, read_library(), image.name)
 
 
 def check_imports(files: Mapping[str, bytes], wheels: Mapping[str, bytes], kaggle: Kaggle) -> None:

@@ -30,7 +30,6 @@ def build(repository: Repository, owner: str | None = None) -> None:
                 stale.unlink()
                 print(f"{repository.shown(stale)}: removed, the kernel is a {form} now")
     _say_what_travels(repository)
-    print(age_in_words(IMAGE_FILE, date.today()))
 
 
 def check(repository: Repository) -> int:
@@ -45,6 +44,8 @@ def check(repository: Repository) -> int:
     for push in PUSHES:
         for finding in preflight(repository.root, push):
             print(f"  before {push}: {'note: ' if finding.is_note else ''}{finding}")
+    if age := age_in_words(IMAGE_FILE, date.today()):
+        print(f"  note: {age}")
     return 0
 
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bundler.errors import BundlerError
+from bundler.kaggle.competitions import Listed
 from bundler.metadata import read_metadata
 from bundler.repository import Repository
 from multihead.config import UserError, whole_file
@@ -91,7 +91,7 @@ def keep_uploaded(repository: Repository, weights: Weights, members: Sequence[st
 
 
 def keep_version(repository: Repository, version: int) -> None:
-    """Keep which weights a version of the predict kernel predicts with, that was pushed just now."""
+    """Keep which weights a version of the predict kernel, which was pushed just now, predicts with."""
 
     def change(kept: Kept) -> None:
         uploaded: Weights = {}
@@ -120,7 +120,7 @@ def keep_submission(repository: Repository, competition: str, version: int, mess
     _change(repository, change)
 
 
-def keep_scores(repository: Repository, competition: str, listed: Sequence[Mapping[str, Any]]) -> None:
+def keep_scores(repository: Repository, competition: str, listed: Sequence[Listed]) -> None:
     """Keep what Kaggle lists of the submissions that were made from here. listed: the newest first."""
 
     def change(kept: Kept) -> None:
@@ -129,12 +129,19 @@ def keep_scores(repository: Repository, competition: str, listed: Sequence[Mappi
             taken = {other.ref for other in own if other is not submission}
             row = next((row for row in listed if _is_of(row, submission, taken)), None)
             if row:
-                submission.ref = str(row["ref"])
-                submission.status = str(row["status"]).rsplit(".", 1)[-1].lower()
-                submission.public, submission.private = _score(row, "public"), _score(row, "private")
+                submission.ref, submission.status = row.ref, row.status
+                submission.public, submission.private = _score(row.public), _score(row.private)
 
     if _path(repository).exists():
         _change(repository, change)
+
+
+def last_ref(repository: Repository, competition: str) -> str:
+    """Return what Kaggle calls the last submission from here to a competition, "" where that is not known."""
+    with suppress(BundlerError):
+        own = [one.ref for one in read_kept(repository).submissions if one.competition == competition]
+        return own[-1] if own else ""
+    return ""
 
 
 def _path(repository: Repository) -> Path:
@@ -152,15 +159,13 @@ def _change(repository: Repository, change: Callable[[Kept], None]) -> None:
         print(f"not kept for multihead runs: {error}")
 
 
-def _is_of(row: Mapping[str, Any], submission: Submission, taken: Collection[str]) -> bool:
+def _is_of(row: Listed, submission: Submission, taken: Collection[str]) -> bool:
     """Tell whether a listed submission is this one: by its ref, or by its message where it was listed late."""
-    ref = str(row["ref"])
-    return ref == submission.ref or (
-        not submission.ref and ref not in taken and row["description"] == submission.message
-    )
+    is_unknown = not submission.ref and row.ref not in taken
+    return row.ref == submission.ref or (is_unknown and row.description == submission.message)
 
 
-def _score(row: Mapping[str, Any], kind: str) -> float | None:
-    with suppress(TypeError, ValueError):
-        return float(row[f"{kind}Score"])
+def _score(text: str) -> float | None:
+    with suppress(ValueError):
+        return float(text)
     return None

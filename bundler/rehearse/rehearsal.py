@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.build.image import read_image
 from bundler.build.library import read_library
 from bundler.build.parts import IMAGE_FILE
 from bundler.errors import BundlerError, RehearsalError
@@ -28,7 +29,7 @@ from bundler.rehearse.isolated import Spec
 from bundler.rehearse.isolation import COMPARED, HIDDEN, READ_ONLY, strictest
 from bundler.rehearse.links import MOST, ends_of_links, few_to_mount, links_in, links_on_the_way, state_of, walk
 from bundler.repository import HERE
-from multihead.config import EVENTS_VARIABLE, read_toml
+from multihead.config import EVENTS_VARIABLE
 from multihead.config.files import TASK_FILE, TRUTH_FILE
 
 MEMORY_GB = 29.0  # that Kaggle's machine has
@@ -304,10 +305,10 @@ def _hint(last_words: str) -> str:
         return ""
     if missing[1] not in _importable():
         return "; what Kaggle's image has stands in bundler/build/kaggle_image.toml"
-    is_set_up = Path(sys.prefix).name == ".venv"  # what is still missing is of no use to all
-    return f"; it is not installed for {sys.executable}" + ("" if is_set_up else ", .venv/bin/python has it")
+    is_set_up = Path(sys.prefix).name == ".venv"
+    return f"; Kaggle has it, {sys.executable} has not" + ("" if is_set_up else "; try .venv/bin/python")
 
 
 def _importable() -> list[str]:
     """Return the top-level names that Kaggle's image and the library of its Python have."""
-    return sorted({*read_toml(IMAGE_FILE)["imports"], *(name for name in read_library() if "." not in name)})
+    return sorted({*read_image(IMAGE_FILE).names, *(name for name in read_library() if "." not in name)})

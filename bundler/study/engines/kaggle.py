@@ -16,10 +16,11 @@ from typing import Any
 
 from bundler.build.script import build_script
 from bundler.errors import BundlerError, ClientError, NoRoomError
-from bundler.kaggle import client
+from bundler.kaggle import client, kernels
+from bundler.kaggle.kernels import PUSHED_FILE, Pushed, Run
 from bundler.kaggle.staging import verified
-from bundler.metadata import SCRIPT, read_metadata, slug_of, without_version
-from bundler.repository import KERNEL_METADATA, SESSION_MINUTES, Repository
+from bundler.metadata import SOURCES, read_metadata, slug_of, without_version
+from bundler.repository import KERNEL_METADATA, OF_TRIAL, SESSION_MINUTES, Repository
 from bundler.study.run import Ended
 from bundler.study.trial import Trial
 from multihead.config.files import CHECKPOINT_FILE, OUT_OF_FOLD_FILE, SETTINGS_FILE, WEIGHTS_FILE
@@ -93,15 +94,18 @@ class Kernel:
         self.trial, self.folder = trial, trial.folder / KERNEL_FOLDER
         owner, slug = train["id"].split("/")
         self.id = f"{owner}/{slug_for(slug, trial)}"
-        self._pushed, self._pulled = self.folder / client.PUSHED_FILE, self.folder / PULLED_FILE
+        self._pushed, self._pulled = self.folder / PUSHED_FILE, self.folder / PULLED_FILE
         self._failures = 0
 
     @property
     def is_pushed(self) -> bool:
         """Whether Kaggle has it and its output has not come."""
-        with suppress(BundlerError):
-            return client.pushed_version(self.folder) > 0
-        return False
+        return self._run.version > 0
+
+    @property
+    def _run(self) -> Run:
+        pushed = kernels.last_pushed(self.folder)
+        return Run(self.id, pushed.version if pushed else 0)
 
     def write(self, script: bytes, train: Mapping[str, Any]) -> None:
         """Write what is pushed; where a checkpoint of it was pulled, it attaches its own output to go on from."""
@@ -109,8 +113,8 @@ class Kernel:
         own = {
             "id": self.id,
             "title": self.id.partition("/")[2].replace("-", " "),
-            "kernel_type": SCRIPT,
             "code_file": CODE_FILE,
+            "kernel_type": "script",
             "enable_internet": False,
             "kernel_sources": [*sources, self.id] if self._pulled.exists() else sources,
         }
@@ -121,16 +125,15 @@ class Kernel:
 
     def was_pushed(self) -> bool:
         """Return is_pushed; Kaggle is asked where a push was broken off, and ClientError raised where it can't be."""
-        return self.is_pushed or (self._pushed.exists() and client.is_known(self.id))
+        return self.is_pushed or (self._pushed.exists() and kernels.is_known(self.id))
 
     def push(self) -> None:
         """Push it; NoRoomError where it is to be tried later, BundlerError where Kaggle refuses it for good."""
-        self._pushed.write_text(json.dumps({"id": self.id, "version": 0}), encoding="utf-8")
+        kernels.keep_pushed(self.folder, Pushed(self.id, 0))
         try:
-            client.push_kernel(self.folder)
+            kernels.push_kernel(self.folder)
         except ClientError:  # Kaggle may have it nevertheless
-            if not self.is_pushed:
-                raise
+            raise
         except BundlerError:
             self._pushed.unlink(missing_ok=True)
             raise
@@ -140,26 +143,27 @@ class Kernel:
 
         A question that fails is asked again, MAX_FAILURES times; then the next command has to ask.
         """
-        since = self._pushed.stat().st_mtime
+        run, since = self._run, self._pushed.stat().st_mtime
         problem = ""
         try:
-            if not client.kernel_status(self.id).done:
+            if not kernels.kernel_status(run).done:
                 self._failures = 0
                 return None
-            self._pull()
+            self._pull(run)
         except ClientError as error:
             self._failures += 1
             return Ended(self.trial, 0, 0.0, str(error)) if self._failures >= client.MAX_FAILURES else None
         except BundlerError as error:
             self._pushed.unlink()
             problem = str(error)
-        return Ended(self.trial, 0, self._keep_log() or time.time() - since, problem)
+        return Ended(self.trial, 0, self._keep_log(run) or time.time() - since, problem)
 
-    def _pull(self) -> None:
+    def _pull(self, run: Run) -> None:
         """Download its output; ClientError where a file did not arrive as it is at Kaggle."""
         folder = self.trial.folder
         before = _sha256(folder / CHECKPOINT_FILE) if self._pulled.exists() else ""
-        came = {path.name for path in client.pull_output(self.id, folder, [(WEIGHTS_FILE, CHECKPOINT_FILE)])}
+        files = kernels.pull_output(run, folder, OF_TRIAL, [(WEIGHTS_FILE, CHECKPOINT_FILE)])
+        came = {path.name for path in files}
         (folder / f"{self.id.partition('/')[2]}.log").unlink(missing_ok=True)  # _keep_log has it readable
         if before and before == _sha256(folder / CHECKPOINT_FILE):
             raise ClientError(f"{self.id}: its output is still that of the version before")
@@ -176,10 +180,10 @@ class Kernel:
         else:
             self._pushed.unlink()
 
-    def _keep_log(self) -> float:
+    def _keep_log(self, run: Run) -> float:
         """Add its log to the trial's, and return how many seconds it ran; 0 where Kaggle does not tell."""
         try:
-            log = client.kernel_log(self.id)
+            log = kernels.kernel_log(run)
         except ClientError:
             return 0.0
         with self.trial.log.open("a", encoding="utf-8") as file:
@@ -207,8 +211,8 @@ class _Door:
         self._said = refusal
         hours = ""
         if "quota" in refusal:
-            with suppress(BundlerError, LookupError, TypeError):
-                hours = f" ({client.quota()})"
+            with suppress(BundlerError):
+                hours = f" ({kernels.gpu_quota()})"
         print(f"Kaggle: {refusal}{hours}; trials that wait for room: {waiting}", flush=True)
 
 
@@ -227,7 +231,7 @@ def _refuse(settings: Settings, train: Mapping[str, Any]) -> None:
     if not 0 < settings.run.time_budget_minutes < SESSION_MINUTES:
         rule = f"Kaggle ends a session after {SESSION_MINUTES}, and keeps nothing of it; expected fewer, such as 690"
         raise BundlerError(f"time_budget_minutes = {settings.run.time_budget_minutes:g}: {rule}")
-    task, attached = settings.task, [source for key in client.SOURCES for source in train.get(key) or []]
+    task, attached = settings.task, [source for key in SOURCES for source in train.get(key) or []]
     others = [source for source in attached if source not in (train.get("competition_sources") or [])]
     if not others and task.source.lower() not in map(str.lower, attached):
         raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches no {task.source}, where {task.name} comes from")

@@ -1,7 +1,7 @@
 """Where Kaggle puts things: the competition's files, the weights, the working folder.
 
-Kaggle mounts inputs at input/<slug>, a model at input/<model>/<framework>/<variation>/<version>, and since 2026 also at
-input/competitions/<slug>, datasets/<owner>/<slug>, notebooks/<owner>/<slug> and
+Kaggle mounts inputs at input/<slug>, a model at input/<model>/<framework>/<variation>/<version> or below
+input/m/<owner>, and since 2026 also at input/competitions/<slug>, datasets/<owner>/<slug>, notebooks/<owner>/<slug> and
 models/<owner>/<model>/<framework>/<variation>/<version>. So nothing here names a folder: the files are searched for.
 """
 
@@ -16,6 +16,7 @@ from multihead.config.files import IMAGE_SUFFIXES, is_left_by_system
 from multihead.runtime.errors import UserError, listed
 
 MAX_DEPTH = 4  # input/datasets/<owner>/<slug>/<folder of an unpacked archive>
+MODELS = ("models", "m")  # below input/: each owner's models
 MODEL_DEPTH = 7  # input/models/<owner>/<model>/<framework>/<variation>/<version>/<folder of an unpacked archive>
 KAGGLE = Path("/kaggle")
 SETTINGS = {"competition": "data"}  # which of them names the folder of an input; "weights" that of all others
@@ -61,10 +62,9 @@ def find_input(what: str, files: Sequence[str], setting: str, prefer: str = "") 
     if len(found) == 1:
         return found[0]
     if found:
-        line = f"{SETTINGS.get(what, 'weights')} = {json.dumps(str(KAGGLE / found[0].relative_to(kaggle_root())))}"
-        raise UserError(
-            f"{what}: found in {', '.join(map(str, found))}; name one of them in [run] of the settings: {line}"
-        )
+        places = [str(KAGGLE / folder.relative_to(kaggle_root())) for folder in found]  # as a setting names them
+        line = f"{SETTINGS.get(what, 'weights')} = {json.dumps(places[0])}"
+        raise UserError(f"{what}: found in {', '.join(places)}; name one of them in [run] of the settings: {line}")
     if damaged:
         raise damaged[0]
     shown = ", ".join(map(str, looked_in[:12])) + (", ..." if len(looked_in) > 12 else "")
@@ -148,7 +148,7 @@ def _folders(top: Path) -> Iterator[Path]:
         return
     yield top
     for child in _folders_in(top):
-        yield from _walk(child, (MODEL_DEPTH if child.name == "models" else MAX_DEPTH) - 1)
+        yield from _walk(child, (MODEL_DEPTH if child.name in MODELS else MAX_DEPTH) - 1)
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

@@ -1,0 +1,177 @@
+"""Kernels at Kaggle: pushed, asked for, pulled.
+
+A run is one version of a kernel. What the last push became stands in PUSHED_FILE beside the kernel, so that what is
+asked afterwards is asked of that version and not of whichever ran last.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from bundler.errors import BundlerError, ClientError, NoRoomError, RunFailedError
+from bundler.kaggle import client
+from bundler.kaggle.client import Status
+from bundler.metadata import read_metadata
+from bundler.repository import KERNEL_METADATA
+from multihead.config import whole_file
+
+PUSHED_FILE = "pushed.json"
+NO_ROOM = re.compile(r"Maximum [^\n.]*(?:session|quota)(?:[^\n.]|\.\d)*", re.IGNORECASE)
+SHOWN_LINES = 20  # of the log of a run that failed
+
+
+class Run(NamedTuple):
+    """A version of a kernel; version 0 stands for the newest one."""
+
+    kernel: str
+    version: int = 0
+
+    @property
+    def address(self) -> str:
+        """What Kaggle's API calls it."""
+        return f"{self.kernel}/{self.version}" if self.version else self.kernel
+
+    def __str__(self) -> str:
+        return f"{self.kernel} version {self.version}" if self.version else f"{self.kernel}, its newest version"
+
+
+@dataclass
+class Pushed:
+    """What a kernel's last push became.
+
+    version: 0 until Kaggle has told it. image: the Docker image that it ran in, "" until that is known.
+    """
+
+    id: str
+    version: int
+    image: str = ""
+
+
+class Log(NamedTuple):
+    """What a run printed, and how many seconds after its start it did so last; 0 where Kaggle does not tell."""
+
+    text: str
+    seconds: float
+
+
+class Quota(NamedTuple):
+    """The GPU hours of an account's week: those left of all, and when new ones come, in ISO format."""
+
+    left: float
+    total: float
+    refresh: str
+
+    def __str__(self) -> str:
+        return f"{self.left:.1f} of {self.total:.1f} GPU hours left, new ones at {self.refresh or 'an unknown time'}"
+
+
+def push_kernel(folder: Path, *, runs: bool = True) -> Run:
+    """Push a kernel, which Kaggle runs, and keep its version in PUSHED_FILE; without a run, only save it there.
+
+    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources, and then keeps no version;
+    NoRoomError where Kaggle would take it later.
+    """
+    kernel = str(read_metadata(folder / KERNEL_METADATA)["id"])
+    try:
+        saved = client.ask("push", folder=str(folder), no_run=not runs)
+    except BundlerError as error:
+        if full := NO_ROOM.search(str(error)):
+            raise NoRoomError(full[0]) from error
+        raise
+    run = Run(kernel, saved["version"])
+    missing = [f"{kind}_sources {source}" for kind, sources in saved["missing"].items() for source in sources]
+    if missing:
+        (folder / PUSHED_FILE).unlink(missing_ok=True)
+        lost = ", ".join(missing)
+        raise BundlerError(f"{run} was pushed, but Kaggle has it without {lost}: not known there, or not yours to use")
+    if runs:
+        keep_pushed(folder, Pushed(*run))
+    return run
+
+
+def keep_pushed(folder: Path, pushed: Pushed) -> None:
+    """Write PUSHED_FILE."""
+    with whole_file(folder / PUSHED_FILE) as new:
+        new.write_text(json.dumps(asdict(pushed)) + "\n", encoding="utf-8")
+
+
+def last_pushed(folder: Path) -> Pushed | None:
+    """Return what PUSHED_FILE holds of the kernel in a folder; None where it was not pushed from here."""
+    kernel = read_metadata(folder / KERNEL_METADATA)["id"]
+    with suppress(OSError, ValueError, TypeError):
+        pushed = Pushed(**json.loads((folder / PUSHED_FILE).read_text(encoding="utf-8")))
+        return pushed if pushed.id == kernel else None
+    return None
+
+
+def kernel_status(run: Run) -> Status:
+    """Return how a run is doing; raises RunFailedError where it failed."""
+    now = client.ask("status", kernel=run.address)
+    if now["status"] in client.FAILED:
+        raise RunFailedError(": ".join(filter(None, [str(run), now["status"], " ".join(now["failure"].split())])))
+    return Status(now["status"] == "complete", now["status"])
+
+
+def is_known(kernel: str) -> bool:
+    """Tell whether Kaggle has a kernel; ClientError where it cannot be asked."""
+    try:
+        client.ask("status", kernel=kernel)
+    except ClientError as error:
+        if error.code in (403, 404):
+            return False
+        raise
+    return True
+
+
+def kernel_log(run: Run) -> Log:
+    """Return what a run printed; Kaggle keeps it as JSON, each piece with the time at which it came."""
+    printed = client.ask("log", kernel=run.address)
+    try:
+        pieces = [(piece["data"], float(piece["time"])) for piece in json.loads(printed)]
+        return Log("".join(text for text, _ in pieces), max((seconds for _, seconds in pieces), default=0))
+    except (ValueError, KeyError, TypeError):
+        return Log(printed, 0)
+
+
+def end_of_log(run: Run) -> str:
+    """Return the last SHOWN_LINES that a run printed, or why Kaggle does not tell them."""
+    try:
+        lines = kernel_log(run).text.splitlines()
+    except ClientError as error:
+        return str(error)
+    return "\n".join(lines[-SHOWN_LINES:])
+
+
+def image_of(run: Run) -> str:
+    """Return the Docker image that a version of a kernel runs in, "" where Kaggle does not tell."""
+    return str(client.ask("kernel", kernel=run.address).get("docker_image") or "")
+
+
+def gpu_quota() -> Quota:
+    """Return what is left of the account's GPU hours of this week."""
+    return Quota(**client.ask("quota"))
+
+
+def pull_output(run: Run, folder: Path, names: Sequence[str], needed: Sequence[Sequence[str]]) -> list[Path]:
+    """Download what a run left into a folder, and return the files that came.
+
+    names: of the files and folders that are wanted, in the output itself or in a folder of one of several trainings.
+    needed: names of files; of each group one must come. Raises BundlerError where the run is not complete, or left a
+    needed file out: one of an earlier run may lie there.
+    """
+    now = kernel_status(run)
+    if not now.done:
+        raise BundlerError(f"{run}: {now.words}; its output is there once it is complete")
+    pattern = re.compile(rf"^([^/]+/)?({'|'.join(map(re.escape, names))})(/|$)")
+    seconds, arguments = client.TRANSFER_SECONDS, {"folder": str(folder), "pattern": pattern.pattern}
+    paths = [Path(path) for path in client.ask("output", seconds, kernel=run.address, **arguments)]
+    came = [path for path in paths if pattern.search(path.relative_to(folder).as_posix())]  # not its log
+    for group in needed:
+        if not any(path.name in group and folder in (path.parent, path.parent.parent) for path in came):
+            wanted = ", ".join(path.name for path in came) or "nothing"
+            raise BundlerError(f"{run}: its output holds no {' or '.join(group)}; of what is wanted it holds {wanted}")
+    return came
