@@ -34,7 +34,7 @@ PYTHON = {
 }
 DIGITS = 16  # of a SHA-256 in a cell's id
 PLAIN_PATH = r"[A-Za-z0-9_.+/-]+"  # which %%writefile takes as it stands
-PROMPT = r"\s*(>>>|\.\.\.|In \[)"  # which IPython removes from each line where a cell's text begins with it
+PROMPT = r"\s*(>>>|\.\.\.|In \[)"  # at the start of a text IPython takes these off its lines
 
 
 def build_notebook(package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER) -> bytes:
