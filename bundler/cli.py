@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None, repository: Repository = HERE) -> in
         parser.error(f"--owner goes without a command, not with {arguments.command}")
     if arguments.command == "rehearse" and arguments.kernel == "train" and arguments.rows:
         parser.error("--rows repeats the test files, and --kernel train reads none")
+    if arguments.command == "status" and arguments.what not in KERNELS and arguments.version:
+        parser.error(f"--version is of a kernel, and {arguments.what} is none")
     if arguments.command == "push" and arguments.what == "weights" and arguments.no_run:
         parser.error("--no-run is for a kernel, and weights are a dataset")
     _end_as_by_ctrl_c()
@@ -148,6 +150,12 @@ def _over_0(text: str) -> float:
     return number
 
 
+def _version(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a version of the kernel, 1 or more")
+    return int(text)
+
+
 def _rows(text: str) -> int:
     number = int(text)
     if number < LEAST_ROWS:
@@ -187,7 +195,7 @@ def _add_steps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     status.add_argument("--wait", action="store_true", help="ask until it is done")
     submit = commands.add_parser("submit", help="submit the version of the predict kernel that was pushed last")
     for command in (pull, status, submit):
-        command.add_argument("--version", type=int, help="of the kernel (default: that pushed last from here)")
+        command.add_argument("--version", type=_version, help="of the kernel (default: that pushed last from here)")
     submit.add_argument("-m", "--message", help="what your submissions list shows")
     fetch = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
     fetch.add_argument("kind", choices=KINDS)

@@ -19,9 +19,5 @@ class NoRoomError(BundlerError):
     """Kaggle refuses a kernel for now: too many of this account run, or its hours of the week are used up."""
 
 
-class RunFailedError(BundlerError):
-    """A kernel ran on Kaggle, and failed there."""
-
-
 class RehearsalError(Exception):
     """A kernel ran and did what Kaggle would have refused or punished."""

@@ -24,8 +24,9 @@ class Kaggle:
     answers: what a request is answered with instead, by its name. unknown: sources that Kaggle does not know.
     *_states: what each new one goes through, a step each time that it is asked for. outputs: what the kernels of a
     slug with such a part leave, in place of `output`. failed: versions of kernels whose run has failed. image: the
-    Docker image of every run. room: how many kernels may run at once. refusals: of the next push of a kernel, by a part
-    of its slug. on_push: called with the slug once a version is there, before the client knows.
+    Docker image of every run. log: what each run printed; {version} in it is filled in. room: how many kernels may run
+    at once. refusals: of the next push of a kernel, by a part of its slug. on_push: called with the slug once a version
+    is there, before the client knows.
     """
 
     def __init__(self) -> None:
@@ -111,8 +112,8 @@ class Kaggle:
 
     def _GetKernelSessionStatus(self, sent: dict[str, Any]) -> Answer:
         kernel = f"{sent['userName']}/{sent['kernelSlug']}"
-        if kernel not in self.ahead:
-            return refusal(404, "Kernel not found")
+        if kernel not in self.ahead or self._version_of(sent, 0) > max(1, len(self.kernels.get(kernel, []))):
+            return DENIED
         status = "ERROR" if self._version_of(sent, 0) in self.failed.get(kernel, ()) else self._step(kernel)
         return 200, {"status": status, "failureMessage": self.failure_message if status == "ERROR" else ""}
 
@@ -122,8 +123,9 @@ class Kaggle:
 
     def _ListKernelSessionOutput(self, sent: dict[str, Any]) -> Answer:
         kernel = f"{sent['userName']}/{sent['kernelSlug']}"
+        log = self.log.replace("{version}", str(self._version_of(sent, 0)))
         urls = {name: f"http://localhost/output/{kernel}/{name}" for name in self._output_of(kernel)}
-        return 200, {"files": [{"fileName": name, "url": url} for name, url in urls.items()], "log": self.log}
+        return 200, {"files": [{"fileName": name, "url": url} for name, url in urls.items()], "log": log}
 
     def _output_of(self, kernel: str) -> dict[str, bytes]:
         return next((output for part, output in self.outputs.items() if part in kernel), self.output)
@@ -151,7 +153,7 @@ class Kaggle:
     def _GetDatasetStatus(self, sent: dict[str, Any]) -> Answer:
         dataset = f"{sent['ownerSlug']}/{sent['datasetSlug']}"
         if dataset not in self.datasets:
-            return refusal(404, "Dataset not found")
+            return DENIED
         return 200, {"status": self._step(dataset)}
 
     def _GetDataset(self, sent: dict[str, Any]) -> Answer:
@@ -192,6 +194,9 @@ class Kaggle:
 def refusal(code: int, message: str) -> Answer:
     """Return an error as the API tells it, which the client passes on."""
     return code, {"code": code, "message": message}
+
+
+DENIED = refusal(403, "Permission 'get' was denied")  # of what is private, and of what does not exist
 
 
 class Server(ThreadingHTTPServer):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.errors import BundlerError, ClientError, NoRoomError, RunFailedError
+from bundler.errors import BundlerError, ClientError, NoRoomError
 from bundler.kaggle import client, datasets, kernels
 from bundler.metadata import read_metadata
 from tests.at_kaggle import TRAIN, TRAINED, WEIGHTS
@@ -92,7 +92,8 @@ def test_a_push_that_kaggle_refuses_fails_with_its_words(
         kernels.push_kernel(kernel)
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
-    assert not (kernel / kernels.PUSHED_FILE).exists()
+    pushed = kernels.last_pushed(kernel)
+    assert pushed is None or pushed.version == 0
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_push_that_loses_a_source_fails(kernel: Path, either: Kaggle, kind: st
     either.unknown = {source}
     (kernel / kernels.PUSHED_FILE).write_text(json.dumps({"id": TRAIN, "version": 1}))
     with pytest.raises(
-        BundlerError, match=f"^{TRAIN} version 1 was pushed, but .* without {kind}_sources {source}: not"
+        BundlerError, match=f"^{TRAIN} version 1 was pushed, but .* without {kind}_sources {source}: not known"
     ):
         kernels.push_kernel(kernel)
     assert not (kernel / kernels.PUSHED_FILE).exists()
@@ -121,6 +122,48 @@ def test_a_kernel_that_is_saved_without_a_run_is_not_what_is_asked_for_afterward
     assert kernels.push_kernel(kernel, runs=False) == kernels.Run(TRAIN, 2)
     assert [sent.get("kernelExecutionType") for sent in kaggle.sent("SaveKernel")] == [None, "QUICK_SAVE"]
     assert kernels.last_pushed(kernel) == kernels.Pushed(TRAIN, 1)
+
+
+def test_a_kernel_that_is_saved_without_one_of_its_sources_leaves_the_run_that_counts(
+    kernel: Path, kaggle: Kaggle
+) -> None:
+    kernels.push_kernel(kernel)
+    kaggle.unknown = {"a-competition"}
+    with pytest.raises(BundlerError, match=f"^{TRAIN} version 2 was saved, but .* without competition_sources a-comp"):
+        kernels.push_kernel(kernel, runs=False)
+    assert kernels.last_pushed(kernel) == kernels.Pushed(TRAIN, 1)
+
+
+@pytest.mark.parametrize("seconds", [180.0, 0.01])
+def test_a_push_without_an_answer_is_of_no_known_version(
+    kernel: Path, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    kernels.push_kernel(kernel)
+    kaggle.answers["SaveKernel"] = refusal(502, "Bad gateway")
+    with monkeypatch.context() as patch:
+        patch.setattr(client.ask, "__defaults__", (seconds,))
+        with pytest.raises(ClientError, match=r"Bad gateway|no answer within 0\.01 seconds"):
+            kernels.push_kernel(kernel)
+    assert kernels.last_pushed(kernel) == kernels.Pushed(TRAIN, 0)
+
+
+@pytest.mark.parametrize(
+    "answer", [(200, {"error": "Slug is taken."}), refusal(400, "too large"), refusal(429, "later")]
+)
+def test_after_a_push_that_was_refused_the_one_before_counts(kernel: Path, kaggle: Kaggle, answer: Answer) -> None:
+    kernels.push_kernel(kernel)
+    kaggle.answers["SaveKernel"] = answer
+    with pytest.raises(BundlerError):
+        kernels.push_kernel(kernel)
+    assert kernels.last_pushed(kernel) == kernels.Pushed(TRAIN, 1)
+
+
+@pytest.mark.parametrize("key", ["dataset_sources", "title"])
+def test_what_the_client_cannot_read_is_not_told_as_another_fault(kernel: Path, kaggle: Kaggle, key: str) -> None:
+    path = kernel / "kernel-metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: 7}))
+    with pytest.raises(ClientError, match="int"):
+        kernels.push_kernel(kernel)
 
 
 def test_the_client_before_cannot_save_without_a_run(either: Kaggle, kernel: Path) -> None:
@@ -173,15 +216,31 @@ def test_each_question_is_of_the_version_that_it_names(kernel: Path, kaggle: Kag
     for _ in range(2):
         kernels.push_kernel(kernel)
     kaggle.ahead[TRAIN], kaggle.failed, kaggle.output = ["COMPLETE"], {TRAIN: {1}}, {"history.csv": b"epoch\n"}
-    with pytest.raises(RunFailedError, match=f"^{TRAIN} version 1: error$"):
+    with pytest.raises(kernels.RunFailedError, match=f"^{TRAIN} version 1: error$"):
         kernels.kernel_status(kernels.Run(TRAIN, 1))
     assert kernels.kernel_status(kernels.Run(TRAIN, 2)) == client.Status(True, "complete")
     assert kernels.kernel_status(kernels.Run(TRAIN)) == client.Status(True, "complete")
-    assert kernels.image_of(kernels.Run(TRAIN, 2)) == kaggle.image
+    assert kernels.machine_of(kernels.Run(TRAIN, 2)) == (kaggle.image, False)
     kernels.pull_output(kernels.Run(TRAIN, 2), tmp_path / "out", ["history.csv"], [])
     kernels.kernel_log(kernels.Run(TRAIN, 2))
     for request in ("GetKernel", "ListKernelSessionOutput"):
         assert {sent["versionLabel"] for sent in kaggle.sent(request)} == {"v2"}
+    assert [kernels.is_known(kernels.Run(TRAIN, version)) for version in (1, 2, 3)] == [True, True, False]
+    assert not kernels.is_known(kernels.Run(f"{USER}/another"))
+    kaggle.answers["GetKernelSessionStatus"] = refusal(502, "Bad gateway")
+    with pytest.raises(ClientError, match=r"^kaggle status: Bad gateway$"):
+        kernels.is_known(kernels.Run(TRAIN, 1))
+
+
+def test_a_client_that_drops_the_version_says_so(
+    kernel: Path, either: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client._warn.cache_clear()
+    kernels.push_kernel(kernel)
+    kernels.kernel_status(kernels.Run(TRAIN, 1))
+    kernels.kernel_status(kernels.Run(TRAIN))
+    line = "warning: this client tells of the newest version of a kernel; 2.2.5 tells of the one that is named\n"
+    assert capsys.readouterr().out == ("" if sys.executable == client.PYTHON else line)
 
 
 def test_only_what_is_wanted_of_an_output_is_downloaded(kernel: Path, either: Kaggle, tmp_path: Path) -> None:
@@ -200,7 +259,9 @@ def test_only_what_is_wanted_of_an_output_is_downloaded(kernel: Path, either: Ka
 def test_what_is_left_of_the_week_does_not_count_what_runs_now(either: Kaggle) -> None:
     hours = {"timeUsed": "36000s", "timeReserved": "9000s", "totalTimeAllowed": "108000s"}
     either.quota = {"quotaRefreshTime": "2026-12-05T00:00:00Z", "gpuQuota": hours}
-    assert str(kernels.gpu_quota()).startswith("17.5 of 30.0 GPU hours left, new ones at 2026-12-05T00:00:00")
+    assert str(kernels.gpu_quota()) == "17.5 of 30.0 GPU hours left, new ones at 2026-12-05 00:00 UTC"
+    either.quota["gpuQuota"] = {"totalTimeAllowed": "108000s"}
+    assert kernels.gpu_quota()[:2] == (30.0, 30.0)
     either.quota = {"quotaRefreshTime": "2026-12-05T00:00:00Z"}
     with pytest.raises(BundlerError, match=r"^kaggle quota: Kaggle tells of no GPU quota$"):
         kernels.gpu_quota()
@@ -229,8 +290,8 @@ def test_a_new_version_of_the_weights_is_awaited_though_the_one_before_is_ready(
             {"upload": (400, {})},
             r"Upload unsuccessful: history\.csv, manifest\.json, .*|kaggle new dataset: .*\.(csv|h5|json)",
         ),
-        ({"GetDatasetStatus": refusal(401, "Unauthenticated")}, "^kaggle dataset: 401 Unauthenticated; log in"),
-        ({"GetDatasetStatus": refusal(502, "Bad gateway")}, "^kaggle dataset: Bad gateway$"),
+        ({"GetDatasetStatus": refusal(401, "Unauthenticated")}, "^kaggle dataset field: 401 Unauthenticated; log in"),
+        ({"GetDatasetStatus": refusal(502, "Bad gateway")}, "^kaggle dataset field: Bad gateway$"),
     ],
 )
 def test_a_dataset_that_kaggle_refuses_fails_with_its_words(
@@ -246,6 +307,42 @@ def test_a_version_that_kaggle_refuses_fails_with_its_words(dataset: Path, eithe
     either.answers["CreateDatasetVersion"] = (200, {"status": "error", "error": "Too many files"})
     with pytest.raises(BundlerError, match=r"^kaggle new dataset: Too many files$"):
         datasets.push_dataset(dataset, "")
+
+
+def test_a_dataset_whose_tags_are_not_taken_is_made(dataset: Path, kaggle: Kaggle) -> None:
+    kaggle.datasets[WEIGHTS], kaggle.ahead[WEIGHTS] = [{}], ["READY"]
+    kaggle.answers["CreateDatasetVersion"] = (200, {"status": "", "invalidTags": ["graphemes"]})
+    with pytest.raises(BundlerError, match=f"^{WEIGHTS}: still version 1 after 0 hours$"):  # the stand-in made none
+        datasets.push_dataset(dataset, "", hours=0)
+
+
+def test_a_new_dataset_is_awaited_though_its_number_is_not_known(dataset: Path, either: Kaggle) -> None:
+    either.answers["GetDataset"] = refusal(404, "Dataset not found")
+    datasets.push_dataset(dataset, "")
+    assert either.datasets[WEIGHTS] == [TRAINED]
+
+
+def test_a_new_version_whose_number_kaggle_does_not_tell_is_taken_as_it_says(dataset: Path, kaggle: Kaggle) -> None:
+    kaggle.datasets[WEIGHTS], kaggle.ahead[WEIGHTS] = [{}], ["READY"]
+    kaggle.answers["GetDataset"] = (200, {"ref": WEIGHTS})
+    datasets.push_dataset(dataset, "")
+    assert kaggle.datasets[WEIGHTS] == [{}, TRAINED]
+
+
+def test_an_address_that_is_signed_is_not_printed(kernel: Path, either: Kaggle, tmp_path: Path) -> None:
+    kernels.push_kernel(kernel)
+    either.ahead[TRAIN], run = ["COMPLETE"], kernels.Run(TRAIN, 1)
+    address = "http://localhost/bucket/history.csv?X-Goog-Signature=SIGNED"
+    either.answers["ListKernelSessionOutput"] = (200, {"files": [{"fileName": "history.csv", "url": address}]})
+    either.answers["download"] = (403, b"<html>")
+    with pytest.raises(BundlerError) as forbidden:
+        kernels.pull_output(run, tmp_path / "out", ["history.csv"], [["history.csv"]])
+    either.answers["ListKernelSessionOutput"][1]["files"][0]["url"] = address.replace("http://", "http://[::1]:9/")
+    with pytest.raises(BundlerError) as unreachable:
+        kernels.pull_output(run, tmp_path / "out", ["history.csv"], [["history.csv"]])
+    for error in (forbidden, unreachable):
+        assert "SIGNED" not in str(error.value)
+        assert "rules" not in str(error.value)
 
 
 @pytest.mark.parametrize(

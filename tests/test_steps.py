@@ -35,7 +35,7 @@ WAY = [
 def test_the_trials_of_a_train_kernel_are_pulled_each_into_its_folder_and_staged_under_its_name(
     owned_clone: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN] = [{}], ["COMPLETE"]
+    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN] = [{"enableGpu": True}], ["COMPLETE"]
     trials = ("study_fold-0", "study_fold-1")
     kaggle.output = {f"{trial}/{name}": data for trial in trials for name, data in TRAINED.items()}
     assert main(["pull", "train"], Repository(owned_clone)) == 0
@@ -161,10 +161,42 @@ def test_a_run_that_failed_is_told_with_kaggle_s_reason(
     assert (printed.out, printed.err) == ("kaggle log: Bad gateway\n", f"error: {message}\n")
 
 
+def test_the_log_of_a_run_that_failed_is_that_of_its_version(
+    owned_clone: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN], kaggle.failed = [{}] * 3, ["COMPLETE"], {TRAIN: {1, 2}}
+    kaggle.log = "log of version {version}"
+    keep_pushed(owned_clone / "kernel" / "train", Pushed(TRAIN, 2))
+    for option, version in (([], 2), (["--version", "1"], 1)):
+        for command in ("status", "pull"):
+            assert main([command, "train", *option], Repository(owned_clone)) == 2
+            printed = capsys.readouterr()
+            assert printed.out == f"log of version {version}\n"
+            assert printed.err == f"error: {TRAIN} version {version}: error\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("status weights --version 7", "--version is of a kernel, and weights is none"),
+        ("status submission --version 1", "--version is of a kernel, and submission is none"),
+        ("status train --version 0", "0: expected a version of the kernel, 1 or more"),
+        ("pull train --version -3", "expected"),
+        ("submit --version v2", "v2: expected a version of the kernel, 1 or more"),
+    ],
+)
+def test_a_version_is_a_number_of_a_kernel(
+    owned_clone: Path, capsys: pytest.CaptureFixture[str], command: str, message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(command.split(), Repository(owned_clone))
+    assert message in capsys.readouterr().err
+
+
 def test_a_run_that_goes_on_is_to_be_asked_again(
     owned_clone: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kaggle.ahead[TRAIN] = ["RUNNING"]
+    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN] = [{}, {}], ["RUNNING"]
     keep_pushed(owned_clone / "kernel" / "train", Pushed(TRAIN, 2))
     assert main(["status", "train"], Repository(owned_clone)) == 0
     assert capsys.readouterr().out == f"{TRAIN} version 2: running\nnext: build_kernel.py status train --wait\n"
@@ -274,7 +306,7 @@ def test_of_a_task_whose_files_come_from_a_dataset_the_predictions_are_pulled(
 
 def test_what_was_never_pushed_is_not_submitted(owned_clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["submit"], Repository(owned_clone)) == 2
-    assert "some-body/multihead-predict: not pushed from here; build_kernel.py push predict, or submit --version N" in (
+    assert f"{PREDICT}: its last push has no known version; build_kernel.py push predict, or submit --version N" in (
         capsys.readouterr().err
     )
 
@@ -286,10 +318,13 @@ def test_what_was_never_pushed_is_not_submitted(owned_clone: Path, capsys: pytes
         ({"docker_image": None}, f"docker_image {IMAGE}, in which {TRAIN} version 2 trained"),
         ({"docker_image": "gcr.io/older"}, f"docker_image {IMAGE}, in which {TRAIN} version 2 trained"),
         ({"docker_image": IMAGE}, ""),
-        ({"enable_gpu": False}, "not pinned to the image of the training; enable_gpu differs from the train kernel's"),
+        (
+            {"enable_gpu": False},
+            f"not pinned to the image of {TRAIN} version 2; it has a GPU, and enable_gpu says otherwise here",
+        ),
         (
             {"docker_image_pinning_type": "latest"},
-            "not pinned to the image of the training; docker_image_pinning_type is",
+            f"not pinned to the image of {TRAIN} version 2; docker_image_pinning_type is",
         ),
     ],
 )
@@ -300,7 +335,8 @@ def test_predicting_is_pinned_to_the_image_of_the_training(
     before = json.loads(path.read_text()) | change
     path.write_text(json.dumps(before, indent=4))
     keep_pushed(folder, Pushed(TRAIN, 2))
-    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN], kaggle.output, kaggle.image = [{}, {}], ["COMPLETE"], TRAINED, IMAGE
+    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN] = [{}, {"enableGpu": True}], ["COMPLETE"]
+    kaggle.output, kaggle.image = TRAINED, IMAGE
     assert main(["pull", "train"], Repository(owned_clone)) == 0
     printed = capsys.readouterr().out
     assert f"kernel/predict/kernel-metadata.json: {said}" in printed if said else "docker_image" not in printed
@@ -313,12 +349,47 @@ def test_predicting_is_pinned_to_the_image_of_the_training(
 def test_a_training_whose_image_is_not_known_is_pulled_all_the_same(
     owned_clone: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kaggle.ahead[TRAIN], kaggle.output = ["COMPLETE"], TRAINED
+    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN], kaggle.output = [{}] * 3, ["COMPLETE"], TRAINED
     kaggle.answers["GetKernel"] = refusal(502, "Bad gateway")
     assert main(["pull", "train", "--version", "3"], Repository(owned_clone)) == 0
-    assert f"{TRAIN} version 3: its image is not known (kaggle kernel: Bad gateway); predicting is not" in (
+    assert f"{TRAIN} version 3: its image is not known (kaggle metadata: Bad gateway); predicting is not" in (
         capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ('{"id": "%s", "enable_gpu": true}\n', '{"id": "%s", "enable_gpu": true,\n  "docker_image": "IMAGE"\n}\n'),
+        ('{\r\n "id": "%s",\r\n "enable_gpu": true,\r\n "docker_image" : null\r\n}', None),
+        ('{"id": "%s", "enable_gpu": true, "docker_image": false}', ""),
+        ('{"id": "%s", "enable_gpu": true, "more": {"docker_image": "its own"}}', ""),
+        ('{"id": "%s", "enable_gpu": true, "docker_image": "a", "docker_image": "b"}', ""),
+    ],
+)
+def test_the_image_is_written_without_touching_what_else_stands_there(
+    owned_clone: Path, kaggle: Kaggle, capsys: pytest.CaptureFixture[str], text: str, becomes: str | None
+) -> None:
+    path, before = owned_clone / "kernel" / "predict" / "kernel-metadata.json", text.replace("%s", PREDICT).encode()
+    path.write_bytes(before)
+    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN], kaggle.output = [{"enableGpu": True}], ["COMPLETE"], TRAINED
+    assert main(["pull", "train"], Repository(owned_clone)) == 0
+    by_hand = f'not pinned to the image of {TRAIN}, its newest version; put in "docker_image": "{kaggle.image}" by hand'
+    assert (by_hand in capsys.readouterr().out) is (becomes == "")
+    if becomes is None:
+        assert path.read_bytes() == before.replace(
+            b'"docker_image" : null', f'"docker_image": "{kaggle.image}"'.encode()
+        )
+    else:
+        assert path.read_text() == (becomes.replace("%s", PREDICT).replace("IMAGE", kaggle.image) or before.decode())
+
+
+def test_the_image_of_another_version_is_not_kept_as_that_of_the_last_push(owned_clone: Path, kaggle: Kaggle) -> None:
+    folder = owned_clone / "kernel" / "train"
+    keep_pushed(folder, Pushed(TRAIN, 2))
+    kaggle.kernels[TRAIN], kaggle.ahead[TRAIN], kaggle.output = [{}, {}], ["COMPLETE"], TRAINED
+    assert main(["pull", "train", "--version", "1"], Repository(owned_clone)) == 0
+    assert last_pushed(folder) == Pushed(TRAIN, 2)
 
 
 def test_the_checkpoint_comes_where_it_is_asked_for(owned_clone: Path, kaggle: Kaggle) -> None:
@@ -340,11 +411,13 @@ def test_a_push_that_may_use_more_than_is_left_says_so_and_one_whose_quota_is_un
     assert "10.0 of 30.0 GPU hours left, new ones at an unknown time; this run may use 11.5: more than are left\n" in (
         capsys.readouterr().out
     )
-    kaggle.quota = {}
-    assert main(["push", "train"], Repository(owned_clone)) == 0
-    printed = capsys.readouterr().out
-    assert "the week's GPU hours are not known (kaggle quota: Not found); this run may use 11.5\n" in printed
-    assert f"{TRAIN} version 2 pushed\n" in printed
+    reasons = ((2, "", "Not found"), (3, "tpuQuota", "Kaggle tells of no GPU quota"))
+    for version, other, reason in reasons:
+        kaggle.quota = {other: {}} if other else {}
+        assert main(["push", "train"], Repository(owned_clone)) == 0
+        printed = capsys.readouterr().out
+        assert f"the week's GPU hours are not known (kaggle quota: {reason}); this run may use 11.5\n" in printed
+        assert f"{TRAIN} version {version} pushed\n" in printed
 
 
 def test_a_kernel_is_saved_for_others_to_read_without_a_run(

@@ -121,7 +121,7 @@ def test_five_kernels_two_at_a_time_one_of_them_refused_for_quota_are_pulled_and
     assert f"Kaggle: {SESSIONS}; trials that wait for room: 3\n" in printed
     said = [line for line in printed.splitlines() if QUOTA in line]
     assert said == [
-        f"Kaggle: {QUOTA} (0.0 of 30.0 GPU hours left, new ones at 2026-12-05T00:00:00); trials that wait for room: 2"
+        f"Kaggle: {QUOTA} (0.0 of 30.0 GPU hours left, new ones at 2026-12-05 00:00 UTC); trials that wait for room: 2"
     ]
     assert "small-fold4-seed0: finished after 1.5 minutes" in printed
 
@@ -336,15 +336,46 @@ def test_a_training_that_kaggle_would_end_before_its_budget_does_is_not_pushed(
     assert not quick.kernels
 
 
-def test_an_output_that_is_still_that_of_the_version_before_is_asked_for_again(
-    tmp_path: Path, house: Repository, quick: kaggle_standin.Kaggle, monkeypatch: pytest.MonkeyPatch
+def test_a_second_session_that_is_refused_is_pushed_again_by_the_next_command(
+    tmp_path: Path, house: Repository, quick: kaggle_standin.Kaggle
 ) -> None:
-    monkeypatch.setattr(client, "MAX_FAILURES", 2)
     (trial,) = make_trials(tmp_path)
     quick.kernel_states, quick.output = ["COMPLETE"], left_by(tmp_path / "left", 0, epoch=1)
     run_all(house, [trial])
-    (ended,) = run_all(house, [trial])
-    assert ended.problem.endswith("its output is still that of the version before")
+    quick.answers["SaveKernel"] = kaggle_standin.refusal(400, "too large")
+    assert [ended.problem for ended in run_all(house, [trial])] == ["kaggle push: too large"]
+    quick.answers.clear()
     quick.output = left_by(tmp_path / "left", 0)
     assert [what_is_missing(ended) for ended in run_all(house, [trial])] == [""]
     assert [len(versions) for versions in quick.kernels.values()] == [2]
+
+
+def test_a_second_session_that_brings_the_same_checkpoint_is_pulled_once_and_pushed_again(
+    tmp_path: Path, house: Repository, quick: kaggle_standin.Kaggle
+) -> None:
+    (trial,) = make_trials(tmp_path)
+    quick.kernel_states, quick.output = ["COMPLETE"], left_by(tmp_path / "left", 0, epoch=1)
+    for _ in range(2):
+        assert [what_is_missing(ended) for ended in run_all(house, [trial])] == ["stopped after epoch 1 of 2"]
+    downloads = [sent["versionLabel"] for sent in quick.sent("ListKernelSessionOutput")]
+    assert downloads == ["v1", "v1", "v2", "v2"]  # its files, then its log
+
+
+@pytest.mark.parametrize("has_arrived", [False, True])
+def test_after_a_run_that_failed_a_push_without_an_answer_is_asked_for_as_the_next_version(
+    tmp_path: Path, house: Repository, quick: kaggle_standin.Kaggle, has_arrived: bool
+) -> None:
+    (trial,) = make_trials(tmp_path)
+    quick.kernel_states, quick.output = ["ERROR"], left_by(tmp_path / "left", 0)
+    run_all(house, [trial])
+    quick.answers["SaveKernel"] = kaggle_standin.refusal(502, "Bad gateway")
+    assert [ended.problem for ended in run_all(house, [trial])] == ["kaggle push: Bad gateway"]
+    quick.answers.clear()
+    ((kernel, versions),) = quick.kernels.items()
+    if has_arrived:
+        versions.append(versions[0])
+        quick.ahead[kernel] = ["COMPLETE"]
+    quick.kernel_states = ["COMPLETE"]
+    assert [ended.problem for ended in run_all(house, [trial])] == [""]
+    assert len(versions) == 2
+    assert {sent.get("versionLabel") for sent in quick.sent("ListKernelSessionOutput")} == {"v1", "v2"}

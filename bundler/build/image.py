@@ -19,7 +19,7 @@ UNKNOWN = "unknown"  # a version
 LINE = (  # run in a kernel, it prints a Listing as JSON
     "import datetime, importlib.metadata as m, json, pkgutil, sys; print(json.dumps({"
     '"listed": str(datetime.date.today()), "python": "%d.%d" % sys.version_info[:2], '
-    '"versions": {d.name: m.version(d.name) for d in m.distributions() if d.name}, '
+    '"versions": {d.name: d.version for d in [*m.distributions()][::-1] if d.name}, '
     '"imports": m.packages_distributions(), '
     '"modules": [x.name for x in pkgutil.iter_modules() if x.name not in sys.stdlib_module_names]}))'
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bundler.check.preflight import require_preflight
 from bundler.commands.build import build
-from bundler.errors import BundlerError, ClientError, RunFailedError
+from bundler.errors import BundlerError
 from bundler.kaggle import client, competitions, kernels, submissions
 from bundler.kaggle.client import Status
 from bundler.kaggle.datasets import dataset_status, push_dataset
@@ -75,7 +75,7 @@ def status(repository: Repository, what: str, version: int | None, *, wait: bool
     """
     check_owner(repository.root)
     name, question = _question(repository, what, version)
-    with _log_of_failure(repository, what, version):
+    with _log_of_failure():
         if wait:
             client.wait_for(name, question, HOURS)
         else:
@@ -103,7 +103,7 @@ def pull(repository: Repository, kernel: str, version: int | None, *, with_check
         needed = [wanted]
     elif not with_checkpoint:
         wanted.remove(CHECKPOINT_FILE)
-    with _log_of_failure(repository, kernel, version):
+    with _log_of_failure():
         files = kernels.pull_output(run, folder, [*wanted, TRIAL_LOG_FILE], needed)
     if kernel != "train":
         print(f"{run}: {', '.join(repository.shown(file) for file in files)}")
@@ -143,7 +143,8 @@ def submit(repository: Repository, version: int | None, message: str | None) -> 
     check_owner(repository.root)
     run = _run_of(repository, "predict", version)
     if not run.version:
-        raise BundlerError(f"{run.kernel}: not pushed from here; build_kernel.py push predict, or submit --version N")
+        rule = "its last push has no known version; build_kernel.py push predict, or submit --version N"
+        raise BundlerError(f"{run.kernel}: {rule}")
     competition, message = _id_of(repository, "submission"), message or str(run)
     file = task_of_kernel(repository, "predict", [repository.dataset]).submission_file
     words, ref = competitions.submit(run, competition, message, file)
@@ -175,12 +176,12 @@ def _run_of(repository: Repository, kernel: str, version: int | None) -> Run:
 
 
 @contextmanager
-def _log_of_failure(repository: Repository, kernel: str, version: int | None) -> Iterator[None]:
+def _log_of_failure() -> Iterator[None]:
     """Print the end of a run's log where the block finds that it failed."""
     try:
         yield
-    except RunFailedError:
-        print(kernels.end_of_log(_run_of(repository, kernel, version)))
+    except kernels.RunFailedError as error:
+        print(kernels.end_of_log(error.run))
         raise
 
 
@@ -191,7 +192,7 @@ def _say_hours(repository: Repository, kernel: str) -> None:
     budget = (read_settings(repository.settings(kernel)).run.time_budget_minutes or SESSION_MINUTES) / 60
     try:
         quota = kernels.gpu_quota()
-    except ClientError as error:
+    except BundlerError as error:
         print(f"the week's GPU hours are not known ({error}); this run may use {budget:.1f}")
         return
     print(f"{quota}; this run may use {budget:.1f}" + (": more than are left" if budget > quota.left else ""))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from bundler.errors import BundlerError, ClientError
@@ -19,6 +20,8 @@ QUICK_SECONDS, TRANSFER_SECONDS = 180, 3600  # the client itself waits for an an
 PAUSE_SECONDS = 30.0  # between two questions
 MAX_FAILURES = 10  # of questions, one after the other
 FAILED = ("error", "cancel_requested", "cancel_acknowledged", "failed", "deleted")
+
+MISSING = (403, 404)  # of what is private and does not exist, Kaggle says that it is forbidden
 
 PYTHON = sys.executable  # has the kaggle client
 
@@ -54,11 +57,18 @@ def ask(name: str, seconds: float = QUICK_SECONDS, **arguments: Any) -> Any:
     except ValueError as error:
         last = next(iter(done.stderr.strip().splitlines()[-1:]), "it said nothing")
         raise ClientError(f"{named}: {last}") from error
+    if warning := answer.get("warning"):
+        _warn(warning)
     if "refused" in answer:
         raise BundlerError(f"{named}: {answer['refused']}")
     if "error" in answer:
         raise ClientError(f"{named}: {answer['error']}", answer["code"])
     return answer["answer"]
+
+
+@cache
+def _warn(text: str) -> None:
+    print(f"warning: {text}", flush=True)
 
 
 def wait_for(name: str, question: Callable[[], Status], hours: float) -> None:

@@ -47,11 +47,11 @@ def submission_status(competition: str, listed: Sequence[Listed], ref: str = "")
 
     Raises BundlerError where Kaggle lists none such, or it failed, with Kaggle's reason.
     """
-    asked = next((one for one in listed if ref in ("", one.ref)), None)
-    if asked is None:
+    one = next((each for each in listed if ref in ("", each.ref)), None)
+    if one is None:
         name = f"submission {ref}" if ref else "submission"
         raise BundlerError(f"{competition}: Kaggle lists no {name}")
-    if asked.status in client.FAILED:
-        reason = asked.error or f"https://www.kaggle.com/competitions/{competition}/submissions may say why"
-        raise BundlerError(f"{asked}: {' '.join(reason.split())}")
-    return Status(asked.status == "complete", str(asked))
+    if one.status in client.FAILED:
+        reason = one.error or f"https://www.kaggle.com/competitions/{competition}/submissions may say why"
+        raise BundlerError(f"{one}: {' '.join(reason.split())}")
+    return Status(one.status == "complete", str(one))

@@ -1,7 +1,6 @@
 """A folder's files as a dataset at Kaggle."""
 
 from pathlib import Path
-from typing import Any
 
 from bundler.errors import BundlerError, ClientError
 from bundler.kaggle import client
@@ -23,7 +22,7 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
         raise BundlerError(
             f"{folder}: holds nothing to push; expected what build_kernel.py stage or fetch-weights puts there"
         )
-    before = _version_of(dataset)
+    before = _version_of(dataset) if _exists(dataset) else None
     print(f"{dataset}: a new {'dataset' if before is None else 'version'} of {', '.join(names)}", flush=True)
     ignored = [".*", *(set(files) - set(names))]
     message = None if before is None else notes
@@ -33,36 +32,31 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
         raise BundlerError(f"{dataset}: Upload unsuccessful: {', '.join(lost)}; Kaggle may have a version without it")
 
     def question() -> Status:
-        answer = _asked(dataset)
-        now = _status_in(answer, dataset)
-        is_old = before is not None and (answer["current_version_number"] or 0) <= before
-        return Status(False, f"still version {before}") if now.done and is_old else now
+        now = dataset_status(dataset)
+        is_old = now.done and before and _version_of(dataset) <= before
+        return Status(False, f"still version {before}") if is_old else now
 
     client.wait_for(dataset, question, hours)
 
 
 def dataset_status(dataset: str) -> Status:
     """Return how a dataset is doing, done once it can be mounted; raises BundlerError where it failed."""
-    return _status_in(_asked(dataset), dataset)
-
-
-def _status_in(answer: dict[str, Any], dataset: str) -> Status:
-    status = answer["status"]
+    status = client.ask("dataset_field", dataset=dataset, field="status")
     if status in client.FAILED:
         raise BundlerError(f"{dataset}: {status}; Kaggle could not process what was uploaded")
     return Status(status == "ready", status)
 
 
-def _version_of(dataset: str) -> int | None:
-    """Return the number of a dataset's current version, 0 where Kaggle does not tell it; None without a dataset."""
+def _exists(dataset: str) -> bool:
     try:
-        return int(_asked(dataset)["current_version_number"] or 0)
+        client.ask("dataset_field", dataset=dataset, field="status")
     except ClientError as error:
-        if error.code in (403, 404):  # of a private dataset that there is not, Kaggle says that it is forbidden
-            return None
+        if error.code in client.MISSING:
+            return False
         raise
+    return True
 
 
-def _asked(dataset: str) -> dict[str, Any]:
-    answer: dict[str, Any] = client.ask("dataset", dataset=dataset)
-    return answer
+def _version_of(dataset: str) -> int:
+    """Return the number of a dataset's current version, 0 where Kaggle does not tell it."""
+    return int(client.ask("dataset_field", dataset=dataset, field="current_version_number") or 0)

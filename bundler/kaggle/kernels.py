@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.errors import BundlerError, ClientError, NoRoomError, RunFailedError
+from bundler.errors import BundlerError, ClientError, NoRoomError
 from bundler.kaggle import client
 from bundler.kaggle.client import Status
-from bundler.metadata import read_metadata
+from bundler.metadata import read_metadata, with_flags
 from bundler.repository import KERNEL_METADATA
 from multihead.config import whole_file
 
@@ -39,6 +39,14 @@ class Run(NamedTuple):
         return f"{self.kernel} version {self.version}" if self.version else f"{self.kernel}, its newest version"
 
 
+class RunFailedError(BundlerError):
+    """A run failed on Kaggle."""
+
+    def __init__(self, run: Run, words: str) -> None:
+        super().__init__(f"{run}: {words}")
+        self.run = run
+
+
 @dataclass
 class Pushed:
     """What a kernel's last push became.
@@ -58,8 +66,15 @@ class Log(NamedTuple):
     seconds: float
 
 
+class Machine(NamedTuple):
+    """What a run has: a Docker image, "" where Kaggle does not tell, and a GPU or none."""
+
+    image: str
+    has_gpu: bool
+
+
 class Quota(NamedTuple):
-    """The GPU hours of an account's week: those left of all, and when new ones come, in ISO format."""
+    """The GPU hours of an account's week: those left of all, and when new ones come, in words."""
 
     left: float
     total: float
@@ -72,25 +87,43 @@ class Quota(NamedTuple):
 def push_kernel(folder: Path, *, runs: bool = True) -> Run:
     """Push a kernel, which Kaggle runs, and keep its version in PUSHED_FILE; without a run, only save it there.
 
-    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources, and then keeps no version;
-    NoRoomError where Kaggle would take it later.
+    Raises BundlerError where Kaggle refuses it, or takes it without one of its sources, NoRoomError where it would take
+    it later. A version of which no answer came is kept as 0: nothing may be asked of the one before in its place.
     """
     kernel = str(read_metadata(folder / KERNEL_METADATA)["id"])
+    before = last_pushed(folder)
+    if runs:
+        keep_pushed(folder, Pushed(kernel, 0))
     try:
         saved = client.ask("push", folder=str(folder), no_run=not runs)
     except BundlerError as error:
+        if runs and _is_refusal(error):
+            _restore(folder, before)
         if full := NO_ROOM.search(str(error)):
             raise NoRoomError(full[0]) from error
         raise
     run = Run(kernel, saved["version"])
-    missing = [f"{kind}_sources {source}" for kind, sources in saved["missing"].items() for source in sources]
+    missing = [f"{key} {source}" for key, sources in saved["missing"].items() for source in sources]
     if missing:
-        (folder / PUSHED_FILE).unlink(missing_ok=True)
-        lost = ", ".join(missing)
-        raise BundlerError(f"{run} was pushed, but Kaggle has it without {lost}: not known there, or not yours to use")
+        if runs:
+            _restore(folder, None)
+        how = f"was {'pushed' if runs else 'saved'}, but Kaggle has it without {', '.join(missing)}"
+        raise BundlerError(f"{run} {how}: not known there, or not yours to use")
     if runs:
         keep_pushed(folder, Pushed(*run))
     return run
+
+
+def _is_refusal(error: BundlerError) -> bool:
+    """Tell whether Kaggle answered no; where it did not answer, it may have done what it was asked for."""
+    return not isinstance(error, ClientError) or 400 <= error.code < 500
+
+
+def _restore(folder: Path, pushed: Pushed | None) -> None:
+    if pushed:
+        keep_pushed(folder, pushed)
+    else:
+        (folder / PUSHED_FILE).unlink(missing_ok=True)
 
 
 def keep_pushed(folder: Path, pushed: Pushed) -> None:
@@ -101,10 +134,14 @@ def keep_pushed(folder: Path, pushed: Pushed) -> None:
 
 def last_pushed(folder: Path) -> Pushed | None:
     """Return what PUSHED_FILE holds of the kernel in a folder; None where it was not pushed from here."""
-    kernel = read_metadata(folder / KERNEL_METADATA)["id"]
+    pushed = read_pushed(folder / PUSHED_FILE)
+    return pushed if pushed and pushed.id == read_metadata(folder / KERNEL_METADATA)["id"] else None
+
+
+def read_pushed(path: Path) -> Pushed | None:
+    """Return what a file like PUSHED_FILE holds; None without one, and for a damaged one."""
     with suppress(OSError, ValueError, TypeError):
-        pushed = Pushed(**json.loads((folder / PUSHED_FILE).read_text(encoding="utf-8")))
-        return pushed if pushed.id == kernel else None
+        return Pushed(**json.loads(path.read_text(encoding="utf-8")))
     return None
 
 
@@ -112,16 +149,16 @@ def kernel_status(run: Run) -> Status:
     """Return how a run is doing; raises RunFailedError where it failed."""
     now = client.ask("status", kernel=run.address)
     if now["status"] in client.FAILED:
-        raise RunFailedError(": ".join(filter(None, [str(run), now["status"], " ".join(now["failure"].split())])))
+        raise RunFailedError(run, ": ".join(filter(None, [now["status"], " ".join(now["failure"].split())])))
     return Status(now["status"] == "complete", now["status"])
 
 
-def is_known(kernel: str) -> bool:
-    """Tell whether Kaggle has a kernel; ClientError where it cannot be asked."""
+def is_known(run: Run) -> bool:
+    """Tell whether Kaggle has a version of a kernel; ClientError where it cannot be asked."""
     try:
-        client.ask("status", kernel=kernel)
+        client.ask("status", kernel=run.address)
     except ClientError as error:
-        if error.code in (403, 404):
+        if error.code in client.MISSING:
             return False
         raise
     return True
@@ -146,9 +183,10 @@ def end_of_log(run: Run) -> str:
     return "\n".join(lines[-SHOWN_LINES:])
 
 
-def image_of(run: Run) -> str:
-    """Return the Docker image that a version of a kernel runs in, "" where Kaggle does not tell."""
-    return str(client.ask("kernel", kernel=run.address).get("docker_image") or "")
+def machine_of(run: Run) -> Machine:
+    """Return the machine that Kaggle has for a version of a kernel."""
+    metadata = with_flags(client.ask("metadata", kernel=run.address))
+    return Machine(metadata.get("docker_image") or "", bool(metadata.get("enable_gpu")))
 
 
 def gpu_quota() -> Quota:
@@ -172,6 +210,6 @@ def pull_output(run: Run, folder: Path, names: Sequence[str], needed: Sequence[S
     came = [path for path in paths if pattern.search(path.relative_to(folder).as_posix())]  # not its log
     for group in needed:
         if not any(path.name in group and folder in (path.parent, path.parent.parent) for path in came):
-            wanted = ", ".join(path.name for path in came) or "nothing"
-            raise BundlerError(f"{run}: its output holds no {' or '.join(group)}; of what is wanted it holds {wanted}")
+            others = ", ".join(path.name for path in came) or "nothing"
+            raise BundlerError(f"{run}: its output holds no {' or '.join(group)}; of what is wanted it holds {others}")
     return came

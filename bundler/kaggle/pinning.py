@@ -7,46 +7,57 @@ weights were trained with.
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from bundler.errors import ClientError
-from bundler.kaggle.kernels import Run, image_of, keep_pushed, last_pushed
+from bundler.kaggle.kernels import Run, keep_pushed, last_pushed, machine_of
 from bundler.metadata import read_metadata
 from bundler.repository import Repository
-from bundler.text_files import text_of
+from multihead.config import whole_file
 
 
 def pin_image(repository: Repository, run: Run) -> None:
     """Write the image of a training's run into the predict kernel's metadata, and say so.
 
-    It stays out where the two kernels do not run on the same kind of machine, which have an image each, or where
+    It stays out where the two kernels do not run on the same kind of machine, as Kaggle has an image for each, or where
     docker_image_pinning_type asks for the latest one.
     """
     try:
-        image = image_of(run)
+        machine = machine_of(run)
     except ClientError as error:
         print(f"{run}: its image is not known ({error}); predicting is not pinned to it")
         return
     pushed = last_pushed(repository.kernel("train"))
     if pushed and pushed.version == run.version:
-        keep_pushed(repository.kernel("train"), replace(pushed, image=image))
-    train, predict = (read_metadata(repository.metadata(kernel)) for kernel in ("train", "predict"))
+        keep_pushed(repository.kernel("train"), replace(pushed, image=machine.image))
     path = repository.metadata("predict")
-    if not image or predict.get("docker_image") == image:
+    predict = read_metadata(path)
+    if not machine.image or predict.get("docker_image") == machine.image:
         return
     reason = ""
-    if bool(train.get("enable_gpu")) != bool(predict.get("enable_gpu")):
-        reason = "enable_gpu differs from the train kernel's"
+    if machine.has_gpu != bool(predict.get("enable_gpu")):
+        reason = f"it has {'a' if machine.has_gpu else 'no'} GPU, and enable_gpu says otherwise here"
     elif predict.get("docker_image_pinning_type") == "latest":
         reason = "docker_image_pinning_type is latest"
+    elif not _write_image(path, machine.image):
+        reason = f'put in "docker_image": "{machine.image}" by hand'
     if reason:
-        print(f"{repository.shown(path)}: not pinned to the image of the training; {reason}")
+        print(f"{repository.shown(path)}: not pinned to the image of {run}; {reason}")
     else:
-        path.write_text(_with_image(text_of(path), image), encoding="utf-8")
-        print(f"{repository.shown(path)}: docker_image {image}, in which {run} trained")
+        print(f"{repository.shown(path)}: docker_image {machine.image}, in which {run} trained")
 
 
-def _with_image(text: str, image: str) -> str:
-    """Return a metadata file's text with this docker_image, all else as it was written."""
-    pair = f'"docker_image": {json.dumps(image)}'
-    replaced, count = re.subn(r'"docker_image"\s*:\s*(null|"[^"]*")', lambda _: pair, text)
-    return replaced if count else f"{text.rstrip().removesuffix('}').rstrip()},\n  {pair}\n}}\n"
+def _write_image(path: Path, image: str) -> bool:
+    """Write docker_image into a metadata file, all else as it stands; return False where its form does not allow it."""
+    text, pair = path.read_bytes().decode("utf-8"), f'"docker_image": {json.dumps(image)}'
+    new, count = re.subn(r'"docker_image"\s*:\s*(null|"[^"]*")', lambda _: pair, text)
+    if not count:
+        new = f"{text.rstrip().removesuffix('}').rstrip()},\n  {pair}\n}}\n"
+    try:
+        is_meant = json.loads(new) == json.loads(text) | {"docker_image": image} and new.count('"docker_image"') == 1
+    except ValueError:
+        is_meant = False
+    if is_meant:
+        with whole_file(path) as file:
+            file.write_bytes(new.encode("utf-8"))
+    return is_meant

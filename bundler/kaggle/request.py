@@ -7,15 +7,19 @@ methods of KaggleApi that are called here have the same names and parameters in 
 """
 
 import contextlib
+import inspect
 import io
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-SOURCES = ("dataset", "competition", "kernel", "model")  # the kinds of what a kernel attaches
+KINDS_OF_SOURCES = ("dataset", "competition", "kernel", "model")
 LOG_IN = "log in with .venv/bin/kaggle auth login"
 REASONS = {  # where Kaggle gives none
     401: LOG_IN,
@@ -29,22 +33,21 @@ class RefusedError(Exception):
 
 def push(api: Any, folder: str, no_run: bool) -> dict[str, Any]:
     """Save a new version of a kernel, which runs it unless no_run says otherwise."""
-    try:
-        saved = api.kernels_push(folder, **{"no_run": True} if no_run else {})
-    except TypeError as error:
-        raise RefusedError("this client cannot save without running; 2.2.5 can") from error
+    if no_run and "no_run" not in inspect.signature(api.kernels_push).parameters:
+        raise RefusedError("this client cannot save without running; 2.2.5 can")
+    saved = api.kernels_push(folder, **{"no_run": True} if no_run else {})
     if saved.error or not saved.version_number:
         raise RefusedError(saved.error or "Kaggle told no version")
-    missing = {kind: list(getattr(saved, f"invalid_{kind}_sources")) for kind in SOURCES}
+    missing = {f"{kind}_sources": list(getattr(saved, f"invalid_{kind}_sources")) for kind in KINDS_OF_SOURCES}
     return {"version": saved.version_number, "url": saved.url, "missing": missing}
 
 
-def kernel(api: Any, kernel: str) -> dict[str, Any]:
-    """Return a kernel's metadata as Kaggle has it, with the image that it runs in."""
+def metadata(api: Any, kernel: str) -> dict[str, Any]:
+    """Return the metadata of a kernel as Kaggle has it, with the image that it runs in."""
     with tempfile.TemporaryDirectory() as folder:
         api.kernels_pull(kernel, folder, metadata=True)
-        metadata: dict[str, Any] = json.loads((Path(folder) / api.KERNEL_METADATA_FILE).read_text(encoding="utf-8"))
-    return metadata
+        values: dict[str, Any] = json.loads((Path(folder) / api.KERNEL_METADATA_FILE).read_text(encoding="utf-8"))
+    return values
 
 
 def status(api: Any, kernel: str) -> dict[str, Any]:
@@ -70,15 +73,21 @@ def quota(api: Any) -> dict[str, Any]:
     gpu = view.gpu_quota
     if gpu is None:
         raise RefusedError("Kaggle tells of no GPU quota")
-    left = gpu.total_time_allowed - gpu.time_used - gpu.time_reserved  # reserved: by what runs now
-    hours = {"left": left.total_seconds() / 3600, "total": gpu.total_time_allowed.total_seconds() / 3600}
-    return hours | {"refresh": view.quota_refresh_time.isoformat() if view.quota_refresh_time else ""}
+    total, used, reserved = (
+        (time or timedelta()).total_seconds() / 3600
+        for time in (gpu.total_time_allowed, gpu.time_used, gpu.time_reserved)  # reserved: by what runs now
+    )
+    refresh = view.quota_refresh_time  # in UTC, though it does not say so
+    return {
+        "left": total - used - reserved,
+        "total": total,
+        "refresh": f"{refresh:%Y-%m-%d %H:%M} UTC" if refresh else "",
+    }
 
 
-def dataset(api: Any, dataset: str) -> dict[str, Any]:
-    """Return how a dataset is doing, and the number of its current version."""
-    answer: dict[str, Any] = json.loads(api.dataset_status(dataset, format="json"))
-    return answer
+def dataset_field(api: Any, dataset: str, field: str) -> Any:
+    """Return the status of a dataset, or its current_version_number."""
+    return json.loads(api.dataset_status(dataset, format=f"json({field})"))[field]
 
 
 def new_dataset(api: Any, folder: str, ignored: list[str], message: str | None) -> str:
@@ -118,7 +127,7 @@ def submissions(api: Any, competition: str) -> list[dict[str, str]]:
 
 REQUESTS = {
     function.__name__: function
-    for function in (push, kernel, status, output, log, quota, dataset, new_dataset, submit, submissions)
+    for function in (push, metadata, status, output, log, quota, dataset_field, new_dataset, submit, submissions)
 }
 
 
@@ -126,12 +135,20 @@ def answer_to(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what goes to standard output for a request."""
     with _printed():  # the client prints amid its work, and help where nobody is logged in
         try:
-            return {"answer": REQUESTS[request["name"]](_logged_in(), **request["arguments"])}
+            api, arguments = _logged_in(), request["arguments"]
+            return {"answer": REQUESTS[request["name"]](api, **arguments)} | _warning(api, arguments)
         except RefusedError as error:
             return {"refused": " ".join(str(error).split())}
         except (Exception, SystemExit) as error:
             response = _response_of(error)
             return {"error": _reason(error, response), "code": 0 if response is None else response.status_code}
+
+
+def _warning(api: Any, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is to be said of an answer about a version of a kernel by a client that drops the version."""
+    if arguments.get("kernel", "").count("/") < 2 or hasattr(api, "_kernel_version_label"):
+        return {}
+    return {"warning": "this client tells of the newest version of a kernel; 2.2.5 tells of the one that is named"}
 
 
 def _logged_in() -> Any:
@@ -149,12 +166,16 @@ def _logged_in() -> Any:
 
 
 def _reason(error: BaseException, response: Any) -> str:
-    """Return in one line why a request failed, in Kaggle's words where it sent any."""
+    """Return in one line why a request failed, in Kaggle's words where it sent any; without what addresses sign."""
     words = "" if response is None else _message(response)
     if response is not None and (not words or response.status_code == 401):
-        reason = f"{response.status_code} {words or response.reason}"
-        words = f"{reason}; {REASONS[response.status_code]}" if response.status_code in REASONS else reason
-    return " ".join((words or str(error) or type(error).__name__).split())
+        is_of_api = response.request.method == "POST"  # a GET fetches a file
+        hint = REASONS.get(response.status_code, "") if is_of_api else ""
+        words = "; ".join(filter(None, [f"{response.status_code} {words or response.reason}", hint]))
+    unanswered = getattr(error, "request", None) if response is None else None
+    if unanswered is not None:
+        words = f"no answer of {urlsplit(unanswered.url).hostname} ({type(error).__name__})"
+    return re.sub(r"(/\S*)\?\S+", r"\1", " ".join((words or str(error) or type(error).__name__).split()))
 
 
 def _response_of(error: BaseException | None) -> Any:
@@ -170,8 +191,8 @@ def _message(response: Any) -> str:
     """Return Kaggle's words in the body of an error: {"message": ...}, {"error": ...} or the one in the other."""
     try:
         body = response.json()
-        told = body.get("error") or body
-        return str(told.get("message") or "") if isinstance(told, dict) else str(told)
+        words = body.get("error") or body
+        return str(words.get("message") or "") if isinstance(words, dict) else str(words)
     except (ValueError, AttributeError):
         return ""
 

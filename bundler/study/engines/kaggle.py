@@ -1,8 +1,8 @@
 """Trials as kernels at Kaggle: each one pushed once Kaggle has room for it, its output pulled into the trial's folder.
 
 A kernel runs on whatever becomes of the process that pushed it, so its folder tells how far it is: PUSHED_FILE lies
-there from just before a push, with version 0 until Kaggle has said which one it is, and becomes PULLED_FILE once its
-output has come.
+there from just before a push, with version 0 until Kaggle has said which one it is, and becomes ENDED_FILE once its run
+has ended and what it left has come. PULLED_FILE lies there as soon as a checkpoint has.
 """
 
 import json
@@ -11,7 +11,6 @@ import zipfile
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from bundler.build.script import build_script
@@ -24,11 +23,11 @@ from bundler.repository import KERNEL_METADATA, OF_TRIAL, SESSION_MINUTES, Repos
 from bundler.study.run import Ended
 from bundler.study.trial import Trial
 from multihead.config.files import CHECKPOINT_FILE, OUT_OF_FOLD_FILE, SETTINGS_FILE, WEIGHTS_FILE
-from multihead.config.manifest import sha256_of
 from multihead.config.settings import Settings
 from multihead.config.settings_file import read_settings
 
-KERNEL_FOLDER, CODE_FILE, PULLED_FILE = "kernel", "train_kernel.py", "pulled.json"
+KERNEL_FOLDER, CODE_FILE = "kernel", "train_kernel.py"
+ENDED_FILE, PULLED_FILE = "ended.json", "pulled"
 MAX_SLUG = 50  # characters
 DIGITS = 6  # of the fingerprint in a slug: kernels of other studies have the same recipe, fold and seed
 RETRY_SECONDS = 600.0  # after a refusal, where none of the own kernels ends before
@@ -46,15 +45,15 @@ class Kaggle:
         self._repository, self._most = repository, most
 
     def run(self, trials: Sequence[Trial]) -> Generator[Ended, None, None]:
-        kernels = self._written(trials)
-        running = [kernel for kernel in kernels if kernel.was_pushed()]
-        waiting = deque(kernel for kernel in kernels if kernel not in running)
+        written = self._written(trials)
+        running = [kernel for kernel in written if kernel.was_pushed()]
+        waiting = deque(kernel for kernel in written if kernel not in running)
         for kernel in running:
             print(f"{kernel.trial.name}: {kernel.id} was pushed before", flush=True)
         door = _Door(self._most)
         try:
             while waiting or running:
-                looked_at = [*running]  # not those that are pushed now: Kaggle may still tell of the version before
+                looked_at = [*running]  # not those that are pushed now: Kaggle may not know them yet
                 while waiting and door.is_open(len(running)):
                     try:
                         waiting[0].push()
@@ -72,19 +71,19 @@ class Kaggle:
                 if waiting or running:
                     time.sleep(client.PAUSE_SECONDS)
         finally:
-            if left := [kernel.id for kernel in kernels if kernel.is_pushed]:
+            if left := [kernel.id for kernel in written if kernel.is_pushed]:
                 print(f"still at Kaggle: {', '.join(left)}; the same command pulls what they leave", flush=True)
 
     def _written(self, trials: Sequence[Trial]) -> list["Kernel"]:
         """Return the kernels of trials, all of them built before the first is pushed: the code may change meanwhile."""
         train = read_metadata(self._repository.metadata("train"))
-        kernels = []
+        written = []
         for trial in trials:
             settings = trial.folder / SETTINGS_FILE
             _refuse(read_settings(settings), train)
-            kernels.append(Kernel(trial, train))
-            kernels[-1].write(build_script(self._repository.package, settings, "train"), train)
-        return kernels
+            written.append(Kernel(trial, train))
+            written[-1].write(build_script(self._repository.package, settings, "train"), train)
+        return written
 
 
 class Kernel:
@@ -94,7 +93,8 @@ class Kernel:
         self.trial, self.folder = trial, trial.folder / KERNEL_FOLDER
         owner, slug = train["id"].split("/")
         self.id = f"{owner}/{slug_for(slug, trial)}"
-        self._pushed, self._pulled = self.folder / PUSHED_FILE, self.folder / PULLED_FILE
+        self._pushed, self._ended = self.folder / PUSHED_FILE, self.folder / ENDED_FILE
+        self._pulled = self.folder / PULLED_FILE
         self._failures = 0
 
     @property
@@ -125,18 +125,16 @@ class Kernel:
 
     def was_pushed(self) -> bool:
         """Return is_pushed; Kaggle is asked where a push was broken off, and ClientError raised where it can't be."""
-        return self.is_pushed or (self._pushed.exists() and kernels.is_known(self.id))
+        if not self.is_pushed and self._pushed.exists():
+            ended = kernels.read_pushed(self._ended)
+            run = Run(self.id, 1 + (ended.version if ended else 0))
+            if kernels.is_known(run):
+                kernels.keep_pushed(self.folder, Pushed(*run))
+        return self.is_pushed
 
     def push(self) -> None:
         """Push it; NoRoomError where it is to be tried later, BundlerError where Kaggle refuses it for good."""
-        kernels.keep_pushed(self.folder, Pushed(self.id, 0))
-        try:
-            kernels.push_kernel(self.folder)
-        except ClientError:  # Kaggle may have it nevertheless
-            raise
-        except BundlerError:
-            self._pushed.unlink(missing_ok=True)
-            raise
+        kernels.push_kernel(self.folder)
 
     def look(self) -> Ended | None:
         """Return how it ended, once its output has been pulled or it has failed; None while it runs.
@@ -154,19 +152,16 @@ class Kernel:
             self._failures += 1
             return Ended(self.trial, 0, 0.0, str(error)) if self._failures >= client.MAX_FAILURES else None
         except BundlerError as error:
-            self._pushed.unlink()
             problem = str(error)
+        self._pushed.replace(self._ended)
         return Ended(self.trial, 0, self._keep_log(run) or time.time() - since, problem)
 
     def _pull(self, run: Run) -> None:
         """Download its output; ClientError where a file did not arrive as it is at Kaggle."""
         folder = self.trial.folder
-        before = _sha256(folder / CHECKPOINT_FILE) if self._pulled.exists() else ""
         files = kernels.pull_output(run, folder, OF_TRIAL, [(WEIGHTS_FILE, CHECKPOINT_FILE)])
         came = {path.name for path in files}
         (folder / f"{self.id.partition('/')[2]}.log").unlink(missing_ok=True)  # _keep_log has it readable
-        if before and before == _sha256(folder / CHECKPOINT_FILE):
-            raise ClientError(f"{self.id}: its output is still that of the version before")
         try:
             if WEIGHTS_FILE in came:
                 verified(folder)
@@ -176,9 +171,7 @@ class Kernel:
             if not zipfile.is_zipfile(folder / name):
                 raise ClientError(f"{folder / name}: not the file that {self.id} left")
         if CHECKPOINT_FILE in came:
-            self._pushed.replace(self._pulled)
-        else:
-            self._pushed.unlink()
+            self._pulled.touch()
 
     def _keep_log(self, run: Run) -> float:
         """Add its log to the trial's, and return how many seconds it ran; 0 where Kaggle does not tell."""
@@ -214,10 +207,6 @@ class _Door:
             with suppress(BundlerError):
                 hours = f" ({kernels.gpu_quota()})"
         print(f"Kaggle: {refusal}{hours}; trials that wait for room: {waiting}", flush=True)
-
-
-def _sha256(path: Path) -> str:
-    return sha256_of(path) if path.is_file() else ""
 
 
 def slug_for(kernel: str, trial: Trial) -> str:
