@@ -40,7 +40,7 @@ def owned(house: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without building the scripts in memory."""
-    monkeypatch.setattr(preflight, "build_script", lambda *_: b"")
+    monkeypatch.setattr(preflight, "build_script", lambda *_, **__: b"")
 
 
 def own_source(house: Path) -> None:

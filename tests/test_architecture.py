@@ -88,9 +88,13 @@ def test_the_bundler_imports_the_config_of_the_package_and_nothing_else_of_it() 
         of_package = {name for name in names if name.split(".")[0] == "multihead"}
         assert {tuple(name.split(".")[:2]) for name in of_package} <= {("multihead", "config")}, path.name
         tops = {name.split(".")[0] for name in names - of_package}
-        more = {"constraints": {"packaging"}, "outputs": {"polars"}, "pretrained": {"pooch"}, "ray": {"ray"}}.get(
-            path.stem, set()
-        )
+        more = {
+            "constraints": {"packaging"},
+            "outputs": {"polars"},
+            "pretrained": {"pooch"},
+            "ray": {"ray"},
+            "wheels": {"packaging"},
+        }.get(path.stem, set())
         assert tops <= set(sys.stdlib_module_names) | {"bundler"} | more, path.name
         assert "bundler.build.constraints" not in {name for name, _ in imported(path)}, path.name
 

@@ -88,6 +88,29 @@ def image_versions(image: Path) -> tuple[str, dict[str, str]]:
     return read["python"], dict(read["imports"].values())
 
 
+def image_listed(image: Path) -> date:
+    """Return the day of the listing behind an image file."""
+    listed: date = _read(image)["listed"]
+    return listed
+
+
+def kaggle_machine(python: str) -> dict[str, str]:
+    """Return what markers (PEP 508) compare with on Kaggle's machine. python: such as 3.12."""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": f"{python}.0",
+        "os_name": "posix",
+        "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+
+
 def age_in_words(image: Path, today: date) -> str:
     """Return how old the listing behind an image file is, as a warning where it is too old to be relied on."""
     days = (today - _read(image)["listed"]).days

@@ -12,13 +12,16 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bundler.build.attached_wheels import START, Attached, attached_wheels, modules_in, script_part
 from bundler.build.imports import PACKAGE, check_imports, read_kaggle
 from bundler.build.package_files import read_package
 from bundler.errors import BundlerError
+from bundler.repository import HERE
 from bundler.text_files import text_of
+from multihead.config import read_toml
 from multihead.config.files import TASK_FILE
 from multihead.config.known_tasks import task_text
 from multihead.config.settings_file import read_settings
@@ -30,34 +33,45 @@ IMAGE_FILE = Path(__file__).with_name("kaggle_image.toml").resolve()
 WHEELS_FOLDER = Path(__file__).with_name("wheels").resolve()
 
 
-def build_script(package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER) -> bytes:
+def build_script(
+    package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER, dataset: Path = HERE.dataset
+) -> bytes:
     """Return the script that runs `command` of the package with these settings.
 
     package: the folder multihead/. settings: the file; the task that it trains on comes along, and to predict, where
     the manifest of the weights has theirs, a task.toml beside it. wheels: a folder of wheels with their SHA256SUMS and
-    licences. Raises BundlerError for a module that cannot run on Kaggle, a wheel that is not the one listed, or a
-    script that Kaggle would refuse for its size.
+    licences. dataset: the folder of the wheels that the settings ask for, where the script does not carry them. Raises
+    BundlerError for a module that cannot run on Kaggle, a wheel that is not the one listed, or a script that Kaggle
+    would refuse for its size.
     """
-    files, wheel_bytes = read_importable(package, wheels)
+    of_settings = _settings_parts(settings, command)
+    attached = attached_wheels(dataset, read_toml(settings).get("run", {}).get("wheels", ()), IMAGE_FILE)
+    files, wheel_bytes = read_importable(package, wheels, attached.paths if attached else ())
     files = {path: data.removeprefix(codecs.BOM_UTF8) if path.endswith(".py") else data for path, data in files.items()}
     parts = {
         "the header": _header(command, files, wheel_bytes, wheels),
-        **_settings_parts(settings, command),
+        **of_settings,
         **_file_parts(files),
         "wheels": "\nWHEELS = {}  # base64\n",
         **{name: f"\nWHEELS[{name!r}] = {_base64(wheel)}\n" for name, wheel in wheel_bytes.items()},
-        "the start": _START.replace("@COMMAND@", repr(command)).replace("@PACKAGE@", PACKAGE),
+        "attached wheels": script_part(attached) if attached else "",
+        "the start": _start(command, attached),
     }
     script = "".join(parts.values()).encode("utf-8")
     _check_size(script, parts)
     return script
 
 
-def read_importable(package: Path, wheels: Path = WHEELS_FOLDER) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Return the package's files and the wheels; BundlerError where one of them could not be imported on Kaggle."""
+def read_importable(
+    package: Path, wheels: Path = WHEELS_FOLDER, attached: Iterable[Path] = ()
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the package's files and the wheels that travel; BundlerError where one could not be imported on Kaggle.
+
+    attached: wheels that do not travel, and which the kernel installs.
+    """
     files, wheel_bytes = read_package(package), read_wheels(wheels)
     inside = {name: data for wheel in wheel_bytes.values() for name, data in _files_in(wheel).items()}
-    check_imports(files, inside, read_kaggle(IMAGE_FILE))
+    check_imports(files, inside | modules_in(attached), read_kaggle(IMAGE_FILE))
     return files, wheel_bytes
 
 
@@ -167,6 +181,11 @@ def _base64(data: bytes) -> str:
     return '"""\n' + "\n".join(lines) + '\n"""'
 
 
+def _start(command: str, attached: Attached | None) -> str:
+    start = _START.replace("@COMMAND@", repr(command)).replace("@PACKAGE@", PACKAGE)
+    return start.replace("    @ATTACHED@\n", f"    {START}\n" if attached else "")
+
+
 def _check_size(script: bytes, parts: Mapping[str, str]) -> None:
     if len(script) >= MAX_SCRIPT_BYTES:
         sizes = {name: len(part.encode()) for name, part in parts.items()}
@@ -202,6 +221,7 @@ def start():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
     sys.path[:0] = [str(root / "src"), *(str(root / "wheels" / name) for name in WHEELS)]
+    @ATTACHED@
     from @PACKAGE@.cli import main
 
     # a notebook editor has arguments of its own

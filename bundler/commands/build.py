@@ -17,7 +17,7 @@ def build(repository: Repository, owner: str | None = None) -> None:
             print(f"{repository.shown(path)}: owner {owner}")
     require_preflight(repository.root)
     for name in KERNELS:
-        script = build_script(repository.package, repository.settings(name), name)
+        script = build_script(repository.package, repository.settings(name), name, dataset=repository.dataset)
         repository.script(name).write_bytes(script)
         print(f"{repository.shown(repository.script(name))}: {len(script):,} bytes")
     _say_what_travels(repository)

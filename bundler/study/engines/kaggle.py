@@ -82,7 +82,8 @@ class Kaggle:
             settings = trial.folder / SETTINGS_FILE
             _refuse(read_settings(settings), train)
             kernels.append(Kernel(trial, train))
-            kernels[-1].write(build_script(self._repository.package, settings, "train"), train)
+            script = build_script(self._repository.package, settings, "train", dataset=self._repository.dataset)
+            kernels[-1].write(script, train)
         return kernels
 
 
