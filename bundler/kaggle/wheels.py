@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -147,7 +148,7 @@ def _problem(printed: str, errors: str, python: str) -> str:
     """Return in one line why pip found no wheels."""
     if conflict := re.search(r"The conflict is caused by:\n(.+?)\n\s*\n", printed, re.DOTALL):
         stub = r"The user requested \(constraint\) (\S+) \(from \S*/[^/\s]+?-([^/\s-]+)-py3-none-any\.whl\)"
-        causes = [re.sub(stub, r"Kaggle's image has \1 \2", line.strip()) for line in conflict[1].splitlines()]
+        causes = [line.strip() for line in re.sub(stub, r"Kaggle's image has \1 \2", unquote(conflict[1])).splitlines()]
         return "; ".join(causes).replace("The user requested", "asked for is")
     lines = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
     if missing := re.search(r"No matching distribution found for (.+)", errors):
