@@ -19,6 +19,7 @@ from bundler.metadata import PREDICT_FILE, TRAIN_FILE
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.rehearsal import Rehearsed, rehearse
 from bundler.repository import Repository
+from bundler.study import study
 from multihead.config import UserError
 from multihead.config.settings import WITHOUT_EFFECT
 from multihead.config.settings_file import read_settings
@@ -383,6 +384,13 @@ def test_a_dry_run_s_dataset_has_the_wheels_and_no_older_ones(
     fetch([], dataset, image)
     copy_fetched(dataset, other)
     assert names(other) == []
+
+
+def test_a_study_s_recipe_links_its_wheels(index: Path, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[run]\nwheels = ["plain"]\n')
+    fetch([["plain"]], dataset, IMAGE_FILE)
+    for settings, expected in ((tmp_path / "settings.toml", [dataset / "plain-1.0-py3-none-any.whl"]), (None, [])):
+        assert study._wheels(Repository(tmp_path), read_settings(settings)) == expected
 
 
 def test_wheels_are_those_of_the_whole_kernel_and_no_part_of_what_a_training_is(tmp_path: Path) -> None:
