@@ -11,7 +11,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # this copy's 
 try:
     from bundler.cli import main
 except (ModuleNotFoundError, SyntaxError) as error:
-    hint = "; .venv/bin/python has what it needs" if getattr(error, "name", None) == "pydantic" else ""
+    missing = getattr(error, "name", None) or ""
+    is_own = missing.partition(".")[0] in ("", "bundler", "multihead")
+    hint = "" if is_own else "; .venv/bin/python has what it needs"
     print(f"error: {error}{hint}", file=sys.stderr)
     sys.exit(2)
 

@@ -3,6 +3,7 @@
 python build_kernel.py [--owner NAME]     build both kernels; write your Kaggle user name into the metadata
 python build_kernel.py check              all that Kaggle would not take; every build does this first
 python build_kernel.py fetch-weights noisy-student b0    put pretrained weights into dataset_meta/ (needs internet)
+python build_kernel.py fetch-wheels       put wheels that the settings name into dataset_meta/ (needs internet)
 python build_kernel.py rehearse DATA      run a built kernel in a stand-in of Kaggle's machine; --rows 211042: as long
 python build_kernel.py dry-run [DATA]     all of it: build, train, stage, predict, check the submission
 python build_kernel.py refresh-image LISTING   renew what Kaggle's image can import; without LISTING: how to make one
@@ -84,6 +85,8 @@ def _run(repository: Repository, arguments: argparse.Namespace) -> int:
             dry_run(repository, arguments.data, _machine(arguments), arguments.task)
         case "fetch-weights":
             steps.fetch_weights(repository, arguments.kind, arguments.backbone)
+        case "fetch-wheels":
+            steps.fetch_wheels(repository)
         case "push":
             steps.push(repository, arguments.what, arguments.message, runs=not arguments.no_run)
         case "status":
@@ -198,6 +201,7 @@ def _add_steps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         command.add_argument("--version", type=_version, help="of the kernel (default: that pushed last from here)")
     submit.add_argument("-m", "--message", help="what your submissions list shows")
     fetch = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
+    commands.add_parser("fetch-wheels", help="put wheels that the settings name into dataset_meta/; needs internet")
     fetch.add_argument("kind", choices=KINDS)
     fetch.add_argument("backbone", help="b0 to b7; with imagenet also vgg16 and the like")
 

@@ -41,6 +41,7 @@ LIBRARIES_OF_BUNDLER = {  # by module; else it needs the standard library alone
     "pretrained": {"pooch"},
     "ray": {"ray"},
     "request": {"kaggle"},
+    "wheels": {"packaging"},
 }
 
 

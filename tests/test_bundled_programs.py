@@ -263,7 +263,7 @@ def test_syntax_of_kaggle_s_python(tmp_path: Path, name: str) -> None:
 
 IN_LIBRARY, LACKS = (
     "in Python 3.12 on Linux",
-    "is not in Kaggle's image as kaggle_image.toml lists it, nor in a bundled wheel",
+    "is not in Kaggle's image as kaggle_image.toml lists it, nor in a wheel",
 )
 NOT_IN_LIBRARY = "is not in the standard library of Python 3.12 on Linux"
 

@@ -36,7 +36,8 @@ def test_a_build_needs_no_owner_and_no_weights_but_a_push_does(house: Path) -> N
         [f'{TRAIN_FILE}: id = "OWNER/multihead-train": {owner}'],
         [
             f'{DATASET_FILE}: id = "{DATASET}": {owner}',
-            "dataset_meta: files = (missing): nothing to push; build_kernel.py stage or fetch-weights puts it there",
+            "dataset_meta: files = (missing): nothing to push; "
+            "build_kernel.py stage, fetch-weights or fetch-wheels puts it there",
         ],
         [f'{PREDICT_FILE}: id = "OWNER/multihead-predict": {owner}'],
     ]

@@ -359,7 +359,9 @@ def test_pretrained_weights_are_found_where_the_repository_is_now(tmp_path: Path
         dataset = tmp_path / place / "dataset_meta"
         dataset.mkdir(parents=True)
         (dataset / "some.h5").write_text(place)
-        study._link_pretrained(study._pretrained(Repository(tmp_path / place), settings), [trial])
+        pretrained = study._pretrained(Repository(tmp_path / place), settings)
+        assert pretrained
+        study._link_inputs([pretrained], [trial])
         assert (trial.folder / "some.h5").read_text() == place
         (dataset / "some.h5").unlink()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bundler.build.image import UNKNOWN, read_image
+from bundler.build.image import UNKNOWN, kaggle_machine, read_image
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
 from multihead.config import UserError
@@ -45,14 +45,7 @@ def constraints(house: Path) -> str:
 
 def _closure(house: Path, python: str) -> set[str]:
     """Return the names of the required distributions and of all that they need on Kaggle's machine."""
-    machine = {
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "platform_machine": "x86_64",
-        "os_name": "posix",
-    }
+    machine = kaggle_machine(python)
     text = "".join(text_of(house / name) + "\n" for name in REQUIREMENTS)
     roots = {_normal(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
     waiting = {(root, frozenset[str]()) for root in roots - UNPINNED}

@@ -111,6 +111,23 @@ def read_image(path: Path) -> Image:
     return validated(Image, read_toml(path), str(path))
 
 
+def kaggle_machine(python: str) -> dict[str, str]:
+    """Return what markers (PEP 508) compare with on Kaggle's machine. python: such as 3.12."""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": f"{python}.0",
+        "os_name": "posix",
+        "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+
+
 def age_in_words(image: Path, today: date) -> str:
     """Return how old an image file is where it is too old to be relied on, or else nothing."""
     days = (today - read_image(image).listed).days

@@ -220,7 +220,7 @@ class Modules:
         if top in self._kaggle.image or top in self._anywhere or top == "__main__":
             return None
         if top not in library:
-            return f"{module} is not in Kaggle's image as {self._kaggle.source} lists it, nor in a bundled wheel"
+            return f"{module} is not in Kaggle's image as {self._kaggle.source} lists it, nor in a wheel"
         nearest = next(parent for parent in [module, *_parents(module)] if parent in library)
         if "*" in library[nearest] or f"{module}.{name}" in library:
             return None

@@ -24,6 +24,7 @@ from bundler.build.parts import (
     sha256,
 )
 from bundler.build.start import start_text
+from bundler.repository import HERE
 from multihead.config.files import SETTINGS_FILE, TASK_FILE
 
 Cell = dict[str, Any]
@@ -37,12 +38,14 @@ PLAIN_PATH = r"[A-Za-z0-9_.+/-]+"  # which %%writefile takes as it stands
 PROMPT = r"\s*(>>>|\.\.\.|In \[)"  # at the start of a text IPython takes these off its lines
 
 
-def build_notebook(package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER) -> bytes:
+def build_notebook(
+    package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER, dataset: Path = HERE.dataset
+) -> bytes:
     """Return the notebook that runs `command` of the package with these settings; its parts are those of read_parts.
 
     Raises BundlerError as read_parts does, and for a notebook that Kaggle would refuse for its size.
     """
-    cells = _cells(read_parts(package, settings, command, wheels))
+    cells = _cells(read_parts(package, settings, command, wheels, dataset))
     notebook = {"cells": [*cells.values()], "metadata": PYTHON, "nbformat": 4, "nbformat_minor": 5}
     source = (json.dumps(notebook, ensure_ascii=False, indent=1) + "\n").encode()
     # the client sends it written anew, every letter beyond ASCII as an escape
@@ -54,7 +57,7 @@ def build_notebook(package: Path, settings: Path, command: str, wheels: Path = W
 def _cells(parts: Parts) -> dict[str, Cell]:
     """Return the cells in order, each by the name of what it holds."""
     files = {f"src/{path}": data for path, data in parts.files.items()}
-    files["start.py"] = f"{start_text(parts.command)}{_START}".encode()
+    files["start.py"] = f"{start_text(parts.command, parts.attached)}{_START}".encode()
     files |= {f"wheels/{name}": data for name, data in parts.wheels.items()}
     return {
         "the title": _markdown("title", _title(parts)),

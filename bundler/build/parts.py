@@ -6,15 +6,16 @@ import codecs
 import hashlib
 import io
 import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bundler.build.attached_wheels import Attached, attached_wheels, modules_in
 from bundler.build.imports import check_imports, read_kaggle
 from bundler.build.package_files import read_package
 from bundler.errors import BundlerError
 from bundler.text_files import text_of
+from multihead.config import read_toml
 from multihead.config.files import TASK_FILE
 from multihead.config.known_tasks import task_text
 from multihead.config.settings_file import read_settings
@@ -30,7 +31,8 @@ class Parts(NamedTuple):
     """The parts of a kernel that runs `command`.
 
     settings, task: the texts of both files; the task is None where there is none. files: {path below the package's
-    parent: content}. wheels: {file name: content}. licences: of the wheels, in a line each.
+    parent: content}. wheels: {file name: content}. licences: of the wheels, in a line each. attached: the wheels that
+    do not travel, None where there are none.
     """
 
     command: str
@@ -39,30 +41,40 @@ class Parts(NamedTuple):
     files: Mapping[str, bytes]
     wheels: Mapping[str, bytes]
     licences: Mapping[str, str]
+    attached: Attached | None
 
 
-def read_parts(package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER) -> Parts:
+def read_parts(package: Path, settings: Path, command: str, wheels: Path, dataset: Path) -> Parts:
     """Return the parts of the kernel that runs `command` of the package with these settings.
 
     package: the folder multihead/. settings: the file; the task that it trains on comes along, and to predict, where
     the manifest of the weights has theirs, a task.toml beside it. wheels: a folder of wheels with their SHA256SUMS and
-    licences. Raises BundlerError for a module that cannot run on Kaggle, or a wheel that is not the one listed.
+    licences. dataset: the folder of the wheels that the settings ask for. Raises BundlerError for a module that cannot
+    run on Kaggle, or a wheel that is not the one listed.
     """
-    files, wheel_bytes = read_importable(package, wheels)
+    text, task = text_of(settings), _task_text(settings, command)
+    attached = attached_wheels(dataset, read_toml(settings).get("run", {}).get("wheels", ()), IMAGE_FILE)
+    files, wheel_bytes = read_importable(package, wheels, attached.paths if attached else ())
     return Parts(
         command=command,
-        settings=text_of(settings),
-        task=_task_text(settings, command),
+        settings=text,
+        task=task,
         files={path: _without_mark(path, data) for path, data in files.items()},
         wheels=wheel_bytes,
         licences={name: _licence(wheels, name) for name in wheel_bytes},
+        attached=attached,
     )
 
 
-def read_importable(package: Path, wheels: Path = WHEELS_FOLDER) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Return the package's files and the wheels; BundlerError where one of them could not be imported on Kaggle."""
+def read_importable(
+    package: Path, wheels: Path = WHEELS_FOLDER, attached: Iterable[Path] = ()
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the package's files and the wheels that travel; BundlerError where one could not be imported on Kaggle.
+
+    attached: wheels that do not travel, and which the kernel installs.
+    """
     files, wheel_bytes = read_package(package), read_wheels(wheels)
-    inside = {name: data for wheel in wheel_bytes.values() for name, data in _files_in(wheel).items()}
+    inside = modules_in(map(io.BytesIO, wheel_bytes.values())) | modules_in(attached)
     check_imports(files, inside, read_kaggle(IMAGE_FILE))
     return files, wheel_bytes
 
@@ -151,13 +163,6 @@ def _evaluates_to(source: str, text: str) -> bool:
         return bool(ast.literal_eval(source) == text)
     except (SyntaxError, ValueError):
         return False
-
-
-def _files_in(wheel: bytes) -> dict[str, bytes]:
-    """Return {path: content} of what a wheel has to import."""
-    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-        names = [name for name in archive.namelist() if not name.partition("/")[0].endswith((".dist-info", ".data"))]
-        return {name: archive.read(name) for name in names if not name.endswith("/")}
 
 
 def _licence(folder: Path, wheel: str) -> str:

@@ -21,15 +21,18 @@ from bundler.build.parts import (
     sha256,
 )
 from bundler.build.start import start_text
+from bundler.repository import HERE
 from multihead.config.files import SETTINGS_FILE, TASK_FILE
 
 
-def build_script(package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER) -> bytes:
+def build_script(
+    package: Path, settings: Path, command: str, wheels: Path = WHEELS_FOLDER, dataset: Path = HERE.dataset
+) -> bytes:
     """Return the script that runs `command` of the package with these settings; its parts are those of read_parts.
 
     Raises BundlerError as read_parts does, and for a script that Kaggle would refuse for its size.
     """
-    parts = read_parts(package, settings, command, wheels)
+    parts = read_parts(package, settings, command, wheels, dataset)
     texts = {
         "the header": _header(parts),
         SETTINGS_FILE: f"\nSETTINGS = {literal(parts.settings)}\n",
@@ -37,7 +40,7 @@ def build_script(package: Path, settings: Path, command: str, wheels: Path = WHE
         **_file_texts(parts.files),
         "wheels": "\nWHEELS = {}  # base64\n",
         **{name: f"\nWHEELS[{name!r}] = {base64_literal(wheel)}\n" for name, wheel in parts.wheels.items()},
-        "the start": f"\n\n{start_text(command)}{_START.replace('@PACKAGE@', PACKAGE)}",
+        "the start": f"\n\n{start_text(command, parts.attached)}{_START.replace('@PACKAGE@', PACKAGE)}",
     }
     script = "".join(texts.values()).encode("utf-8")
     check_size("script", len(script), {name: len(text.encode()) for name, text in texts.items()})

@@ -120,7 +120,10 @@ def nothing_to_push(project: Project) -> Iterator[Finding]:
     """Yield that the folder holds no file beside its metadata."""
     if not project.files():
         yield Finding(
-            DATASET_FOLDER, "files", MISSING, "nothing to push; build_kernel.py stage or fetch-weights puts it there"
+            DATASET_FOLDER,
+            "files",
+            MISSING,
+            "nothing to push; build_kernel.py stage, fetch-weights or fetch-wheels puts it there",
         )
 
 

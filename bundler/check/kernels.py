@@ -5,6 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from bundler.build.attached_wheels import fetched_for
 from bundler.check.keys import is_tpu
 from bundler.check.project import KERNEL_FILES, Finding, Project, address, settings_file, shown
 from bundler.metadata import (
@@ -84,6 +85,18 @@ def competition(project: Project) -> Iterator[Finding]:
         if not is_attached and not _could_hold_data(project, file):
             rule = f"expected {task.source} among them, where task {task.name} comes from"
             yield Finding(file, key, shown(sources), rule)
+
+
+def dataset_of_wheels(project: Project) -> Iterator[Finding]:
+    """Yield a kernel whose settings name wheels that lie in the dataset, which it does not attach."""
+    own = project.address(DATASET_FILE)
+    for kernel, settings, run in project.kernels_with_settings():
+        file, sources = KERNEL_FILES[kernel], project.sources(KERNEL_FILES[kernel], "dataset_sources")
+        if own and sources is not None and own not in map(address, sources):
+            needed = fetched_for(project.repository.dataset, run["wheels"])
+            if needed:
+                rule = f'put in "{project.value(DATASET_FILE, "id")}", which holds the wheels of {settings}'
+                yield Finding(file, "dataset_sources", shown(sources), rule)
 
 
 def holder_of_weights(project: Project) -> Iterator[Finding]:

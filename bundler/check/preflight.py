@@ -9,10 +9,11 @@ import hashlib
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bundler.build.attached_wheels import all_fetched, fetched_for, installed
 from bundler.build.kernel import build_kernel
 from bundler.build.package_files import read_package
 from bundler.build.parts import read_importable
@@ -76,7 +77,8 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
         findings.append(_of_settings(repository, path, str(error)))
         return None
     is_foreign = any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation)
-    if is_foreign and (fault := _fault_of_start(repository / "src", path.resolve())):
+    wheels = _wheels(Repository(repository), [settings.run.wheels]) if is_foreign else []
+    if is_foreign and (fault := _fault_of_start(repository / "src", path.resolve(), wheels)):
         message = fault.removeprefix("error: ")
         is_of_settings = message != fault
         findings.append(_of_settings(repository, path, message) if is_of_settings else _of_package(fault))
@@ -84,20 +86,36 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
 
 
-def _fault_of_start(source: Path, settings: Path | None = None) -> str:
+def _wheels(repository: Repository, asked: Iterable[Sequence[str]]) -> list[Path]:
+    """Return the wheels in the dataset's folder that were fetched for lists of requirements."""
+    files = {name for one in asked for name in fetched_for(repository.dataset, one)}
+    return [repository.dataset / name for name in sorted(files)]
+
+
+def _fault_of_start(source: Path, settings: Path | None = None, wheels: Sequence[Path] = ()) -> str:
     """Return what is wrong with a package that does not even start, or refuses these settings; "" for nothing.
 
-    It imports albumentations for them. source: the folder of the package.
+    It imports albumentations for them. source: the folder of the package. wheels: what a kernel installs before; where
+    they are for Kaggle's Python only, this one cannot tell.
     """
     command = [sys.executable, "-B", "-m", "multihead", "settings"]
     command += ["--settings", str(settings)] if settings else []
     try:
-        ended = subprocess.run(
-            command, cwd=source, capture_output=True, text=True, check=False, timeout=SECONDS_TO_START
-        )
+        with installed(wheels) as environment:
+            ended = subprocess.run(
+                command,
+                cwd=source,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=SECONDS_TO_START,
+            )
         if ended.returncode == 0:
             tomllib.loads(ended.stdout)
             return ""
+    except BundlerError:
+        return ""
     except subprocess.TimeoutExpired:
         return f"takes over {SECONDS_TO_START} seconds to start"
     except tomllib.TOMLDecodeError:
@@ -129,9 +147,9 @@ def _build_in_memory(project: Project) -> Iterator[Finding]:
         form = project.value(file, "kernel_type", SCRIPT)  # one that is refused is not there
         try:
             if kernel in project.settings:
-                build_kernel(form, repository.package, repository.settings(kernel), kernel)
+                build_kernel(form, repository.package, repository.settings(kernel), kernel, repository.dataset)
             else:
-                read_importable(repository.package)
+                read_importable(repository.package, attached=all_fetched(repository.dataset))
         except UserError as error:
             for message in str(error).splitlines():
                 if message not in messages:
@@ -140,14 +158,15 @@ def _build_in_memory(project: Project) -> Iterator[Finding]:
                     )
                 messages.add(message)
     if not messages:
-        digest = hashlib.sha256(repr(read_package(repository.package)).encode()).hexdigest()
+        wheels = _wheels(repository, [settings["run"]["wheels"] for settings in project.settings.values()])
+        digest = hashlib.sha256(repr((read_package(repository.package), wheels)).encode()).hexdigest()
         if digest not in _starts:
-            _starts[digest] = _fault_of_start(repository.package.parent)
+            _starts[digest] = _fault_of_start(repository.package.parent, wheels=wheels)
         if _starts[digest]:
             yield _of_package(_starts[digest])
 
 
-_starts: dict[str, str] = {}  # by the digest of a package's files: what is wrong with its start
+_starts: dict[str, str] = {}  # by the digest of a package's files and its wheels: what is wrong with its start
 
 
 # What each action is held to, in the order in which it is said. A push comes after a build, whose rules have held.
@@ -159,6 +178,7 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
         check_kernels.title_and_slug,
         check_kernels.code_file,
         check_kernels.competition,
+        check_kernels.dataset_of_wheels,
         check_kernels.holder_of_weights,
         check_kernels.tpu,
         check_kernels.machine,

@@ -22,7 +22,7 @@ def build(repository: Repository, owner: str | None = None) -> None:
     require_preflight(repository.root)
     for name in KERNELS:
         form = repository.form(name)
-        source = build_kernel(form, repository.package, repository.settings(name), name)
+        source = build_kernel(form, repository.package, repository.settings(name), name, repository.dataset)
         repository.built(name).write_bytes(source)
         print(f"{repository.shown(repository.built(name))}: {len(source):,} bytes")
         for stale in (repository.built(name, other) for other in SUFFIXES if other != form):

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from bundler.build.attached_wheels import all_fetched, copy_fetched, installed
 from bundler.commands.build import build
 from bundler.commands.rehearse import Machine, Request, rehearse_kernel, rehearse_predict, run_python, unmounted
 from bundler.errors import BundlerError
@@ -39,6 +40,7 @@ def dry_run(repository: Repository, data: Path | None, machine: Machine, name: s
     build(repository)
     data = data.resolve() if data else _drawn_data(repository, task)
     dataset.mkdir(parents=True, exist_ok=True)
+    copy_fetched(repository.dataset, dataset)
     request = Request(data, dataset)
     with_settings = request._replace(sets=[f"task={task.name}"], settings=settings)
     trained = rehearse_kernel(repository, "train", with_settings, train, machine)
@@ -64,4 +66,5 @@ def _evaluate(repository: Repository, working: Path, data: Path, task: Task, set
     answers = working / answers_file(task)
     own = task_beside(settings)
     name = str(settings.with_name(TASK_FILE)) if own and own.name == task.name else task.name
-    run_python(repository, ["-m", "multihead", "evaluate", str(answers), str(data), "--task", name])
+    with installed(all_fetched(repository.dataset)) as environment:
+        run_python(repository, ["-m", "multihead", "evaluate", str(answers), str(data), "--task", name], environment)

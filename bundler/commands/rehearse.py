@@ -1,6 +1,7 @@
 """Rehearse a built kernel: lay out what it attaches, run it, and check what it left and what it would take."""
 
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -155,10 +156,11 @@ def unmounted(repository: Repository, request: Request) -> str:
     return "" if is_mounted or not missing else missing[-1]
 
 
-def run_python(repository: Repository, arguments: Sequence[str]) -> None:
+def run_python(repository: Repository, arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
     """Run this Python on a program of the repository; BundlerError where it fails."""
     sys.stdout.flush()
-    code = subprocess.run([sys.executable, *arguments], cwd=repository.package.parent, check=False).returncode
+    command, folder = [sys.executable, *arguments], repository.package.parent
+    code = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
     if code:
         raise BundlerError(f"python {' '.join(arguments)} ended with exit code {code}")
 

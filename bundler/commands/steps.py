@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bundler.build.attached_wheels import attached_wheels
+from bundler.build.parts import IMAGE_FILE
 from bundler.check.preflight import require_preflight
 from bundler.commands.build import build
 from bundler.errors import BundlerError
@@ -14,6 +16,8 @@ from bundler.kaggle.kernels import Run
 from bundler.kaggle.pinning import pin_image
 from bundler.kaggle.pretrained import fetch, published
 from bundler.kaggle.staging import members_of_study, stage, stage_study, verified
+from bundler.kaggle.wheels import fetch as fetch_all
+from bundler.kaggle.wheels import in_image
 from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner, read_metadata
 from bundler.repository import KERNELS, OUTPUTS, SESSION_MINUTES, Repository, answers_file
@@ -23,6 +27,7 @@ from multihead.config.known_tasks import task_beside
 from multihead.config.settings_file import read_settings
 
 NEXT = {
+    "fetch-wheels": "push weights",
     "push train": "status train --wait",
     "status train": "pull train",
     "pull train": "stage trained",
@@ -43,6 +48,30 @@ def fetch_weights(repository: Repository, kind: str, backbone: str) -> None:
     print(f'  kernel/train/settings.toml, [run]: pretrained = "{path.name}"')
     sources = f'"dataset_sources": ["{repository.dataset_id}"]'
     print(f"  kernel/train/kernel-metadata.json: {sources}, once that dataset is created")
+
+
+def fetch_wheels(repository: Repository) -> None:
+    """Put the wheels that the kernels' settings ask for into the dataset's folder, and say which kernel needs them."""
+    asked = {kernel: read_settings(repository.settings(kernel)).run.wheels for kernel in KERNELS}
+    fetched = fetch_all(asked.values(), repository.dataset, IMAGE_FILE)
+    for kernel, requirements in asked.items():
+        found = in_image(requirements, IMAGE_FILE)
+        for requirement, version in found.met.items():
+            print(f"{kernel}: {requirement}: Kaggle's image has {version}")
+        for requirement, version in found.replaced.items():
+            print(f"{kernel}: {requirement}: in the place of {version} in Kaggle's image")
+    for name in fetched.files:
+        print(f"{repository.dataset.name}/{name}: {(repository.dataset / name).stat().st_size:,} bytes")
+    for name in fetched.removed:
+        print(f"{repository.dataset.name}/{name}: removed, nothing asks for it")
+    if not any(asked.values()):
+        print("no wheels in the settings of a kernel")
+    for kernel, requirements in asked.items():
+        if attached_wheels(repository.dataset, requirements, IMAGE_FILE):
+            file, sources = repository.shown(repository.metadata(kernel)), f'["{repository.dataset_id}"]'
+            print(f'  {file}: "dataset_sources": {sources}, once that dataset is pushed')
+    if fetched.files:
+        _say_next("fetch-wheels")
 
 
 def push(repository: Repository, what: str, message: str, *, runs: bool = True) -> None:

@@ -19,9 +19,8 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
     files = [f.name for f in sorted(folder.iterdir()) if f.is_file() and f.name != DATASET_METADATA]
     names = [name for name in files if not is_left_by_system(name)]
     if not names:
-        raise BundlerError(
-            f"{folder}: holds nothing to push; expected what build_kernel.py stage or fetch-weights puts there"
-        )
+        commands = "stage, fetch-weights or fetch-wheels"
+        raise BundlerError(f"{folder}: holds nothing to push; expected what build_kernel.py {commands} puts there")
     before = _version_of(dataset) if _exists(dataset) else None
     print(f"{dataset}: a new {'dataset' if before is None else 'version'} of {', '.join(names)}", flush=True)
     ignored = [".*", *(set(files) - set(names))]

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.build.parts import read_importable
+from bundler.build.attached_wheels import all_fetched, attached_wheels
+from bundler.build.parts import IMAGE_FILE, read_importable
 from bundler.build.script import build_script
 from bundler.errors import BundlerError
 from bundler.kaggle.staging import NAME
@@ -87,7 +88,9 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
         study = _study(request, list(recipes.items()), engine.threads)
         pretrained = {path: _pretrained(repository, settings) for path, settings in recipes.items()}
         of_code = _sha256_of_code(repository)
-        scripts = {path: build_script(repository.package, path, "train") for path in recipes}
+        scripts = {
+            path: build_script(repository.package, path, "train", dataset=repository.dataset) for path in recipes
+        }
         trials = {
             path: _trials(request, settings, path, pretrained[path], of_code, study.threads)
             for path, settings in recipes.items()
@@ -102,7 +105,7 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
         _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
         for path, of_recipe in trials.items():
             _write(of_recipe[0].script, scripts[path])
-            _link_pretrained(pretrained[path], of_recipe)
+            _link_inputs([*_wheels(repository, recipes[path]), *filter(None, [pretrained[path]])], of_recipe)
         run_trials(engine, states)
 
 
@@ -231,7 +234,7 @@ def _trials(
 
 def _sha256_of_code(repository: Repository) -> str:
     """Return a SHA-256 of all that a script of the package has but its settings."""
-    files, wheels = read_importable(repository.package)
+    files, wheels = read_importable(repository.package, attached=all_fetched(repository.dataset))
     return sha256("\n".join(f"{name} {sha256(data)}" for name, data in sorted((files | wheels).items())).encode())
 
 
@@ -243,15 +246,20 @@ def _pretrained(repository: Repository, settings: Settings) -> Path | None:
     return (repository.dataset / name).resolve() if name else None
 
 
-def _link_pretrained(pretrained: Path | None, trials: Sequence[Trial]) -> None:
-    """Put pretrained weights where each trial looks for inputs: in its own folder."""
-    if not pretrained:
-        return
-    for trial in trials:
+def _wheels(repository: Repository, settings: Settings) -> list[Path]:
+    """Return the wheels in dataset_meta/ that a recipe's script installs."""
+    attached = attached_wheels(repository.dataset, settings.run.wheels, IMAGE_FILE)
+    return [path.resolve() for path in attached.paths] if attached else []
+
+
+def _link_inputs(files: Sequence[Path], trials: Sequence[Trial]) -> None:
+    """Put pretrained weights and wheels where each trial looks for inputs: in its own folder."""
+    for trial in trials if files else ():
         trial.folder.mkdir(exist_ok=True)
-        link = trial.folder / pretrained.name
-        link.unlink(missing_ok=True)  # the study may have been moved, or the repository
-        link.symlink_to(pretrained)
+        for file in files:
+            link = trial.folder / file.name
+            link.unlink(missing_ok=True)  # the study may have been moved, or the repository
+            link.symlink_to(file)
 
 
 def _write(path: Path, content: bytes) -> None:

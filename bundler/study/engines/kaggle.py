@@ -82,7 +82,8 @@ class Kaggle:
             settings = trial.folder / SETTINGS_FILE
             _refuse(read_settings(settings), train)
             written.append(Kernel(trial, train))
-            written[-1].write(build_script(self._repository.package, settings, "train"), train)
+            script = build_script(self._repository.package, settings, "train", dataset=self._repository.dataset)
+            written[-1].write(script, train)
         return written
 
 

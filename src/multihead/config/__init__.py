@@ -6,6 +6,7 @@ room below: nothing outside of the package needs more of it than config.
 
 from multihead.runtime.errors import UserError, listed, shortened
 from multihead.runtime.events import EVENTS_VARIABLE, FILE_PREDICTED, STAGES
+from multihead.runtime.log import STARTED_VARIABLE
 from multihead.runtime.processors import cores, visible_gpus, with_threads
 from multihead.runtime.text_files import decoded, read_text, read_toml
 from multihead.runtime.whole_files import whole_file
@@ -14,6 +15,7 @@ __all__ = [
     "EVENTS_VARIABLE",
     "FILE_PREDICTED",
     "STAGES",
+    "STARTED_VARIABLE",
     "UserError",
     "cores",
     "decoded",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from annotated_types import Predicate
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
@@ -26,12 +27,23 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _requirement_by_name(text: str) -> str:
+    try:
+        has_address = bool(Requirement(text).url)
+    except InvalidRequirement as error:
+        raise PydanticCustomError("refused", 'a requirement such as "name==1.0"') from error
+    if has_address:
+        raise PydanticCustomError("refused", "a requirement by name and version, without an address")
+    return text
+
+
 if TYPE_CHECKING:
     Backbone = str
 else:
     Backbone = Literal[BACKBONES]  # which a type checker cannot read
 Side = Annotated[int, Field(ge=LEAST_SIZE, le=1024)]
 PlainName = Annotated[str, AfterValidator(_plain_name)]
+PackageRequirement = Annotated[str, AfterValidator(_requirement_by_name)]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 Xla = Literal["auto", "on", "off"]
 TEXTS = Expected("a list of texts", of_type=True)
@@ -39,7 +51,7 @@ MAX_STUDY_FOLDS = 20
 MAX_WORKERS = 64
 WITHOUT_EFFECT = {  # settings of a run that decide nothing of what a training becomes
     *("data", "weights", "working", "resume", "require_gpu"),
-    *("time_budget_minutes", "ensemble", "test_time_copies", "workers", "trials"),
+    *("time_budget_minutes", "ensemble", "test_time_copies", "workers", "trials", "wheels"),
 }
 
 
@@ -342,6 +354,18 @@ class RunSettings:
         bool,
         Field(description='make the same weights from the same seed, more slowly; on a CPU "auto" is float32 then'),
     ] = False
+    wheels: Annotated[
+        tuple[PackageRequirement, ...],
+        FROM_LIST,
+        TEXTS,
+        Field(
+            description=(
+                'packages that Kaggle\'s image lacks, as pip takes them, such as "name==1.0". `build_kernel.py '
+                "fetch-wheels` puts their wheels into the dataset, and the kernel installs them before it imports "
+                "anything. The wheels are those that the script was built with, whatever is set later"
+            )
+        ),
+    ] = ()
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

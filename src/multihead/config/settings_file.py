@@ -19,7 +19,7 @@ from multihead.config.task import Task
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml
 
-OF_ALL_TRIALS = {"data", "working", "workers", "trials", "task"}
+OF_ALL_TRIALS = {"data", "working", "workers", "trials", "wheels", "task"}
 LONGEST_TRIAL_NAME = 60  # characters
 FORMER_PRECISION = "mixed_precision"  # true or false, in the place of precision
 
