@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from bundler.build.attached_wheels import LOCK_FILE, copy_fetched, read_lock
+from bundler.build.kernel import build_kernel
 from bundler.build.parts import IMAGE_FILE
-from bundler.build.script import build_script
 from bundler.cli import main
 from bundler.errors import BundlerError, RehearsalError
 from bundler.kaggle import wheels
 from bundler.kaggle.wheels import fetch
-from bundler.metadata import PREDICT_FILE, TRAIN_FILE
+from bundler.metadata import NOTEBOOK, PREDICT_FILE, SCRIPT, SUFFIXES, TRAIN_FILE
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.rehearsal import Rehearsed, rehearse
 from bundler.repository import Repository
@@ -181,11 +181,11 @@ def package_of(folder: Path, body: str, asked: str = '["plain"]') -> Path:
     return package
 
 
-def built(folder: Path, dataset: Path, body: str, asked: str = '["plain"]') -> Path:
+def built(folder: Path, dataset: Path, body: str, asked: str = '["plain"]', form: str = SCRIPT) -> Path:
     package = package_of(folder, body, asked)
-    script = folder / "some_kernel.py"
-    script.write_bytes(build_script(package, folder / "settings.toml", "train", dataset=dataset))
-    return script
+    kernel = folder / f"some_kernel{SUFFIXES[form]}"
+    kernel.write_bytes(build_kernel(form, package, folder / "settings.toml", "train", dataset))
+    return kernel
 
 
 def test_a_script_carries_names_and_checksums_and_is_the_same_on_any_day(
@@ -245,22 +245,24 @@ def test_a_damaged_lock_is_one_line(dataset: Path, text: str) -> None:
         read_lock(dataset)
 
 
-def run(folder: Path, dataset: Path, body: str, mounts: str = "new", asked: str = '["plain"]') -> Rehearsed:
+def run(
+    folder: Path, dataset: Path, body: str, mounts: str = "new", asked: str = '["plain"]', form: str = SCRIPT
+) -> Rehearsed:
     """Rehearse a kernel that attaches a dataset."""
     data = folder / "data"
     data.mkdir()
     inputs = Inputs("some-competition", data, {"somebody/some-weights": dataset})
-    return rehearse(built(folder, dataset, body, asked), inputs, folder / "root", mounts)
+    return rehearse(built(folder, dataset, body, asked, form), inputs, folder / "root", mounts)
 
 
-@pytest.mark.parametrize("mounts", ["new", "old"])
+@pytest.mark.parametrize(("form", "mounts"), [(SCRIPT, "new"), (SCRIPT, "old"), (NOTEBOOK, "new")])
 def test_a_kernel_imports_pure_and_compiled_packages_that_this_machine_lacks(
-    index: Path, dataset: Path, tmp_path: Path, mounts: str
+    index: Path, dataset: Path, tmp_path: Path, form: str, mounts: str
 ) -> None:
     draw_compiled_wheel(index, tmp_path)
     fetch([["plain", "counted==1.0"]], dataset, IMAGE_FILE)
     in_child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {USES_BOTH!r}], check=True)"
-    ran = run(tmp_path, dataset, f"{USES_BOTH}\n{in_child}", mounts, '["plain", "counted==1.0"]')
+    ran = run(tmp_path, dataset, f"{USES_BOTH}\n{in_child}", mounts, '["plain", "counted==1.0"]', form)
     assert (tmp_path / "root" / "log.txt").read_text().count("both say forty-two 42") == 2
     assert list(ran.working.iterdir()) == []
 
