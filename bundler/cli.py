@@ -29,7 +29,7 @@ from pathlib import Path
 
 from bundler.build.image import LINE, refresh_image
 from bundler.build.parts import IMAGE_FILE
-from bundler.commands import steps
+from bundler.commands import steps, weights
 from bundler.commands.build import build, check
 from bundler.commands.dry_run import dry_run
 from bundler.commands.rehearse import Machine, Request, rehearse_built
@@ -84,9 +84,9 @@ def _run(repository: Repository, arguments: argparse.Namespace) -> int:
         case "dry-run":
             dry_run(repository, arguments.data, _machine(arguments), arguments.task)
         case "fetch-weights":
-            steps.fetch_weights(repository, arguments.kind, arguments.backbone)
+            weights.fetch_weights(repository, arguments.kind, arguments.backbone)
         case "fetch-wheels":
-            steps.fetch_wheels(repository)
+            weights.fetch_wheels(repository)
         case "push":
             steps.push(repository, arguments.what, arguments.message, runs=not arguments.no_run)
         case "status":
@@ -94,7 +94,7 @@ def _run(repository: Repository, arguments: argparse.Namespace) -> int:
         case "pull":
             steps.pull(repository, arguments.what, arguments.version, with_checkpoint=arguments.checkpoint)
         case "stage":
-            steps.stage_weights(repository, arguments.folder, arguments.name)
+            weights.stage_weights(repository, arguments.folder, arguments.name)
         case "submit":
             steps.submit(repository, arguments.version, arguments.message)
         case "refresh-image":

@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from bundler.build.attached_wheels import attached_wheels
-from bundler.build.parts import IMAGE_FILE
 from bundler.check.preflight import require_preflight
 from bundler.commands.build import build
 from bundler.errors import BundlerError
@@ -14,16 +11,11 @@ from bundler.kaggle.client import Status
 from bundler.kaggle.datasets import dataset_status, push_dataset
 from bundler.kaggle.kernels import Run
 from bundler.kaggle.pinning import pin_image
-from bundler.kaggle.pretrained import fetch, published
-from bundler.kaggle.staging import members_of_study, stage, stage_study, verified
-from bundler.kaggle.wheels import fetch as fetch_all
-from bundler.kaggle.wheels import in_image
+from bundler.kaggle.staging import members_of_study, verified
 from bundler.kernel_task import task_of_kernel
 from bundler.metadata import check_owner, read_metadata
 from bundler.repository import KERNELS, OUTPUTS, SESSION_MINUTES, Repository, answers_file
-from bundler.study.study import STUDY_FILE
-from multihead.config.files import CHECKPOINT_FILE, ENSEMBLE_FILE, MANIFEST_FILE, TRIAL_LOG_FILE, WEIGHTS_FILE
-from multihead.config.known_tasks import task_beside
+from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, TRIAL_LOG_FILE, WEIGHTS_FILE
 from multihead.config.settings_file import read_settings
 
 NEXT = {
@@ -39,39 +31,6 @@ NEXT = {
     "submit": "status submission --wait",
 }
 HOURS = 13  # a kernel's run ends after 12; --wait gives it one in the queue
-
-
-def fetch_weights(repository: Repository, kind: str, backbone: str) -> None:
-    """Put pretrained weights into the dataset's folder, and say what makes the train kernel start from them."""
-    path = fetch(published(kind, backbone), repository.dataset)
-    print(f"{path.name}: {path.stat().st_size:,} bytes, in {path.parent.name}/")
-    print(f'  kernel/train/settings.toml, [run]: pretrained = "{path.name}"')
-    sources = f'"dataset_sources": ["{repository.dataset_id}"]'
-    print(f"  kernel/train/kernel-metadata.json: {sources}, once that dataset is created")
-
-
-def fetch_wheels(repository: Repository) -> None:
-    """Put the wheels that the kernels' settings ask for into the dataset's folder, and say which kernel needs them."""
-    asked = {kernel: read_settings(repository.settings(kernel)).run.wheels for kernel in KERNELS}
-    fetched = fetch_all(asked.values(), repository.dataset, IMAGE_FILE)
-    for kernel, requirements in asked.items():
-        found = in_image(requirements, IMAGE_FILE)
-        for requirement, version in found.met.items():
-            print(f"{kernel}: {requirement}: Kaggle's image has {version}")
-        for requirement, version in found.replaced.items():
-            print(f"{kernel}: {requirement}: in the place of {version} in Kaggle's image")
-    for name in fetched.files:
-        print(f"{repository.dataset.name}/{name}: {(repository.dataset / name).stat().st_size:,} bytes")
-    for name in fetched.removed:
-        print(f"{repository.dataset.name}/{name}: removed, nothing asks for it")
-    if not any(asked.values()):
-        print("no wheels in the settings of a kernel")
-    for kernel, requirements in asked.items():
-        if attached_wheels(repository.dataset, requirements, IMAGE_FILE):
-            file, sources = repository.shown(repository.metadata(kernel)), f'["{repository.dataset_id}"]'
-            print(f'  {file}: "dataset_sources": {sources}, once that dataset is pushed')
-    if fetched.files:
-        _say_next("fetch-wheels")
 
 
 def push(repository: Repository, what: str, message: str, *, runs: bool = True) -> None:
@@ -93,7 +52,7 @@ def push(repository: Repository, what: str, message: str, *, runs: bool = True) 
         print(f"{run} pushed")
         if what == "predict":
             submissions.keep_version(repository, run.version)
-    _say_next(f"push {what}")
+    say_next(f"push {what}")
 
 
 def status(repository: Repository, what: str, version: int | None, *, wait: bool) -> None:
@@ -116,7 +75,7 @@ def status(repository: Repository, what: str, version: int | None, *, wait: bool
     if what == "predict" and not task_of_kernel(repository, "predict", [repository.dataset]).has_hidden_test:
         print("next: build_kernel.py pull predict")
     else:
-        _say_next(f"status {what}")
+        say_next(f"status {what}")
 
 
 def pull(repository: Repository, kernel: str, version: int | None, *, with_checkpoint: bool = False) -> None:
@@ -143,28 +102,9 @@ def pull(repository: Repository, kernel: str, version: int | None, *, with_check
         print(f"{repository.shown(one)}: {verified(one)}")
     pin_image(repository, run)
     if trained == [folder]:
-        _say_next(f"pull {kernel}")
+        say_next(f"pull {kernel}")
     for one in trained if trained != [folder] else ():
         print(f"next: build_kernel.py stage {repository.shown(one)} --name {one.name}")
-
-
-def stage_weights(repository: Repository, trained: Path, name: str) -> None:
-    """Put a training's weights into the dataset's folder, under a name where they are one of an ensemble.
-
-    Of a study, put in those that its ensemble has, with how much each counts.
-    """
-    own = task_beside(repository.settings("train"))
-    if (trained / STUDY_FILE).is_file() and not (trained / ENSEMBLE_FILE).is_file():
-        raise BundlerError(f"{trained}: a study that is not finished; multihead cross-validate goes on with it")
-    if (trained / ENSEMBLE_FILE).is_file():
-        if name:
-            raise BundlerError(f"--name {name}: {trained} is a study, whose weights have the names of its trials")
-        print(f"dataset_meta: {ENSEMBLE_FILE} and\n{stage_study(trained, repository.dataset, own)}")
-    else:
-        print(f"dataset_meta: {stage(trained, repository.dataset, name, own)}")
-    if name:
-        print(f"next: put {name} into ensemble of kernel/predict/settings.toml")
-    _say_next("stage")
 
 
 def submit(repository: Repository, version: int | None, message: str | None) -> None:
@@ -179,7 +119,7 @@ def submit(repository: Repository, version: int | None, message: str | None) -> 
     words, ref = competitions.submit(run, competition, message, file)
     print(f"{run}, {file}: {words}")
     submissions.keep_submission(repository, competition, run.version, message, ref)
-    _say_next("submit")
+    say_next("submit")
 
 
 def _question(repository: Repository, what: str, version: int | None) -> tuple[str, Callable[[], Status]]:
@@ -239,6 +179,7 @@ def _id_of(repository: Repository, what: str) -> str:
     return task.competition
 
 
-def _say_next(step: str) -> None:
+def say_next(step: str) -> None:
+    """Print which command comes after a step."""
     if step in NEXT:
         print(f"next: build_kernel.py {NEXT[step]}")

@@ -21,7 +21,6 @@ PAUSE_SECONDS = 30.0  # between two questions
 MAX_FAILURES = 10  # of questions, one after the other
 FAILED = ("error", "cancel_requested", "cancel_acknowledged", "failed", "deleted")
 
-MISSING = (403, 404)  # of what is private and does not exist, Kaggle says that it is forbidden
 
 PYTHON = sys.executable  # has the kaggle client
 
@@ -64,6 +63,17 @@ def ask(name: str, seconds: float = QUICK_SECONDS, **arguments: Any) -> Any:
     if "error" in answer:
         raise ClientError(f"{named}: {answer['error']}", answer["code"])
     return answer["answer"]
+
+
+def knows(name: str, **arguments: Any) -> bool:
+    """Tell whether Kaggle has what a request is about; ClientError where it cannot be asked."""
+    try:
+        ask(name, **arguments)
+    except ClientError as error:
+        if error.code in (403, 404):  # of what is private and does not exist, Kaggle says that it is forbidden
+            return False
+        raise
+    return True
 
 
 @cache

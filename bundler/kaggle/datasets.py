@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bundler.errors import BundlerError, ClientError
+from bundler.errors import BundlerError
 from bundler.kaggle import client
 from bundler.kaggle.client import Status
 from bundler.metadata import read_metadata
@@ -21,7 +21,7 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
     if not names:
         commands = "stage, fetch-weights or fetch-wheels"
         raise BundlerError(f"{folder}: holds nothing to push; expected what build_kernel.py {commands} puts there")
-    before = _version_of(dataset) if _exists(dataset) else None
+    before = _version_of(dataset) if client.knows("dataset_field", dataset=dataset, field="status") else None
     print(f"{dataset}: a new {'dataset' if before is None else 'version'} of {', '.join(names)}", flush=True)
     ignored = [".*", *(set(files) - set(names))]
     message = None if before is None else notes
@@ -44,16 +44,6 @@ def dataset_status(dataset: str) -> Status:
     if status in client.FAILED:
         raise BundlerError(f"{dataset}: {status}; Kaggle could not process what was uploaded")
     return Status(status == "ready", status)
-
-
-def _exists(dataset: str) -> bool:
-    try:
-        client.ask("dataset_field", dataset=dataset, field="status")
-    except ClientError as error:
-        if error.code in client.MISSING:
-            return False
-        raise
-    return True
 
 
 def _version_of(dataset: str) -> int:

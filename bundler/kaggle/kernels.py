@@ -155,13 +155,7 @@ def kernel_status(run: Run) -> Status:
 
 def is_known(run: Run) -> bool:
     """Tell whether Kaggle has a version of a kernel; ClientError where it cannot be asked."""
-    try:
-        client.ask("status", kernel=run.address)
-    except ClientError as error:
-        if error.code in client.MISSING:
-            return False
-        raise
-    return True
+    return client.knows("status", kernel=run.address)
 
 
 def kernel_log(run: Run) -> Log:
