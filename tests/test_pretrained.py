@@ -11,7 +11,7 @@ from keras.src import applications
 from keras.src.utils import file_utils
 
 from bundler.cli import main
-from bundler.commands import steps
+from bundler.commands import weights
 from bundler.errors import BundlerError
 from bundler.kaggle.pretrained import KERAS_FILES, KINDS, Pretrained, fetch, published
 from bundler.repository import Repository
@@ -135,7 +135,7 @@ def test_the_command_says_what_to_write_next(
     tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = Pretrained("b0.h5", f"{address}/whole.h5", hashlib.md5(CONTENT).hexdigest())
-    monkeypatch.setattr(steps, "published", lambda *_: file)
+    monkeypatch.setattr(weights, "published", lambda *_: file)
     assert main(["fetch-weights", "noisy-student", "b0"], Repository(clone(tmp_path / "house"))) == 0
     assert (tmp_path / "house" / "dataset_meta" / "b0.h5").read_bytes() == CONTENT
     printed = capsys.readouterr().out
