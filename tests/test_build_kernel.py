@@ -19,7 +19,7 @@ from competition_files import write_test_tables
 from bundler.build.image import LINE, read_image
 from bundler.build.parts import IMAGE_FILE
 from bundler.cli import main
-from bundler.commands import build, dry_run, steps
+from bundler.commands import build, dry_run, weights
 from bundler.commands import rehearse as rehearsing
 from bundler.commands.rehearse import AT_HOME, Machine, Request, rehearse_kernel
 from bundler.errors import BundlerError, RehearsalError
@@ -102,7 +102,7 @@ def test_a_kernel_that_is_rehearsed_ends_with_the_command_that_is_told_to(tmp_pa
 def test_weights_that_are_staged_under_a_name_are_to_be_named_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(steps, "stage", lambda *_: "narrow")
+    monkeypatch.setattr(weights, "stage", lambda *_: "narrow")
     assert main(["stage", str(tmp_path), "--name", "seed0"]) == 0
     assert capsys.readouterr().out == (
         "dataset_meta: narrow\nnext: put seed0 into ensemble of kernel/predict/settings.toml\n"
