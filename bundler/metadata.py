@@ -78,11 +78,12 @@ def repeated_keys(path: Path) -> list[str]:
 def check_owner(repository: Path) -> None:
     """Raise BundlerError while a metadata file still has the placeholder for an owner."""
     for name in METADATA_FILES:
-        reference = read_metadata(repository / name)["id"]
-        if reference.split("/", 1)[0] == PLACEHOLDER:
-            raise BundlerError(
-                f"{name}: id {reference} has no owner yet; build_kernel.py --owner NAME writes your Kaggle user name"
-            )
+        metadata = read_metadata(repository / name)
+        texts = [("id", metadata["id"]), *((key, one) for key in SOURCES for one in metadata.get(key) or [])]
+        for key, reference in texts:
+            if str(reference).split("/", 1)[0] == PLACEHOLDER:
+                cure = "build_kernel.py --owner NAME writes your Kaggle user name"
+                raise BundlerError(f"{name}: {key} {reference} has no owner yet; {cure}")
 
 
 def set_owner(repository: Path, owner: str) -> list[Path]:
@@ -99,7 +100,8 @@ def set_owner(repository: Path, owner: str) -> list[Path]:
     ours = {read_metadata(path)["id"] for path in paths}
     changed = []
     for path in paths:
-        new = old = text_of(path)
+        old = text_of(path)
+        new = old.replace(f'"{PLACEHOLDER}/', f'"{owner}/')
         for reference in ours:
             slug = reference.split("/", 1)[1]
             new = re.sub(rf'"{re.escape(reference)}(/\d+)?"', rf'"{owner}/{slug}\1"', new, flags=re.IGNORECASE)

@@ -109,7 +109,7 @@ def test_a_push_that_loses_a_source_fails(kernel: Path, either: Kaggle, kind: st
     either.unknown = {source}
     (kernel / kernels.PUSHED_FILE).write_text(json.dumps({"id": TRAIN, "version": 1}))
     with pytest.raises(
-        BundlerError, match=f"^{TRAIN} version 1 was pushed, but .* without {kind}_sources {source}: not known"
+        BundlerError, match=f"^{TRAIN} version 1 was pushed and runs, but .* without {kind}_sources {source}: not known"
     ):
         kernels.push_kernel(kernel)
     assert not (kernel / kernels.PUSHED_FILE).exists()
@@ -290,8 +290,8 @@ def test_a_new_version_of_the_weights_is_awaited_though_the_one_before_is_ready(
             {"upload": (400, {})},
             r"Upload unsuccessful: history\.csv, manifest\.json, .*|kaggle new dataset: .*\.(csv|h5|json)",
         ),
-        ({"GetDatasetStatus": refusal(401, "Unauthenticated")}, "^kaggle dataset field: 401 Unauthenticated; log in"),
-        ({"GetDatasetStatus": refusal(502, "Bad gateway")}, "^kaggle dataset field: Bad gateway$"),
+        ({"GetDatasetStatus": refusal(401, "Unauthenticated")}, "^kaggle dataset status: 401 Unauthenticated; log in"),
+        ({"GetDatasetStatus": refusal(502, "Bad gateway")}, "^kaggle dataset status: Bad gateway$"),
     ],
 )
 def test_a_dataset_that_kaggle_refuses_fails_with_its_words(

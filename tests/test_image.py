@@ -83,7 +83,10 @@ def test_the_line_prints_what_can_be_imported_here(tmp_path: Path) -> None:
 
 
 def test_the_file_becomes_what_is_listed(file: Path) -> None:
-    assert refresh_image(listing_of(file), file) == "3 import names of 4 distributions, listed on 2026-07-01"
+    assert refresh_image(listing_of(file), file) == (
+        "3 import names of 4 distributions, listed on 2026-07-01 (before: 2026-01-01); Python 3.13, before 3.12; "
+        "1 in another version"
+    )
     assert tomllib.loads(file.read_text()) == {
         "listed": DAY,
         "python": "3.13",

@@ -26,8 +26,9 @@ from tests.rehearsing import log_of, script_of
 from tests.test_bundle import SETTINGS, make_package
 
 Run = Callable[[list[str]], dict[str, str]]
-CELLS = ["title", "settings", "task", "arguments", "folder"]  # before the files
-LAST = ["sums", "run", "results"]  # after them
+CELLS = ["title", "heading-settings", "settings", "task", "arguments", "heading-files", "folder"]  # before the files
+LAST = ["sums", "heading-run", "run", "heading-results", "results"]  # after them
+TEXTS = ["title", *(name for name in (*CELLS, *LAST) if name.startswith("heading"))]
 SHELL = """
 import contextlib, json, sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -80,9 +81,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def writing(source: bytes) -> list[str]:
-    """Return the cells before the run but for the title."""
+    """Return the cells of code before the run."""
     cells = cells_of(source)
-    return [cells[name] for name in cells if name not in ("title", "run", "results")]
+    return [cells[name] for name in cells if name not in (*TEXTS, "run", "results")]
 
 
 @pytest.mark.parametrize("command", ["train", "predict"])
@@ -93,7 +94,7 @@ def test_both_kernels_are_valid_notebooks_below_kaggle_s_limit(command: str) -> 
     assert notebook.metadata.kernelspec.name == "python3"
     assert len(json.dumps(json.loads(source))) < parts.MAX_BYTES  # as the client sends it
     hidden = [cell for cell in notebook.cells if cell.metadata.get("_kg_hide-input")]
-    assert {cell.id for cell in notebook.cells} - {cell.id for cell in hidden} == {*CELLS, "run", "results"}
+    assert {cell.id for cell in notebook.cells} - {cell.id for cell in hidden} == {*CELLS, *LAST} - {"sums"}
     assert all(cell.metadata.jupyter.source_hidden for cell in hidden)
 
 
@@ -202,7 +203,7 @@ def test_a_rerun_ends_as_that_of_the_script(tmp_path: Path) -> None:
 
 def test_what_the_cells_themselves_do_is_confined_too(tmp_path: Path, inputs: Inputs) -> None:
     notebook = script_of(tmp_path, "pass", NOTEBOOK)
-    edit(notebook, lambda cells: cells[1].update(source="import mypy"))
+    edit(notebook, lambda cells: cells[CELLS.index("settings")].update(source="import mypy"))
     with pytest.raises(RehearsalError, match="exit code 1: ModuleNotFoundError: No module named 'mypy'"):
         rehearse(notebook, inputs, tmp_path / "root")
 
@@ -235,7 +236,7 @@ def test_a_path_of_home_is_named_with_its_module_or_its_cell(tmp_path: Path, inp
     notebook = script_of(tmp_path, f"print({home!r} + '/x')", NOTEBOOK)
     with pytest.raises(RehearsalError, match=r"^src/multihead/cli\.py, line 2: names "):
         rehearse(notebook, inputs, tmp_path / "root")
-    edit(notebook, lambda cells: cells[1].update(source=f"SETTINGS = '''\ndata = {home}'''"))
+    edit(notebook, lambda cells: cells[CELLS.index("settings")].update(source=f"SETTINGS = '''\ndata = {home}'''"))
     with pytest.raises(RehearsalError, match=r"^some_kernel\.ipynb, cell settings, line 2: names "):
         rehearse(notebook, inputs, tmp_path / "root")
 

@@ -146,19 +146,20 @@ def test_a_run_that_failed_is_told_with_kaggle_s_reason(
     either.ahead[TRAIN], either.failure_message = ["ERROR"], "Your notebook tried\nto allocate more memory."
     lines = [f"line {number}\n" for number in range(100)]
     either.log = json.dumps([{"stream_name": "stdout", "time": 1.0, "data": line} for line in lines])
+    heading = f"{TRAIN}, its newest version: the end of its log"
     message = f"{TRAIN}, its newest version: error: Your notebook tried to allocate more memory."
     for command in ("status train", "status train --wait", "pull train"):
         assert main(command.split(), Repository(owned_clone)) == 2
         printed = capsys.readouterr()
         assert printed.err == f"error: {message}\n"
-        assert printed.out == "".join(lines[-20:])
+        assert printed.out == f"{heading}\n{''.join(lines[-20:])}"
     either.log = "no JSON"
     assert main(["status", "train"], Repository(owned_clone)) == 2
-    assert capsys.readouterr().out == "no JSON\n"
+    assert capsys.readouterr().out == f"{heading}\nno JSON\n"
     either.answers["ListKernelSessionOutput"] = refusal(502, "Bad gateway")
     assert main(["status", "train"], Repository(owned_clone)) == 2
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("kaggle log: Bad gateway\n", f"error: {message}\n")
+    assert (printed.out, printed.err) == (f"{heading}\nkaggle log: Bad gateway\n", f"error: {message}\n")
 
 
 def test_the_log_of_a_run_that_failed_is_that_of_its_version(
@@ -171,7 +172,7 @@ def test_the_log_of_a_run_that_failed_is_that_of_its_version(
         for command in ("status", "pull"):
             assert main([command, "train", *option], Repository(owned_clone)) == 2
             printed = capsys.readouterr()
-            assert printed.out == f"log of version {version}\n"
+            assert printed.out == f"{TRAIN} version {version}: the end of its log\nlog of version {version}\n"
             assert printed.err == f"error: {TRAIN} version {version}: error\n"
 
 
@@ -256,12 +257,12 @@ def test_a_submission_that_failed_is_told_with_kaggle_s_reason(
     either.submissions, either.ahead["submission"] = [{"ref": 1, "description": "first"}], ["ERROR"]
     assert main(["status", "submission"], Repository(owned_clone)) == 2
     page = f"https://www.kaggle.com/competitions/{COMPETITION}/submissions"
-    assert capsys.readouterr().err == f"error: first (submission 1): error: {page} may say why\n"
+    assert capsys.readouterr().err == f"error: {COMPETITION}: first (submission 1): error: {page} may say why\n"
     either.submissions[0]["errorDescription"] = "Evaluation Exception:\nSubmission must have 418 rows"
     for command in ("status submission", "status submission --wait"):
         assert main(command.split(), Repository(owned_clone)) == 2
         reason = "Evaluation Exception: Submission must have 418 rows"
-        assert capsys.readouterr().err == f"error: first (submission 1): error: {reason}\n"
+        assert capsys.readouterr().err == f"error: {COMPETITION}: first (submission 1): error: {reason}\n"
 
 
 def test_the_submission_that_is_asked_for_is_the_last_one_from_here_not_a_team_mate_s(
@@ -425,7 +426,8 @@ def test_a_kernel_is_saved_for_others_to_read_without_a_run(
 ) -> None:
     assert main(["push", "predict", "--no-run"], Repository(owned_clone)) == 0
     printed = capsys.readouterr().out
-    assert printed.endswith(f"{PREDICT} version 1 saved, not run\n")
+    page = f"https://www.kaggle.com/code/{PREDICT}"
+    assert printed.endswith(f"{PREDICT} version 1 saved, not run; private or public, as is_private says: {page}\n")
     assert "GPU hours" not in printed
     assert [sent["kernelExecutionType"] for sent in kaggle.sent("SaveKernel")] == ["QUICK_SAVE"]
     with pytest.raises(SystemExit):

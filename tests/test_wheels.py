@@ -125,8 +125,8 @@ def test_markers_and_tags_are_those_of_kaggle_s_python_whatever_this_one_is(
         ("numbers_of_kaggle>2", "wheels: numbers_of_kaggle>2: no wheel for Kaggle's Python 3.12 on Linux"),
         ("numbers-of-kaggle[more]", "has Numbers.of-Kaggle 2.0+cpu, but maybe not its extra; name what that needs"),
         ("odd", "wheels: odd 1.0 depends on numbers-of-kaggle<2; Kaggle's image has numbers-of-kaggle 2.0+cpu"),
-        ("plain==7", "wheels: plain==7: no wheel for Kaggle's Python 3.12 on Linux (Could not find a version"),
-        ("windows", "wheels: windows: no wheel for Kaggle's Python 3.12 on Linux (Could not find a version"),
+        ("plain==7", "wheels: plain==7: no wheel for Kaggle's Python 3.12 on Linux; others: 1.0"),
+        ("windows", "wheels: windows: no wheel for Kaggle's Python 3.12 on Linux, or no such package"),
     ],
 )
 def test_what_cannot_be_had_is_one_line_and_leaves_the_dataset_as_it_was(
@@ -321,13 +321,28 @@ def test_a_wheel_for_another_python_than_this_is_fetched_and_its_rehearsal_says_
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_kernel_that_does_not_attach_the_dataset_of_its_wheels_is_named(index: Path, house: Path) -> None:
+def test_a_kernel_that_does_not_attach_the_dataset_of_its_wheels_is_named(index: Path, owned: Path) -> None:
+    house, own = owned, DATASET.replace("OWNER", "some-body")
     fetch([["plain"]], house / "dataset_meta", IMAGE_FILE)
     write_settings(house, "train", 'wheels = ["plain"]')
-    rule = f'put in "{DATASET}", which holds the wheels of kernel/train/settings.toml'
-    assert lines(house) == [f"{TRAIN_FILE}: dataset_sources = []: {rule}"]
-    change(house, TRAIN_FILE, dataset_sources=[DATASET.lower()])
-    assert lines(house) == []
+    rule = f'put in "{own}", which holds the wheels of kernel/train/settings.toml'
+    assert lines(house, "push train") == [f"{TRAIN_FILE}: dataset_sources = []: {rule}"]
+    assert [line for line in lines(house, "push predict") if "wheels of" in line] == []
+    assert lines(house, "push weights") == []  # before which no kernel can attach it
+    change(house, TRAIN_FILE, dataset_sources=[own.lower()])
+    assert lines(house, "push train") == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_predicting_with_a_dataset_of_wheels_alone_is_noted(index: Path, owned: Path) -> None:
+    house = owned
+    for path in (house / "dataset_meta").glob("*.h5"):
+        path.unlink()
+    fetch([["plain"]], house / "dataset_meta", IMAGE_FILE)
+    note = "dataset_meta: files = plain-1.0-py3-none-any.whl, wheels.toml: no weights among them; predicting finds none"
+    assert lines(house, "push predict") == [note]
+    (house / "dataset_meta" / "more.txt").touch()
+    assert lines(house, "push predict") == []
 
 
 def test_the_check_says_what_to_fetch_and_wheels_count_as_the_dataset_s_files(index: Path, house: Path) -> None:

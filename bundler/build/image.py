@@ -91,8 +91,15 @@ def refresh_image(listing: Path, image: Path) -> str:
         raise BundlerError(
             f"{listing}: {found} distributions, where {image.name} has {expected}; expected those of a Kaggle kernel"
         )
+    if renewed.listed > date.today():
+        raise BundlerError(f"{listing}: listed on {renewed.listed}, a day that is yet to come")
     image.write_text(HEADER + _toml(renewed), encoding="utf-8")
-    return f"{len(renewed.names)} import names of {found} distributions, listed on {renewed.listed}"
+    changed = sum(
+        before.versions.get(name, UNKNOWN) not in (UNKNOWN, version) for name, version in renewed.versions.items()
+    )
+    words = f"{len(renewed.names)} import names of {found} distributions, listed on {renewed.listed}"
+    python = f"Python {renewed.python}" + (f", before {before.python}" if renewed.python != before.python else "")
+    return f"{words} (before: {before.listed}); {python}; {changed} in another version"
 
 
 def read_listing(path: Path) -> Listing:

@@ -61,13 +61,17 @@ def _cells(parts: Parts) -> dict[str, Cell]:
     files |= {f"wheels/{name}": data for name, data in parts.wheels.items()}
     return {
         "the title": _markdown("title", _title(parts)),
+        "heading of settings": _markdown("heading-settings", "## Settings and task"),
         SETTINGS_FILE: _code("settings", f"SETTINGS = {literal(parts.settings)}"),
         TASK_FILE: _code("task", f"TASK = {parts.task if parts.task is None else literal(parts.task)}"),
         "the arguments": _code("arguments", _ARGUMENTS, {"tags": ["parameters"]}),
+        "heading of files": _markdown("heading-files", _FILES_HEADING),
         "the folder": _code("folder", _folder(files)),
         **{path: _code(_id(path), _writing(path, data), HIDDEN) for path, data in files.items()},
         "the sums": _code("sums", _sums(files), HIDDEN),
+        "heading of the run": _markdown("heading-run", _RUN_HEADING),
         "the run": _code("run", _RUN.replace("@COMMAND@", f"{PACKAGE} {parts.command}")),
+        "heading of results": _markdown("heading-results", "## Results"),
         "the results": _code("results", _RESULTS),
     }
 
@@ -109,8 +113,17 @@ def _sums(files: Mapping[str, bytes]) -> str:
 
 
 def _title(parts: Parts) -> str:
-    licences = "\n".join(f"- {name}: {licence}" for name, licence in parts.licences.items())
-    return _TITLE.replace("@NAME@", f"{PACKAGE} {parts.command}") + licences
+    text = _TITLE.replace("@NAME@", f"{PACKAGE} {parts.command}")
+    if parts.attached:
+        files = "".join(f"- {name}\n" for name in parts.attached.files)
+        text += (
+            f"Wheels that it installs from the dataset `{parts.attached.dataset}`, which must be attached:\n\n{files}\n"
+        )
+    return (
+        text
+        + "Licences of the wheels inside:\n\n"
+        + "\n".join(f"- {n}: {licence}" for n, licence in parts.licences.items())
+    )
 
 
 def _id(path: str) -> str:
@@ -136,15 +149,25 @@ def _code(name: str, source: str, metadata: Mapping[str, Any] | None = None) -> 
 _TITLE = """\
 # @NAME@
 
-One self-contained notebook for a Kaggle kernel without internet. `build_kernel.py` generated it from `src/`,
-`bundler/build/wheels/` and the kernel's `settings.toml`; a change that should last belongs there.
+One self-contained notebook for a Kaggle kernel without internet. It trains or applies a network that answers several
+questions about an image at once; SETTINGS and TASK below say which images, which questions and how. Whoever reads the
+code begins with `multihead/cli.py` and `multihead/commands.py`.
 
-SETTINGS, TASK and ARGUMENTS below are meant to be edited here. The hidden cells write the package's files into a
-temporary folder, each under its own name. The last cell but one names those that were edited, and runs the package.
-
-Licences of the wheels:
+`build_kernel.py` of the project generated it from `src/`, `bundler/build/wheels/` and the kernel's `settings.toml`; a
+change that should last belongs there.
 
 """
+
+_FILES_HEADING = """\
+## The package
+
+SETTINGS, TASK and ARGUMENTS above are meant to be edited. The hidden cells below write the package's files into a
+temporary folder, each under its own name; show a cell's code to read or edit a file."""
+
+_RUN_HEADING = """\
+## The run
+
+The package runs in a process of its own. The files that were edited are named first."""
 
 _ARGUMENTS = 'ARGUMENTS = []  # more of the command line, such as ["--set", "seed=1"]'
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bundler.build.attached_wheels import LOCK_FILE
 from bundler.check.project import (
     DATASET_FOLDER,
     MISSING,
@@ -177,6 +178,15 @@ def weights_not_attached(project: Project) -> Iterator[Finding]:
             return
         rule = f"neither {dataset} nor {train} is among them; predicting takes no weights of this project"
     yield Finding(PREDICT_FILE, "sources", ", ".join(sorted(holders)), rule, is_note=True)
+
+
+def wheels_alone(project: Project) -> Iterator[Finding]:
+    """Yield the note that the dataset, all that the predict kernel attaches, holds wheels and nothing else."""
+    files = [file.name for file in project.files()]
+    are_wheels = bool(files) and all(name == LOCK_FILE or name.endswith(".whl") for name in files)
+    if are_wheels and project.holders("predict") == {project.address(DATASET_FILE)}:
+        rule = "no weights among them; predicting finds none"
+        yield Finding(DATASET_FOLDER, "files", ", ".join(files), rule, is_note=True)
 
 
 def _staged(project: Project) -> list[str]:

@@ -88,11 +88,11 @@ def competition(project: Project) -> Iterator[Finding]:
 
 
 def dataset_of_wheels(project: Project) -> Iterator[Finding]:
-    """Yield a kernel whose settings name wheels that lie in the dataset, which it does not attach."""
+    """Yield a kernel that is pushed, whose settings name wheels that lie in the dataset, which it does not attach."""
     own = project.address(DATASET_FILE)
     for kernel, settings, run in project.kernels_with_settings():
         file, sources = KERNEL_FILES[kernel], project.sources(KERNEL_FILES[kernel], "dataset_sources")
-        if own and sources is not None and own not in map(address, sources):
+        if PUSHES[project.action] == file and own and sources is not None and own not in map(address, sources):
             needed = fetched_for(project.repository.dataset, run["wheels"])
             if needed:
                 rule = f'put in "{project.value(DATASET_FILE, "id")}", which holds the wheels of {settings}'

@@ -49,7 +49,7 @@ def preflight(repository: Path, action: str = "build") -> list[Finding]:
     read = {file: read_checked(repository, file, findings) for file in METADATA_FILES}
     metadata = {file: values for file, values in read.items() if values is not None}
     refused = frozenset((finding.file, finding.key) for finding in findings)
-    kernels = () if action == "push train" else KERNEL_FILES
+    kernels = ("train",) if action == "push train" else KERNEL_FILES
     settings = {name: values for name in kernels if (values := _read_settings(repository, name, findings))}
     project = Project(Repository(repository), action, metadata, refused, settings)
     for rule in RULES[action]:
@@ -178,7 +178,6 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
         check_kernels.title_and_slug,
         check_kernels.code_file,
         check_kernels.competition,
-        check_kernels.dataset_of_wheels,
         check_kernels.holder_of_weights,
         check_kernels.tpu,
         check_kernels.machine,
@@ -194,6 +193,7 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
     ),
     "push train": (
         check_kernels.placeholder,
+        check_kernels.dataset_of_wheels,
         check_kernels.resumed_from_another,
         check_kernels.sources_of_another_kind,
     ),
@@ -209,6 +209,8 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
     ),
     "push predict": (
         check_kernels.placeholder,
+        check_kernels.dataset_of_wheels,
+        check_dataset.wheels_alone,
         check_dataset.weights_of_another_name,
         check_dataset.weights_of_another_task,
         check_dataset.weights_not_attached,

@@ -25,6 +25,7 @@ NEXT = {
     "pull train": "stage trained",
     "stage": "rehearse DATA; then push weights",
     "push weights": "push predict",
+    "push wheels": "push train",  # or pretrained weights, for the training
     "status weights": "push predict",
     "push predict": "status predict --wait",
     "status predict": "submit",
@@ -43,8 +44,12 @@ def push(repository: Repository, what: str, message: str, *, runs: bool = True) 
         submissions.keep_uploaded(repository, {})  # until it is known what Kaggle has
         push_dataset(repository.dataset, message)
         submissions.keep_uploaded(repository, weights, members)
+        if not weights:
+            say_next("push wheels")
+            return
     elif not runs:
-        print(f"{kernels.push_kernel(repository.kernel(what), runs=False)} saved, not run")
+        run = kernels.push_kernel(repository.kernel(what), runs=False)
+        print(f"{run} saved, not run; private or public, as is_private says: {run.page}")
         return
     else:
         _say_hours(repository, what)
@@ -150,7 +155,7 @@ def _log_of_failure() -> Iterator[None]:
     try:
         yield
     except kernels.RunFailedError as error:
-        print(kernels.end_of_log(error.run))
+        print(f"{error.run}: the end of its log\n{kernels.end_of_log(error.run)}")
         raise
 
 

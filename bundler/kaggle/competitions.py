@@ -53,5 +53,5 @@ def submission_status(competition: str, listed: Sequence[Listed], ref: str = "")
         raise BundlerError(f"{competition}: Kaggle lists no {name}")
     if one.status in client.FAILED:
         reason = one.error or f"https://www.kaggle.com/competitions/{competition}/submissions may say why"
-        raise BundlerError(f"{one}: {' '.join(reason.split())}")
+        raise BundlerError(f"{competition}: {one}: {' '.join(reason.split())}")
     return Status(one.status == "complete", str(one))

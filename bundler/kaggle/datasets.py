@@ -21,7 +21,7 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
     if not names:
         commands = "stage, fetch-weights or fetch-wheels"
         raise BundlerError(f"{folder}: holds nothing to push; expected what build_kernel.py {commands} puts there")
-    before = _version_of(dataset) if client.knows("dataset_field", dataset=dataset, field="status") else None
+    before = _version_of(dataset) if client.knows("dataset_status", dataset=dataset) else None
     print(f"{dataset}: a new {'dataset' if before is None else 'version'} of {', '.join(names)}", flush=True)
     ignored = [".*", *(set(files) - set(names))]
     message = None if before is None else notes
@@ -40,7 +40,7 @@ def push_dataset(folder: Path, notes: str, hours: float = 1) -> None:
 
 def dataset_status(dataset: str) -> Status:
     """Return how a dataset is doing, done once it can be mounted; raises BundlerError where it failed."""
-    status = client.ask("dataset_field", dataset=dataset, field="status")
+    status = client.ask("dataset_status", dataset=dataset)
     if status in client.FAILED:
         raise BundlerError(f"{dataset}: {status}; Kaggle could not process what was uploaded")
     return Status(status == "ready", status)
@@ -48,4 +48,4 @@ def dataset_status(dataset: str) -> Status:
 
 def _version_of(dataset: str) -> int:
     """Return the number of a dataset's current version, 0 where Kaggle does not tell it."""
-    return int(client.ask("dataset_field", dataset=dataset, field="current_version_number") or 0)
+    return int(client.ask("dataset_version", dataset=dataset))

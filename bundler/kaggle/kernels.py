@@ -35,6 +35,11 @@ class Run(NamedTuple):
         """What Kaggle's API calls it."""
         return f"{self.kernel}/{self.version}" if self.version else self.kernel
 
+    @property
+    def page(self) -> str:
+        """The kernel's page."""
+        return f"https://www.kaggle.com/code/{self.kernel}"
+
     def __str__(self) -> str:
         return f"{self.kernel} version {self.version}" if self.version else f"{self.kernel}, its newest version"
 
@@ -107,8 +112,10 @@ def push_kernel(folder: Path, *, runs: bool = True) -> Run:
     if missing:
         if runs:
             _restore(folder, None)
-        how = f"was {'pushed' if runs else 'saved'}, but Kaggle has it without {', '.join(missing)}"
-        raise BundlerError(f"{run} {how}: not known there, or not yours to use")
+        how = "was pushed and runs" if runs else "was saved"
+        cure = f"correct it, push again, and cancel this run on {run.page}" if runs else "correct it, and push again"
+        lost = f"but Kaggle has it without {', '.join(missing)}: not known there, or not yours to use"
+        raise BundlerError(f"{run} {how}, {lost}; {cure}")
     if runs:
         keep_pushed(folder, Pushed(*run))
     return run

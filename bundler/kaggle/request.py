@@ -85,9 +85,15 @@ def quota(api: Any) -> dict[str, Any]:
     }
 
 
-def dataset_field(api: Any, dataset: str, field: str) -> Any:
-    """Return the status of a dataset, or its current_version_number."""
-    return json.loads(api.dataset_status(dataset, format=f"json({field})"))[field]
+def dataset_status(api: Any, dataset: str) -> str:
+    """Return how a dataset is doing."""
+    return str(api.dataset_status(dataset))
+
+
+def dataset_version(api: Any, dataset: str) -> int:
+    """Return the number of a dataset's current version, 0 where Kaggle does not tell it."""
+    answer = json.loads(api.dataset_status(dataset, format="json(current_version_number)"))
+    return int(answer["current_version_number"] or 0)
 
 
 def new_dataset(api: Any, folder: str, ignored: list[str], message: str | None) -> str:
@@ -127,7 +133,19 @@ def submissions(api: Any, competition: str) -> list[dict[str, str]]:
 
 REQUESTS = {
     function.__name__: function
-    for function in (push, metadata, status, output, log, quota, dataset_field, new_dataset, submit, submissions)
+    for function in (
+        push,
+        metadata,
+        status,
+        output,
+        log,
+        quota,
+        dataset_status,
+        dataset_version,
+        new_dataset,
+        submit,
+        submissions,
+    )
 }
 
 

@@ -163,7 +163,9 @@ def _problem(printed: str, errors: str, python: str) -> str:
         return "; ".join(causes).replace("The user requested", "asked for is")
     lines = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
     if missing := re.search(r"No matching distribution found for (.+)", errors):
-        return f"{missing[1]}: no wheel for Kaggle's Python {python} on Linux ({lines[0]})"
+        others = re.search(r"\(from versions: (.+)\)", errors)
+        there = f"; others: {others[1]}" if others and others[1] != "none" else ", or no such package"
+        return f"{missing[1]}: no wheel for Kaggle's Python {python} on Linux{there}"
     return lines[-1] if lines else (errors.strip().splitlines() or ["pip failed, and said nothing"])[-1]
 
 
