@@ -86,7 +86,7 @@ def _run(repository: Repository, arguments: argparse.Namespace) -> int:
         case "fetch-weights":
             weights.fetch_weights(repository, arguments.kind, arguments.backbone)
         case "fetch-wheels":
-            weights.fetch_wheels(repository)
+            weights.fetch_wheels(repository, arguments.recipe)
         case "push":
             steps.push(repository, arguments.what, arguments.message, runs=not arguments.no_run)
         case "status":
@@ -201,7 +201,10 @@ def _add_steps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         command.add_argument("--version", type=_version, help="of the kernel (default: that pushed last from here)")
     submit.add_argument("-m", "--message", help="what your submissions list shows")
     fetch = commands.add_parser("fetch-weights", help="put pretrained weights into dataset_meta/; needs internet")
-    commands.add_parser("fetch-wheels", help="put wheels that the settings name into dataset_meta/; needs internet")
+    wheels = commands.add_parser(
+        "fetch-wheels", help="put wheels that settings name into dataset_meta/; needs internet"
+    )
+    wheels.add_argument("recipe", type=Path, nargs="*", help="settings of a study, beside those of the kernels")
     fetch.add_argument("kind", choices=KINDS)
     fetch.add_argument("backbone", help="b0 to b7; with imagenet also vgg16 and the like")
 

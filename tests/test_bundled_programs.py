@@ -310,7 +310,7 @@ REFUSED: dict[str, tuple[str | bytes, str, Files]] = {
     "what 3.12 dropped": ("import imp\n", f", line 1: imp {LACKS}", {}),
     "a name that 3.12 dropped": ("from configparser import SafeConfigParser\n", f", line 1: configparser has no SafeConfigParser {IN_LIBRARY}", {}),
     "a name that 3.13 brought": ("from copy import replace\n", f", line 1: copy has no replace {IN_LIBRARY}", {}),
-    "a wheel's other module": ("import efficientnet.nothing\n", ", line 1: efficientnet.nothing is not in the bundled wheel", {}),
+    "a wheel's other module": ("import efficientnet.nothing\n", ", line 1: efficientnet.nothing is not in the wheels", {}),
     "a wheel's other name": ("from efficientnet.model import nothing\n", ", line 1: efficientnet.model has no nothing", {}),
 }  # fmt: skip
 

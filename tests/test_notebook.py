@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def test_modules_stand_whole_and_readable_in_their_cells() -> None:
     package = HOUSE / "src" / "multihead"
     cells = cells_of(build_notebook(package, HOUSE / "kernel" / "train" / "settings.toml", "train")).values()
     for path, data in read_package(package).items():
-        assert f"%%writefile $ROOT/src/{path}\n{data.decode().removesuffix(chr(10))}" in cells
+        assert f'%%writefile "$ROOT/src/{path}"\n{data.decode().removesuffix(chr(10))}' in cells
 
 
 def test_the_same_sources_give_the_same_bytes_and_every_cell_keeps_its_id(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_the_same_sources_give_the_same_bytes_and_every_cell_keeps_its_id(tmp_pa
     changed = {name for name in more if more[name] != before.get(name)}
     (new,) = more.keys() - before.keys()
     assert changed == {new, "sums"}
-    assert more[new] == "%%writefile $ROOT/src/multihead/another.py\nx = 1"
+    assert more[new] == '%%writefile "$ROOT/src/multihead/another.py"\nx = 1'
 
 
 PIECES = [
@@ -201,6 +202,32 @@ def test_a_rerun_ends_as_that_of_the_script(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("multihead-*"))
 
 
+LEAVES = """
+import json, pathlib, subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+manifest = {"epoch": 3, "score": {"name": "R", "total": 0.98765}}
+pathlib.Path("manifest.json").write_text(json.dumps(manifest))
+rows = "".join(f"{epoch},0.5\\n" for epoch in range(1, 2001))
+pathlib.Path("history.csv").write_text("epoch,loss\\n" + rows)
+pathlib.Path("report").mkdir()
+pathlib.Path("report/index.html").write_text("<p>the page of the report</p>")
+"""
+
+
+def test_the_last_cell_shows_score_tables_and_report_wherever_the_folder_lies(tmp_path: Path, inputs: Inputs) -> None:
+    folder = tmp_path / "a folder with spaces"
+    folder.mkdir()
+    began = time.monotonic()
+    rehearse(script_of(folder, LEAVES.strip(), NOTEBOOK), inputs, folder / "root")
+    assert time.monotonic() - began < 50  # whatever the process that it leaves behind does
+    executed = nbformat.read(folder / "root" / "executed.ipynb", as_version=nbformat.NO_CONVERT)
+    shown = str(next(cell.outputs for cell in executed.cells if cell.id == "results"))
+    assert "manifest.json: epoch 3, R 0.9877" in shown
+    assert "<td>2000</td>" in shown
+    assert "the page of the report" in shown
+    assert "are not shown" not in shown
+
+
 def test_what_the_cells_themselves_do_is_confined_too(tmp_path: Path, inputs: Inputs) -> None:
     notebook = script_of(tmp_path, "pass", NOTEBOOK)
     edit(notebook, lambda cells: cells[CELLS.index("settings")].update(source="import mypy"))
@@ -213,7 +240,7 @@ def test_a_cell_that_was_edited_or_removed_is_named_and_runs(tmp_path: Path, inp
     notebook = script_of(tmp_path, "from multihead import greeting\nprint(greeting.WORD)", NOTEBOOK, **modules)
 
     def change(cells: list[dict[str, Any]]) -> None:
-        cells[:] = [cell for cell in cells if "unused.py\n" not in cell["source"]]
+        cells[:] = [cell for cell in cells if 'unused.py"\n' not in cell["source"]]
         for cell in cells:
             cell["source"] = cell["source"].replace("WORD = 'as built'", "WORD = 'edited'")
 

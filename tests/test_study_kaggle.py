@@ -24,7 +24,7 @@ from bundler.check.preflight import preflight
 from bundler.errors import BundlerError, ClientError
 from bundler.kaggle import client, kernels, request
 from bundler.kaggle.staging import stage_study
-from bundler.metadata import NOTEBOOK, TRAIN_FILE, set_owner
+from bundler.metadata import NOTEBOOK, TRAIN_FILE, read_metadata, set_owner
 from bundler.repository import KERNEL_METADATA, Repository
 from bundler.study.engines import kaggle as engine
 from bundler.study.engines.kaggle import KERNEL_FOLDER, MAX_SLUG, PULLED_FILE, Kaggle, slug_for
@@ -33,6 +33,7 @@ from bundler.study.trial import TRIAL_FILE, Trial, read_state, state_of, write_s
 from multihead.config.ensemble import read_ensemble
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.known_tasks import task_text
+from multihead.config.settings_file import read_settings
 from multihead_study import cli
 from tests import kaggle_standin
 from tests.conftest import clone
@@ -379,3 +380,13 @@ def test_after_a_run_that_failed_a_push_without_an_answer_is_asked_for_as_the_ne
     assert [ended.problem for ended in run_all(house, [trial])] == [""]
     assert len(versions) == 2
     assert {sent.get("versionLabel") for sent in quick.sent("ListKernelSessionOutput")} == {"v1", "v2"}
+
+
+def test_trials_whose_wheels_lie_in_a_dataset_that_no_kernel_attaches_are_not_pushed(
+    house: Repository,
+) -> None:
+    settings = read_settings(None, ['wheels=["plain"]', "time_budget_minutes=600"])
+    train = read_metadata(house.metadata("train"))
+    with pytest.raises(BundlerError, match=f"attaches no {USER}/multihead-weights, which holds the wheels$"):
+        engine._refuse(settings, train, house.dataset_id)
+    engine._refuse(settings, train | {"dataset_sources": [f"{USER}/Multihead-weights/2"]}, house.dataset_id)

@@ -119,9 +119,51 @@ def test_markers_and_tags_are_those_of_kaggle_s_python_whatever_this_one_is(
     assert files == [of_39, "older-1.0-py3-none-any.whl", "tagged-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.parametrize("tag", ["manylinux_2_28", "manylinux2014", "manylinux2010", "manylinux1", "linux"])
+def test_every_form_of_a_linux_wheel_that_kaggle_s_pip_takes_is_fetched(
+    index: Path, dataset: Path, image: Path, tag: str
+) -> None:
+    draw_wheel(index, "compiled", "1.0", {"compiled.py": ""})
+    draw_wheel(index, "compiled", "2.0", {"compiled.py": ""}, f"cp312-cp312-{tag}_x86_64")
+    assert fetch([["compiled"]], dataset, image).files == [f"compiled-2.0-cp312-cp312-{tag}_x86_64.whl"]
+
+
+def test_every_requirement_of_a_package_that_replaces_the_image_s_counts(
+    index: Path, dataset: Path, image: Path
+) -> None:
+    draw_wheel(index, "numbers_of_kaggle", "1.0", {"numbers_of_kaggle.py": ""})
+    with pytest.raises(BundlerError, match="numbers-of-kaggle"):
+        fetch([["numbers-of-kaggle<2", "numbers-of-kaggle>=2"]], dataset, image)
+
+
+def test_what_the_image_has_in_a_version_that_is_not_known_is_not_replaced_in_silence(
+    index: Path, dataset: Path, image: Path
+) -> None:
+    image.write_text(IMAGE + 'cards = ["unknown", "cards"]\n')
+    draw_wheel(index, "cards", "1.0", {"cards.py": ""})
+    draw_wheel(index, "needy", "1.0", {"needy.py": ""}, needs=["cards"])
+    with pytest.raises(
+        BundlerError, match=r"^wheels: cards is needed, and Kaggle's image has it in a version that its"
+    ):
+        fetch([["needy"]], dataset, image)
+    assert fetch([["needy", "cards==1.0"]], dataset, image).files == [
+        "cards-1.0-py3-none-any.whl",
+        "needy-1.0-py3-none-any.whl",
+    ]
+
+
+def test_a_lock_reads_back_whatever_a_requirement_says(index: Path, dataset: Path, image: Path) -> None:
+    asked = ("plain; platform_machine != '\N{GRINNING FACE}'",)
+    fetch([asked], dataset, image)
+    lock = read_lock(dataset)
+    assert lock
+    assert list(lock.fetched) == [asked]
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        ("extra", "wheels: extra more of numbers-of-kaggle 2.0+cpu is needed, and a listing does not say whether"),
         ("numbers_of_kaggle>2", "wheels: numbers_of_kaggle>2: no wheel for Kaggle's Python 3.12 on Linux"),
         ("numbers-of-kaggle[more]", "has Numbers.of-Kaggle 2.0+cpu, but maybe not its extra; name what that needs"),
         ("odd", "wheels: odd 1.0 depends on numbers-of-kaggle<2; Kaggle's image has numbers-of-kaggle 2.0+cpu"),
@@ -133,6 +175,7 @@ def test_what_cannot_be_had_is_one_line_and_leaves_the_dataset_as_it_was(
     index: Path, dataset: Path, image: Path, asked: str, message: str
 ) -> None:
     draw_wheel(index, "odd", "1.0", {"odd.py": ""}, needs=["numbers-of-kaggle<2"])
+    draw_wheel(index, "extra", "1.0", {"extra.py": ""}, needs=["numbers-of-kaggle[more]"])
     draw_wheel(index, "windows", "1.0", {"windows.py": ""}, "cp312-cp312-win_amd64")
     with pytest.raises(BundlerError) as error:
         fetch([["plain"], [asked]], dataset, image)
@@ -267,6 +310,23 @@ def test_a_kernel_imports_pure_and_compiled_packages_that_this_machine_lacks(
     assert list(ran.working.iterdir()) == []
 
 
+def test_wheels_come_before_what_the_image_has_in_the_kernel_and_in_what_it_starts(
+    index: Path, dataset: Path, tmp_path: Path
+) -> None:
+    draw_wheel(index, "termcolor", "0.1", {"termcolor.py": "ANSWER = 'of the wheel'\n"})
+    fetch([["termcolor==0.1"]], dataset, IMAGE_FILE)
+    says = "import os, termcolor\nprint(termcolor.ANSWER, float(os.environ['MULTIHEAD_STARTED']) > 0)"
+    in_child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {says!r}], check=True)"
+    run(tmp_path, dataset, f"{says}\n{in_child}", asked='["termcolor==0.1"]')
+    assert (tmp_path / "root" / "log.txt").read_text().count("of the wheel True") == 2
+
+
+def test_a_wheel_may_add_to_a_namespace_that_the_image_has(index: Path, dataset: Path, tmp_path: Path) -> None:
+    draw_wheel(index, "more_of_google", "1.0", {"google/more.py": ""})
+    fetch([["more-of-google"]], dataset, IMAGE_FILE)
+    built(tmp_path, dataset, "import google.more\nimport google.protobuf.message", '["more-of-google"]')
+
+
 def started(script: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run a script in a folder, with input/ beside the script in the place of Kaggle's."""
     environment = {"KAGGLE_ROOT": str(script.parent)}
@@ -345,6 +405,17 @@ def test_predicting_with_a_dataset_of_wheels_alone_is_noted(index: Path, owned: 
     assert lines(house, "push predict") == []
 
 
+def test_a_package_is_started_with_the_wheels_of_each_kernel_and_not_with_all(index: Path, owned: Path) -> None:
+    draw_wheel(index, "plain", "2.0", {"plain/__init__.py": "1 / 0\n"})
+    own_source(owned)
+    cli = owned / "src" / "multihead" / "cli.py"
+    cli.write_text(f"{cli.read_text()}\nimport plain\n")
+    write_settings(owned, "train", 'wheels = ["plain<2"]')
+    write_settings(owned, "predict", 'wheels = ["plain"]')
+    fetch([["plain<2"], ["plain"]], owned / "dataset_meta", IMAGE_FILE)
+    assert lines(owned) == ["src/multihead: ZeroDivisionError: division by zero"]
+
+
 def test_the_check_says_what_to_fetch_and_wheels_count_as_the_dataset_s_files(index: Path, house: Path) -> None:
     write_settings(house, "predict", 'wheels = ["plain"]')
     (found,) = lines(house)
@@ -371,6 +442,13 @@ def test_a_package_that_imports_a_wheel_is_started_with_it(index: Path, house: P
 def test_the_command_fetches_for_both_kernels_and_says_what_comes_next(
     index: Path, owned: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    draw_wheel(index, "other", "1.0", {"other.py": ""})
+    recipe = owned / "recipe.toml"
+    recipe.write_text('[run]\nwheels = ["other"]\n')
+    assert main(["fetch-wheels", str(recipe)], Repository(owned)) == 0
+    assert (owned / "dataset_meta" / "other-1.0-py3-none-any.whl").is_file()
+    (owned / "dataset_meta" / "other-1.0-py3-none-any.whl").unlink()
+    capsys.readouterr()
     write_settings(owned, "train", 'wheels = ["plain", "numpy>=2"]')
     assert main(["fetch-wheels"], Repository(owned)) == 0
     size = (owned / "dataset_meta" / "plain-1.0-py3-none-any.whl").stat().st_size
@@ -416,6 +494,18 @@ def test_a_study_s_recipe_links_its_wheels(index: Path, dataset: Path, tmp_path:
     fetch([["plain"]], dataset, IMAGE_FILE)
     for settings, expected in ((tmp_path / "settings.toml", [dataset / "plain-1.0-py3-none-any.whl"]), (None, [])):
         assert study._wheels(Repository(tmp_path), read_settings(settings)) == expected
+
+
+def test_a_trial_with_another_wheel_is_another_trial(index: Path, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('[run]\nwheels = ["plain"]\n')
+    settings, found = read_settings(tmp_path / "settings.toml"), []
+    for version in ("1.0", "2.0"):
+        draw_wheel(index, "plain", version, {"plain/__init__.py": f"VERSION = {version}\n"})
+        fetch([["plain"]], dataset, IMAGE_FILE)
+        found.append(study._inputs(Repository(tmp_path), settings, None))
+    assert found[0].keys() == found[1].keys() == {"wheels"}
+    assert found[0] != found[1]
+    assert study._inputs(Repository(tmp_path), read_settings(None), None) == {}
 
 
 def test_wheels_are_those_of_the_whole_kernel_and_no_part_of_what_a_training_is(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def lock_text(lock: Lock) -> str:
     """Return the content of LOCK_FILE."""
     lines = [HEADER, f"image = {lock.image}"]
     for asked, files in sorted(lock.fetched.items()):
-        lines += ["\n[[fetched]]", f"wheels = {json.dumps(asked)}", "[fetched.files]"]
+        lines += ["\n[[fetched]]", f"wheels = {json.dumps(asked, ensure_ascii=False)}", "[fetched.files]"]
         lines += [f"{json.dumps(name)} = {json.dumps(sha256)}" for name, sha256 in sorted(files.items())]
     return "\n".join(lines) + "\n"
 
@@ -149,7 +149,8 @@ def installed(wheels: Sequence[Path]) -> Iterator[Mapping[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-P", "-m", "pip", "--isolated", "--disable-pip-version-check", "install", "--no-index"]
         pip += ["--no-deps", "--no-compile", f"--target={folder}", *map(str, wheels)]
-        done = subprocess.run(pip, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        alone = os.environ | {"PIP_CONFIG_FILE": os.devnull}  # --isolated knows the machine's configuration
+        done = subprocess.run(pip, env=alone, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BundlerError((done.stderr.strip().splitlines() or ["pip failed, and said nothing"])[-1])
         others = filter(None, [os.environ.get("PYTHONPATH")])
@@ -202,6 +203,7 @@ def install_attached(folder):
     import hashlib
     import os
     import pathlib
+    import shutil
     import subprocess
     import sys
     import time
@@ -221,7 +223,9 @@ def install_attached(folder):
         wheels.append(str(sound[0]))
     pip = [sys.executable, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir", "install"]
     pip += ["--no-index", "--no-deps", "--no-compile", "--target", str(folder), *wheels]
-    done = subprocess.run(pip, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was broken off
+    alone = os.environ | {"PIP_CONFIG_FILE": os.devnull}  # --isolated knows the machine's configuration
+    done = subprocess.run(pip, env=alone, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         words = ["it said nothing", *done.stderr.split("\\n")]
         why = next((line for line in reversed(words) if line.strip()), "")

@@ -206,8 +206,11 @@ class Modules:
         if top not in self._tops:
             return self._elsewhere(top, module, name)
         if module not in self.paths:
-            where = "in the package" if top == PACKAGE else "in the bundled wheel"
-            return None if self._adds_modules else f"{module} is not {where}"
+            where = "in the package" if top == PACKAGE else "in the wheels"
+            is_shared = top in self._kaggle.image and not self.paths.get(
+                top
+            )  # a namespace that the image has a part of
+            return None if self._adds_modules or is_shared else f"{module} is not {where}"
         names = self.names(module)
         if names is None:
             return None

@@ -1,7 +1,7 @@
 """The parts of a kernel as one notebook.
 
-The cells stand in the order of the script: settings and task to edit, each file of the package under its own name, the
-wheels, the start, and last a cell that runs it all in a process of its own and one that shows what it left. The same
+The cells stand in this order: settings and task to edit, each file of the package under its own name, the start, the
+wheels, and last a cell that runs it all in a process of its own and one that shows what it left. The same
 sources give the same bytes; a cell's id depends on what the cell is, never on its place.
 """
 
@@ -80,7 +80,7 @@ def _writing(path: str, data: bytes) -> str:
     """Return the source of the cell that writes a file byte for byte: by the magic where that can, else by Python."""
     by_magic, text = _text_for_magic(path, data), as_text(data)
     if by_magic is not None:
-        return f"%%writefile $ROOT/{path}\n{by_magic}"
+        return f'%%writefile "$ROOT/{path}"\n{by_magic}'
     if text is None:
         return f"import base64\n\n(ROOT / {path!r}).write_bytes(base64.b64decode({base64_literal(data)}))"
     return f"(ROOT / {path!r}).write_bytes({quoted_lines(text) if text else repr(text)}.encode())"
@@ -256,7 +256,7 @@ try:  # nothing here is a reason to fail a run that has succeeded
         words = f"{score['name']} {score['total']:.4f}" if score else "no score"
         print(f"{manifest}: epoch {content['epoch']}, {words}")
     for table in sorted(working.glob("**/*.csv")):
-        rows = pd.read_csv(table, nrows=1000)
+        rows = pd.read_csv(table)
         print(f"{table}:")
         display(rows.tail(10) if table.name == "history.csv" else rows.head(10))
     for page in sorted(working.glob("**/report/index.html")):

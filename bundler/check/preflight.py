@@ -77,7 +77,7 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
         findings.append(_of_settings(repository, path, str(error)))
         return None
     is_foreign = any(step["name"] not in BUILT_IN_STEPS for step in settings.run.augmentation)
-    wheels = _wheels(Repository(repository), [settings.run.wheels]) if is_foreign else []
+    wheels = _wheels(Repository(repository), settings.run.wheels) if is_foreign else []
     if is_foreign and (fault := _fault_of_start(repository / "src", path.resolve(), wheels)):
         message = fault.removeprefix("error: ")
         is_of_settings = message != fault
@@ -86,10 +86,9 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
 
 
-def _wheels(repository: Repository, asked: Iterable[Sequence[str]]) -> list[Path]:
-    """Return the wheels in the dataset's folder that were fetched for lists of requirements."""
-    files = {name for one in asked for name in fetched_for(repository.dataset, one)}
-    return [repository.dataset / name for name in sorted(files)]
+def _wheels(repository: Repository, asked: Sequence[str]) -> list[Path]:
+    """Return the wheels in the dataset's folder that were fetched for a list of requirements."""
+    return [repository.dataset / name for name in sorted(fetched_for(repository.dataset, asked))]
 
 
 def _fault_of_start(source: Path, settings: Path | None = None, wheels: Sequence[Path] = ()) -> str:
@@ -158,12 +157,14 @@ def _build_in_memory(project: Project) -> Iterator[Finding]:
                     )
                 messages.add(message)
     if not messages:
-        wheels = _wheels(repository, [settings["run"]["wheels"] for settings in project.settings.values()])
-        digest = hashlib.sha256(repr((read_package(repository.package), wheels)).encode()).hexdigest()
-        if digest not in _starts:
-            _starts[digest] = _fault_of_start(repository.package.parent, wheels=wheels)
-        if _starts[digest]:
-            yield _of_package(_starts[digest])
+        lists = {tuple(_wheels(repository, settings["run"]["wheels"])) for settings in project.settings.values()}
+        for wheels in sorted(lists or {()}):
+            digest = hashlib.sha256(repr((read_package(repository.package), wheels)).encode()).hexdigest()
+            if digest not in _starts:
+                _starts[digest] = _fault_of_start(repository.package.parent, wheels=wheels)
+            if _starts[digest]:
+                yield _of_package(_starts[digest])
+                return
 
 
 _starts: dict[str, str] = {}  # by the digest of a package's files and its wheels: what is wrong with its start

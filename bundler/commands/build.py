@@ -51,6 +51,6 @@ def check(repository: Repository) -> int:
 
 def _say_what_travels(repository: Repository) -> None:
     for name, size in data_files(repository.package).items():
-        print(f"{name}: {size:,} bytes, travels in the scripts")
+        print(f"{name}: {size:,} bytes, travels in the kernels")
     for name in left_out(repository.package):
-        print(f"{name}: left out of the scripts")
+        print(f"{name}: left out of the kernels")

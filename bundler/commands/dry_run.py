@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from bundler.build.attached_wheels import all_fetched, copy_fetched, installed
+from bundler.build.attached_wheels import copy_fetched, fetched_for, installed
 from bundler.commands.build import build
 from bundler.commands.rehearse import Machine, Request, rehearse_kernel, rehearse_predict, run_python, unmounted
 from bundler.errors import BundlerError
@@ -66,5 +66,7 @@ def _evaluate(repository: Repository, working: Path, data: Path, task: Task, set
     answers = working / answers_file(task)
     own = task_beside(settings)
     name = str(settings.with_name(TASK_FILE)) if own and own.name == task.name else task.name
-    with installed(all_fetched(repository.dataset)) as environment:
+    asked = read_settings(repository.settings("predict")).run.wheels
+    wheels = [repository.dataset / name for name in fetched_for(repository.dataset, asked)]
+    with installed(wheels) as environment:
         run_python(repository, ["-m", "multihead", "evaluate", str(answers), str(data), "--task", name], environment)

@@ -1,5 +1,6 @@
 """What the dataset's folder is filled with: published weights, wheels, the weights of a training or a study."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bundler.build.attached_wheels import attached_wheels
@@ -25,11 +26,15 @@ def fetch_weights(repository: Repository, kind: str, backbone: str) -> None:
     print(f"  kernel/train/kernel-metadata.json: {sources}, once that dataset is created")
 
 
-def fetch_wheels(repository: Repository) -> None:
-    """Put the wheels that the kernels' settings ask for into the dataset's folder, and say which kernel needs them."""
+def fetch_wheels(repository: Repository, recipes: Sequence[Path] = ()) -> None:
+    """Put the wheels that the kernels' settings ask for into the dataset's folder, and say which kernel needs them.
+
+    recipes: more settings, of studies.
+    """
     asked = {kernel: read_settings(repository.settings(kernel)).run.wheels for kernel in KERNELS}
-    fetched = wheels.fetch(asked.values(), repository.dataset, IMAGE_FILE)
-    for kernel, requirements in asked.items():
+    of_recipes = {str(recipe): read_settings(recipe).run.wheels for recipe in recipes}
+    fetched = wheels.fetch([*asked.values(), *of_recipes.values()], repository.dataset, IMAGE_FILE)
+    for kernel, requirements in (asked | of_recipes).items():
         found = wheels.in_image(requirements, IMAGE_FILE)
         for requirement, version in found.met.items():
             print(f"{kernel}: {requirement}: Kaggle's image has {version}")
@@ -39,8 +44,8 @@ def fetch_wheels(repository: Repository) -> None:
         print(f"{repository.dataset.name}/{name}: {(repository.dataset / name).stat().st_size:,} bytes")
     for name in fetched.removed:
         print(f"{repository.dataset.name}/{name}: removed, nothing asks for it")
-    if not any(asked.values()):
-        print("no wheels in the settings of a kernel")
+    if not any((asked | of_recipes).values()):
+        print("no wheels in these settings" if recipes else "no wheels in the settings of a kernel")
     for kernel, requirements in asked.items():
         if attached_wheels(repository.dataset, requirements, IMAGE_FILE):
             file, sources = repository.shown(repository.metadata(kernel)), f'["{repository.dataset_id}"]'

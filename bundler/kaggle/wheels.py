@@ -26,7 +26,15 @@ from bundler.errors import BundlerError
 from multihead.config import whole_file
 from multihead.config.manifest import sha256_of
 
-PLATFORMS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "linux_x86_64"]  # of glibc 2.28 and older
+LEGACY = {
+    17: ["manylinux2014_x86_64"],
+    12: ["manylinux2010_x86_64"],
+    5: ["manylinux1_x86_64"],
+}  # by glibc's minor version
+PLATFORMS = [  # of glibc 2.28 and older
+    *(tag for minor in range(28, 4, -1) for tag in (f"manylinux_2_{minor}_x86_64", *LEGACY.get(minor, []))),
+    "linux_x86_64",
+]
 # pip compares markers (PEP 508) with the machine that it runs on, even where it is told to resolve for another
 PIP = """
 import json, sys
@@ -115,14 +123,14 @@ def _download(asked: Sequence[str], folder: Path, image: Path) -> list[Path]:
     stubs, into = folder / "stubs", folder / "wheels"
     stubs.mkdir(parents=True)
     constraints = folder / "constraints.txt"
-    replaced = {canonicalize_name(Requirement(text).name) for text in found.replaced}
+    replaced = set(map(_name, found.replaced))
     kept = {name: version for name, version in kaggle.versions.items() if canonicalize_name(name) not in replaced}
     constraints.write_text("".join(_constraints(kept, stubs)), encoding="utf-8")
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off", f"--dest={into}"]
     options += ["--only-binary=:all:", f"--python-version={kaggle.python}", "--implementation=cp"]
     options += [f"--platform={platform}" for platform in PLATFORMS]
     pip = [sys.executable, "-P", "-c", PIP, json.dumps(kaggle_machine(kaggle.python)), "download", *options]
-    lacking = [text for text in asked if str(Requirement(text)) not in found.met]
+    lacking = [text for text in asked if str(Requirement(text)) not in found.met or _name(text) in replaced]
     if lacking:
         done = subprocess.run(
             [*pip, "--constraint", str(constraints), "--", *lacking],
@@ -134,7 +142,21 @@ def _download(asked: Sequence[str], folder: Path, image: Path) -> list[Path]:
         )
         if done.returncode:
             raise BundlerError(f"wheels: {_problem(done.stdout, done.stderr, kaggle.python)}")
-    return [path for path in sorted(into.glob("*.whl")) if not (stubs / path.name).exists()]
+        if extra := re.search(r"WARNING: (\S+) (\S+) does not provide the extra '(.+?)'", done.stderr):
+            rule = "is needed, and a listing does not say whether the image has it; name what it needs instead"
+            raise BundlerError(f"wheels: extra {extra[3]} of {extra[1]} {extra[2]} {rule}")
+    wheels = [path for path in sorted(into.glob("*.whl")) if not (stubs / path.name).exists()]
+    unknown = {canonicalize_name(name) for name, version in kaggle.versions.items() if version == UNKNOWN}
+    for name in sorted(
+        {canonicalize_name(path.name.split("-")[0]) for path in wheels} & unknown - set(map(_name, asked))
+    ):
+        rule = "in a version that its listing does not tell; name the version that is to take its place"
+        raise BundlerError(f"wheels: {name} is needed, and Kaggle's image has it {rule}")
+    return wheels
+
+
+def _name(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
 
 
 def _constraints(versions: Mapping[str, str], stubs: Path) -> Iterator[str]:
@@ -161,12 +183,18 @@ def _problem(printed: str, errors: str, python: str) -> str:
         stub = r"The user requested \(constraint\) (\S+) \(from \S*/[^/\s]+?-([^/\s-]+)-py3-none-any\.whl\)"
         causes = [line.strip() for line in re.sub(stub, r"Kaggle's image has \1 \2", unquote(conflict[1])).splitlines()]
         return "; ".join(causes).replace("The user requested", "asked for is")
+    if "WARNING: Retrying" in errors:
+        return "pip did not reach the package index; fetching needs internet"
     lines = [line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR: ")]
     if missing := re.search(r"No matching distribution found for (.+)", errors):
         others = re.search(r"\(from versions: (.+)\)", errors)
         there = f"; others: {others[1]}" if others and others[1] != "none" else ", or no such package"
         return f"{missing[1]}: no wheel for Kaggle's Python {python} on Linux{there}"
-    return lines[-1] if lines else (errors.strip().splitlines() or ["pip failed, and said nothing"])[-1]
+    return (
+        lines[-1]
+        if lines and lines[-1] != "Exception:"
+        else (errors.strip().splitlines() or ["pip failed, and said nothing"])[-1]
+    )
 
 
 def _write_lock(dataset: Path, lock: Lock) -> None:

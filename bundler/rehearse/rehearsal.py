@@ -191,7 +191,7 @@ def _lines_of_notebook(notebook: Path) -> Iterator[tuple[str, str]]:
     """Yield each line of the cells after its place: in a module's file where the cell writes one."""
     for cell in read_object(notebook)["cells"]:
         first, *lines = cell["source"].splitlines() or [""]
-        if begun := re.fullmatch(r"%%writefile \$ROOT/(src/.+)", first):
+        if begun := re.fullmatch(r'%%writefile "\$ROOT/(src/.+)"', first):
             yield from ((f"{begun[1]}, line {number}", line) for number, line in enumerate(lines, 1))
         else:
             place = f"{notebook.name}, cell {cell['id']}"

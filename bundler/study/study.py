@@ -92,7 +92,9 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
             path: build_script(repository.package, path, "train", dataset=repository.dataset) for path in recipes
         }
         trials = {
-            path: _trials(request, settings, path, pretrained[path], of_code, study.threads)
+            path: _trials(
+                request, settings, path, _inputs(repository, settings, pretrained[path]), of_code, study.threads
+            )
             for path, settings in recipes.items()
         }
         every = sorted((trial for of_recipe in trials.values() for trial in of_recipe), key=lambda trial: trial.seed)
@@ -207,13 +209,15 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
 
 
 def _trials(
-    request: Request, settings: Settings, path: Path, pretrained: Path | None, of_code: str, threads: int
+    request: Request, settings: Settings, path: Path, inputs: dict[str, str], of_code: str, threads: int
 ) -> list[Trial]:
-    """Return the trials of a recipe, all folds of the first seed first. pretrained: the file that they start from."""
+    """Return the trials of a recipe, all folds of the first seed first.
+
+    inputs: what else decides what becomes of them, each with its SHA-256.
+    """
     task = task_text(settings.task.name, path)
     names = [name for pattern in settings.task.files_to_train for name in matching(request.data, pattern)]
     of_data = of_files(request.data, names, whole=settings.task.labels_file)
-    of_pretrained = {"pretrained weights": sha256_of(pretrained)} if pretrained else {}
     model = settings_dict(settings.model)
     run = {key: value for key, value in settings_dict(settings.run).items() if key not in OF_THE_PLACE}
     decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
@@ -224,7 +228,7 @@ def _trials(
             text = settings_text({"model": model, "run": run | own})
             deciding = settings_text({"model": model, "run": decisive | own})
             of_settings = sha256(f"{deciding}\n{task}\nthreads = {threads}\n".encode())
-            parts = {"code": of_code, "settings": of_settings, "data": of_data} | of_pretrained
+            parts = {"code": of_code, "settings": of_settings, "data": of_data} | inputs
             script = request.out.resolve() / f"{path.stem}.py"
             trials.append(
                 Trial(path.stem, fold, seed, script.parent, script, text, task, request.data.resolve(), threads, parts)
@@ -236,6 +240,13 @@ def _sha256_of_code(repository: Repository) -> str:
     """Return a SHA-256 of all that a script of the package has but its settings."""
     files, wheels = read_importable(repository.package, attached=all_fetched(repository.dataset))
     return sha256("\n".join(f"{name} {sha256(data)}" for name, data in sorted((files | wheels).items())).encode())
+
+
+def _inputs(repository: Repository, settings: Settings, pretrained: Path | None) -> dict[str, str]:
+    """Return the SHA-256 of the weights that a recipe starts from, and of its wheels, of those that it has."""
+    wheels = _wheels(repository, settings)
+    of_wheels = {"wheels": sha256("".join(map(sha256_of, wheels)).encode())} if wheels else {}
+    return of_wheels | ({"pretrained weights": sha256_of(pretrained)} if pretrained else {})
 
 
 def _pretrained(repository: Repository, settings: Settings) -> Path | None:

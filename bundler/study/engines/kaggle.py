@@ -80,7 +80,7 @@ class Kaggle:
         written = []
         for trial in trials:
             settings = trial.folder / SETTINGS_FILE
-            _refuse(read_settings(settings), train)
+            _refuse(read_settings(settings), train, self._repository.dataset_id)
             written.append(Kernel(trial, train))
             script = build_script(self._repository.package, settings, "train", dataset=self._repository.dataset)
             written[-1].write(script, train)
@@ -216,8 +216,11 @@ def slug_for(kernel: str, trial: Trial) -> str:
     return slug_of(f"{kernel}-{trial.recipe}")[: MAX_SLUG - len(end)].rstrip("-") + end
 
 
-def _refuse(settings: Settings, train: Mapping[str, Any]) -> None:
-    """Raise BundlerError where Kaggle would end a trial before it does itself, or mounts nothing that it asks for."""
+def _refuse(settings: Settings, train: Mapping[str, Any], dataset: str) -> None:
+    """Raise BundlerError where Kaggle would end a trial before it does itself, or mounts nothing that it asks for.
+
+    dataset: what Kaggle calls the dataset that holds wheels.
+    """
     if not 0 < settings.run.time_budget_minutes < SESSION_MINUTES:
         rule = f"Kaggle ends a session after {SESSION_MINUTES}, and keeps nothing of it; expected fewer, such as 690"
         raise BundlerError(f"time_budget_minutes = {settings.run.time_budget_minutes:g}: {rule}")
@@ -225,5 +228,7 @@ def _refuse(settings: Settings, train: Mapping[str, Any]) -> None:
     others = [source for source in attached if source not in (train.get("competition_sources") or [])]
     if not others and task.source.lower() not in map(str.lower, attached):
         raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches no {task.source}, where {task.name} comes from")
+    if settings.run.wheels and dataset.lower() not in map(str.lower, map(without_version, attached)):
+        raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches no {dataset}, which holds the wheels")
     if settings.run.pretrained and not others:
         raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches nothing that holds {settings.run.pretrained}")
