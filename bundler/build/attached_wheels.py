@@ -61,16 +61,16 @@ def read_lock(dataset: Path) -> Lock | None:
     return lock
 
 
-def key_of(asked: Iterable[str]) -> tuple[str, ...]:
+def key_of(requirements: Iterable[str]) -> tuple[str, ...]:
     """Return what a list of requirements is known by, in whatever order it stands."""
-    return tuple(sorted(set(asked)))
+    return tuple(sorted(set(requirements)))
 
 
 def lock_text(lock: Lock) -> str:
     """Return the content of LOCK_FILE."""
     lines = [HEADER, f"image = {lock.image}"]
-    for asked, files in sorted(lock.fetched.items()):
-        lines += ["\n[[fetched]]", f"wheels = {json.dumps(asked, ensure_ascii=False)}", "[fetched.files]"]
+    for requirements, files in sorted(lock.fetched.items()):
+        lines += ["\n[[fetched]]", f"wheels = {json.dumps(requirements, ensure_ascii=False)}", "[fetched.files]"]
         lines += [f"{json.dumps(name)} = {json.dumps(sha256)}" for name, sha256 in sorted(files.items())]
     return "\n".join(lines) + "\n"
 
@@ -87,13 +87,13 @@ class Attached(NamedTuple):
         return [self.folder / name for name in self.files]
 
 
-def attached_wheels(folder: Path, asked: Sequence[str], image: Path) -> Attached | None:
+def attached_wheels(folder: Path, requirements: Sequence[str], image: Path) -> Attached | None:
     """Return the wheels in the dataset's folder for the requirements of a kernel's settings, None where it needs none.
 
     image: the image file of today. Raises BundlerError where they were not fetched, or for another listing of the
     image, and for a wheel that is not there or not the one that was fetched.
     """
-    files = _files_for(folder, asked, image) if asked else {}
+    files = _files_for(folder, requirements, image) if requirements else {}
     for name, sha256 in files.items():
         if not (folder / name).is_file():
             raise BundlerError(f"{folder / name}: not there, but in {LOCK_FILE}; {COMMAND}")
@@ -102,24 +102,24 @@ def attached_wheels(folder: Path, asked: Sequence[str], image: Path) -> Attached
     return Attached(folder, read_metadata(folder / DATASET_METADATA)["id"], files) if files else None
 
 
-def _files_for(folder: Path, asked: Sequence[str], image: Path) -> dict[str, str]:
+def _files_for(folder: Path, requirements: Sequence[str], image: Path) -> dict[str, str]:
     """Return {file: SHA-256} of what was fetched for some requirements, sorted by name."""
     lock = read_lock(folder)
-    if lock is None or key_of(asked) not in lock.fetched:
-        raise BundlerError(f"wheels = {json.dumps(list(asked))}: not fetched into {folder.name}/; {COMMAND}")
+    if lock is None or key_of(requirements) not in lock.fetched:
+        raise BundlerError(f"wheels = {json.dumps(list(requirements))}: not fetched into {folder.name}/; {COMMAND}")
     if lock.image != read_image(image).listed:
         there = f"fetched for Kaggle's image as listed on {lock.image}"
         raise BundlerError(f"{folder / LOCK_FILE}: {there}; {image.name} is of {read_image(image).listed}; {COMMAND}")
-    return dict(sorted(lock.fetched[key_of(asked)].items()))
+    return dict(sorted(lock.fetched[key_of(requirements)].items()))
 
 
-def fetched_for(folder: Path, asked: Sequence[str]) -> Mapping[str, str]:
+def fetched_for(folder: Path, requirements: Sequence[str]) -> Mapping[str, str]:
     """Return {file: SHA-256} of what was fetched for some requirements, nothing where that is not known."""
     try:
         lock = read_lock(folder)
     except BundlerError:
         return {}
-    return lock.fetched.get(key_of(asked), {}) if lock else {}
+    return lock.fetched.get(key_of(requirements), {}) if lock else {}
 
 
 def all_fetched(folder: Path) -> list[Path]:

@@ -86,9 +86,9 @@ def _read_settings(repository: Path, kernel: str, findings: list[Finding]) -> di
     return {"model": settings_dict(settings.model), "run": settings_dict(settings.run)}
 
 
-def _wheels(repository: Repository, asked: Sequence[str]) -> list[Path]:
+def _wheels(repository: Repository, requirements: Sequence[str]) -> list[Path]:
     """Return the wheels in the dataset's folder that were fetched for a list of requirements."""
-    return [repository.dataset / name for name in sorted(fetched_for(repository.dataset, asked))]
+    return [repository.dataset / name for name in sorted(fetched_for(repository.dataset, requirements))]
 
 
 def _fault_of_start(source: Path, settings: Path | None = None, wheels: Sequence[Path] = ()) -> str:

@@ -66,7 +66,7 @@ def _evaluate(repository: Repository, working: Path, data: Path, task: Task, set
     answers = working / answers_file(task)
     own = task_beside(settings)
     name = str(settings.with_name(TASK_FILE)) if own and own.name == task.name else task.name
-    asked = read_settings(repository.settings("predict")).run.wheels
-    wheels = [repository.dataset / name for name in fetched_for(repository.dataset, asked)]
+    requirements = read_settings(repository.settings("predict")).run.wheels
+    wheels = [repository.dataset / name for name in fetched_for(repository.dataset, requirements)]
     with installed(wheels) as environment:
         run_python(repository, ["-m", "multihead", "evaluate", str(answers), str(data), "--task", name], environment)

@@ -31,10 +31,10 @@ def fetch_wheels(repository: Repository, recipes: Sequence[Path] = ()) -> None:
 
     recipes: more settings, of studies.
     """
-    asked = {kernel: read_settings(repository.settings(kernel)).run.wheels for kernel in KERNELS}
+    of_kernels = {kernel: read_settings(repository.settings(kernel)).run.wheels for kernel in KERNELS}
     of_recipes = {str(recipe): read_settings(recipe).run.wheels for recipe in recipes}
-    fetched = wheels.fetch([*asked.values(), *of_recipes.values()], repository.dataset, IMAGE_FILE)
-    for kernel, requirements in (asked | of_recipes).items():
+    fetched = wheels.fetch([*of_kernels.values(), *of_recipes.values()], repository.dataset, IMAGE_FILE)
+    for kernel, requirements in (of_kernels | of_recipes).items():
         found = wheels.in_image(requirements, IMAGE_FILE)
         for requirement, version in found.met.items():
             print(f"{kernel}: {requirement}: Kaggle's image has {version}")
@@ -44,9 +44,9 @@ def fetch_wheels(repository: Repository, recipes: Sequence[Path] = ()) -> None:
         print(f"{repository.dataset.name}/{name}: {(repository.dataset / name).stat().st_size:,} bytes")
     for name in fetched.removed:
         print(f"{repository.dataset.name}/{name}: removed, nothing asks for it")
-    if not any((asked | of_recipes).values()):
+    if not any((of_kernels | of_recipes).values()):
         print("no wheels in these settings" if recipes else "no wheels in the settings of a kernel")
-    for kernel, requirements in asked.items():
+    for kernel, requirements in of_kernels.items():
         if attached_wheels(repository.dataset, requirements, IMAGE_FILE):
             file, sources = repository.shown(repository.metadata(kernel)), f'["{repository.dataset_id}"]'
             print(f'  {file}: "dataset_sources": {sources}, once that dataset is pushed')

@@ -39,7 +39,7 @@ def push(api: Any, folder: str, no_run: bool) -> dict[str, Any]:
     if saved.error or not saved.version_number:
         raise RefusedError(saved.error or "Kaggle told no version")
     missing = {f"{kind}_sources": list(getattr(saved, f"invalid_{kind}_sources")) for kind in KINDS_OF_SOURCES}
-    return {"version": saved.version_number, "url": saved.url, "missing": missing}
+    return {"version": saved.version_number, "missing": missing}
 
 
 def metadata(api: Any, kernel: str) -> dict[str, Any]:

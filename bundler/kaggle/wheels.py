@@ -62,7 +62,7 @@ class InImage(NamedTuple):
     replaced: Mapping[str, str]
 
 
-def fetch(asked: Iterable[Sequence[str]], dataset: Path, image: Path) -> Fetched:
+def fetch(lists: Iterable[Sequence[str]], dataset: Path, image: Path) -> Fetched:
     """Put the wheels that lists of requirements need into the dataset's folder, each list resolved by itself.
 
     A version that a list itself names takes the place of the image's; what its wheels need in turn does not. Wheels
@@ -73,7 +73,7 @@ def fetch(asked: Iterable[Sequence[str]], dataset: Path, image: Path) -> Fetched
     before = read_lock(dataset) or Lock(read_image(image).listed, {})
     with tempfile.TemporaryDirectory() as scratch:
         resolved = {}
-        for number, requirements in enumerate(dict.fromkeys(key_of(one) for one in asked if one)):
+        for number, requirements in enumerate(dict.fromkeys(key_of(one) for one in lists if one)):
             resolved[requirements] = _download(requirements, Path(scratch, str(number)), image)
         paths = {path.name: path for found in resolved.values() for path in found}
         sha256 = {name: sha256_of(path) for name, path in paths.items()}
@@ -94,7 +94,7 @@ def fetch(asked: Iterable[Sequence[str]], dataset: Path, image: Path) -> Fetched
     return Fetched(sorted(paths), removed)
 
 
-def in_image(asked: Sequence[str], image: Path) -> InImage:
+def in_image(requirements: Sequence[str], image: Path) -> InImage:
     """Return which requirements Kaggle's image meets, and which ask for another version than it has.
 
     Raises BundlerError for one of which the image may lack an extra.
@@ -102,7 +102,7 @@ def in_image(asked: Sequence[str], image: Path) -> InImage:
     kaggle = read_image(image)
     there = {canonicalize_name(name): (name, version) for name, version in kaggle.versions.items()}
     met, replaced = {}, {}
-    for requirement in map(Requirement, asked):
+    for requirement in map(Requirement, requirements):
         name, version = there.get(canonicalize_name(requirement.name), ("", UNKNOWN))
         is_needed = not requirement.marker or requirement.marker.evaluate(kaggle_machine(kaggle.python))
         if version == UNKNOWN or not is_needed:
@@ -117,9 +117,9 @@ def in_image(asked: Sequence[str], image: Path) -> InImage:
     return InImage(met, replaced)
 
 
-def _download(asked: Sequence[str], folder: Path, image: Path) -> list[Path]:
+def _download(requirements: Sequence[str], folder: Path, image: Path) -> list[Path]:
     """Return the wheels that pip downloads into a new folder for the requirements that the image does not meet."""
-    kaggle, found = read_image(image), in_image(asked, image)
+    kaggle, found = read_image(image), in_image(requirements, image)
     stubs, into = folder / "stubs", folder / "wheels"
     stubs.mkdir(parents=True)
     constraints = folder / "constraints.txt"
@@ -130,7 +130,7 @@ def _download(asked: Sequence[str], folder: Path, image: Path) -> list[Path]:
     options += ["--only-binary=:all:", f"--python-version={kaggle.python}", "--implementation=cp"]
     options += [f"--platform={platform}" for platform in PLATFORMS]
     pip = [sys.executable, "-P", "-c", PIP, json.dumps(kaggle_machine(kaggle.python)), "download", *options]
-    lacking = [text for text in asked if str(Requirement(text)) not in found.met or _name(text) in replaced]
+    lacking = [text for text in requirements if str(Requirement(text)) not in found.met or _name(text) in replaced]
     if lacking:
         done = subprocess.run(
             [*pip, "--constraint", str(constraints), "--", *lacking],
@@ -148,7 +148,7 @@ def _download(asked: Sequence[str], folder: Path, image: Path) -> list[Path]:
     wheels = [path for path in sorted(into.glob("*.whl")) if not (stubs / path.name).exists()]
     unknown = {canonicalize_name(name) for name, version in kaggle.versions.items() if version == UNKNOWN}
     for name in sorted(
-        {canonicalize_name(path.name.split("-")[0]) for path in wheels} & unknown - set(map(_name, asked))
+        {canonicalize_name(path.name.split("-")[0]) for path in wheels} & unknown - set(map(_name, requirements))
     ):
         rule = "in a version that its listing does not tell; name the version that is to take its place"
         raise BundlerError(f"wheels: {name} is needed, and Kaggle's image has it {rule}")
