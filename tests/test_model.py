@@ -1,13 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from multihead.config.backbones import EFFICIENTNETS
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.settings import ModelSettings
+from multihead.config.task import Task
 from multihead.model.backbones import build_backbone, scaled
-from multihead.model.network import build_model, freeze_up_to, load_pretrained
+from multihead.model.network import build_model, freeze_up_to
+from multihead.model.pretrained import load_pretrained
+from multihead.model.weights import save_weights
 from multihead.prediction.predictor import predict_probabilities
 from multihead.runtime.errors import UserError
 from tests.built_in import BENGALI
@@ -86,7 +92,7 @@ def test_a_published_file_s_weights_come_into_the_backbone(tmp_path: Path) -> No
     other = build_backbone(ModelSettings(backbone="narrow"))
     other.save(tmp_path / "narrow.h5")  # the form of the published files
     network = build_model(NARROW, BENGALI)
-    load_pretrained(network, NARROW, tmp_path / "narrow.h5")
+    load_pretrained(network, NARROW, BENGALI, tmp_path / "narrow.h5")
     for one, of_file in zip(network.get_layer("narrow").weights, other.weights, strict=True):
         assert np.array_equal(np.asarray(one), np.asarray(of_file))
 
@@ -97,7 +103,7 @@ def test_a_file_of_another_backbone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.h5").write_text("<html>")
     for name in ("dense.h5", "page.h5"):
         with pytest.raises(UserError, match=f"pretrained: .*{name} does not fit narrow"):
-            load_pretrained(build_model(NARROW, BENGALI), NARROW, tmp_path / name)
+            load_pretrained(build_model(NARROW, BENGALI), NARROW, BENGALI, tmp_path / name)
 
 
 @pytest.mark.slow
@@ -121,3 +127,57 @@ def test_frozen_layers_are_not_trained() -> None:
 def test_a_layer_that_is_not_there_cannot_be_frozen_up_to() -> None:
     with pytest.raises(UserError, match="frozen_up_to = 'conv9'; narrow has stem_conv, "):
         freeze_up_to(build_model(NARROW, BENGALI), NARROW, "conv9")
+
+
+def left_by_training(folder: Path, task: Task = BENGALI, model: ModelSettings = NARROW, name: str = "first") -> Any:
+    """Leave the weights of a network in a folder as staging calls them, and return the network."""
+    keras.utils.set_random_seed(1)
+    network = build_model(model, task)
+    counts = {head: (1,) * len(classes) for head, classes in task.heads.items()}
+    save_weights(folder, network, model, task, train_counts=counts, score=None, epoch=1)
+    for file in (WEIGHTS_FILE, MANIFEST_FILE):
+        (folder / file).rename(folder / named(file, name))
+    return network
+
+
+def same_weights(one: Any, other: Any, layer: str) -> bool:
+    pairs = zip(one.get_layer(layer).weights, other.get_layer(layer).weights, strict=True)
+    return all(np.array_equal(np.asarray(these), np.asarray(those)) for these, those in pairs)
+
+
+def test_weights_of_an_earlier_training_come_into_the_backbone_and_the_heads_at_any_image_size(tmp_path: Path) -> None:
+    first = left_by_training(tmp_path)
+    settings = ModelSettings(backbone="narrow", image_size=(48, 48))
+    keras.utils.set_random_seed(2)
+    network = build_model(settings, BENGALI)
+    layers = load_pretrained(network, settings, BENGALI, tmp_path / "first.model.weights.h5")
+    assert layers == ["narrow", *BENGALI.heads]
+    assert all(same_weights(first, network, layer) for layer in layers)
+
+
+def test_a_head_with_other_classes_keeps_its_own_weights(tmp_path: Path) -> None:
+    vowels = {**BENGALI.heads, "vowel_diacritic": BENGALI.heads["vowel_diacritic"][::-1]}
+    first = left_by_training(
+        tmp_path, replace(BENGALI, name="other-vowels", heads=vowels), replace(NARROW, task="other-vowels")
+    )
+    keras.utils.set_random_seed(2)
+    network = build_model(NARROW, BENGALI)
+    layers = load_pretrained(network, NARROW, BENGALI, tmp_path / "first.model.weights.h5")
+    assert layers == ["narrow", "grapheme_root", "consonant_diacritic"]
+    assert not same_weights(first, network, "vowel_diacritic")
+
+
+def test_weights_of_an_earlier_training_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "first.model.weights.h5"
+    path.touch()
+    with pytest.raises(UserError, match=r"first\.manifest\.json: cannot be read"):
+        load_pretrained(build_model(NARROW, BENGALI), NARROW, BENGALI, path)
+    left_by_training(tmp_path)
+    other = replace(NARROW, backbone="resnet10")
+    with pytest.raises(UserError, match=r"first\.model\.weights\.h5 is of narrow; this training is of resnet10"):
+        load_pretrained(build_model(other, BENGALI), other, BENGALI, path)
+    stack = ModelSettings(backbone="stack", image_size=(32, 48), stack_layers=("conv 2", "dense 4"))
+    left_by_training(tmp_path, model=stack, name="stack")
+    larger = replace(stack, image_size=(64, 64))
+    with pytest.raises(UserError, match="layers of other sizes; it is of images of 32 x 48 x 1, not 64 x 64 x 1"):
+        load_pretrained(build_model(larger, BENGALI), larger, BENGALI, tmp_path / "stack.model.weights.h5")

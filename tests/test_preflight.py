@@ -413,6 +413,9 @@ def test_pretrained_weights_are_in_the_dataset_or_may_be_in_another_s(house: Pat
     change(house, TRAIN_FILE, dataset_sources=[DATASET])
     (house / "dataset_meta" / "b1.h5").touch()
     assert lines(house) == []
+    (house / SETTINGS["train"]).write_text('[run]\npretrained = "first.model.weights.h5"\n')
+    (line,) = lines(house)
+    assert line.endswith(f"no first.model.weights.h5 and no first.manifest.json {IN_DATASET} stage FOLDER --name first")
 
 
 @pytest.mark.usefixtures("quick")

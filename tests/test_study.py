@@ -353,17 +353,29 @@ def test_a_study_that_was_moved_goes_on_where_it_is(
 def test_pretrained_weights_are_found_where_the_repository_is_now(tmp_path: Path) -> None:
     (trial,) = make_trials(tmp_path, TELL)
     settings = read_settings(None, ["pretrained=some.h5"])
-    with pytest.raises(BundlerError, match=r"pretrained = 'some\.h5': not in dataset_meta/"):
+    with pytest.raises(BundlerError, match=r"pretrained = 'some\.h5': no some\.h5 in dataset_meta/; .*fetch-weights"):
         study._pretrained(Repository(tmp_path), settings)
     for place in ("before", "now"):
         dataset = tmp_path / place / "dataset_meta"
         dataset.mkdir(parents=True)
         (dataset / "some.h5").write_text(place)
         pretrained = study._pretrained(Repository(tmp_path / place), settings)
-        assert pretrained
-        study._link_inputs([pretrained], [trial])
+        study._link_inputs(pretrained, [trial])
         assert (trial.folder / "some.h5").read_text() == place
         (dataset / "some.h5").unlink()
+
+
+def test_weights_of_an_earlier_training_come_to_each_trial_with_their_manifest(tmp_path: Path) -> None:
+    (trial,) = make_trials(tmp_path, TELL)
+    dataset = tmp_path / "dataset_meta"
+    dataset.mkdir()
+    (dataset / "first.model.weights.h5").write_text("weights")
+    settings = read_settings(None, ["pretrained=first.model.weights.h5"])
+    with pytest.raises(BundlerError, match=r"no first\.manifest\.json in dataset_meta/; .*stage FOLDER --name first"):
+        study._pretrained(Repository(tmp_path), settings)
+    (dataset / "first.manifest.json").write_text("{}")
+    study._link_inputs(study._pretrained(Repository(tmp_path), settings), [trial])
+    assert (trial.folder / "first.manifest.json").read_text() == "{}"
 
 
 def test_a_recipe_has_a_name_that_its_weights_can_have_and_no_trials_of_its_own(

@@ -12,7 +12,7 @@ from bundler.metadata import DATASET_FILE, without_version
 from bundler.rehearse.inputs import KINDS, MOUNTS, mount_point
 from multihead.config import read_toml
 from multihead.config.checking import nearest
-from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
+from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, name_of_weights, named
 
 OF_ONE_SLUG = {"dataset_sources": "d", "model_sources": "m"}  # the folder of those whose slug another source has
 INPUT, WORKING = "/kaggle/input", "/kaggle/working"  # a kernel is started in the second
@@ -115,7 +115,7 @@ def _models_to_predict_with(project: Project) -> dict[str, Mapping[str, Any]]:
 
 
 def pretrained(project: Project) -> Iterator[Finding]:
-    """Yield pretrained weights that no input can hold, or that are published for another network."""
+    """Yield pretrained weights that no input can hold, or that are of another network."""
     if "train" not in project.settings:
         return
     name, backbone = project.settings["train"]["run"]["pretrained"], project.settings["train"]["model"]["backbone"]
@@ -124,7 +124,10 @@ def pretrained(project: Project) -> Iterator[Finding]:
         rule = f"the weights of {published_for}; backbone is {shown(backbone)}"
         yield Finding(settings_file("train"), "pretrained", shown(name), rule)
     elif name:
-        yield from _not_attached(project, "train", "pretrained", name, [name], "fetch-weights")
+        of_ours = name_of_weights(name)
+        command = "fetch-weights" if of_ours is None else f"stage FOLDER --name {of_ours}"
+        needed = [name] if of_ours is None else [name, named(MANIFEST_FILE, of_ours)]
+        yield from _not_attached(project, "train", "pretrained", name, needed, command)
 
 
 def _backbone_of(file: str) -> str:

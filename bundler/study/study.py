@@ -21,6 +21,7 @@ from bundler.study.run import what_is_missing
 from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
 from multihead.config import listed, whole_file
 from multihead.config.data_files import matching
+from multihead.config.files import MANIFEST_FILE, name_of_weights, named
 from multihead.config.known_tasks import task_text
 from multihead.config.manifest import sha256_of
 from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
@@ -107,7 +108,7 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
         _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
         for path, of_recipe in trials.items():
             _write(of_recipe[0].script, scripts[path])
-            _link_inputs([*_wheels(repository, recipes[path]), *filter(None, [pretrained[path]])], of_recipe)
+            _link_inputs([*_wheels(repository, recipes[path]), *pretrained[path]], of_recipe)
         run_trials(engine, states)
 
 
@@ -242,19 +243,29 @@ def _sha256_of_code(repository: Repository) -> str:
     return sha256("\n".join(f"{name} {sha256(data)}" for name, data in sorted((files | wheels).items())).encode())
 
 
-def _inputs(repository: Repository, settings: Settings, pretrained: Path | None) -> dict[str, str]:
+def _inputs(repository: Repository, settings: Settings, pretrained: Sequence[Path]) -> dict[str, str]:
     """Return the SHA-256 of the weights that a recipe starts from, and of its wheels, of those that it has."""
     wheels = _wheels(repository, settings)
     of_wheels = {"wheels": sha256("".join(map(sha256_of, wheels)).encode())} if wheels else {}
-    return of_wheels | ({"pretrained weights": sha256_of(pretrained)} if pretrained else {})
+    return of_wheels | ({"pretrained weights": sha256_of(pretrained[0])} if pretrained else {})
 
 
-def _pretrained(repository: Repository, settings: Settings) -> Path | None:
-    """Return the file in dataset_meta/ that a recipe starts from, None for none; BundlerError where it is not there."""
-    name = settings.run.pretrained
-    if name and not (repository.dataset / name).is_file():
-        raise BundlerError(f"pretrained = {name!r}: not in {repository.dataset.name}/; build_kernel.py fetch-weights")
-    return (repository.dataset / name).resolve() if name else None
+def _pretrained(repository: Repository, settings: Settings) -> list[Path]:
+    """Return the file in dataset_meta/ that a recipe starts from, none for none, and of our own weights the manifest.
+
+    Raises BundlerError where one is not there.
+    """
+    file = settings.run.pretrained
+    name = name_of_weights(file)
+    needed, cure = [file], "build_kernel.py fetch-weights"
+    if name is not None:
+        needed, cure = [file, named(MANIFEST_FILE, name)], f"build_kernel.py stage FOLDER --name {name}"
+    if not file:
+        return []
+    for path in (repository.dataset / needed_file for needed_file in needed):
+        if not path.is_file():
+            raise BundlerError(f"pretrained = {file!r}: no {path.name} in {repository.dataset.name}/; {cure}")
+    return [(repository.dataset / needed_file).resolve() for needed_file in needed]
 
 
 def _wheels(repository: Repository, settings: Settings) -> list[Path]:

@@ -30,6 +30,13 @@ def named(file: str, name: str) -> str:
     return f"{name}.{file}" if name else file
 
 
+def name_of_weights(file: str) -> str | None:
+    """Return the name in what a file of weights is called, "" where they have none; None where it is none of ours."""
+    if file == WEIGHTS_FILE:
+        return ""
+    return file.removesuffix(f".{WEIGHTS_FILE}") if file.endswith(f".{WEIGHTS_FILE}") else None
+
+
 def is_left_by_system(name: str) -> bool:
     """Tell whether a file's or folder's name is that of something no person put there.
 

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
+from multihead.config.files import WEIGHTS_FILE
 from multihead.config.known_tasks import task_by_name
 from multihead.config.steps import Steps
 from multihead.config.task import FOLDS, Crop, Task
@@ -142,7 +143,14 @@ class RunSettings:
     working: Annotated[str, Field(description="folder for the output; empty: Kaggle's working folder")] = ""
 
     pretrained: Annotated[
-        PlainName, Field(description="name of a file of weights that the training starts from, in any input")
+        PlainName,
+        Field(
+            description=(
+                "name of a file of weights that the training starts from, in any input: a published one of the "
+                "backbone, or those of another training, as `build_kernel.py stage FOLDER --name NAME` calls them: "
+                '"NAME.model.weights.h5"'
+            )
+        ),
     ] = ""
     frozen_up_to: Annotated[str, Field(description="name of a backbone layer; layers up to it are not trained")] = ""
 
@@ -373,6 +381,10 @@ class RunSettings:
             raise ValueError("mixup_share + cutmix_share is over 1; they are shares of the same batches")
         if self.frozen_up_to and not self.pretrained:
             raise ValueError("frozen_up_to without pretrained would freeze weights that know nothing")
+        if self.pretrained == WEIGHTS_FILE:
+            raise ValueError(
+                f"pretrained = {WEIGHTS_FILE!r}: what a training leaves itself; expected weights with a name"
+            )
         self._refuse_of_studies()
         return self
 

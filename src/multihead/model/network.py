@@ -1,6 +1,5 @@
 """The network: input scaling, backbone, one head per label."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.model.backbones import build_backbone, scaled
 from multihead.model.heads import head_layer
-from multihead.runtime.errors import UserError, first_line
+from multihead.runtime.errors import UserError
 
 
 def build_model(settings: ModelSettings, task: Task) -> Any:
@@ -28,14 +27,6 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
         features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
     heads = {head: head_layer(task.kind(head), len(classes), head)(features) for head, classes in task.heads.items()}
     return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
-
-
-def load_pretrained(network: Any, settings: ModelSettings, path: Path) -> None:
-    """Put a published file's weights (without a top) into the network's backbone; UserError where they do not fit."""
-    try:
-        network.get_layer(settings.backbone).load_weights(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"pretrained: {path} does not fit {settings.backbone} ({first_line(error)})") from error
 
 
 def freeze_up_to(network: Any, settings: ModelSettings, name: str) -> None:

@@ -10,8 +10,9 @@ from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.locate import find_everywhere
 from multihead.model.heads import set_units
-from multihead.model.network import build_model, freeze_up_to, load_pretrained
-from multihead.runtime.errors import UserError
+from multihead.model.network import build_model, freeze_up_to
+from multihead.model.pretrained import load_pretrained
+from multihead.runtime.errors import UserError, listed
 from multihead.runtime.log import log
 from multihead.training.keras_io import TrainedNetwork
 from multihead.training.losses import loss_of
@@ -51,13 +52,13 @@ def moving_average(network: Any, run: RunSettings) -> MovingAverage | None:
     return MovingAverage(network, run.ema_decay) if run.ema_decay else None
 
 
-def start_from_pretrained(network: Any, model: ModelSettings, name: str, working: Path) -> None:
-    """Put the weights of a file of that name into the backbone; UserError where it is in no input, or does not fit."""
+def start_from_pretrained(network: Any, task: Task, model: ModelSettings, name: str, working: Path) -> None:
+    """Put the weights of a file of that name into the network; UserError where it is in no input, or does not fit."""
     found = find_everywhere(name, working)
     if not found:
         raise UserError(f"pretrained = {name!r}: in no input; is its dataset among dataset_sources?")
-    load_pretrained(network, model, found[0])
-    log.info(f"starting from {found[0]}")
+    layers = load_pretrained(network, model, task, found[0])
+    log.info(f"starting from {found[0]}: {listed(layers)}")
 
 
 def _optimizer(run: RunSettings) -> Any:

@@ -63,7 +63,7 @@ class Trainer:
         steps = f"at least {math.ceil(trained / self.run.batch_size):,} steps an epoch"
         log.info(f"{trained:,} images to train on, {held_out}, in {parts} shards; {steps}")
         if not self._resume() and self.run.pretrained:
-            start_from_pretrained(self.network, self.model, self.run.pretrained, self.working)
+            start_from_pretrained(self.network, self.images.task, self.model, self.run.pretrained, self.working)
             self.average = moving_average(self.network, self.run)
         log.info("the first step compiles the network: some 10 s for narrow, 20 s for efficientnet-b0 on a CPU")
         with interrupts_kept(), tempfile.TemporaryDirectory(prefix="crops-") as scratch:
