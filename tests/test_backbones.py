@@ -17,7 +17,8 @@ from multihead.config.backbones import APPLICATIONS, STACK, least_size, scaling_
 from multihead.config.manifest import read_manifest
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.model.backbones import build_backbone, scaled
-from multihead.model.network import build_model, freeze_up_to, load_pretrained
+from multihead.model.network import build_model, freeze_up_to
+from multihead.model.pretrained import load_pretrained
 from multihead.model.weights import load_model
 from multihead.training.trainer import Trainer
 from tests.built_in import BENGALI
@@ -96,7 +97,7 @@ def test_a_file_in_the_published_form_is_loaded_and_frozen_in_part(tmp_path: Pat
     published = builder_of(name)(include_top=False, weights=None, input_shape=(64, 64, 3))
     published.save(tmp_path / "notop.h5")
     network = build_model(settings, BENGALI)
-    load_pretrained(network, settings, tmp_path / "notop.h5")
+    load_pretrained(network, settings, BENGALI, tmp_path / "notop.h5")
     backbone = network.get_layer(name)
     for one, of_file in zip(backbone.weights, published.weights, strict=True):
         assert np.array_equal(np.asarray(one), np.asarray(of_file))

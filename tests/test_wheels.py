@@ -502,10 +502,10 @@ def test_a_trial_with_another_wheel_is_another_trial(index: Path, dataset: Path,
     for version in ("1.0", "2.0"):
         draw_wheel(index, "plain", version, {"plain/__init__.py": f"VERSION = {version}\n"})
         fetch([["plain"]], dataset, IMAGE_FILE)
-        found.append(study._inputs(Repository(tmp_path), settings, None))
+        found.append(study._inputs(Repository(tmp_path), settings, []))
     assert found[0].keys() == found[1].keys() == {"wheels"}
     assert found[0] != found[1]
-    assert study._inputs(Repository(tmp_path), read_settings(None), None) == {}
+    assert study._inputs(Repository(tmp_path), read_settings(None), []) == {}
 
 
 def test_wheels_are_those_of_the_whole_kernel_and_no_part_of_what_a_training_is(tmp_path: Path) -> None:
