@@ -4,10 +4,12 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -23,6 +25,7 @@ from bundler.repository import HERE, Repository
 from bundler.study import study
 from bundler.study.engines import local
 from bundler.study.engines.local import Local
+from bundler.study.inputs import find_pretrained, link_inputs
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import Ended, start, what_is_missing
 from bundler.study.study import Request, claim, run_study, run_trials
@@ -354,13 +357,13 @@ def test_pretrained_weights_are_found_where_the_repository_is_now(tmp_path: Path
     (trial,) = make_trials(tmp_path, TELL)
     settings = read_settings(None, ["pretrained=some.h5"])
     with pytest.raises(BundlerError, match=r"pretrained = 'some\.h5': no some\.h5 in dataset_meta/; .*fetch-weights"):
-        study._pretrained(Repository(tmp_path), settings)
+        find_pretrained(Repository(tmp_path), settings)
     for place in ("before", "now"):
         dataset = tmp_path / place / "dataset_meta"
         dataset.mkdir(parents=True)
         (dataset / "some.h5").write_text(place)
-        pretrained = study._pretrained(Repository(tmp_path / place), settings)
-        study._link_inputs(pretrained, [trial])
+        pretrained = find_pretrained(Repository(tmp_path / place), settings)
+        link_inputs(pretrained, [trial])
         assert (trial.folder / "some.h5").read_text() == place
         (dataset / "some.h5").unlink()
 
@@ -372,10 +375,30 @@ def test_weights_of_an_earlier_training_come_to_each_trial_with_their_manifest(t
     (dataset / "first.model.weights.h5").write_text("weights")
     settings = read_settings(None, ["pretrained=first.model.weights.h5"])
     with pytest.raises(BundlerError, match=r"no first\.manifest\.json in dataset_meta/; .*stage FOLDER --name first"):
-        study._pretrained(Repository(tmp_path), settings)
+        find_pretrained(Repository(tmp_path), settings)
     (dataset / "first.manifest.json").write_text("{}")
-    study._link_inputs(study._pretrained(Repository(tmp_path), settings), [trial])
+    link_inputs(find_pretrained(Repository(tmp_path), settings), [trial])
     assert (trial.folder / "first.manifest.json").read_text() == "{}"
+
+
+def test_trials_are_given_further_images_and_known_by_them(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    more = tmp_path / "somewhere" / "more"
+    shutil.copytree(drawn, more)
+    source = f'further_images=[{{folder="{more}", origin="drawn", licence="CC0"}}]'
+    request = Request(drawn, tmp_path / "out", 2, recipes=[recipe], threads=1, sets=[source])
+    run_study(HERE, request, Local)
+    (first, _) = planned
+    assert (first.folder / "more").resolve() == more
+    assert tomllib.loads(first.settings)["run"]["further_images"][0]["folder"] == "more"
+    table = more / "train.csv"
+    table.write_text(table.read_text().replace("1,1", "1,2", 1))
+    with pytest.raises(BundlerError, match="was begun with other further images"):
+        run_study(HERE, request, Local)
+    shutil.rmtree(more)
+    with pytest.raises(BundlerError, match=f"further_images: {more}: no such folder"):
+        run_study(HERE, request, Local)
 
 
 def test_a_recipe_has_a_name_that_its_weights_can_have_and_no_trials_of_its_own(

@@ -175,8 +175,9 @@ def test_a_head_without_labels_in_one_part_is_named_before_a_training_begins(
     rows = "".join(f"i{number},a,{1.5 if number < few else ''}\n" for number in range(40))
     (tmp_path / "labels.csv").write_text(f"id,marks,size\n{rows}")
     problem = rf"none of the \d+ images ({part}|to train on) has a label of size"
+    model = ModelSettings(task="kinds", image_size=(32, 32))
     with pytest.raises(UserError, match=problem):
-        TrainingImages(tmp_path, SETS_AND_NUMBERS, ModelSettings(task="kinds", image_size=(32, 32)), RunSettings())
+        TrainingImages(tmp_path, SETS_AND_NUMBERS, model, RunSettings(), tmp_path)
 
 
 def test_which_images_are_held_out_does_not_depend_on_the_order_of_the_rows() -> None:

@@ -20,7 +20,7 @@ from bundler.metadata import NOTEBOOK, PREDICT_FILE, SCRIPT, SUFFIXES, TRAIN_FIL
 from bundler.rehearse.inputs import Inputs
 from bundler.rehearse.rehearsal import Rehearsed, rehearse
 from bundler.repository import Repository
-from bundler.study import study
+from bundler.study.inputs import find_inputs, find_wheels
 from multihead.config import UserError
 from multihead.config.settings import WITHOUT_EFFECT
 from multihead.config.settings_file import read_settings
@@ -493,7 +493,7 @@ def test_a_study_s_recipe_links_its_wheels(index: Path, dataset: Path, tmp_path:
     (tmp_path / "settings.toml").write_text('[run]\nwheels = ["plain"]\n')
     fetch([["plain"]], dataset, IMAGE_FILE)
     for settings, expected in ((tmp_path / "settings.toml", [dataset / "plain-1.0-py3-none-any.whl"]), (None, [])):
-        assert study._wheels(Repository(tmp_path), read_settings(settings)) == expected
+        assert find_wheels(Repository(tmp_path), read_settings(settings)) == expected
 
 
 def test_a_trial_with_another_wheel_is_another_trial(index: Path, dataset: Path, tmp_path: Path) -> None:
@@ -502,10 +502,10 @@ def test_a_trial_with_another_wheel_is_another_trial(index: Path, dataset: Path,
     for version in ("1.0", "2.0"):
         draw_wheel(index, "plain", version, {"plain/__init__.py": f"VERSION = {version}\n"})
         fetch([["plain"]], dataset, IMAGE_FILE)
-        found.append(study._inputs(Repository(tmp_path), settings, []))
+        found.append(find_inputs(Repository(tmp_path), settings).sha256)
     assert found[0].keys() == found[1].keys() == {"wheels"}
     assert found[0] != found[1]
-    assert study._inputs(Repository(tmp_path), read_settings(None), []) == {}
+    assert find_inputs(Repository(tmp_path), read_settings(None)).sha256 == {}
 
 
 def test_wheels_are_those_of_the_whole_kernel_and_no_part_of_what_a_training_is(tmp_path: Path) -> None:

@@ -186,6 +186,7 @@ RULES: Mapping[str, tuple[Callable[[Project], Iterable[Finding]], ...]] = {
         check_settings.folders,
         check_settings.model,
         check_settings.pretrained,
+        check_settings.further_images,
         check_settings.resume,
         check_settings.ensemble,
         check_dataset.files_to_upload,

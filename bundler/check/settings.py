@@ -130,6 +130,14 @@ def pretrained(project: Project) -> Iterator[Finding]:
         yield from _not_attached(project, "train", "pretrained", name, needed, command)
 
 
+def further_images(project: Project) -> Iterator[Finding]:
+    """Yield further images that no input of the train kernel can hold."""
+    sources = project.settings["train"]["run"]["further_images"] if "train" in project.settings else []
+    if sources and project.holders("train") == set():
+        rule = f"{KERNEL_FILES['train']} attaches no dataset that could hold it"
+        yield Finding(settings_file("train"), "further_images", shown(sources[0]["folder"]), rule)
+
+
 def _backbone_of(file: str) -> str:
     """Return the network that a published file of weights belongs to, "" where its name is none of those."""
     found = re.match(r"(efficientnet-b\d)_(noisy-student|weights_tf_dim_ordering)", file)

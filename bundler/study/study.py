@@ -8,22 +8,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.build.attached_wheels import all_fetched, attached_wheels
-from bundler.build.parts import IMAGE_FILE, read_importable
+from bundler.build.attached_wheels import all_fetched
+from bundler.build.parts import read_importable
 from bundler.build.script import build_script
 from bundler.errors import BundlerError
 from bundler.kaggle.staging import NAME
 from bundler.rehearse.data import check_data
 from bundler.repository import MAX_FILES, Repository
 from bundler.study.engines import Engine
+from bundler.study.inputs import find_inputs, link_inputs
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import what_is_missing
 from bundler.study.trial import State, Trial, of_files, sha256, state_of, write_state
 from multihead.config import listed, whole_file
 from multihead.config.data_files import matching
-from multihead.config.files import MANIFEST_FILE, name_of_weights, named
+from multihead.config.further_images import KEY as FURTHER_IMAGES
 from multihead.config.known_tasks import task_text
-from multihead.config.manifest import sha256_of
 from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.config.settings_file import read_settings
 from multihead.config.toml_text import settings_text
@@ -87,15 +87,15 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
     claim(request.out)
     with locked(request.out):
         study = _study(request, list(recipes.items()), engine.threads)
-        pretrained = {path: _pretrained(repository, settings) for path, settings in recipes.items()}
+        inputs = {
+            path: find_inputs(repository, settings, is_here=request.is_data_here) for path, settings in recipes.items()
+        }
         of_code = _sha256_of_code(repository)
         scripts = {
             path: build_script(repository.package, path, "train", dataset=repository.dataset) for path in recipes
         }
         trials = {
-            path: _trials(
-                request, settings, path, _inputs(repository, settings, pretrained[path]), of_code, study.threads
-            )
+            path: _trials(request, settings, path, inputs[path].sha256, of_code, study.threads)
             for path, settings in recipes.items()
         }
         every = sorted((trial for of_recipe in trials.values() for trial in of_recipe), key=lambda trial: trial.seed)
@@ -108,7 +108,7 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
         _write(request.out / STUDY_FILE, (json.dumps(asdict(study), indent=1) + "\n").encode())
         for path, of_recipe in trials.items():
             _write(of_recipe[0].script, scripts[path])
-            _link_inputs([*_wheels(repository, recipes[path]), *pretrained[path]], of_recipe)
+            link_inputs(inputs[path].paths, of_recipe)
         run_trials(engine, states)
 
 
@@ -221,6 +221,7 @@ def _trials(
     of_data = of_files(request.data, names, whole=settings.task.labels_file)
     model = settings_dict(settings.model)
     run = {key: value for key, value in settings_dict(settings.run).items() if key not in OF_THE_PLACE}
+    run[FURTHER_IMAGES] = [source | {"folder": Path(source["folder"]).name} for source in run[FURTHER_IMAGES]]
     decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
     trials = []
     for seed in range(settings.run.seed, settings.run.seed + request.seeds):
@@ -241,47 +242,6 @@ def _sha256_of_code(repository: Repository) -> str:
     """Return a SHA-256 of all that a script of the package has but its settings."""
     files, wheels = read_importable(repository.package, attached=all_fetched(repository.dataset))
     return sha256("\n".join(f"{name} {sha256(data)}" for name, data in sorted((files | wheels).items())).encode())
-
-
-def _inputs(repository: Repository, settings: Settings, pretrained: Sequence[Path]) -> dict[str, str]:
-    """Return the SHA-256 of the weights that a recipe starts from, and of its wheels, of those that it has."""
-    wheels = _wheels(repository, settings)
-    of_wheels = {"wheels": sha256("".join(map(sha256_of, wheels)).encode())} if wheels else {}
-    return of_wheels | ({"pretrained weights": sha256_of(pretrained[0])} if pretrained else {})
-
-
-def _pretrained(repository: Repository, settings: Settings) -> list[Path]:
-    """Return the file in dataset_meta/ that a recipe starts from, none for none, and of our own weights the manifest.
-
-    Raises BundlerError where one is not there.
-    """
-    file = settings.run.pretrained
-    name = name_of_weights(file)
-    needed, cure = [file], "build_kernel.py fetch-weights"
-    if name is not None:
-        needed, cure = [file, named(MANIFEST_FILE, name)], f"build_kernel.py stage FOLDER --name {name}"
-    if not file:
-        return []
-    for path in (repository.dataset / needed_file for needed_file in needed):
-        if not path.is_file():
-            raise BundlerError(f"pretrained = {file!r}: no {path.name} in {repository.dataset.name}/; {cure}")
-    return [(repository.dataset / needed_file).resolve() for needed_file in needed]
-
-
-def _wheels(repository: Repository, settings: Settings) -> list[Path]:
-    """Return the wheels in dataset_meta/ that a recipe's script installs."""
-    attached = attached_wheels(repository.dataset, settings.run.wheels, IMAGE_FILE)
-    return [path.resolve() for path in attached.paths] if attached else []
-
-
-def _link_inputs(files: Sequence[Path], trials: Sequence[Trial]) -> None:
-    """Put pretrained weights and wheels where each trial looks for inputs: in its own folder."""
-    for trial in trials if files else ():
-        trial.folder.mkdir(exist_ok=True)
-        for file in files:
-            link = trial.folder / file.name
-            link.unlink(missing_ok=True)  # the study may have been moved, or the repository
-            link.symlink_to(file)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -98,6 +98,8 @@ def run_command(arguments: argparse.Namespace) -> None:
             commands.train(_settings(arguments))
         case "predict":
             commands.predict(_settings(arguments))
+        case "label":
+            commands.label(_settings(arguments))
         case "child":
             commands.child()
         case "settings":
@@ -155,6 +157,12 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
         add(
             "predict",
             "predict a competition's test files with trained weights; leave submission.csv in the working folder",
+        )
+    )
+    _add_settings(
+        add(
+            "label",
+            "predict images as predict does; leave the probabilities of each in the working folder, for further_images",
         )
     )
     description = "What train and predict start for each of several GPUs; of no use to a person."  # so not in the list

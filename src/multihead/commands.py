@@ -1,4 +1,4 @@
-"""The commands as plain functions: train, predict, evaluate, report, inspect, settings, schema.
+"""The commands as plain functions: train, predict, label, evaluate, report, inspect, settings, schema.
 
 Each imports arrays and networks itself: that takes seconds, and a mistake should not wait for them.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from multihead.config.files import (
     PREDICTIONS_FILE,
+    SOFT_LABELS_FILE,
     TRIAL_LOG_FILE,
     WEIGHTS_FILE,
 )
@@ -32,7 +33,7 @@ from multihead.runtime.whole_files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from multihead.prediction.predictor import Predictor
+    from multihead.prediction.predictor import Predictor, Probabilities
     from multihead.prediction.stages import Stages
     from multihead.prediction.submission import Submission
     from multihead.prediction.trained import Weights
@@ -163,9 +164,7 @@ def predict(settings: Settings) -> None:
         run = _prepared(run, weights)
     first, task = weights.trained[0].manifest, weights.task
     data = find_input("competition", task.files_to_predict, run.data, task.slug)
-    as_read = [trained.manifest.model.as_read(task) for trained in weights.trained]
-    largest = max(as_read, key=lambda read: math.prod(read.image_shape))  # every member's images can be made of it
-    images = images_to_predict(data, largest, first.model.fold)
+    images = images_to_predict(data, _read_by_all(weights), first.model.fold)
     log.info(f"predict: {data} with {weights}")
     path = working / (task.submission_file if images.form else PREDICTIONS_FILE)
     form = images.form or form_of_images([image for part in images.parts for image in part.ids()], task)
@@ -181,6 +180,48 @@ def predict(settings: Settings) -> None:
         log.warning(f"{which}, and are passed over: {listed(without_row)}")
     _say_stages(predictor.stages, weights, min(len(where), len(images.parts)))
     log.info(f"submission: {path} ({submission.rows} rows)")
+
+
+def label(settings: Settings) -> None:
+    """Predict the images that `predict` does, and leave each one's probabilities in the working folder, to train on.
+
+    They are the average of the members' own, with the prior left in: what a training expects of labels.
+    """
+    import numpy as np
+
+    from multihead.data.datasets import images_to_predict
+    from multihead.prediction.members import load_members
+    from multihead.prediction.predictor import Predictor
+    from multihead.prediction.trained import find_weights
+    from multihead.scoring.out_of_fold import OutOfFold, write_out_of_fold
+
+    working, weights = working_folder(settings.run.working), find_weights(settings)
+    run, task = _prepared(settings.run, weights), weights.task
+    data = find_input("images", task.files_to_predict, run.data, task.slug)
+    images = images_to_predict(data, _read_by_all(weights), weights.trained[0].manifest.model.fold)
+    log.info(f"label: {data} with {weights}")
+    members = [member._replace(adjust=dict) for member in load_members(weights, run)]
+    total = sum(len(part.ids()) for part in images.parts)
+    predictor = Predictor(members, task, run, total_images=total, on_problem=_warn, finish=_by_head_and_class)
+    tables = list(predictor.predict_files(images.parts))
+    ids = [name for table in tables for name in table.index]
+    if not ids:
+        raise UserError(f"{data}: no image could be labelled")
+    probabilities = {
+        head: np.concatenate([table[head].to_numpy(np.float32) for table in tables]) for head in task.heads
+    }
+    write_out_of_fold(working / SOFT_LABELS_FILE, OutOfFold("", ids, {}, probabilities))
+    log.info(f"soft labels: {working / SOFT_LABELS_FILE} ({len(ids):,} of {total:,} images)")
+
+
+def _by_head_and_class(probabilities: "Probabilities") -> dict[Any, Any]:
+    return {(head, place): column for head, rows in probabilities.items() for place, column in enumerate(rows.T)}
+
+
+def _read_by_all(weights: "Weights") -> Task:
+    """Return the task with images as large as the member needs them that sees most: all others' can be made of them."""
+    as_read = [trained.manifest.model.as_read(weights.task) for trained in weights.trained]
+    return max(as_read, key=lambda read: math.prod(read.image_shape))
 
 
 def _prepared(run: RunSettings, weights: "Weights") -> RunSettings:

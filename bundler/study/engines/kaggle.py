@@ -230,5 +230,8 @@ def _refuse(settings: Settings, train: Mapping[str, Any], dataset: str) -> None:
         raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches no {task.source}, where {task.name} comes from")
     if settings.run.wheels and dataset.lower() not in map(str.lower, map(without_version, attached)):
         raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches no {dataset}, which holds the wheels")
+    if settings.run.further_images and not others:
+        folder = settings.run.further_images[0].folder
+        raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches nothing that holds the further images {folder}")
     if settings.run.pretrained and not others:
         raise BundlerError(f"kernel/train/{KERNEL_METADATA}: attaches nothing that holds {settings.run.pretrained}")

@@ -10,6 +10,7 @@ SETTINGS_FILE, TASK_FILE = "settings.toml", "task.toml"  # the second beside the
 WEIGHTS_FILE, MANIFEST_FILE = "model.weights.h5", "manifest.json"
 HISTORY_FILE, CHECKPOINT_FILE = "history.csv", "checkpoint.npz"
 OUT_OF_FOLD_FILE = "out_of_fold.npz"  # answers to the images that a training held out
+SOFT_LABELS_FILE = "soft_labels.npz"  # of the same form: what a network says of images without labels
 ENSEMBLE_FILE = "ensemble.toml"  # of a study, beside its weights
 TRIAL_LOG_FILE = "log.txt"  # of one of several trainings of a kernel
 REPORT_FOLDER, RECORD_FILE, PAGE_FILE = "report", "record.npz", "index.html"  # the files in the folder

@@ -67,6 +67,11 @@ class Manifest:
         Field(description="how many images it answered there; none where no image was held out to measure it with"),
     ] = None
     augmentation: Annotated[Steps, Field(description="the steps that it was trained with")]
+    further_images: Annotated[
+        tuple[Mapping[str, Any], ...],
+        FROM_LIST,
+        Field(description="folder, origin, licence and number of images of each source beside the train images"),
+    ] = ()
     versions: Annotated[
         Mapping[str, str], Field(description="of Python and of the packages that the network was trained with")
     ]

@@ -5,6 +5,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from multihead.config.files import SETTINGS_FILE, TASK_FILE
+from multihead.config.further_images import KEY as FURTHER_IMAGES
+from multihead.config.further_images import FurtherImages
 from multihead.config.scores import KINDS
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.steps import BUILT_IN_STEPS
@@ -22,6 +24,7 @@ def settings_schema() -> dict[str, Any]:
         for name, step in steps.items()
     ]
     other = {"properties": {"name": {"type": "string", "not": {"enum": [*BUILT_IN_STEPS]}}}, "required": ["name"]}
+    run["properties"][FURTHER_IMAGES] |= {"type": "array", "items": TypeAdapter(FurtherImages).json_schema()}
     run["properties"]["augmentation"]["items"] = {"type": "object", "anyOf": [*built_in, other]}
     return _file(SETTINGS_FILE, {"type": "object", "properties": {"model": model, "run": run}})
 

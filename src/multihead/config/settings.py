@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
 from multihead.config.files import WEIGHTS_FILE
+from multihead.config.further_images import Sources
 from multihead.config.known_tasks import task_by_name
 from multihead.config.steps import Steps
 from multihead.config.task import FOLDS, Crop, Task
@@ -153,6 +154,16 @@ class RunSettings:
         ),
     ] = ""
     frozen_up_to: Annotated[str, Field(description="name of a backbone layer; layers up to it are not trained")] = ""
+
+    further_images: Annotated[
+        Sources,
+        Field(
+            description=(
+                "sources of images to train on beside those in data: a list of tables with folder, origin and licence; "
+                "see docs/further-images.md"
+            )
+        ),
+    ] = ()
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="seed of every random draw")] = 0
     epochs: Annotated[int, Field(ge=1, description="passes over all train images")] = 30

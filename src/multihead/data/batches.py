@@ -25,7 +25,8 @@ class TrainBatches:
 
     images: one array uint8 (n, H, W, c) per shard. rows: (shard, row) pairs, int64 (m, 2), of what to
     draw from. labels: for each head, (m,), as a table has them, in the order of `rows`. classes: their number per head.
-    kinds: of the heads that are not softmax.
+    kinds: of the heads that are not softmax. soft: of the last k of the rows, targets float32 (k, outputs) in the place
+    of labels, which are of the other rows then.
     epoch, shard: where in the training this is, for the random draws.
     """
 
@@ -38,6 +39,7 @@ class TrainBatches:
         settings: RunSettings,
         *,
         kinds: Mapping[str, Kind] | None = None,
+        soft: Targets | None = None,
         dark_ink: bool,
         epoch: int,
         shard: int,
@@ -45,7 +47,8 @@ class TrainBatches:
         self._images = [
             np.asarray(shard_images) for shard_images in images
         ]  # a memory map indexes slowly, an array on it does not
-        self._rows, self._labels = rows, labels
+        self._rows, self._labels, self._soft = rows, labels, soft or {}
+        self._hard = len(rows) - (len(next(iter(soft.values()))) if soft else 0)
         self._classes, self._kinds, self._settings = classes, kinds or {}, settings
         self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
         self._epoch, self._shard = epoch, shard
@@ -65,8 +68,7 @@ class TrainBatches:
         images = np.empty((len(chosen), *self._images[0].shape[1:]), np.uint8)
         for image, (shard, row) in zip(images, self._rows[chosen].tolist(), strict=True):
             image[...] = self._images[shard][row]
-        some = {head: of_head[chosen] for head, of_head in self._labels.items()}
-        labels = targets_of(some, self._classes, self._kinds)
+        labels = self._targets(chosen)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
         images = self._augment(images, rng)
         if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):
@@ -77,3 +79,17 @@ class TrainBatches:
         if which < settings.mixup_share + settings.cutmix_share:
             return cutmix(images, labels, rng, settings.cutmix_alpha)
         return images, labels
+
+    def _targets(self, chosen: NDArray[np.int64]) -> Targets:
+        """Return the targets of some of the rows."""
+        is_hard = chosen < self._hard
+        some = {head: of_head[chosen[is_hard]] for head, of_head in self._labels.items()}
+        targets = targets_of(some, self._classes, self._kinds)
+        if is_hard.all():
+            return targets
+        mixed = {}
+        for head, of_hard in targets.items():
+            mixed[head] = np.empty((len(chosen), of_hard.shape[1]), np.float32)
+            mixed[head][is_hard] = of_hard
+            mixed[head][~is_hard] = self._soft[head][chosen[~is_hard] - self._hard]
+        return mixed

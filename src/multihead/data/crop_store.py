@@ -15,7 +15,7 @@ from multihead.config.task import Task
 from multihead.data.crop import Images, crop_resize
 from multihead.data.shards import Part, PixelMemory, Shard, read_shard
 from multihead.runtime.background import in_background
-from multihead.runtime.errors import OutOfTimeError
+from multihead.runtime.errors import OutOfTimeError, UserError, listed
 from multihead.runtime.log import elapsed, log
 
 LARGE_FILE = 5e8  # bytes, above which somebody would wonder what goes on
@@ -60,6 +60,16 @@ def _blank_ids(full: Shard, crops: Images) -> list[str]:
     """Return the ids of the images of one value; a speck of ink, which fills its crop, is none of them."""
     suspects = np.flatnonzero(crops.max(axis=(1, 2, 3)) == crops.min(axis=(1, 2, 3)))
     return [full.ids[row] for row in suspects.tolist() if full.images[row].max() == full.images[row].min()]
+
+
+def say_blank(part: Part, shard: Shard) -> None:
+    """Warn of a part's images that are blank; UserError where most are, and there is nothing to learn from them."""
+    if not shard.blank:
+        return
+    problem = f"{part.name}: {len(shard.blank)} of {len(shard.ids)} images are blank: {listed(shard.blank)}"
+    if 2 * len(shard.blank) > len(shard.ids):
+        raise UserError(problem + part.why_blank)
+    log.warning(problem)
 
 
 def _of_the_same_images(shards: list[Shard]) -> list[Shard]:
@@ -131,6 +141,14 @@ class CropStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._without_images: dict[int, Shard] = {}
+        self._below: dict[str, CropStore] = {}
+
+    def below(self, name: str) -> "CropStore":
+        """Return the store of that name below this one, always the same."""
+        if name not in self._below:
+            (self._folder / name).mkdir()
+            self._below[name] = CropStore(self._folder / name)
+        return self._below[name]
 
     def save(self, index: int, shard: Shard) -> None:
         """Put a shard's crops on disk."""

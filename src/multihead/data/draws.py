@@ -18,6 +18,7 @@ class Draw(IntEnum):
     BATCH = 3
     TEST_COPY = 4
     FOLDS = 5
+    FURTHER_IMAGES = 6
 
 
 def random_for(seed: int, purpose: Draw, epoch: int = 0, shard: int = 0, batch: int = 0) -> np.random.Generator:

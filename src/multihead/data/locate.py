@@ -84,6 +84,24 @@ def find_everywhere(file: str, working: Path) -> list[Path]:
     return [folder / file for folder in folders if (folder / file).is_file()]
 
 
+def find_folder(setting: str, working: Path) -> Path:
+    """Return the folder that a setting names: the path, or else the folder of its last name in `working` or any input.
+
+    Of one inside another, the outer one is meant. UserError where there is none, or several.
+    """
+    path = _named(setting)
+    if path.is_dir():
+        return path
+    folders = [working / path.name, *(at for at in _input_folders(kaggle_root() / "input") if at.name == path.name)]
+    found = [folder for folder in folders if folder.is_dir()]
+    found = [folder for folder in found if not set(folder.parents) & set(found)]
+    if not found:
+        raise UserError(f"{setting}: no such folder, and none called {path.name} in any input")
+    if len(found) > 1:
+        raise UserError(f"{setting}: found as {', '.join(map(str, found))}; write the path of one of them")
+    return found[0]
+
+
 def working_folder(setting: str) -> Path:
     """Return the folder for what the run leaves behind; UserError if it is not there or not writable."""
     folder = _named(setting) if setting else kaggle_root() / "working"

@@ -77,6 +77,15 @@ def _targets(labels: NDArray[Any], width: int, kind: Kind) -> NDArray[np.float32
     return targets
 
 
+def soft_targets_of(probabilities: Mapping[str, NDArray[np.float32]], kinds: Mapping[str, Kind]) -> Targets:
+    """Return what a network is to say of n images whose labels are probabilities, {head: float32 (n, width)}."""
+    above = {head: 1 - np.cumsum(rows, axis=1)[:, :-1] for head, rows in probabilities.items()}
+    return {
+        head: np.asarray(np.clip(above[head], 0, 1) if kinds.get(head) == "ordinal" else rows, np.float32)
+        for head, rows in probabilities.items()
+    }
+
+
 def strata_of(labels: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Return int64 numbers by which images are drawn evenly, a column per head: classes, sets of them, tenths.
 

@@ -48,6 +48,7 @@ def save_weights(
     device: str = "",
     images_per_second: float | None = None,
     augmentation: Sequence[Step] = (),
+    further_images: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Write weights and manifest, and return the weights' SHA-256.
 
@@ -70,6 +71,7 @@ def save_weights(
             device=device,
             images_per_second=images_per_second,
             augmentation=tuple(augmentation),
+            further_images=tuple(further_images),
             versions=_versions(model),
             probe={head: answers.round(PROBE_DECIMALS).tolist() for head, answers in probe.items()},
             sha256=sha256_of(new),

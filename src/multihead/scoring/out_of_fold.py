@@ -20,8 +20,8 @@ class OutOfFold(NamedTuple):
     """The answers to n images.
 
     sha256: of the weights that gave them, "" where several did. ids: of the images. truth: for each head, (n, ...) as
-    data/targets.py has it. probabilities: for each head, float32 (n, width). answers: for each head, what was made of
-    them for the score; none where that is left to who reads them.
+    data/targets.py has it; none where nobody knows it. probabilities: for each head, float32 (n, width). answers: for
+    each head, what was made of them for the score; none where that is left to who reads them.
     """
 
     sha256: str
@@ -33,10 +33,11 @@ class OutOfFold(NamedTuple):
 
 def write_out_of_fold(path: Path, answers: OutOfFold) -> None:
     """Write the answers into a file, whole or not at all."""
-    header = {"format": FORMAT, "sha256": answers.sha256, "heads": list(answers.truth)}
+    header = {"format": FORMAT, "sha256": answers.sha256, "heads": list(answers.probabilities)}
     arrays: dict[str, Any] = {"ids": np.array(answers.ids, dtype=str)}
-    for number, head in enumerate(answers.truth):
-        arrays[f"truth_{number}"] = answers.truth[head]
+    for number, head in enumerate(answers.probabilities):
+        if head in answers.truth:
+            arrays[f"truth_{number}"] = answers.truth[head]
         arrays[f"probabilities_{number}"] = answers.probabilities[head].astype(np.float32, copy=False)
         if head in answers.answers:
             arrays[f"answers_{number}"] = answers.answers[head]
@@ -55,7 +56,7 @@ def read_out_of_fold(path: Path) -> OutOfFold:
             return OutOfFold(
                 header["sha256"],
                 stored["ids"].tolist(),
-                {head: stored[f"truth_{number}"] for number, head in heads.items()},
+                {head: stored[f"truth_{number}"] for number, head in heads.items() if f"truth_{number}" in stored},
                 {head: stored[f"probabilities_{number}"] for number, head in heads.items()},
                 {head: stored[f"answers_{number}"] for number, head in heads.items() if f"answers_{number}" in stored},
             )

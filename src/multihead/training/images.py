@@ -1,7 +1,8 @@
 """The images of a training: which are held out, and the crops of the others as the batches of an epoch.
 
 The first epoch reads the files, shard by shard, and fills the crop store; each later one goes through the stored shards
-in a shuffled order, SHARDS_IN_MEMORY at a time, drawing batches across those.
+in a shuffled order, SHARDS_IN_MEMORY at a time, drawing batches across those. The further images of an epoch are spread
+evenly over its shards.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,18 +17,19 @@ from numpy.typing import NDArray
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
-from multihead.data.crop_store import CropStore, crops_ahead
+from multihead.data.crop_store import CropStore, crops_ahead, say_blank
 from multihead.data.datasets import images_to_train
 from multihead.data.draws import Draw, random_for
 from multihead.data.groups import groups_of
 from multihead.data.labels import is_without_label
-from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
 from multihead.data.targets import counts_of, priors_of, strata_of, units_of
-from multihead.runtime.errors import UserError, listed
+from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
+from multihead.training.further import FurtherSources
 
 SHARDS_IN_MEMORY = 2
+FURTHER = "further"  # the store of further images, below that of the shards
 
 
 class TrainingImages:
@@ -36,10 +38,11 @@ class TrainingImages:
     task: with what the images say of themselves. parts: what they are read from, one per shard. count: how many there
     are; train_count: those that are not held out. labels: theirs, as a table has them (labels.py),
     without those that have turned out unreadable. held_out: True, by image id, for those to validate with. first_full:
-    of the first shard, once it is read, the first images in full, for the report: uint8 (k, h, w, c).
+    of the first shard, once it is read, the first images in full, for the report: uint8 (k, h, w, c). further: the
+    sources of further images, which may lie in the working folder.
     """
 
-    def __init__(self, data: Path, task: Task, model: ModelSettings, run: RunSettings) -> None:
+    def __init__(self, data: Path, task: Task, model: ModelSettings, run: RunSettings, working: Path) -> None:
         """Find them in a data folder; UserError for a damaged table: it shows now, not in an hour."""
         found = images_to_train(data, model.as_read(task), model.fold)
         for warning in found.warnings():
@@ -50,6 +53,8 @@ class TrainingImages:
         self.held_out = choose_validation(strata_of(self.labels, self.task), run, groups)
         self.train_count = int((~self.held_out).sum())
         self._refuse_heads_without_labels()
+        held_out = self.held_out.index[self.held_out]
+        self.further = FurtherSources(self.task, model, run, held_out, working)
         self.first_full = np.zeros((0, 1, 1, 1), np.uint8)
         self._model, self._run = model, run
 
@@ -93,12 +98,7 @@ class TrainingImages:
         deadline = self._run.deadline()
         crops = crops_ahead(self.parts, self.task, [self._model], self.labels, deadline=deadline, show=self._show)
         for number, ((shard,), _) in enumerate(crops):
-            if shard.blank:
-                part, images = self.parts[number], len(shard.ids)
-                problem = f"{part.name}: {len(shard.blank)} of {images} images are blank: {listed(shard.blank)}"
-                if 2 * len(shard.blank) > images:  # there is nothing to learn from them
-                    raise UserError(problem + part.why_blank)
-                log.warning(problem)
+            say_blank(self.parts[number], shard)
             store.save(number, shard)
             self.labels = self.labels.drop(list(shard.unreadable), errors="ignore")
             yield number
@@ -112,8 +112,13 @@ class TrainingImages:
             for _ in self.fill(store):
                 pass
 
+    def images_in(self, epoch: int) -> int:
+        """Return how many images an epoch goes through, the further ones among them."""
+        return self.train_count + self.further.images_in(epoch)
+
     def shard_groups(self, store: CropStore, epoch: int) -> Iterator[list[int]]:
         """Yield the numbers of the shards to draw an epoch's batches from together, storing those that are not yet."""
+        self.further.fill(store.below(FURTHER), epoch)
         if epoch == 0:
             yield from ([number] for number in self.fill(store))
             return
@@ -121,22 +126,29 @@ class TrainingImages:
         order = random_for(self._run.seed, Draw.SHARD_ORDER, epoch).permutation(len(self.parts)).tolist()
         yield from (order[start : start + SHARDS_IN_MEMORY] for start in range(0, len(order), SHARDS_IN_MEMORY))
 
-    def batches(self, shards: Sequence[Shard], first: int, epoch: int) -> TrainBatches:
-        """Return an epoch's batches of the shards' train images; `first` is the number of the first of the shards."""
+    def batches(self, store: CropStore, group: Sequence[int], before: int, epoch: int) -> TrainBatches:
+        """Return an epoch's batches of a group's train images, and of as great a share of the further images.
+
+        before: how many shards the groups before it have.
+        """
+        shards = [store.load(number) for number in group]
         kept = [np.flatnonzero(~self.is_held_out(shard.ids)) for shard in shards]
         rows = np.concatenate([np.stack([np.full_like(k, i), k], 1) for i, k in enumerate(kept)])
         labels = [shard.labels or {} for shard in shards]
+        start, stop = (place / len(self.parts) for place in (before, before + len(group)))
+        further = self.further.draw(store.below(FURTHER), epoch, start, stop)
+        of_heads = {
+            head: [indices[head][k] for indices, k in zip(labels, kept, strict=True)] for head in self.task.heads
+        }
         return TrainBatches(
-            [shard.images for shard in shards],
-            rows,
-            {
-                head: np.concatenate([indices[head][k] for indices, k in zip(labels, kept, strict=True)])
-                for head in self.task.heads
-            },
+            [*(shard.images for shard in shards), *further.images],
+            np.concatenate([rows, further.rows + np.array([len(shards), 0])]),
+            {head: np.concatenate([*parts, *further.labels[head]]) for head, parts in of_heads.items()},
             {head: self.task.width(head) for head in self.task.heads},
             self._run,
             kinds=self.task.kinds,
+            soft=further.soft,
             dark_ink=self.task.dark_ink,
             epoch=epoch,
-            shard=first,
+            shard=group[0],
         )

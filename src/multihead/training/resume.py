@@ -27,14 +27,22 @@ FIXED = {
     *("files", "images", "validation", "validation_share", "pretrained", "frozen_up_to"),
     *("optimizer", "learning_rate", "gradient_accumulation", "ema_decay", "precision"),
 }
+NOTHING_FURTHER: Mapping[str, int] = {}
 LONGEST_VALUE = 40  # characters, of a value that a message shows
 
 
 def identity_of(
-    task: Task, model: ModelSettings, run: RunSettings, files: Sequence[str], images: int
+    task: Task,
+    model: ModelSettings,
+    run: RunSettings,
+    files: Sequence[str],
+    images: int,
+    further: Mapping[str, int] = NOTHING_FURTHER,
 ) -> dict[str, Any]:
-    """Return what decides what a training becomes, as plain values of JSON."""
+    """Return what decides what a training becomes, as plain values of JSON. further: how many images of each source."""
     own = {"task": what_answers_depend_on(task), "model": settings_dict(model), "files": files, "images": images}
+    if further:
+        own["images of further sources"] = dict(further)
     of_run = {key: value for key, value in settings_dict(run).items() if key not in WITHOUT_EFFECT}
     return dict(json.loads(json.dumps(own | of_run)))
 

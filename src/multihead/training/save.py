@@ -39,7 +39,8 @@ class WorkingFolder:
 
     def __init__(self, folder: Path, images: TrainingImages, model: ModelSettings, run: RunSettings) -> None:
         self._folder, self._images, self._model, self._run = folder, images, model, run
-        self.identity = identity_of(images.task, model, run, [part.name for part in images.parts], images.count)
+        parts = [part.name for part in images.parts]
+        self.identity = identity_of(images.task, model, run, parts, images.count, images.further.counts())
         self.has_weights = self.has_checkpoint = False
         self._samples: Samples | None = None  # for the report
 
@@ -70,6 +71,7 @@ class WorkingFolder:
             device=device_name(),
             images_per_second=per_second and round(per_second, 1),
             augmentation=self._run.augmentation,
+            further_images=self._images.further.origins(),
         )
         self.has_weights = True
         if validated:

@@ -46,7 +46,7 @@ class Trainer:
         varied: Collection[str] = (),
     ) -> None:
         self.model, self.run, self.working, self._varied = model, run, working, varied
-        self.images = TrainingImages(data, task, model, run)
+        self.images = TrainingImages(data, task, model, run, working)
         self.network = compiled_network(task, model, run, self.images.units)
         self.average = moving_average(self.network, run)
         self.state = TrainingState()
@@ -62,6 +62,8 @@ class Trainer:
         held_out = f"{self.images.count - trained:,} held out"
         steps = f"at least {math.ceil(trained / self.run.batch_size):,} steps an epoch"
         log.info(f"{trained:,} images to train on, {held_out}, in {parts} shards; {steps}")
+        for folder, images in self.images.further.counts().items():
+            log.info(f"and {images:,} further images in {folder}")
         if not self._resume() and self.run.pretrained:
             start_from_pretrained(self.network, self.images.task, self.model, self.run.pretrained, self.working)
             self.average = moving_average(self.network, self.run)
@@ -111,13 +113,13 @@ class Trainer:
         started, images_before = elapsed(), state.images
         seen = 0
         with Progress(
-            f"epoch {state.epoch + 1}/{self.run.epochs}", self.images.train_count - images_before
+            f"epoch {state.epoch + 1}/{self.run.epochs}", self.images.images_in(state.epoch) - images_before
         ) as progress:
             for group in self.images.shard_groups(store, state.epoch):
                 seen += len(group)
                 if seen <= state.shards_done:
                     continue
-                batches = self.images.batches([store.load(shard) for shard in group], group[0], state.epoch)
+                batches = self.images.batches(store, group, seen - len(group), state.epoch)
                 self._folder.keep_samples(batches, store.load(0), state.epoch + 1)
                 for part in range(state.shards_done - (seen - len(group)), len(group)):
                     which = range(len(batches) * part // len(group), len(batches) * (part + 1) // len(group))
@@ -143,7 +145,7 @@ class Trainer:
             average=self.average,
             deadline=self.run.deadline(),
         )
-        rates = self.state.learning_rates(self.run, len(which), self.images.train_count)
+        rates = self.state.learning_rates(self.run, len(which), self.images.images_in(epoch))
         source = KerasBatches(batches, which, rates)
         self._has_fitted = True
         means = self.network.fit(source, epochs=1, shuffle=False, verbose=0, callbacks=watch).history
