@@ -1,329 +1,217 @@
-"""The ladder: what each change of the recipe does to R, on real images.
+"""The ruler: what a change of the recipe is worth, by answers out of fold to every train image.
 
-    PYTHONPATH=src python -m benchmarks.score DATA RUNS [--only NAME ...]
-    PYTHONPATH=src python -m benchmarks.score DATA TRAINED --same-weights SETTINGS
+    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA STUDIES [--only NAME ...] [--unseen]
+    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA [--only NAME ...] [--unseen]
 
-DATA is a competition's folder, of which only the train files are read; RUNS keeps every rung's output, and a rung that
-is there is not trained again. A rung that changes a setting is trained by the train command in a process of its own:
-same split, same seed, same number of images seen, but where it, or one that it builds on, sets the epochs. One may
-average the answers of several trainings, whose costs are added. R is of the held-out images, on which the prior's
-exponents are chosen, too; what a rung gains over the one that it is compared with, on the same images, has a 95 %
-interval by paired bootstrap. With --same-weights it is told instead what moving average, prior and test-time copies
-do, each alone and one after the other, to what one training with these settings left in the folder TRAINED.
+DATA is a competition's folder, of which only the train files are read. The first form trains the rows that are missing
+or stale, each as a study of five short folds by `multihead cross-validate` (docs/studies.md), and keeps their answers
+in benchmarks/rows/. The second prints the rows that are kept. R is over the classes present, with the prior divided out
+by exponents that were chosen on the other folds, and each head for itself.
+
+Both sides of a gain have the same images, folds and seed, and should take the same CPU-seconds. Its 95 % interval is by
+paired bootstrap over the images (scoring/paired.py); it says nothing of another seed. With --unseen the images of a
+grapheme are all in one fold, so that hardly any image has a label combination that its network was trained on.
+
+STUDIES/ROW/ is the study of a row. One that is finished is read, by whatever version of the code it was trained.
+STUDIES/ROW.log has what it printed, STUDIES/ROW.json what it has cost so far; one that was broken off goes on.
 """
 
 import argparse
 import json
-import os
 import re
-import resource
-import shutil
-import subprocess
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
-from multihead.config.known_tasks import TASKS
-from multihead.config.manifest import read_manifest
-from multihead.config.settings import Settings, settings_dict
+from benchmarks.costs import cost_of, train
+from benchmarks.kept_rows import KeptRow, answers_of, changed_settings, read_images, read_row, write_row
+from bundler.study.study import read_study
+from bundler.study.trial import TRIAL_FILE, State, read_state
+from multihead.config.files import SETTINGS_FILE
+from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.config.settings_file import read_settings
-from multihead.config.task import Task
-from multihead.data.augment import copy_jitter
-from multihead.data.crop_store import crops_ahead
-from multihead.data.datasets import images_to_train
-from multihead.data.split import choose_validation
-from multihead.model.weights import load_model
-from multihead.prediction.logit_adjustment import adjusted_heads, choose_exponents
-from multihead.prediction.predictor import jitter, predict_probabilities
 from multihead.runtime.errors import UserError
-from multihead.scoring.paired import Answers, paired_gain
-from multihead.training.checkpoint import read_checkpoint
+from multihead.scoring.metrics import task_score
+from multihead.scoring.paired import paired_gain
+from multihead_study.answers import joined_folds
+from multihead_study.folds import read_folds
 
 HOUSE = Path(__file__).resolve().parent.parent
-COPIES = 4
+KEPT = HOUSE / "benchmarks" / "rows"
+FOLDS, WORKERS, THREADS = 5, 2, 1
+SAME_TIME = 0.05  # by how much of it the CPU-seconds of two sides may differ
 
-Probabilities = dict[str, NDArray[np.float32]]
 
+class Row(NamedTuple):
+    """A change of the recipe: what it sets on top of all that the row sets over which its gain is, as --set takes it.
 
-class Rung(NamedTuple):
-    """One row: what it changes in the rung that it is compared with; none: in what is made of the same answers.
-
-    has_prior: the train counts' prior is left in the probabilities. averaged: the rungs whose trainings' probabilities
-    are averaged with those of its own.
+    decoded: it sets nothing, and decodes the answers of that row's study over train's label combinations.
     """
 
     against: str
     changes: Mapping[str, str]
-    has_prior: bool = False
-    averaged: Sequence[str] = ()
+    decoded: bool = False
 
 
-SAME: Mapping[str, str] = {}  # the same training; something else is made of its answers
-START = {
-    "backbone": "resnet10",
-    "image_size": "[48, 48]",
-    "validation_share": "0.15",
-    "epochs": "14",
-    "batch_size": "32",
-    "optimizer": "rmsprop",
-    "learning_rate": "2e-5",
-    "schedule": "plateau",
-    "warmup_epochs": "0",
-    "ema_decay": "0",
-    "loss_weights": "equal",
-    "mixup_share": "0.5",
-    "cutmix_share": "0.5",
-}
-COSINE = {"optimizer": "adamw", "schedule": "cosine", "warmup_epochs": "1", "learning_rate": "2e-3"}
-LARGER = {"image_size": "[64, 64]", "epochs": "20", "weight_decay": "0.05"}
-GENTLE = '{name = "affine", rotation_degrees = 10, zoom = 0.12, shift = 0.06}'
-GRID = '{name = "GridDistortion", num_steps = 4, distort_limit = [-0.3, 0.3], p = 0.7}'
-SHEAR = '{name = "Affine", shear = {x = [-15, 15], y = [-8, 8]}, fill = 252, p = 0.7}'
-THICKER = '{name = "Morphological", scale = [2, 3], operation = "erosion", p = 0.2}'
-THINNER = '{name = "Morphological", scale = [2, 2], operation = "dilation", p = 0.2}'
-RUNGS = {
-    "the notebook's recipe": Rung("", START, has_prior=True),
-    "learning rate 1e-3": Rung("the notebook's recipe", {"learning_rate": "1e-3"}, has_prior=True),
-    "the prior divided out": Rung("learning rate 1e-3", SAME),
-    "AdamW 2e-3, warm-up, cosine": Rung("the prior divided out", COSINE),
-    "cutmix alone, alpha 1": Rung(
-        "AdamW 2e-3, warm-up, cosine", {"mixup_share": "0", "cutmix_share": "0.5", "cutmix_alpha": "1"}
-    ),
-    "moving average": Rung("cutmix alone, alpha 1", {"ema_decay": "0.999"}),
-    "two clean epochs": Rung("moving average", {"clean_epochs": "2"}),
-    "batch 64, rate 3e-3": Rung("moving average", {"batch_size": "64", "learning_rate": "3e-3"}),
-    "losses 2:1:1": Rung("batch 64, rate 3e-3", {"loss_weights": "score"}),
-    "label smoothing 0.05": Rung("batch 64, rate 3e-3", {"label_smoothing": "0.05"}),
-    "padded crops": Rung("batch 64, rate 3e-3", {"crop": "padded"}),
-    "whole images, 48 x 84": Rung("batch 64, rate 3e-3", {"crop": "none", "image_size": "[48, 84]"}),
-    "64 x 64 crops, 20 epochs, weight decay 0.05": Rung("losses 2:1:1", LARGER),
-    "cutmix of all batches, two clean epochs": Rung(
-        "64 x 64 crops, 20 epochs, weight decay 0.05", {"cutmix_share": "1.0", "clean_epochs": "2"}
-    ),
-    "less affine jitter, grid distortion": Rung(
-        "64 x 64 crops, 20 epochs, weight decay 0.05", {"augmentation": f"[{GENTLE}, {GRID}]"}
-    ),
-    "shear, width of strokes": Rung(
-        "less affine jitter, grid distortion", {"augmentation": f"[{GENTLE}, {SHEAR}, {GRID}, {THICKER}, {THINNER}]"}
-    ),
-    "three augmentations averaged": Rung(
-        "shear, width of strokes",
-        SAME,
-        averaged=("64 x 64 crops, 20 epochs, weight decay 0.05", "less affine jitter, grid distortion"),
-    ),
-    "80 x 80 crops, 13 epochs": Rung("less affine jitter, grid distortion", {"image_size": "[80, 80]", "epochs": "13"}),
-    "resnet16, 12 epochs": Rung("less affine jitter, grid distortion", {"backbone": "resnet16", "epochs": "12"}),
+RECIPE = HOUSE / "kernel" / "train" / "settings-cpu.toml"
+BASE: Mapping[str, str] = {"epochs": "10", "image_size": "[64, 64]", "time_budget_minutes": "0"}
+ROWS = {
+    "base": Row("", {}),
+    "train's combinations": Row("base", {}, decoded=True),
+    "cutmix of all batches": Row("base", {"cutmix_share": "1.0"}),
 }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line asks for; a mistake in it is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a competition's folder")
-    parser.add_argument("runs", type=Path, help="where every rung's output is kept; or TRAINED")
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--only", choices=RUNGS, action="append", help="these rungs only")
-    mode.add_argument("--same-weights", type=Path, metavar="SETTINGS", help="that TRAINED was trained with")
-    arguments = parser.parse_args()
+    parser.add_argument("studies", type=Path, nargs="?", help="where the rows' studies lie; without it none is trained")
+    parser.add_argument("--only", choices=ROWS, action="append", help="these rows only")
+    parser.add_argument("--unseen", action="store_true", help="no fold's label combinations in the other folds")
+    arguments = parser.parse_args(argv)
     try:
-        if arguments.same_weights:
-            each_alone(arguments.data, arguments.runs, read_settings(arguments.same_weights))
-        else:
-            climb(arguments.data, arguments.runs, arguments.only or list(RUNGS))
+        ruler = Ruler(arguments.data, arguments.studies, is_unseen=arguments.unseen)
+        for line in ruler.table(arguments.only or list(ROWS)):
+            print(line, flush=True)
     except UserError as error:
         raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt as error:
+        raise SystemExit("interrupted; the same command goes on") from error
 
 
-def climb(data: Path, runs: Path, names: Sequence[str]) -> None:
-    """Train what is not there yet of these rungs, and print a row of each."""
-    print("| change | R | gain | over | CPU-seconds | images seen |\n|---|---|---|---|---|---|")
-    for name in names:
-        for needed in filter(None, (RUNGS[name].against, *RUNGS[name].averaged, name)):
-            folder = _folder(runs, needed)
-            if not _is_done(_trained(needed), data, folder):
-                _train(_trained(needed), data, folder)
-        print(_row(name, runs), flush=True)
+class Ruler:
+    """Measures rows on the train images of a competition's folder; without a folder of studies, only reads them."""
+
+    def __init__(self, data: Path, studies: Path | None, *, is_unseen: bool) -> None:
+        self._data, self._studies, self._is_unseen = data, studies, is_unseen
+        self._task = read_settings(RECIPE).task
+        self._images = read_images(data, self._task)
+
+    def table(self, names: Sequence[str]) -> Iterator[str]:
+        """Yield the lines of a table with these rows, each once it is measured, and below it what there is to say."""
+        kind = "unseen" if self._is_unseen else "out of fold"
+        yield f"| change | R {kind} ± standard error | gain (95 % interval) | over | CPU-seconds | times the other's |"
+        yield "|---|---|---|---|---|---|"
+        rows: dict[str, KeptRow] = {}
+        notes: dict[str, str] = {}
+        for name in names:
+            for needed in filter(None, (ROWS[name].against, name)):
+                if needed not in rows | notes:
+                    row, note = self._measured(needed)
+                    rows |= {needed: row} if row else {}
+                    notes |= {needed: note} if note else {}
+            if name in rows:
+                yield self._line(name, rows[name], rows.get(ROWS[name].against))
+        pairs = [(rows[name], rows.get(ROWS[name].against)) for name in names if name in rows]
+        if any(_is_unequal(*pair) for pair in pairs):
+            yield f"\n*: the two sides did not take the same time: CPU-seconds more than {SAME_TIME:.0%} apart"
+        if not all(row.is_measured for pair in pairs for row in pair if row):
+            yield "\n~: not measured; it is how many seconds the trainings ran, with one thread each"
+        yield from (f"\n{name}: {note}" for name, note in notes.items())
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """Return all that the weights of a row's study depend on, but for the fold."""
+        return deciding_settings(read_settings(RECIPE, [*self._overrides(name), f"study_folds={FOLDS}"]), THREADS)
+
+    def _measured(self, name: str) -> tuple[KeptRow | None, str]:
+        """Return a row, and what there is to say where it is none."""
+        path, settings, note = KEPT / f"{self._slug(name)}.npz", self.settings(name), "not measured yet"
+        if path.is_file():
+            kept = read_row(path, self._images)
+            defaults = deciding_settings(read_settings(None), THREADS)  # of settings that there were not yet
+            if not (changed := changed_settings({**defaults, **kept.settings}, settings)):
+                return kept, ""
+            note = f"stale: measured with {changed}"
+        if not self._studies:
+            return None, note
+        row = self._measure(name, self._studies, settings)
+        write_row(path, row)
+        return row, ""
+
+    def _measure(self, name: str, studies: Path, settings: Mapping[str, Any]) -> KeptRow:
+        """Return a row from its study, which is trained where it is not finished."""
+        study = studies / self._slug(_trained(name))
+        if {state.fold for state in finished(study).values()} != set(range(FOLDS)):
+            command = [sys.executable, "-m", "multihead_study", "cross-validate", str(self._data), "--out", str(study)]
+            numbers = {"--folds": FOLDS, "--workers": WORKERS, "--threads": THREADS, "--settings": RECIPE}
+            options = [str(part) for option in numbers.items() for part in option]
+            sets = [part for override in self._overrides(name) for part in ("--set", override)]
+            train([*command, *options, *sets], study)
+        states = finished(study)
+        for trial in states:
+            before = deciding_settings(read_settings(trial / SETTINGS_FILE), read_study(study).threads)
+            if changed := changed_settings(before, settings):
+                raise UserError(f"{trial}: was trained with {changed}; delete the study, or name another folder")
+        joined = joined_folds(read_folds(study))
+        out_of_fold = joined.answers if ROWS[name].decoded else joined.answers_alone
+        answers = answers_of(out_of_fold, self._images, study)
+        cost, wall_seconds = cost_of(study), sum(state.seconds for state in states.values())
+        return KeptRow(
+            images=self._images.sha256,
+            settings=settings,
+            cpu_seconds=cost.cpu_seconds if cost.is_measured else max(cost.cpu_seconds, wall_seconds),
+            shared_cpu_seconds=0.0,
+            is_measured=cost.is_measured,
+            images_seen=settings["epochs"] * sum(sum(next(iter(fold.counts.values()))) for fold in joined.folds),
+            score=task_score(self._images.truth, answers, self._task).present_total,
+            answers=answers,
+        )
+
+    def _line(self, name: str, row: KeptRow, against: KeptRow | None) -> str:
+        score = task_score(self._images.truth, row.answers, self._task)
+        gain = over = times = ""
+        if against:
+            gain = str(paired_gain(self._images.truth, against.answers, row.answers, self._task)[0])
+            over = ROWS[name].against
+            times = f"{row.all_cpu_seconds / against.all_cpu_seconds:.2f}{' *' * _is_unequal(row, against)}"
+        seconds = f"{'' if row.is_measured else '~'}{row.all_cpu_seconds:,.0f}"
+        cells = (name, f"{score.present_total:.4f} ± {score.standard_error:.4f}", gain, over, seconds, times)
+        return f"| {' | '.join(cells)} |"
+
+    def _slug(self, name: str) -> str:
+        return slug(name) + "-unseen" * self._is_unseen
+
+    def _overrides(self, name: str) -> list[str]:
+        drawn = {"group_column": "grapheme"} if self._is_unseen else {}
+        return [f"{key}={value}" for key, value in (changes_of(name) | drawn).items()]
+
+
+def slug(name: str) -> str:
+    """Return a row's name as that of a file."""
+    return re.sub(r"\W+", "-", name)
+
+
+def changes_of(name: str) -> dict[str, str]:
+    """Return all that a row sets in the recipe: what BASE sets, what the rows set that it builds on, and its own."""
+    row = ROWS[name]
+    return (changes_of(row.against) if row.against else dict(BASE)) | dict(row.changes)
+
+
+def deciding_settings(settings: Settings, threads: int) -> dict[str, Any]:
+    """Return what the weights of a study depend on, as JSON has it: its settings, and the threads of a training."""
+    every = settings_dict(settings.model) | settings_dict(settings.run) | {"threads": threads}
+    kept = {key: value for key, value in every.items() if key not in WITHOUT_EFFECT | {"study_fold"}}
+    return dict(json.loads(json.dumps(kept)))
+
+
+def finished(study: Path) -> dict[Path, State]:
+    """Return the finished trials in a study's folder."""
+    states = {path.parent: read_state(path) for path in sorted(study.glob(f"*/{TRIAL_FILE}"))}
+    return {trial: state for trial, state in states.items() if state.is_finished}
 
 
 def _trained(name: str) -> str:
-    """Return the rung whose training gives this one's answers."""
-    return name if RUNGS[name].changes else _trained(RUNGS[name].against)
+    """Return the row whose study gives the answers of this one."""
+    return _trained(ROWS[name].against) if ROWS[name].decoded else name
 
 
-def _is_done(name: str, data: Path, folder: Path) -> bool:
-    """Tell whether the rung was trained, on this data and with these settings, the defaults among them."""
-    if not (folder / "answers.npz").is_file():
-        return False
-    return bool(json.loads((folder / "told.json").read_text())["trained"] == _what_is_trained(name, data))
-
-
-def _what_is_trained(name: str, data: Path) -> dict[str, Any]:
-    settings = read_settings(None, _overrides(name))
-    return {**settings_dict(settings.model), **settings_dict(settings.run), "data": str(data.resolve())}
-
-
-def _folder(runs: Path, name: str) -> Path:
-    return runs / re.sub(r"\W+", "-", _trained(name))
-
-
-def _settings(name: str) -> dict[str, str]:
-    rung = RUNGS[name]
-    return (_settings(rung.against) if rung.against else {}) | dict(rung.changes)
-
-
-def _overrides(name: str) -> list[str]:
-    return [f"{key}={value}" for key, value in _settings(name).items()]
-
-
-def _train(name: str, data: Path, folder: Path) -> None:
-    working = folder / "working"
-    shutil.rmtree(folder, ignore_errors=True)
-    working.mkdir(parents=True)
-    overrides = _overrides(name)
-    options = [part for override in overrides for part in ("--set", override)]
-    command = [sys.executable, "-m", "multihead", "train", *options]
-    environment = os.environ | {"KAGGLE_ROOT": str(folder), "PYTHONPATH": str(HOUSE / "src")}
-    paths = ["--set", f"data={data.resolve()}", "--set", f"working={working.resolve()}"]
-    before = _cpu_seconds()
-    with (folder / "log.txt").open("wb") as log:
-        subprocess.run([*command, *paths], check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    seconds = _cpu_seconds() - before
-    settings = read_settings(None, overrides)
-    answers, truth = held_out_answers(data, working, settings, TASKS["bengali"])
-    counts = read_manifest(working).train_counts
-    epochs = len(pd.read_csv(working / HISTORY_FILE))
-    facts = {
-        "trained": _what_is_trained(name, data),
-        "cpu_seconds": seconds,
-        "images": epochs * sum(next(iter(counts.values()))),
-        "counts": counts,
-    }
-    (folder / "told.json").write_text(json.dumps(facts))
-    stored: dict[str, Any] = answers | {f"true_{head}": indices for head, indices in truth.items()}
-    np.savez(folder / "answers.npz", **stored)
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def held_out(data: Path, settings: Settings, task: Task) -> tuple[NDArray[np.uint8], Answers]:
-    """Return the crops of the images that a training with these settings holds out, and their class indices."""
-    train = images_to_train(data, task)
-    labels = train.labels
-    is_held_out = choose_validation(labels, settings.run)
-    images, truth = [], []
-    for (shard,), _ in crops_ahead(train.parts, task, [settings.model]):
-        rows = np.flatnonzero(is_held_out.loc[list(shard.ids)].to_numpy()).tolist()
-        images.append(shard.images[rows])
-        truth.append(labels.loc[[shard.ids[row] for row in rows]])
-    return np.concatenate(images), {
-        head: np.concatenate([table[head].to_numpy() for table in truth]) for head in task.heads
-    }
-
-
-def held_out_answers(data: Path, working: Path, settings: Settings, task: Task) -> tuple[Probabilities, Answers]:
-    """Return what the trained network says of those images, and the truth."""
-    images, truth = held_out(data, settings, task)
-    return predict_probabilities(load_model(working, read_manifest(working)), images, 128), truth
-
-
-def _row(name: str, runs: Path) -> str:
-    truth, answers = read_answers(name, runs)
-    against, before = RUNGS[name].against, answers
-    if against:
-        truth_before, before = read_answers(against, runs)
-        _refuse_other_images(name, truth, against, truth_before)
-    gain, _ = paired_gain(truth, before, answers, TASKS["bengali"])
-    used = [json.loads((_folder(runs, rung) / "told.json").read_text()) for rung in (name, *RUNGS[name].averaged)]
-    seconds, images = (sum(facts[key] for facts in used) for key in ("cpu_seconds", "images"))
-    cells = (name, f"{gain.after:.4f}", str(gain) if against else "", against, f"{seconds:.0f}", f"{images:,}")
-    return f"| {' | '.join(cells)} |"
-
-
-def _refuse_other_images(name: str, truth: Answers, other: str, truth_of_other: Answers) -> None:
-    if not all(np.array_equal(indices, truth_of_other[head]) for head, indices in truth.items()):
-        raise SystemExit(f"error: {name!r} and {other!r} hold other images out")
-
-
-def read_answers(name: str, runs: Path) -> tuple[Answers, Answers]:
-    """Return the truth of a rung's held-out images, and the classes that it answers."""
-    truth, answers = _probabilities(name, runs)
-    for other in RUNGS[name].averaged:
-        truth_of_other, more = _probabilities(other, runs)
-        _refuse_other_images(name, truth, other, truth_of_other)
-        answers = {head: probabilities + more[head] for head, probabilities in answers.items()}
-    return truth, {head: probabilities.argmax(axis=1) for head, probabilities in answers.items()}
-
-
-def _probabilities(name: str, runs: Path) -> tuple[Answers, Probabilities]:
-    """Return the truth of a training's held-out images, and its probabilities, without the prior where that is so."""
-    folder = _folder(runs, name)
-    with np.load(folder / "answers.npz") as stored:
-        truth = {head: stored[f"true_{head}"] for head in TASKS["bengali"].heads}
-        answers = {head: stored[head] for head in TASKS["bengali"].heads}
-    if not RUNGS[name].has_prior:
-        counts = json.loads((folder / "told.json").read_text())["counts"]
-        answers = adjusted_heads(answers, counts, choose_exponents(answers, truth, counts))
-    return truth, answers
-
-
-def each_alone(data: Path, trained: Path, settings: Settings) -> None:
-    """Print R of the held-out images with each of the steps after the training alone, and one after the other.
-
-    The prior is divided out as predicting does it: of each pass, with the exponents of the manifest.
-    """
-    manifest = read_manifest(trained)
-    images, truth = held_out(data, settings._replace(model=manifest.model), TASKS["bengali"])
-    network = load_model(trained, manifest)
-    checkpoint = read_checkpoint(trained / CHECKPOINT_FILE)
-    for key in ("seed", "validation", "validation_share"):  # or train images would be taken for held out
-        if checkpoint.identity[key] != getattr(settings.run, key):
-            raise SystemExit(f"error: {trained} was trained with {key} = {checkpoint.identity[key]!r}")
-    arrays = checkpoint.read_arrays()
-    last_step = arrays[: len(network.variables)]
-    average = arrays[-len(network.weights) :]
-    augment = copy_jitter(manifest.augmentation, dark_ink=TASKS["bengali"].dark_ink)
-
-    def passes_of(variables: Sequence[NDArray[Any]]) -> list[Probabilities]:
-        of_network = network.weights if variables is average else network.variables
-        for variable, value in zip(of_network, variables, strict=True):
-            variable.assign(value)
-        changes = [jitter(augment, settings.run.seed, copy) if augment else None for copy in range(COPIES)]
-        return [predict_probabilities(network, images, 128, change=change) for change in (None, *changes)]
-
-    def classes(passes: Sequence[Probabilities], *, has_prior: bool) -> Answers:
-        if not has_prior:
-            passes = [
-                adjusted_heads(probabilities, manifest.train_counts, manifest.prior_exponents)
-                for probabilities in passes
-            ]
-        return {
-            head: np.sum([probabilities[head] for probabilities in passes], axis=0).argmax(axis=1) for head in truth
-        }
-
-    of_step, of_average = passes_of(last_step), passes_of(average)
-    first, both, copies = "the last step's weights", "average and prior", f"{COPIES} test-time copies"
-    rows = {
-        first: ("", classes(of_step[:1], has_prior=True)),
-        "the prior divided out": (first, classes(of_step[:1], has_prior=False)),
-        copies: (first, classes(of_step, has_prior=True)),
-        "the moving average": (first, classes(of_average[:1], has_prior=True)),
-        both: (first, classes(of_average[:1], has_prior=False)),
-        f"{both}, {copies}": (both, classes(of_average, has_prior=False)),
-    }
-    print("| | R | gain | over |\n|---|---|---|---|")
-    for name, (against, answers) in rows.items():
-        gain, _ = paired_gain(truth, rows[against or name][1], answers, TASKS["bengali"])
-        print(f"| {name} | {gain.after:.4f} | {gain if against else ''} | {against} |")
+def _is_unequal(row: KeptRow, against: KeptRow | None) -> bool:
+    return against is not None and abs(row.all_cpu_seconds / against.all_cpu_seconds - 1) > SAME_TIME
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

@@ -1,0 +1,75 @@
+"""What the study of a row of the ruler (score.py) costs: CPU-seconds, over all tries that it took."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bundler.study.study import STUDY_FILE
+from multihead.runtime.errors import UserError
+from multihead.runtime.whole_files import whole_file
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+SECONDS_BETWEEN_LOOKS = 0.2  # not one long wait: where polars was at work, an interrupt does not end that
+
+
+class Cost(NamedTuple):
+    """CPU-seconds of the tries so far. is_measured: whether these are all that there were."""
+
+    cpu_seconds: float
+    is_measured: bool
+
+
+def train(command: Sequence[str], study: Path) -> None:
+    """Run a study's command, and add the CPU-seconds of its processes to the study's cost, however it ends.
+
+    An interrupt is passed on to it, and its end awaited. Where this process is killed, what the try costs is lost, and
+    the cost is not measured from then on. Raises UserError where the command fails.
+    """
+    study.parent.mkdir(parents=True, exist_ok=True)
+    log, cost, before = _beside(study, "log"), cost_of(study), _cpu_seconds()
+    _write(study, cost._replace(is_measured=False))
+    with log.open("ab") as output:
+        environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        while (code := process.poll()) is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    finally:
+        _write(study, cost._replace(cpu_seconds=cost.cpu_seconds + _cpu_seconds() - before))
+    if code:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise UserError(f"{log}: exit code {code}: {lines[-1] if lines else 'no output'}")
+
+
+def cost_of(study: Path) -> Cost:
+    """Return what a study has cost so far; not measured is that of one that another program began."""
+    if not (study / STUDY_FILE).exists():
+        return Cost(0.0, is_measured=True)
+    path = _beside(study, "json")
+    return Cost(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Cost(0.0, is_measured=False)
+
+
+def _write(study: Path, cost: Cost) -> None:
+    with whole_file(_beside(study, "json")) as new:
+        new.write_text(json.dumps(cost._asdict()) + "\n", encoding="utf-8")
+
+
+def _beside(study: Path, suffix: str) -> Path:
+    return study.with_name(f"{study.name}.{suffix}")
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

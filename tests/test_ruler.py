@@ -1,0 +1,315 @@
+"""The ruler: rows of the recipe's table, what is kept of them, and what they cost."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from benchmarks import score
+from benchmarks.costs import cost_of, train
+from benchmarks.kept_rows import Classes, KeptRow, answers_of, read_images, read_row, write_row
+from benchmarks.score import Row, Ruler
+from bundler.study.study import STUDY_FILE
+from multihead.config.files import SETTINGS_FILE
+from multihead.config.settings import WITHOUT_EFFECT
+from multihead.config.settings_file import read_settings
+from multihead.config.toml_text import settings_text
+from multihead.data.augment import try_steps
+from multihead.runtime.errors import UserError
+from multihead.scoring.out_of_fold import OutOfFold
+from multihead_study.answers import joined_folds
+from multihead_study.folds import Fold, read_folds
+from tests.built_in import BENGALI
+from tests.conftest import HOUSE
+from tests.test_study_answers import leave_study, likely
+
+IMAGES = 120
+FOLDS = 3  # the least with which combinations are chosen
+ROWS = {
+    "base": Row("", {}),
+    "decoded": Row("base", {}, decoded=True),
+    "longer": Row("base", {"epochs": "11"}),
+    "longer, of another seed": Row("longer", {"seed": "1"}),
+}
+
+
+def random_classes(seed: int, images: int) -> Classes:
+    rng = np.random.default_rng(seed)
+    return {head: rng.integers(0, len(classes), images) for head, classes in BENGALI.heads.items()}
+
+
+def of_few_combinations(seed: int) -> Classes:
+    """Return the classes of images that show each combination several times."""
+    rng = np.random.default_rng(seed)
+    combination = rng.integers(0, 12, IMAGES)
+    return {head: rng.integers(0, len(classes), 12)[combination] for head, classes in BENGALI.heads.items()}
+
+
+def leave_labels(folder: Path, truth: Classes) -> Path:
+    """Leave a competition's train files, but without the pixels."""
+    folder.mkdir(parents=True)
+    ids = [f"Train_{number}" for number in range(len(truth["grapheme_root"]))]
+    pd.DataFrame({"image_id": ids, **truth}).to_csv(folder / "train.csv", index=False)
+    pl.DataFrame({"image_id": ids}).write_parquet(folder / "train_image_data_0.parquet")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A competition's folder, and rows of few folds that are kept outside of the repository."""
+    monkeypatch.setattr(score, "KEPT", tmp_path / "rows")
+    monkeypatch.setattr(score, "ROWS", ROWS)
+    monkeypatch.setattr(score, "FOLDS", FOLDS)
+    return leave_labels(tmp_path / "data", of_few_combinations(0))
+
+
+def no_training(command: object, study: object) -> None:
+    raise AssertionError("trained")
+
+
+def keep(data: Path, name: str, answers: Classes, seconds: float = 100.0, shared: float = 0.0) -> Path:
+    """Keep these answers as if the row had been measured."""
+    images, settings = read_images(data, BENGALI), Ruler(data, None, is_unseen=False).settings(name)
+    path = score.KEPT / f"{score.slug(name)}.npz"
+    write_row(path, KeptRow(images.sha256, settings, seconds, shared, True, 1200, 0.5, answers))
+    return path
+
+
+def partly_right(data: Path, wrong: int) -> Classes:
+    """Return answers that are wrong for the first images, in the order of the sorted ids."""
+    truth = read_images(data, BENGALI).truth
+    is_wrong = np.arange(IMAGES) < wrong
+    return {head: (truth[head] + is_wrong) % len(classes) for head, classes in BENGALI.heads.items()}
+
+
+def table(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, list[str]], str]:
+    """Return the printed rows by their names, and what stands below the table."""
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return {name: rest for name, *rest in cells[2:]}, "\n".join(line for line in lines if not line.startswith("|"))
+
+
+def leave_trained(folder: Path, data: Path, name: str, ids: range = range(IMAGES)) -> Path:
+    """Leave the finished study of a row, as another program would."""
+    labels = pd.read_csv(data / "train.csv").set_index("image_id")
+    ruler, rng, folds = Ruler(data, None, is_unseen=False), np.random.default_rng(0), []
+    for number in range(FOLDS):
+        names = [f"Train_{row}" for row in ids if row % FOLDS == number]
+        truth = {head: labels.loc[names, head].to_numpy() for head in BENGALI.heads}
+        said = {head: likely(truth[head], len(classes), rng, 0.6) for head, classes in BENGALI.heads.items()}
+        counts = {head: [3] * len(classes) for head, classes in BENGALI.heads.items()}
+        folds.append(Fold(names, truth, {"small": said}, counts, {"small": [f"small-fold{number}-seed0"]}))
+    leave_study(folder, folds, BENGALI)
+    settings = ruler.settings(name)
+    model = {key: settings[key] for key in ("backbone", "image_size", "crop")}
+    run = {key: value for key, value in settings.items() if key not in {*model, "threads", "task", *WITHOUT_EFFECT}}
+    run = {key: value for key, value in run.items() if key not in ("fold", "dropout", "stack_layers")}
+    for fold in range(FOLDS):
+        text = settings_text({"model": model, "run": run | {"study_fold": fold}})
+        (folder / f"small-fold{fold}-seed0" / SETTINGS_FILE).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", score.ROWS)
+def test_the_settings_of_every_row_are_known(name: str) -> None:
+    settings = read_settings(score.RECIPE, [f"{key}={value}" for key, value in score.changes_of(name).items()])
+    try_steps(settings.run.augmentation, (*settings.model.image_size, settings.task.image_shape[2]))
+
+
+def test_no_row_shares_a_file_with_another_or_sets_something_over_decoded_answers() -> None:
+    slugs = [score.slug(name).casefold() for name in score.ROWS]
+    assert len(set(slugs)) == len(slugs)
+    assert not any(slug.endswith("-unseen") for slug in slugs)
+    for row in score.ROWS.values():
+        assert row.against in ("", *score.ROWS)
+        assert not (row.decoded and row.changes)
+        assert not (row.against and score.ROWS[row.against].decoded)
+
+
+def test_a_row_sets_what_the_rows_set_that_it_builds_on(data: Path) -> None:
+    ruler = Ruler(data, None, is_unseen=False)
+    base, longer, other = (ruler.settings(name) for name in ("base", "longer", "longer, of another seed"))
+    assert (base["epochs"], longer["epochs"], other["epochs"]) == (10, 11, 11)
+    assert (base["seed"], longer["seed"], other["seed"]) == (0, 0, 1)
+    assert base["image_size"] == other["image_size"] == [64, 64]
+    assert Ruler(data, None, is_unseen=True).settings("base") == base | {"group_column": "grapheme"}
+
+
+def test_the_answers_to_11200_images_take_at_most_60_kb_and_are_read_as_they_were_written(tmp_path: Path) -> None:
+    answers = random_classes(1, images=11_200)
+    images = read_images(leave_labels(tmp_path / "data", random_classes(0, images=11_200)), BENGALI)
+    row = KeptRow(images.sha256, {"epochs": 10}, 812.5, 20.0, True, 89_600, 0.82, answers)
+    write_row(tmp_path / "row.npz", row)
+    assert (tmp_path / "row.npz").stat().st_size <= 60_000
+    read = read_row(tmp_path / "row.npz", images)
+    assert read._replace(answers={}) == row._replace(answers={})
+    assert all(np.array_equal(read.answers[head], answers[head]) for head in BENGALI.heads)
+
+
+def test_answers_are_put_in_the_order_of_the_sorted_ids(data: Path) -> None:
+    images = read_images(data, BENGALI)
+    labels = pd.read_csv(data / "train.csv").sample(frac=1, random_state=0)
+    truth = {head: labels[head].to_numpy() for head in BENGALI.heads}
+    shuffled = OutOfFold("", labels["image_id"].tolist(), truth, {}, truth)
+    sorted_answers = answers_of(shuffled, images, data)
+    assert all(np.array_equal(sorted_answers[head], images.truth[head]) for head in BENGALI.heads)
+
+
+def test_a_row_of_other_images_and_a_damaged_one_are_refused(data: Path, tmp_path: Path) -> None:
+    path = keep(data, "base", partly_right(data, 10))
+    other = leave_labels(tmp_path / "other", of_few_combinations(7))
+    with pytest.raises(SystemExit, match=r"error: .*base\.npz: answers other images than the train images"):
+        score.main([str(other)])
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(SystemExit, match=r"error: .*base\.npz: not a row of the ruler"):
+        score.main([str(data)])
+
+
+def test_kept_rows_become_a_table_without_training(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(score, "train", no_training)
+    keep(data, "base", partly_right(data, 60), seconds=1000)
+    keep(data, "longer", partly_right(data, 0), seconds=1040)
+    keep(data, "longer, of another seed", partly_right(data, 60), seconds=1000, shared=200)
+    score.main([str(data)])
+    rows, below = table(capsys)
+    assert list(rows) == ["base", "longer", "longer, of another seed"]
+    assert rows["base"][1:] == ["", "", "1,000", ""]
+    assert rows["longer"][0].startswith("1.0000 ± ")
+    assert rows["longer"][1].startswith("+")
+    assert rows["longer"][2:] == ["base", "1,040", "1.04"]
+    assert rows["longer, of another seed"][1].startswith("-")
+    assert rows["longer, of another seed"][2:] == ["longer", "1,200", "1.15 *"]
+    assert "*: the two sides did not take the same time" in below
+    assert "decoded: not measured yet" in below
+
+
+def test_no_remark_about_time_stands_below_sides_that_took_the_same(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(data, "base", partly_right(data, 60), seconds=1000)
+    keep(data, "longer", partly_right(data, 0), seconds=960)
+    score.main([str(data), "--only", "longer"])
+    rows, below = table(capsys)
+    assert list(rows) == ["longer"]
+    assert rows["longer"][-1] == "0.96"
+    assert not below
+
+
+def test_a_row_kept_with_other_settings_is_named_as_stale(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(data, "base", partly_right(data, 60))
+    keep(data, "longer", partly_right(data, 0))
+    monkeypatch.setattr(score, "ROWS", ROWS | {"longer": Row("base", {"epochs": "12"})})
+    score.main([str(data), "--only", "base", "--only", "longer"])
+    rows, below = table(capsys)
+    assert list(rows) == ["base"]
+    assert below.strip() == "longer: stale: measured with epochs = 11, here 12"
+
+
+def test_a_setting_that_is_new_since_a_row_was_kept_had_its_default(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keep(data, "base", partly_right(data, 60))
+    images = read_images(data, BENGALI)
+    row = read_row(path, images)
+    for absent, is_kept in (("label_smoothing", True), ("weight_decay", False)):
+        settings = {key: value for key, value in row.settings.items() if key != absent}
+        write_row(path, row._replace(settings=settings))
+        score.main([str(data), "--only", "base"])
+        assert ("base" in table(capsys)[0]) == is_kept
+
+
+def test_a_finished_study_is_read_and_not_trained_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(score, "train", no_training)
+    leave_trained(tmp_path / "studies" / "base", data, "base")
+    score.main([str(data), str(tmp_path / "studies"), "--only", "base", "--only", "decoded"])
+    rows, below = table(capsys)
+    assert rows["base"][-2:] == ["~270", ""]  # what the trials say that they ran
+    assert rows["decoded"][2:] == ["base", "~270", "1.00"]
+    assert "~: not measured" in below
+    kept = {name: read_row(score.KEPT / f"{name}.npz", read_images(data, BENGALI)) for name in ("base", "decoded")}
+    assert kept["base"].images_seen == 10 * FOLDS * 3 * 168
+    joined = joined_folds(read_folds(tmp_path / "studies" / "base"))
+    assert joined.score != joined.heads_alone
+    for name, out_of_fold in (("base", joined.answers_alone), ("decoded", joined.answers)):
+        expected = dict(zip(out_of_fold.ids, out_of_fold.answers["grapheme_root"], strict=True))
+        assert kept[name].answers["grapheme_root"].tolist() == [expected[image] for image in sorted(expected)]
+    score.main([str(data), "--only", "base", "--only", "decoded"])
+    assert table(capsys) == (rows, below)
+
+
+def test_a_finished_study_with_other_settings_or_of_other_images_is_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "train", no_training)
+    leave_trained(tmp_path / "studies" / "base", data, "longer")
+    with pytest.raises(SystemExit, match="small-fold0-seed0: was trained with epochs = 11, here 10; delete the study"):
+        score.main([str(data), str(tmp_path / "studies"), "--only", "base"])
+    leave_trained(tmp_path / "fewer" / "base", data, "base", range(IMAGES - 2))
+    with pytest.raises(SystemExit, match="answers other images than the train images"):
+        score.main([str(data), str(tmp_path / "fewer"), "--only", "base"])
+    assert not score.KEPT.exists()
+
+
+BURN = "import os, signal, sys, time\nwhile time.process_time() < 0.3: pass\n"
+
+
+def test_the_cpu_seconds_of_a_study_are_those_of_all_its_tries(tmp_path: Path) -> None:
+    study = tmp_path / "studies" / "base"
+    begin = f"import pathlib; p = pathlib.Path({str(study)!r}); p.mkdir(); (p / {STUDY_FILE!r}).touch()\n"
+    interrupt = "os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)"
+    with pytest.raises(UserError, match=r"base\.log: exit code 1: no more room"):
+        train([sys.executable, "-c", f"{begin}{BURN}sys.exit('no more room')"], study)
+    assert 0.3 <= cost_of(study).cpu_seconds < 3
+    with pytest.raises(KeyboardInterrupt):
+        train([sys.executable, "-c", f"{BURN}{interrupt}"], study)
+    train([sys.executable, "-c", BURN], study)
+    assert cost_of(study).cpu_seconds >= 0.9
+    assert cost_of(study).is_measured
+
+
+def test_the_cost_of_a_study_is_not_measured_where_the_ruler_was_killed_or_another_program_began_it(
+    tmp_path: Path,
+) -> None:
+    study = tmp_path / "base"
+    study.mkdir()
+    assert cost_of(study).is_measured
+    (study / STUDY_FILE).touch()
+    assert not cost_of(study).is_measured
+    (tmp_path / "base.json").write_text(json.dumps({"cpu_seconds": 5.0, "is_measured": True}))
+    train([sys.executable, "-c", f"print(open({str(tmp_path / 'base.json')!r}).read())"], study)
+    while_running = json.loads((tmp_path / "base.log").read_text())
+    assert while_running == {"cpu_seconds": 5.0, "is_measured": False}  # what a kill leaves
+    assert cost_of(study).is_measured
+
+
+@pytest.mark.slow
+def test_the_rows_of_a_small_ruler_are_trained_once(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"backbone": "narrow", "image_size": "[32, 32]", "epochs": "1"}
+    rows = {"base": Row("", {}), "decoded": Row("base", {}, decoded=True), "cutmix": Row("base", {"cutmix_share": "1"})}
+    replaced = {"KEPT": tmp_path / "rows", "ROWS": rows, "BASE": small, "FOLDS": 2}
+    for name, value in (replaced | {"RECIPE": HOUSE / "kernel" / "train" / "settings-dry.toml"}).items():
+        monkeypatch.setattr(score, name, value)
+    score.main([str(drawn), str(tmp_path / "studies")])
+    measured, below = table(capsys)
+    assert list(measured) == ["base", "decoded", "cutmix"]
+    assert "~" not in below
+    assert measured["base"][3] == measured["decoded"][3]
+    monkeypatch.setattr(score, "train", no_training)
+    score.main([str(drawn)])
+    assert table(capsys) == (measured, below)
+    for path in score.KEPT.glob("*.npz"):
+        path.unlink()
+    score.main([str(drawn), str(tmp_path / "studies")])
+    assert table(capsys) == (measured, below)
