@@ -1,4 +1,4 @@
-"""What the study of a row of the ruler (score.py) costs: CPU-seconds, over all tries that it took."""
+"""What the parts of a row of the ruler (score.py) cost: CPU-seconds, over all tries that each took."""
 
 import json
 import os
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bundler.study.study import STUDY_FILE
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 
@@ -25,15 +24,15 @@ class Cost(NamedTuple):
     is_measured: bool
 
 
-def train(command: Sequence[str], study: Path) -> None:
-    """Run a study's command, and add the CPU-seconds of its processes to the study's cost, however it ends.
+def run(command: Sequence[str | Path], out: Path) -> None:
+    """Run a command, and add the CPU-seconds of its processes to the cost of the folder that it fills, however it ends.
 
     An interrupt is passed on to it, and its end awaited. Where this process is killed, what the try costs is lost, and
     the cost is not measured from then on. Raises UserError where the command fails.
     """
-    study.parent.mkdir(parents=True, exist_ok=True)
-    log, cost, before = _beside(study, "log"), cost_of(study), _cpu_seconds()
-    _write(study, cost._replace(is_measured=False))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    log, cost, before = _beside(out, "log"), cost_of(out), _cpu_seconds()
+    _write(out, cost._replace(is_measured=False))
     with log.open("ab") as output:
         environment = os.environ | {"PYTHONPATH": str(SOURCE)}
         process = subprocess.Popen(
@@ -47,27 +46,27 @@ def train(command: Sequence[str], study: Path) -> None:
         process.wait()
         raise
     finally:
-        _write(study, cost._replace(cpu_seconds=cost.cpu_seconds + _cpu_seconds() - before))
+        _write(out, cost._replace(cpu_seconds=cost.cpu_seconds + _cpu_seconds() - before))
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         raise UserError(f"{log}: exit code {code}: {lines[-1] if lines else 'no output'}")
 
 
-def cost_of(study: Path) -> Cost:
-    """Return what a study has cost so far; not measured is that of one that another program began."""
-    if not (study / STUDY_FILE).exists():
+def cost_of(out: Path) -> Cost:
+    """Return what a folder has cost so far; not measured is that of one that another program began."""
+    if not out.is_dir() or not any(out.iterdir()):
         return Cost(0.0, is_measured=True)
-    path = _beside(study, "json")
+    path = _beside(out, "json")
     return Cost(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Cost(0.0, is_measured=False)
 
 
-def _write(study: Path, cost: Cost) -> None:
-    with whole_file(_beside(study, "json")) as new:
+def _write(out: Path, cost: Cost) -> None:
+    with whole_file(_beside(out, "json")) as new:
         new.write_text(json.dumps(cost._asdict()) + "\n", encoding="utf-8")
 
 
-def _beside(study: Path, suffix: str) -> Path:
-    return study.with_name(f"{study.name}.{suffix}")
+def _beside(out: Path, suffix: str) -> Path:
+    return out.with_name(f"{out.name}.{suffix}")
 
 
 def _cpu_seconds() -> float:

@@ -1,12 +1,13 @@
 """The ruler: what a change of the recipe is worth, by answers out of fold to every train image.
 
-    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA STUDIES [--only NAME ...] [--unseen]
+    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA STUDIES [--only NAME ...] [--unseen] [--fonts FONT ...]
     PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA [--only NAME ...] [--unseen]
 
 DATA is a competition's folder, of which only the train files are read. The first form trains the rows that are missing
 or stale, each as a study of five short folds by `multihead cross-validate` (docs/studies.md), and keeps their answers
 in benchmarks/rows/. The second prints the rows that are kept. R is over the classes present, with the prior divided out
-by exponents that were chosen on the other folds, and each head for itself.
+by exponents that were chosen on the other folds, and each head for itself. A row may have a first stage
+(first_stage.py), whose cost counts with the row's; its graphemes are rendered in these fonts.
 
 Both sides of a gain have the same images, folds and seed, and should take the same CPU-seconds. Its 95 % interval is by
 paired bootstrap over the images (scoring/paired.py); it says nothing of another seed. With --unseen the images of a
@@ -25,7 +26,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import cost_of, train
+from benchmarks.costs import cost_of, run
+from benchmarks.first_stage import PRETRAINED, first_stage
 from benchmarks.kept_rows import KeptRow, answers_of, changed_settings, read_images, read_row, write_row
 from bundler.study.study import read_study
 from bundler.study.trial import TRIAL_FILE, State, read_state
@@ -41,17 +43,21 @@ from multihead_study.folds import read_folds
 HOUSE = Path(__file__).resolve().parent.parent
 KEPT = HOUSE / "benchmarks" / "rows"
 FOLDS, WORKERS, THREADS = 5, 2, 1
+FIRST_STAGE = "first stage"  # among the settings of a row
 SAME_TIME = 0.05  # by how much of it the CPU-seconds of two sides may differ
 
 
 class Row(NamedTuple):
     """A change of the recipe: what it sets on top of all that the row sets over which its gain is, as --set takes it.
 
-    decoded: it sets nothing, and decodes the answers of that row's study over train's label combinations.
+    first_stage: what a training on rendered graphemes sets in the recipe, whose weights the row's trainings start from;
+    None: as the row has it over which the gain is. decoded: the row sets nothing, and decodes the answers of that row's
+    study over train's label combinations.
     """
 
     against: str
     changes: Mapping[str, str]
+    first_stage: Mapping[str, str] | None = None
     decoded: bool = False
 
 
@@ -71,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("studies", type=Path, nargs="?", help="where the rows' studies lie; without it none is trained")
     parser.add_argument("--only", choices=ROWS, action="append", help="these rows only")
     parser.add_argument("--unseen", action="store_true", help="no fold's label combinations in the other folds")
+    parser.add_argument("--fonts", type=Path, nargs="+", default=[], help="of first stages (docs/further-images.md)")
     arguments = parser.parse_args(argv)
     try:
-        ruler = Ruler(arguments.data, arguments.studies, is_unseen=arguments.unseen)
+        ruler = Ruler(arguments.data, arguments.studies, arguments.fonts, is_unseen=arguments.unseen)
         for line in ruler.table(arguments.only or list(ROWS)):
             print(line, flush=True)
     except UserError as error:
@@ -85,8 +92,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 class Ruler:
     """Measures rows on the train images of a competition's folder; without a folder of studies, only reads them."""
 
-    def __init__(self, data: Path, studies: Path | None, *, is_unseen: bool) -> None:
-        self._data, self._studies, self._is_unseen = data, studies, is_unseen
+    def __init__(
+        self, data: Path, studies: Path | None, fonts: Sequence[Path] = (), *, is_unseen: bool = False
+    ) -> None:
+        self._data, self._studies, self._fonts, self._is_unseen = data, studies, fonts, is_unseen
         self._task = read_settings(RECIPE).task
         self._images = read_images(data, self._task)
 
@@ -114,14 +123,15 @@ class Ruler:
 
     def settings(self, name: str) -> dict[str, Any]:
         """Return all that the weights of a row's study depend on, but for the fold."""
-        return deciding_settings(read_settings(RECIPE, [*self._overrides(name), f"study_folds={FOLDS}"]), THREADS)
+        own = read_settings(RECIPE, [*self._overrides(name), f"study_folds={FOLDS}"])
+        return deciding_settings(own, THREADS) | {FIRST_STAGE: first_stage_of(name)[1]}
 
     def _measured(self, name: str) -> tuple[KeptRow | None, str]:
         """Return a row, and what there is to say where it is none."""
         path, settings, note = KEPT / f"{self._slug(name)}.npz", self.settings(name), "not measured yet"
         if path.is_file():
             kept = read_row(path, self._images)
-            defaults = deciding_settings(read_settings(None), THREADS)  # of settings that there were not yet
+            defaults = deciding_settings(read_settings(None), THREADS) | {FIRST_STAGE: {}}  # of keys of later versions
             if not (changed := changed_settings({**defaults, **kept.settings}, settings)):
                 return kept, ""
             note = f"stale: measured with {changed}"
@@ -134,16 +144,22 @@ class Ruler:
     def _measure(self, name: str, studies: Path, settings: Mapping[str, Any]) -> KeptRow:
         """Return a row from its study, which is trained where it is not finished."""
         study = studies / self._slug(_trained(name))
+        of_first, changes = first_stage_of(name)
+        first = (
+            first_stage(slug(of_first), RECIPE, {**BASE, **changes}, self._data, studies, self._fonts)
+            if of_first
+            else None
+        )
         if {state.fold for state in finished(study).values()} != set(range(FOLDS)):
             command = [sys.executable, "-m", "multihead_study", "cross-validate", str(self._data), "--out", str(study)]
             numbers = {"--folds": FOLDS, "--workers": WORKERS, "--threads": THREADS, "--settings": RECIPE}
             options = [str(part) for option in numbers.items() for part in option]
-            sets = [part for override in self._overrides(name) for part in ("--set", override)]
-            train([*command, *options, *sets], study)
+            overrides = [*self._overrides(name), *([f"pretrained={first.path}"] if first else [])]
+            run([*command, *options, *(part for override in overrides for part in ("--set", override))], study)
         states = finished(study)
         for trial in states:
             before = deciding_settings(read_settings(trial / SETTINGS_FILE), read_study(study).threads)
-            if changed := changed_settings(before, settings):
+            if changed := changed_settings(before | {FIRST_STAGE: changes}, settings):
                 raise UserError(f"{trial}: was trained with {changed}; delete the study, or name another folder")
         joined = joined_folds(read_folds(study))
         out_of_fold = joined.answers if ROWS[name].decoded else joined.answers_alone
@@ -153,8 +169,8 @@ class Ruler:
             images=self._images.sha256,
             settings=settings,
             cpu_seconds=cost.cpu_seconds if cost.is_measured else max(cost.cpu_seconds, wall_seconds),
-            shared_cpu_seconds=0.0,
-            is_measured=cost.is_measured,
+            shared_cpu_seconds=first.cpu_seconds if first else 0.0,
+            is_measured=cost.is_measured and (not first or first.is_measured),
             images_seen=settings["epochs"] * sum(sum(next(iter(fold.counts.values()))) for fold in joined.folds),
             score=task_score(self._images.truth, answers, self._task).present_total,
             answers=answers,
@@ -175,8 +191,10 @@ class Ruler:
         return slug(name) + "-unseen" * self._is_unseen
 
     def _overrides(self, name: str) -> list[str]:
-        drawn = {"group_column": "grapheme"} if self._is_unseen else {}
-        return [f"{key}={value}" for key, value in (changes_of(name) | drawn).items()]
+        more = {"group_column": "grapheme"} if self._is_unseen else {}
+        if first_stage_of(name)[0]:
+            more["pretrained"] = PRETRAINED
+        return [f"{key}={value}" for key, value in (changes_of(name) | more).items()]
 
 
 def slug(name: str) -> str:
@@ -188,6 +206,14 @@ def changes_of(name: str) -> dict[str, str]:
     """Return all that a row sets in the recipe: what BASE sets, what the rows set that it builds on, and its own."""
     row = ROWS[name]
     return (changes_of(row.against) if row.against else dict(BASE)) | dict(row.changes)
+
+
+def first_stage_of(name: str) -> tuple[str, Mapping[str, str]]:
+    """Return the row whose first stage this one has, and what that sets; "" and nothing for none."""
+    row = ROWS[name]
+    if row.first_stage is not None:
+        return name, row.first_stage
+    return first_stage_of(row.against) if row.against else ("", {})
 
 
 def deciding_settings(settings: Settings, threads: int) -> dict[str, Any]:

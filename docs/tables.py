@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from multihead.config.checking import Expected
+from multihead.config.further_images import KEY as FURTHER_IMAGES
+from multihead.config.further_images import FurtherImages
 from multihead.config.schema import settings_schema, task_schema
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
@@ -26,6 +28,7 @@ def tables() -> dict[str, str]:
         "model": (ModelSettings, settings["model"]),
         "run": (RunSettings, settings["run"]),
         "task": (Task, task_schema()),
+        "further": (FurtherImages, settings["run"]["properties"][FURTHER_IMAGES]["items"]),
     }
     return {name: "\n".join(_rows(*model)) + "\n" for name, model in models.items()}
 

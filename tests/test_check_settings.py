@@ -196,7 +196,11 @@ def test_a_training_that_must_resume_needs_something_attached(house: Path) -> No
         ('[run]\nrequire_gpu = "true"\n', "require_gpu = 'true'; expected true or false"),
         ('[run]\ntime_budget_minutes = "115"\n', "time_budget_minutes = '115'; expected a number"),
         ('[run]\nensemble = "b1"\n', "ensemble = 'b1'; expected a list of texts"),
-        ('[run]\npretrained = "weights/b1.h5"\n', "pretrained = 'weights/b1.h5'; expected a plain name"),
+        (
+            '[run]\npretrained = "first/model.weights.h5"\n',
+            "pretrained = 'first/model.weights.h5': what a training leaves itself is called so; "
+            "expected NAME.model.weights.h5",
+        ),
     ],
 )
 def test_what_the_package_refuses_is_told_in_its_words(house: Path, text: str, rule: str) -> None:

@@ -50,13 +50,24 @@ def test_mixed_labels_sum_to_one_and_the_input_is_unchanged(shape, seed, alpha, 
     assert np.array_equal(images, before)
 
 
-@given(st.tuples(st.just(2), st.integers(1, 20), st.integers(1, 30), st.just(1)), seeds, alphas)
-def test_cutmix_weighs_labels_by_the_area_that_is_kept(shape, seed, alpha) -> None:  # type: ignore[no-untyped-def]
-    images = np.stack([np.full(shape[1:], 10, np.uint8), np.full(shape[1:], 200, np.uint8)])
-    labels = {"which": np.eye(2, dtype=np.float32)}
+@given(shapes, seeds, alphas)
+def test_cutmix_weighs_labels_by_the_area_that_comes_from_each_image(shape, seed, alpha) -> None:  # type: ignore[no-untyped-def]
+    count = shape[0]
+    images = np.ones(shape, np.uint8) * np.arange(count, dtype=np.uint8)[:, None, None, None]
+    labels = {"which": np.eye(count, dtype=np.float32)}
     mixed, mixed_labels = cutmix(images, labels, np.random.default_rng(seed), alpha)
     for image, label in zip(mixed, mixed_labels["which"], strict=True):
-        assert label[0] == pytest.approx((image == 10).mean(), abs=1e-6)
+        assert label == pytest.approx([(image == number).mean() for number in range(count)], abs=1e-6)
+
+
+def test_cutmix_cuts_a_box_of_its_own_out_of_each_image() -> None:
+    images = np.arange(16, dtype=np.uint8)[:, None, None, None] * np.ones((16, 32, 32, 1), np.uint8)
+    mixed, _ = cutmix(images, {"which": np.eye(16, dtype=np.float32)}, np.random.default_rng(0), 1.0)
+    is_other = [(one != before)[..., 0] for one, before in zip(mixed, images, strict=True) if (one != before).any()]
+    assert len({mask.tobytes() for mask in is_other}) == len(is_other) > 8
+    for mask in is_other:  # one box each
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        assert mask.sum() == len(rows) * len(columns) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
 
 
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.floats(0, 1), seeds)

@@ -9,11 +9,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from benchmarks import score
-from benchmarks.costs import cost_of, train
+from benchmarks import first_stage, score
+from benchmarks.costs import cost_of, run
 from benchmarks.kept_rows import Classes, KeptRow, answers_of, read_images, read_row, write_row
-from benchmarks.score import Row, Ruler
-from bundler.study.study import STUDY_FILE
+from benchmarks.score import FIRST_STAGE, Row, Ruler
 from multihead.config.files import SETTINGS_FILE
 from multihead.config.settings import WITHOUT_EFFECT
 from multihead.config.settings_file import read_settings
@@ -25,6 +24,7 @@ from multihead_study.answers import joined_folds
 from multihead_study.folds import Fold, read_folds
 from tests.built_in import BENGALI
 from tests.conftest import HOUSE
+from tests.test_render_graphemes import draw_font
 from tests.test_study_answers import leave_study, likely
 
 IMAGES = 120
@@ -106,7 +106,11 @@ def leave_trained(folder: Path, data: Path, name: str, ids: range = range(IMAGES
     leave_study(folder, folds, BENGALI)
     settings = ruler.settings(name)
     model = {key: settings[key] for key in ("backbone", "image_size", "crop")}
-    run = {key: value for key, value in settings.items() if key not in {*model, "threads", "task", *WITHOUT_EFFECT}}
+    run = {
+        key: value
+        for key, value in settings.items()
+        if key not in {*model, "threads", "task", FIRST_STAGE, *WITHOUT_EFFECT}
+    }
     run = {key: value for key, value in run.items() if key not in ("fold", "dropout", "stack_layers")}
     for fold in range(FOLDS):
         text = settings_text({"model": model, "run": run | {"study_fold": fold}})
@@ -172,7 +176,7 @@ def test_a_row_of_other_images_and_a_damaged_one_are_refused(data: Path, tmp_pat
 def test_kept_rows_become_a_table_without_training(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(score, "train", no_training)
+    monkeypatch.setattr(score, "run", no_training)
     keep(data, "base", partly_right(data, 60), seconds=1000)
     keep(data, "longer", partly_right(data, 0), seconds=1040)
     keep(data, "longer, of another seed", partly_right(data, 60), seconds=1000, shared=200)
@@ -229,7 +233,7 @@ def test_a_setting_that_is_new_since_a_row_was_kept_had_its_default(
 def test_a_finished_study_is_read_and_not_trained_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(score, "train", no_training)
+    monkeypatch.setattr(score, "run", no_training)
     leave_trained(tmp_path / "studies" / "base", data, "base")
     score.main([str(data), str(tmp_path / "studies"), "--only", "base", "--only", "decoded"])
     rows, below = table(capsys)
@@ -250,7 +254,7 @@ def test_a_finished_study_is_read_and_not_trained_again(
 def test_a_finished_study_with_other_settings_or_of_other_images_is_refused(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(score, "train", no_training)
+    monkeypatch.setattr(score, "run", no_training)
     leave_trained(tmp_path / "studies" / "base", data, "longer")
     with pytest.raises(SystemExit, match="small-fold0-seed0: was trained with epochs = 11, here 10; delete the study"):
         score.main([str(data), str(tmp_path / "studies"), "--only", "base"])
@@ -265,14 +269,14 @@ BURN = "import os, signal, sys, time\nwhile time.process_time() < 0.3: pass\n"
 
 def test_the_cpu_seconds_of_a_study_are_those_of_all_its_tries(tmp_path: Path) -> None:
     study = tmp_path / "studies" / "base"
-    begin = f"import pathlib; p = pathlib.Path({str(study)!r}); p.mkdir(); (p / {STUDY_FILE!r}).touch()\n"
+    begin = f"import pathlib; p = pathlib.Path({str(study)!r}); p.mkdir(); (p / 'study.json').touch()\n"
     interrupt = "os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)"
     with pytest.raises(UserError, match=r"base\.log: exit code 1: no more room"):
-        train([sys.executable, "-c", f"{begin}{BURN}sys.exit('no more room')"], study)
+        run([sys.executable, "-c", f"{begin}{BURN}sys.exit('no more room')"], study)
     assert 0.3 <= cost_of(study).cpu_seconds < 3
     with pytest.raises(KeyboardInterrupt):
-        train([sys.executable, "-c", f"{BURN}{interrupt}"], study)
-    train([sys.executable, "-c", BURN], study)
+        run([sys.executable, "-c", f"{BURN}{interrupt}"], study)
+    run([sys.executable, "-c", BURN], study)
     assert cost_of(study).cpu_seconds >= 0.9
     assert cost_of(study).is_measured
 
@@ -283,10 +287,10 @@ def test_the_cost_of_a_study_is_not_measured_where_the_ruler_was_killed_or_anoth
     study = tmp_path / "base"
     study.mkdir()
     assert cost_of(study).is_measured
-    (study / STUDY_FILE).touch()
+    (study / "study.json").touch()
     assert not cost_of(study).is_measured
     (tmp_path / "base.json").write_text(json.dumps({"cpu_seconds": 5.0, "is_measured": True}))
-    train([sys.executable, "-c", f"print(open({str(tmp_path / 'base.json')!r}).read())"], study)
+    run([sys.executable, "-c", f"print(open({str(tmp_path / 'base.json')!r}).read())"], study)
     while_running = json.loads((tmp_path / "base.log").read_text())
     assert while_running == {"cpu_seconds": 5.0, "is_measured": False}  # what a kill leaves
     assert cost_of(study).is_measured
@@ -296,17 +300,29 @@ def test_the_cost_of_a_study_is_not_measured_where_the_ruler_was_killed_or_anoth
 def test_the_rows_of_a_small_ruler_are_trained_once(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """One of them begins with a first stage, on graphemes in a font that the test draws."""
+    font = draw_font(tmp_path / "boxes.ttf", ["\u0995", "\u0996"])
+    monkeypatch.setattr(first_stage, "IMAGES", 80)
     small = {"backbone": "narrow", "image_size": "[32, 32]", "epochs": "1"}
-    rows = {"base": Row("", {}), "decoded": Row("base", {}, decoded=True), "cutmix": Row("base", {"cutmix_share": "1"})}
+    rows = {"base": Row("", {}), "decoded": Row("base", {}, decoded=True)}
+    rows |= {"rendered": Row("base", {"cutmix_share": "1"}, {"epochs": "2"})}
     replaced = {"KEPT": tmp_path / "rows", "ROWS": rows, "BASE": small, "FOLDS": 2}
     for name, value in (replaced | {"RECIPE": HOUSE / "kernel" / "train" / "settings-dry.toml"}).items():
         monkeypatch.setattr(score, name, value)
-    score.main([str(drawn), str(tmp_path / "studies")])
+    with pytest.raises(SystemExit, match="rendered: starts from rendered graphemes; name fonts with --fonts"):
+        score.main([str(drawn), str(tmp_path / "none"), "--only", "rendered"])
+    capsys.readouterr()
+    score.main([str(drawn), str(tmp_path / "studies"), "--fonts", str(font)])
     measured, below = table(capsys)
-    assert list(measured) == ["base", "decoded", "cutmix"]
+    assert list(measured) == list(rows)
+    images = read_images(drawn, BENGALI)
+    kept = {name: read_row(score.KEPT / f"{score.slug(name)}.npz", images) for name in rows}
+    shared = {name: row.shared_cpu_seconds for name, row in kept.items()}
+    assert shared["base"] == 0 < shared["rendered"]
+    assert "starting from" in (tmp_path / "studies" / "rendered" / "settings-dry-fold0-seed0" / "log.txt").read_text()
     assert "~" not in below
     assert measured["base"][3] == measured["decoded"][3]
-    monkeypatch.setattr(score, "train", no_training)
+    monkeypatch.setattr(score, "run", no_training)
     score.main([str(drawn)])
     assert table(capsys) == (measured, below)
     for path in score.KEPT.glob("*.npz"):

@@ -118,7 +118,8 @@ def pretrained(project: Project) -> Iterator[Finding]:
     """Yield pretrained weights that no input can hold, or that are of another network."""
     if "train" not in project.settings:
         return
-    name, backbone = project.settings["train"]["run"]["pretrained"], project.settings["train"]["model"]["backbone"]
+    name = posixpath.basename(project.settings["train"]["run"]["pretrained"])
+    backbone = project.settings["train"]["model"]["backbone"]
     published_for = _backbone_of(name)
     if published_for and published_for != backbone:
         rule = f"the weights of {published_for}; backbone is {shown(backbone)}"

@@ -43,19 +43,27 @@ def find_inputs(repository: Repository, settings: Settings, *, is_here: bool = T
 
 
 def find_pretrained(repository: Repository, settings: Settings) -> list[Path]:
-    """Return the file in dataset_meta/ that a recipe starts from, with the manifest of weights of ours; or nothing."""
-    file = settings.run.pretrained
-    if not file:
+    """Return the file that a recipe starts from, at its path or in dataset_meta/, with the manifest of weights of ours.
+
+    There may be none: then nothing.
+    """
+    setting = settings.run.pretrained
+    if not setting:
         return []
-    name = name_of_weights(file)
-    needed, command = [file], "build_kernel.py fetch-weights"
+    path = Path(setting).expanduser()
+    path = path if path.is_file() else repository.dataset / path.name
+    name = name_of_weights(path.name)
+    needed, command = [path], "build_kernel.py fetch-weights"
     if name is not None:
-        needed, command = [file, named(MANIFEST_FILE, name)], f"build_kernel.py stage FOLDER --name {name}"
-    paths = [repository.dataset / needed_file for needed_file in needed]
-    for path in paths:
-        if not path.is_file():
-            raise BundlerError(f"pretrained = {file!r}: no {path.name} in {repository.dataset.name}/; {command}")
-    return [path.resolve() for path in paths]
+        needed, command = (
+            [path, path.with_name(named(MANIFEST_FILE, name))],
+            f"build_kernel.py stage FOLDER --name {name}",
+        )
+    for file in needed:
+        if not file.is_file():
+            where = f"{repository.dataset.name}/" if file.parent == repository.dataset else file.parent
+            raise BundlerError(f"pretrained = {setting!r}: no {file.name} in {where}; {command}")
+    return [file.resolve() for file in needed]
 
 
 def find_wheels(repository: Repository, settings: Settings) -> list[Path]:

@@ -221,6 +221,7 @@ def _trials(
     of_data = of_files(request.data, names, whole=settings.task.labels_file)
     model = settings_dict(settings.model)
     run = {key: value for key, value in settings_dict(settings.run).items() if key not in OF_THE_PLACE}
+    run["pretrained"] = Path(run["pretrained"]).name
     run[FURTHER_IMAGES] = [source | {"folder": Path(source["folder"]).name} for source in run[FURTHER_IMAGES]]
     decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
     trials = []

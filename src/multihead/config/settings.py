@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from annotated_types import Predicate
@@ -144,12 +145,13 @@ class RunSettings:
     working: Annotated[str, Field(description="folder for the output; empty: Kaggle's working folder")] = ""
 
     pretrained: Annotated[
-        PlainName,
+        str,
         Field(
             description=(
-                "name of a file of weights that the training starts from, in any input: a published one of the "
-                "backbone, or those of another training, as `build_kernel.py stage FOLDER --name NAME` calls them: "
-                '"NAME.model.weights.h5"'
+                "file of weights that the training starts from: a path, or where that is not there the last name in "
+                "it, of a file in the working folder or any input. A published one of the backbone, or those of an "
+                "earlier training, called as `build_kernel.py stage FOLDER --name NAME` does: "
+                '"NAME.model.weights.h5", with the manifest beside it'
             )
         ),
     ] = ""
@@ -392,10 +394,9 @@ class RunSettings:
             raise ValueError("mixup_share + cutmix_share is over 1; they are shares of the same batches")
         if self.frozen_up_to and not self.pretrained:
             raise ValueError("frozen_up_to without pretrained would freeze weights that know nothing")
-        if self.pretrained == WEIGHTS_FILE:
-            raise ValueError(
-                f"pretrained = {WEIGHTS_FILE!r}: what a training leaves itself; expected weights with a name"
-            )
+        if PurePath(self.pretrained).name == WEIGHTS_FILE:
+            rule = f"what a training leaves itself is called so; expected NAME.{WEIGHTS_FILE}"
+            raise ValueError(f"pretrained = {self.pretrained!r}: {rule}")
         self._refuse_of_studies()
         return self
 

@@ -84,6 +84,12 @@ def find_everywhere(file: str, working: Path) -> list[Path]:
     return [folder / file for folder in folders if (folder / file).is_file()]
 
 
+def find_file(setting: str, working: Path) -> Path | None:
+    """Return the file that a setting names: the path, or else the first of its last name in `working` or any input."""
+    path = _named(setting)
+    return path if path.is_file() else next(iter(find_everywhere(path.name, working)), None)
+
+
 def find_folder(setting: str, working: Path) -> Path:
     """Return the folder that a setting names: the path, or else the folder of its last name in `working` or any input.
 

@@ -1,5 +1,7 @@
 """Mixup and cutmix: each image of a batch with another of it, and their labels."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +24,21 @@ def mixup(images: Images, labels: Targets, rng: np.random.Generator, alpha: floa
 
 
 def cutmix(images: Images, labels: Targets, rng: np.random.Generator, alpha: float) -> tuple[Images, Targets]:
-    """Replace one box in every image by the same box of another image of the batch.
+    """Replace a box in each image by the same box of another image of the batch.
 
     S. Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features,
-    2019. Labels are weighted by the area that is really kept, after the box is clipped to the image. The
-    input is left as it is.
+    2019, but with a Beta(alpha, alpha) draw and a box of its own for each image. Labels are weighted by the area that
+    is really kept, after the box is clipped to the image. The input is left as it is.
     """
     partner = rng.permutation(len(images))
-    rows, columns = cutmix_box(images.shape[1:3], rng.beta(alpha, alpha), rng)
+    shares = rng.beta(alpha, alpha, len(images))
+    height, width = images.shape[1:3]
     mixed = images.copy()
-    mixed[:, rows, columns] = images[partner, rows, columns]
-    area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    kept = np.float32(1 - area / (images.shape[1] * images.shape[2]))
+    kept = np.empty((len(images), 1), np.float32)
+    for place, (other, share) in enumerate(zip(partner.tolist(), shares.tolist(), strict=True)):
+        rows, columns = cutmix_box((height, width), share, rng)
+        mixed[place, rows, columns] = images[other, rows, columns]
+        kept[place] = 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
     return mixed, _mix_labels(labels, partner, kept)
 
 
@@ -41,11 +46,11 @@ def cutmix_box(shape: tuple[int, ...], kept: float, rng: np.random.Generator) ->
     """Return rows and columns of a box of share 1 - kept of (height, width), clipped at the borders."""
     box = []
     for length in shape:
-        half = length * np.sqrt(1 - kept) / 2
+        half = length * math.sqrt(1 - kept) / 2
         centre = rng.uniform(0, length)
         box.append(slice(round(max(centre - half, 0)), round(min(centre + half, length))))
     return box[0], box[1]
 
 
-def _mix_labels(labels: Targets, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> Targets:
+def _mix_labels(labels: Targets, partner: NDArray[np.int64], kept: NDArray[np.float32]) -> Targets:
     return {head: shares * kept + shares[partner] * (1 - kept) for head, shares in labels.items()}

@@ -8,7 +8,7 @@ import keras
 
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
-from multihead.data.locate import find_everywhere
+from multihead.data.locate import find_file
 from multihead.model.heads import set_units
 from multihead.model.network import build_model, freeze_up_to
 from multihead.model.pretrained import load_pretrained
@@ -52,13 +52,13 @@ def moving_average(network: Any, run: RunSettings) -> MovingAverage | None:
     return MovingAverage(network, run.ema_decay) if run.ema_decay else None
 
 
-def start_from_pretrained(network: Any, task: Task, model: ModelSettings, name: str, working: Path) -> None:
-    """Put the weights of a file of that name into the network; UserError where it is in no input, or does not fit."""
-    found = find_everywhere(name, working)
-    if not found:
-        raise UserError(f"pretrained = {name!r}: in no input; is its dataset among dataset_sources?")
-    layers = load_pretrained(network, model, task, found[0])
-    log.info(f"starting from {found[0]}: {listed(layers)}")
+def start_from_pretrained(network: Any, task: Task, model: ModelSettings, setting: str, working: Path) -> None:
+    """Put the weights that a setting names into the network; UserError where they are nowhere, or do not fit."""
+    path = find_file(setting, working)
+    if not path:
+        raise UserError(f"pretrained = {setting!r}: in no input; is its dataset among dataset_sources?")
+    layers = load_pretrained(network, model, task, path)
+    log.info(f"starting from {path}: {listed(layers)}")
 
 
 def _optimizer(run: RunSettings) -> Any:

@@ -21,7 +21,7 @@ from multihead.data.crop_store import CropStore, crops_ahead, say_blank
 from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.draws import Draw, random_for
 from multihead.data.identity import match
-from multihead.data.locate import find_everywhere, find_folder
+from multihead.data.locate import find_file, find_folder
 from multihead.data.shards import Part
 from multihead.data.targets import Targets, soft_targets_of
 from multihead.runtime.errors import UserError, listed
@@ -167,15 +167,14 @@ def _find(settings: FurtherImages, task: Task, model: ModelSettings, held_out: p
 
 def _soft_labels(name: str, folder: Path, task: Task, working: Path) -> OutOfFold:
     """Return the probabilities in a file; UserError where it is nowhere, or of other heads."""
-    there = folder / name
-    paths = [there] if there.is_file() else find_everywhere(name, working)
-    if not paths:
+    path = find_file(str(folder / name), working)
+    if not path:
         raise UserError(f"{KEY}: no {name} in {folder} or any input; `multihead label` leaves one")
-    answers = read_out_of_fold(paths[0])
+    answers = read_out_of_fold(path)
     widths = {head: task.width(head) for head in task.heads}
     found = {head: rows.shape[1] for head, rows in answers.probabilities.items()}
     if {head: found.get(head) for head in widths} != widths:
-        raise UserError(f"{paths[0]}: probabilities of {found}; expected {widths}")
+        raise UserError(f"{path}: probabilities of {found}; expected {widths}")
     if not all(np.isfinite(answers.probabilities[head]).all() for head in widths):
-        raise UserError(f"{paths[0]}: has probabilities that are no finite numbers")
+        raise UserError(f"{path}: has probabilities that are no finite numbers")
     return answers
