@@ -181,6 +181,15 @@ def test_pretrained_weights_of_another_network_are_named(house: Path, file: str,
     assert lines(house) == []
 
 
+def test_further_images_need_something_attached(house: Path) -> None:
+    source = '[{ folder = "data/rendered", origin = "fonts", licence = "OFL-1.1" }]'
+    write_settings(house, "train", f"further_images = {source}")
+    rule = f"{TRAIN_FILE} attaches no dataset that could hold it"
+    assert lines(house) == [f'{SETTINGS["train"]}: further_images = "data/rendered": {rule}']
+    change(house, TRAIN_FILE, dataset_sources=["somebody/rendered"])
+    assert lines(house) == []
+
+
 def test_a_training_that_must_resume_needs_something_attached(house: Path) -> None:
     write_settings(house, "train", 'resume = "required"')
     rule = f"{TRAIN_FILE} attaches nothing that could hold a checkpoint"

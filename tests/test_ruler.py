@@ -23,7 +23,6 @@ from multihead.scoring.out_of_fold import OutOfFold
 from multihead_study.answers import joined_folds
 from multihead_study.folds import Fold, read_folds
 from tests.built_in import BENGALI
-from tests.conftest import HOUSE
 from tests.test_render_graphemes import draw_font
 from tests.test_study_answers import leave_study, likely
 
@@ -303,11 +302,11 @@ def test_the_rows_of_a_small_ruler_are_trained_once(
     """One of them begins with a first stage, on graphemes in a font that the test draws."""
     font = draw_font(tmp_path / "boxes.ttf", ["\u0995", "\u0996"])
     monkeypatch.setattr(first_stage, "IMAGES", 80)
-    small = {"backbone": "narrow", "image_size": "[32, 32]", "epochs": "1"}
+    recipe = tmp_path / "small.toml"
+    recipe.write_text('[model]\nbackbone = "narrow"\nimage_size = [32, 32]\n[run]\nepochs = 1\nbatch_size = 32\n')
     rows = {"base": Row("", {}), "decoded": Row("base", {}, decoded=True)}
     rows |= {"rendered": Row("base", {"cutmix_share": "1"}, {"epochs": "2"})}
-    replaced = {"KEPT": tmp_path / "rows", "ROWS": rows, "BASE": small, "FOLDS": 2}
-    for name, value in (replaced | {"RECIPE": HOUSE / "kernel" / "train" / "settings-dry.toml"}).items():
+    for name, value in {"KEPT": tmp_path / "rows", "ROWS": rows, "RECIPE": recipe, "FOLDS": 2}.items():
         monkeypatch.setattr(score, name, value)
     with pytest.raises(SystemExit, match="rendered: starts from rendered graphemes; name fonts with --fonts"):
         score.main([str(drawn), str(tmp_path / "none"), "--only", "rendered"])
@@ -319,7 +318,7 @@ def test_the_rows_of_a_small_ruler_are_trained_once(
     kept = {name: read_row(score.KEPT / f"{score.slug(name)}.npz", images) for name in rows}
     shared = {name: row.shared_cpu_seconds for name, row in kept.items()}
     assert shared["base"] == 0 < shared["rendered"]
-    assert "starting from" in (tmp_path / "studies" / "rendered" / "settings-dry-fold0-seed0" / "log.txt").read_text()
+    assert "starting from" in (tmp_path / "studies" / "rendered" / "small-fold0-seed0" / "log.txt").read_text()
     assert "~" not in below
     assert measured["base"][3] == measured["decoded"][3]
     monkeypatch.setattr(score, "run", no_training)
