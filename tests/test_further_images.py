@@ -126,6 +126,12 @@ def test_soft_labels_are_the_targets(places: Path, store: CropStore) -> None:
         assert np.array_equal(targets[value], expected)
 
 
+def test_two_images_with_one_id_are_refused(places: Path) -> None:
+    write_images(places / "soft" / "unlabelled_again.csv", SOFT, has_labels=False)
+    with pytest.raises(UserError, match=r"soft: unlabelled\*\.csv.*image200"):
+        images_of(places, replace(soft(places / "soft"), files="unlabelled*.csv"))
+
+
 @given(st.integers(1, 50), st.floats(0, 4), st.integers(0, 9))
 def test_each_image_comes_as_often_as_its_weight_or_once_more(images: int, weight: float, seed: int) -> None:
     chosen = _draw(images, weight, np.random.default_rng(seed))

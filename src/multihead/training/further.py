@@ -21,6 +21,7 @@ from multihead.data.crop_store import CropStore, crops_ahead, say_blank
 from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.draws import Draw, random_for
 from multihead.data.identity import match
+from multihead.data.labels import refuse_repeated
 from multihead.data.locate import find_file, find_folder
 from multihead.data.shards import Part
 from multihead.data.targets import Targets, soft_targets_of
@@ -147,6 +148,7 @@ def _find(settings: FurtherImages, task: Task, model: ModelSettings, held_out: p
         answers = _soft_labels(settings.soft_labels, folder, task, working)
         own = [name for part in parts for name in part.ids().tolist()]
         rows = pd.Series(match(own, list(answers.ids)), pd.Index(own, dtype=str))
+        refuse_repeated(rows.index, f"{folder}: {pattern}")
         rows = rows[rows >= 0]
         labels, soft = None, soft_targets_of(answers.probabilities, task.kinds)
     else:
