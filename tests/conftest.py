@@ -62,7 +62,7 @@ def devices_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def clone(folder: Path) -> Path:
     """Copy what building and the dry run need, as a fresh clone has it."""
     for part in ("src", "bundler", "kernel", "dataset_meta", "demo"):
-        ignore = shutil.ignore_patterns("__pycache__", "*_kernel.*", "*.h5", "manifest.json")
+        ignore = shutil.ignore_patterns("__pycache__", "*_kernel.*", "*.h5", "*manifest.json")
         shutil.copytree(HOUSE / part, folder / part, ignore=ignore)
     shutil.copy(HOUSE / "build_kernel.py", folder)
     return folder
