@@ -269,6 +269,24 @@ class RunSettings:
             )
         ),
     ] = "score"
+    parts_file: Annotated[
+        PlainName,
+        Field(
+            description=(
+                "name of a table among the competition's files with the columns component_type (a head), label and "
+                "component, such as Bengali.AI's class_map.csv; the network learns which characters of the components "
+                "an image has beside its labels. What is saved has the heads only; empty: labels only"
+            )
+        ),
+    ] = ""
+    parts_weight: Annotated[
+        float,
+        Field(
+            ge=0.001,
+            le=100,
+            description="see parts_file: weight of the parts' loss; the heads' losses have 1 on average",
+        ),
+    ] = 0.5
 
     augmentation: Annotated[
         Steps,

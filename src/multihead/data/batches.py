@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from multihead.config.scores import Kind
 from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
+from multihead.data.class_parts import PARTS, ClassParts
 from multihead.data.crop import Images
 from multihead.data.draws import Draw, random_for
 from multihead.data.mix import cutmix, mixup
@@ -19,13 +20,13 @@ from multihead.data.targets import Targets, targets_of
 class TrainBatches:
     """The shuffled, augmented batches of one epoch over the shards that are in memory.
 
-    Item i is (images uint8 (b, H, W, c), {head: float32 (b, outputs)}), the second as targets_of makes them. Each has
-    batch_size images, so that the network is compiled for one shape only: the last is filled up with the first images
-    of the epoch.
+    Item i is (images uint8 (b, H, W, c), {head: float32 (b, outputs)}), the second as targets_of makes them, and PARTS
+    where there are class_parts. Each has batch_size images, so that the network is compiled for one shape only: the
+    last is filled up with the first images of the epoch.
 
     images: one array uint8 (n, H, W, c) per shard. rows: (shard, row) pairs, int64 (m, 2), of what to
     draw from. labels: for each head, (m,), as a table has them, in the order of `rows`. classes: their number per head.
-    kinds: of the heads that are not softmax.
+    kinds: of the heads that are not softmax. class_parts: which the network learns beside the heads.
     epoch, shard: where in the training this is, for the random draws.
     """
 
@@ -38,6 +39,7 @@ class TrainBatches:
         settings: RunSettings,
         *,
         kinds: Mapping[str, Kind] | None = None,
+        class_parts: ClassParts | None = None,
         dark_ink: bool,
         epoch: int,
         shard: int,
@@ -47,6 +49,7 @@ class TrainBatches:
         ]  # a memory map indexes slowly, an array on it does not
         self._rows, self._labels = rows, labels
         self._classes, self._kinds, self._settings = classes, kinds or {}, settings
+        self._class_parts = class_parts
         self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
         self._epoch, self._shard = epoch, shard
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
@@ -67,6 +70,8 @@ class TrainBatches:
             image[...] = self._images[shard][row]
         some = {head: of_head[chosen] for head, of_head in self._labels.items()}
         labels = targets_of(some, self._classes, self._kinds)
+        if self._class_parts:
+            labels[PARTS] = self._class_parts.targets(some)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
         images = self._augment(images, rng)
         if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):

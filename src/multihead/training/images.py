@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
+from multihead.data.class_parts import read_class_parts
 from multihead.data.crop_store import CropStore, crops_ahead
 from multihead.data.datasets import images_to_train
 from multihead.data.draws import Draw, random_for
@@ -34,9 +35,10 @@ class TrainingImages:
     """All images that a training has labels for.
 
     task: with what the images say of themselves. parts: what they are read from, one per shard. count: how many there
-    are; train_count: those that are not held out. labels: theirs, as a table has them (labels.py),
-    without those that have turned out unreadable. held_out: True, by image id, for those to validate with. first_full:
-    of the first shard, once it is read, the first images in full, for the report: uint8 (k, h, w, c).
+    are; train_count: those that are not held out. labels: theirs, as a table has them (labels.py), without those that
+    have turned out unreadable. class_parts: what the network learns beside the heads, None without parts_file.
+    held_out: True, by image id, for those to validate with. first_full: of the first shard, once it is read, the first
+    images in full, for the report: uint8 (k, h, w, c).
     """
 
     def __init__(self, data: Path, task: Task, model: ModelSettings, run: RunSettings) -> None:
@@ -51,6 +53,7 @@ class TrainingImages:
         self.train_count = int((~self.held_out).sum())
         self._refuse_heads_without_labels()
         self.first_full = np.zeros((0, 1, 1, 1), np.uint8)
+        self.class_parts = read_class_parts(data / run.parts_file, self.task) if run.parts_file else None
         self._model, self._run = model, run
 
     def _refuse_heads_without_labels(self) -> None:
@@ -84,6 +87,14 @@ class TrainingImages:
     def units(self) -> dict[str, tuple[float, float, float, float]]:
         """For each head of numbers, mean, standard deviation, least and most of the images that are trained on."""
         return units_of(self.train_labels, self.task)
+
+    @property
+    def part_shares(self) -> NDArray[np.float32] | None:
+        """The share of the images that are trained on that has each part, float32 (p,); None without class_parts."""
+        if not self.class_parts:
+            return None
+        labels = self.train_labels
+        return self.class_parts.shares({head: labels[head].to_numpy() for head in self.task.heads})
 
     def fill(self, store: CropStore) -> Iterator[int]:
         """Read, crop and store each shard, the next one while the caller works; yield its number.
@@ -136,6 +147,7 @@ class TrainingImages:
             {head: self.task.width(head) for head in self.task.heads},
             self._run,
             kinds=self.task.kinds,
+            class_parts=self.class_parts,
             dark_ink=self.task.dark_ink,
             epoch=epoch,
             shard=first,

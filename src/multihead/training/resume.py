@@ -24,7 +24,7 @@ ANOTHER_TRAINING = {
 # One that differs in one of these is this training's, which would begin anew: an error. All else may change from one
 # session to the next.
 FIXED = {
-    *("files", "images", "validation", "validation_share", "pretrained", "frozen_up_to"),
+    *("files", "images", "validation", "validation_share", "pretrained", "frozen_up_to", "parts_file"),
     *("optimizer", "learning_rate", "gradient_accumulation", "ema_decay", "precision"),
 }
 LONGEST_VALUE = 40  # characters, of a value that a message shows

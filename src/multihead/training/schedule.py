@@ -25,7 +25,7 @@ class TrainingState:
 
     A score is Score.to_maximise: that over the classes present, of a loss with a minus.
     epoch: epochs finished. shards_done, images, loss, head_losses: as many shards and images as the next epoch has been
-    through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_score: the
+    through, and the sums of the images' losses, of all outputs as they are weighted and of each alone. best_score: the
     highest in validation. saved_*: of the epoch whose weights are kept; the SHA-256 is their file's. epochs_since_best,
     epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what it has made of the learning rate.
     history: a row per finished epoch.

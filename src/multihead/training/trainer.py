@@ -16,12 +16,13 @@ from multihead.config.files import CHECKPOINT_FILE
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
+from multihead.data.class_parts import PARTS
 from multihead.data.crop_store import CropStore
 from multihead.runtime.errors import OutOfTimeError, UserError
 from multihead.runtime.interrupts import interrupts_kept
 from multihead.runtime.log import elapsed, log, memory_gb
 from multihead.runtime.progress import Progress
-from multihead.training.build import compiled_network, moving_average, start_from_pretrained
+from multihead.training.build import compiled_network, heads_alone, moving_average, start_from_pretrained
 from multihead.training.images import TrainingImages
 from multihead.training.keras_io import KerasBatches, Watch, has_finite_weights
 from multihead.training.resume import restore_furthest, say_how_it_goes_on
@@ -47,7 +48,8 @@ class Trainer:
     ) -> None:
         self.model, self.run, self.working, self._varied = model, run, working, varied
         self.images = TrainingImages(data, task, model, run)
-        self.network = compiled_network(task, model, run, self.images.units)
+        self.network = compiled_network(task, model, run, self.images.units, self.images.part_shares)
+        self._heads_alone = heads_alone(self.network, task)  # which answers, and is saved
         self.average = moving_average(self.network, run)
         self.state = TrainingState()
         self._folder = WorkingFolder(working, self.images, model, run)
@@ -57,11 +59,13 @@ class Trainer:
 
     def train(self) -> TrainingState:
         """Train, leave the weights of the epoch to keep in the working folder, and return how far it came."""
-        log.info(f"{self.model.backbone}, {self.network.count_params():,} parameters")
+        log.info(f"{self.model.backbone}, {self._heads_alone.count_params():,} parameters")
         trained, parts = self.images.train_count, len(self.images.parts)
         held_out = f"{self.images.count - trained:,} held out"
         steps = f"at least {math.ceil(trained / self.run.batch_size):,} steps an epoch"
         log.info(f"{trained:,} images to train on, {held_out}, in {parts} shards; {steps}")
+        if self.images.class_parts:
+            log.info(f"{len(self.images.class_parts.names):,} parts of the classes, from {self.run.parts_file}")
         if not self._resume() and self.run.pretrained:
             start_from_pretrained(self.network, self.images.task, self.model, self.run.pretrained, self.working)
             self.average = moving_average(self.network, self.run)
@@ -129,7 +133,7 @@ class Trainer:
                     self._checkpoint()
 
     def _fit(self, batches: TrainBatches, which: range, progress: Progress) -> tuple[float, dict[str, float]]:
-        """Fit once on those of the batches and return the mean loss, and that of each head where there are several.
+        """Fit once on those of the batches and return the mean loss, and that of each output where there are several.
 
         Raises FloatingPointError for a loss that is not finite, OutOfTimeError where the time budget ends before.
         """
@@ -156,15 +160,14 @@ class Trainer:
             )
         if watch.batches_done < len(which):
             raise OutOfTimeError
-        return loss, {
-            head: float(means[f"{head}_loss"][0]) for head in self.images.task.heads if f"{head}_loss" in means
-        }
+        outputs = [*self.images.task.heads, *([PARTS] if self.images.class_parts else [])]
+        return loss, {output: float(means[f"{output}_loss"][0]) for output in outputs if f"{output}_loss" in means}
 
     def _end_epoch(self, store: CropStore) -> None:
         """Validate, keep the weights if they are to be saved, and leave a checkpoint."""
         state, rate = self.state, self._images_per_second
         with self._averaged():
-            validated = self._validator.validate(self.network, store, state.epoch + 1)
+            validated = self._validator.validate(self._heads_alone, store, state.epoch + 1)
             is_saved = not self._folder.has_weights or state.is_to_save(validated.score, self.run)
             if is_saved:
                 self._save(validated, state.epoch + 1)
@@ -194,7 +197,7 @@ class Trainer:
         log.info(f"making the weights anew from the checkpoint after epoch {state.epoch}")
         self.images.fill_if_empty(store)
         with self._averaged():
-            validated = self._validator.validate(self.network, store, state.epoch + 1)
+            validated = self._validator.validate(self._heads_alone, store, state.epoch + 1)
             self._save(validated, state.epoch)
         state.best_score = state.saved_score = validated.score.to_maximise
         state.saved_epoch = state.epoch
@@ -219,14 +222,14 @@ class Trainer:
         is_begun = self._has_fitted or state.shards_done > 0 or not state.epoch
         epoch = state.epoch + is_begun
         with self._averaged():
-            validated = self._validator.validate_so_far(self.network, store, state.epoch + 1)
+            validated = self._validator.validate_so_far(self._heads_alone, store, state.epoch + 1)
             self._save(validated, epoch)
         which = f"unfinished epoch {epoch}" if is_begun else f"epoch {epoch} as the checkpoint has it"
         log.info(f"{which}: {validated or 'no score, as no held-out image was read'} [saved]")
 
     def _save(self, validated: Validated | None, epoch: int) -> None:
         per_second = self._validator.answers_per_second
-        self.state.saved_sha256 = self._folder.save_weights(self.network, validated, epoch, per_second)
+        self.state.saved_sha256 = self._folder.save_weights(self._heads_alone, validated, epoch, per_second)
 
     def _checkpoint(self) -> None:
         self._folder.save_checkpoint(self.network, self.state, self.average)
