@@ -423,6 +423,20 @@ def test_what_decides_nothing_may_change_and_a_label_may_not(
         run_study(HERE, request, Local)
 
 
+def test_the_fingerprint_follows_the_parts_of_the_classes(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    data = linked(drawn, tmp_path / "data")
+    sets = ["parts_file=class_map.csv"]
+    request = Request(data, tmp_path / "out", 2, recipes=[recipe], sets=sets, threads=1)
+    run_study(HERE, request, Local)
+    parts = (drawn / "class_map.csv").read_text()
+    (data / "class_map.csv").unlink()
+    (data / "class_map.csv").write_text(parts.replace("grapheme_root 12", "grapheme_root 21"))
+    with pytest.raises(BundlerError, match="was begun with other parts_file; give it as it was"):
+        run_study(HERE, request, Local)
+
+
 def test_what_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path, drawn: Path, recipe: Path) -> None:
     for request, message in (
         (Request(tmp_path, tmp_path / "out", 2, recipes=[recipe]), "not the files of bengali"),

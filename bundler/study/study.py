@@ -219,6 +219,8 @@ def _trials(
     task = task_text(settings.task.name, path)
     names = [name for pattern in settings.task.files_to_train for name in matching(request.data, pattern)]
     of_data = of_files(request.data, names, whole=settings.task.labels_file)
+    of_parts = request.data / settings.run.parts_file
+    inputs = inputs | ({"parts_file": sha256_of(of_parts)} if of_parts.is_file() else {})
     model = settings_dict(settings.model)
     run = {key: value for key, value in settings_dict(settings.run).items() if key not in OF_THE_PLACE}
     decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
