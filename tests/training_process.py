@@ -92,6 +92,11 @@ class Training:
 
         return is_time
 
+    def has_done(self, epochs: int, shards: int) -> Callable[[], bool]:
+        """The moment at which a checkpoint has so many epochs, and so many shards of the next."""
+        path = self.working / CHECKPOINT_FILE
+        return lambda: path.exists() and read_checkpoint(path).progress == (epochs, shards)
+
     def _checkpoint_time(self) -> int:
         path = self.working / CHECKPOINT_FILE
         return path.stat().st_mtime_ns if path.exists() else 0
@@ -99,6 +104,11 @@ class Training:
 
 def assert_same_end(first: Path, second: Path) -> None:
     assert (first / WEIGHTS_FILE).read_bytes() == (second / WEIGHTS_FILE).read_bytes()
+    assert_same_checkpoint(first, second)
+
+
+def assert_same_checkpoint(first: Path, second: Path) -> None:
+    """Assert that all variables and counters are the same, but for those that say how fast it went."""
     ends = [read_checkpoint(folder / CHECKPOINT_FILE) for folder in (first, second)]
     for one, other in zip(ends[0].read_arrays(), ends[1].read_arrays(), strict=True):
         assert np.array_equal(one, other)

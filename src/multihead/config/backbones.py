@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -10,12 +11,15 @@ class Application(NamedTuple):
     """One network of keras.applications.
 
     builder: its name there. scaling: what its published weights take for pixels, by the name of keras.applications'
-    mode, or "built in" where the network scales them itself. least_size: of height and width.
+    mode, or "built in" where the network scales them itself. least_size: of height and width. takes_any_size: whether
+    one network answers for images of any size as one that is built for their size; not where it is built with the
+    padding that each size needs.
     """
 
     builder: str
     scaling: str
     least_size: int = 32
+    takes_any_size: bool = True
 
 
 # Width and depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
@@ -49,14 +53,14 @@ APPLICATIONS = {
     "inceptionresnetv2": Application("InceptionResNetV2", "tf", least_size=75),
     "xception": Application("Xception", "tf", least_size=71),
     "mobilenet": Application("MobileNet", "tf"),
-    "mobilenetv2": Application("MobileNetV2", "tf"),
-    "mobilenetv3-small": Application("MobileNetV3Small", "built in"),
-    "mobilenetv3-large": Application("MobileNetV3Large", "built in"),
+    "mobilenetv2": Application("MobileNetV2", "tf", takes_any_size=False),
+    "mobilenetv3-small": Application("MobileNetV3Small", "built in", takes_any_size=False),
+    "mobilenetv3-large": Application("MobileNetV3Large", "built in", takes_any_size=False),
     "densenet121": Application("DenseNet121", "torch"),
     "densenet169": Application("DenseNet169", "torch"),
     "densenet201": Application("DenseNet201", "torch"),
-    "nasnet-mobile": Application("NASNetMobile", "tf"),
-    "nasnet-large": Application("NASNetLarge", "tf"),
+    "nasnet-mobile": Application("NASNetMobile", "tf", takes_any_size=False),
+    "nasnet-large": Application("NASNetLarge", "tf", takes_any_size=False),
     "efficientnetv2-b0": Application("EfficientNetV2B0", "built in"),
     "efficientnetv2-b1": Application("EfficientNetV2B1", "built in"),
     "efficientnetv2-b2": Application("EfficientNetV2B2", "built in"),
@@ -98,6 +102,11 @@ def least_size(backbone: str) -> int:
     return 32 if backbone in EFFICIENTNETS else LEAST_SIZE
 
 
+def takes_any_size(backbone: str) -> bool:
+    """Tell whether a backbone has the same weights, and the same way through them, for images of every size."""
+    return backbone != STACK and (backbone not in APPLICATIONS or APPLICATIONS[backbone].takes_any_size)
+
+
 def stack_layer(text: str) -> StackLayer:
     """Return a layer as stack_layers names it; ValueError where there is none of that name."""
     if not _LAYER.fullmatch(text):
@@ -132,3 +141,17 @@ def check_architecture(backbone: str, image_size: tuple[int, int], stack_layers:
             height, width = height - 2, width - 2
         if min(height, width) < 1:
             raise ValueError(f"image_size = {list(image_size)}: too small for stack_layers, {text!r} leaves nothing")
+
+
+def check_growing_sizes(backbone: str, image_size: tuple[int, int], growing_sizes: Sequence[tuple[int, int]]) -> None:
+    """Raise ValueError where a backbone cannot be trained at these (height, width) and then at image_size."""
+    if growing_sizes and not takes_any_size(backbone):
+        raise ValueError(f"growing_sizes: {backbone} is built for one size; expected another backbone, or []")
+    least = least_size(backbone)
+    for smaller, larger in pairwise([*growing_sizes, image_size]):
+        if min(smaller) < least:
+            raise ValueError(f"growing_sizes: {list(smaller)}: {backbone} takes at least [{least}, {least}]")
+        if smaller == larger or smaller[0] > larger[0] or smaller[1] > larger[1]:
+            raise ValueError(
+                f"growing_sizes: {list(smaller)} before {list(larger)}; expected sizes that grow up to image_size"
+            )

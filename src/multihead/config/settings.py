@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 else:
     Backbone = Literal[BACKBONES]  # which a type checker cannot read
 Side = Annotated[int, Field(ge=LEAST_SIZE, le=1024)]
+Size = Annotated[tuple[Side, Side], FROM_LIST]
 PlainName = Annotated[str, AfterValidator(_plain_name)]
 PackageRequirement = Annotated[str, AfterValidator(_requirement_by_name)]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
@@ -303,6 +304,18 @@ class RunSettings:
         int, Field(ge=0, description="last epochs, at most half of all, in which no batch is mixed")
     ] = 0
 
+    growing_sizes: Annotated[
+        tuple[Size, ...],
+        FROM_LIST,
+        Expected("a list of pairs of whole numbers", of_type=True),
+        Field(
+            description=(
+                "smaller heights and widths, in pixels, to train at first, such as [[48, 48], [64, 64]]: each of them, "
+                "then image_size, has an equal share of the epochs; for backbones whose weights fit images of any size"
+            )
+        ),
+    ] = ()
+
     ensemble: Annotated[
         tuple[PlainName, ...],
         FROM_LIST,
@@ -398,6 +411,7 @@ class RunSettings:
             rule = f"what a training leaves itself is called so; expected NAME.{WEIGHTS_FILE}"
             raise ValueError(f"pretrained = {self.pretrained!r}: {rule}")
         self._refuse_of_studies()
+        self._refuse_of_growing_sizes()
         return self
 
     def _refuse_of_studies(self) -> None:
@@ -410,6 +424,23 @@ class RunSettings:
             raise ValueError('schedule = "plateau" chooses by the held-out images; in a study expected "cosine"')
         if self.study_folds and self.validation == "unseen":
             raise ValueError('validation = "unseen" in a study; expected group_column for groups that stay together')
+
+    def _refuse_of_growing_sizes(self) -> None:
+        if self.growing_sizes and self.schedule == "plateau":
+            raise ValueError('growing_sizes share the epochs, which "plateau" may end early; expected "cosine"')
+        if len(self.growing_sizes) >= self.epochs:
+            least = len(self.growing_sizes) + 1
+            raise ValueError(f"growing_sizes and image_size: {least} sizes in epochs = {self.epochs}")
+
+    def train_size(self, epoch: int, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of the images that an epoch, from 0, trains at; the last ones train at image_size.
+
+        Progressive resizing, as M. Tan, Q. Le, EfficientNetV2: Smaller Models and Faster Training, 2021, have it:
+        stages of equal length. What does not divide goes to the larger sizes.
+        """
+        sizes = (*self.growing_sizes, image_size)
+        epochs_after = max(self.epochs - 1 - epoch, 0)
+        return sizes[-1 - epochs_after * len(sizes) // self.epochs]
 
     def deadline(self) -> float:
         """Return the seconds since the process started after which no batch is begun, to leave time for the end."""

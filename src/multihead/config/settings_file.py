@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from multihead.config.backbones import check_growing_sizes
 from multihead.config.checking import check_keys, plain, suggestion
 from multihead.config.files import SETTINGS_FILE
 from multihead.config.known_tasks import TASKS, task_beside, task_by_name
@@ -57,6 +58,7 @@ def read_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     if model.get("crop") == "task":
         del model["crop"]  # says no more than the default, which of weights is what their manifest says
     whole = Settings(settings, settings_from(RunSettings, run, source), frozenset(model), task)
+    _refuse_sizes(whole.model, whole.run, source)
     trials_of(whole, source)  # a mistake in one should not wait for the run
     return whole
 
@@ -83,6 +85,7 @@ def trials_of(settings: Settings, source: str = SETTINGS_FILE) -> dict[str, Sett
         )
         model = settings_from(ModelSettings, plain(settings.model) | of_model, place)
         run = settings_from(RunSettings, plain(settings.run) | of_run, place)
+        _refuse_sizes(model, run, place)
         trial = settings._replace(model=model, run=run)
         if trial.known_task or TASKS:
             trial = trial._replace(model=replace(trial.model, crop=trial.model.crop_of(trial.task)))
@@ -126,6 +129,14 @@ def _refuse_contradictions(settings: ModelSettings, task: Task, source: str) -> 
         )
     if settings.crop != "none" and task.image_shape[2] != 1:
         raise UserError(f"{source}: crop = {settings.crop!r} is for gray images, {task.name} has colour")
+
+
+def _refuse_sizes(model: ModelSettings, run: RunSettings, source: str) -> None:
+    """Raise UserError where a network cannot be trained at the sizes of a run."""
+    try:
+        check_growing_sizes(model.backbone, model.image_size, run.growing_sizes)
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from error
 
 
 def _every_key() -> list[str]:

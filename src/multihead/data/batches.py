@@ -1,4 +1,4 @@
-"""Crops and labels to the batches of an epoch: shuffled, augmented, mixed."""
+"""Crops and labels to the batches of an epoch: shuffled, augmented, made smaller where images grow, mixed."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from multihead.config.scores import Kind
 from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
-from multihead.data.crop import Images
+from multihead.data.crop import Images, made_smaller
 from multihead.data.draws import Draw, random_for
 from multihead.data.mix import cutmix, mixup
 from multihead.data.targets import Targets, targets_of
@@ -19,9 +19,11 @@ from multihead.data.targets import Targets, targets_of
 class TrainBatches:
     """The shuffled, augmented batches of one epoch over the shards that are in memory.
 
-    Item i is (images uint8 (b, H, W, c), {head: float32 (b, outputs)}), the second as targets_of makes them. Each has
+    Item i is (images uint8 (b, h, w, c), {head: float32 (b, outputs)}), the second as targets_of makes them. Each has
     batch_size images, so that the network is compiled for one shape only: the last is filled up with the first images
-    of the epoch.
+    of the epoch. Their size is that of the epoch. They are made smaller after the augmentation, so that its steps see
+    the same crops in every epoch: what albumentations is told in pixels (a size, the width of a stroke) would mean
+    something else on smaller ones.
 
     images: one array uint8 (n, H, W, c) per shard. rows: (shard, row) pairs, int64 (m, 2), of what to
     draw from. labels: for each head, (m,), as a table has them, in the order of `rows`. classes: their number per head.
@@ -52,6 +54,8 @@ class TrainBatches:
         self._classes, self._kinds, self._settings = classes, kinds or {}, settings
         self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
         self._epoch, self._shard = epoch, shard
+        _, height, width, _ = self._images[0].shape
+        self._size = settings.train_size(epoch, (height, width))
         self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
 
     def images_until(self, batch: int) -> int:
@@ -70,7 +74,7 @@ class TrainBatches:
             image[...] = self._images[shard][row]
         labels = self._targets(chosen)
         rng = random_for(settings.seed, Draw.BATCH, self._epoch, self._shard, batch)
-        images = self._augment(images, rng)
+        images = made_smaller(self._augment(images, rng), self._size)
         if self._epoch >= settings.epochs - min(settings.clean_epochs, settings.epochs // 2):
             return images, labels
         which = rng.random()

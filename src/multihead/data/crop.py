@@ -42,6 +42,17 @@ def crop_resize(images: Images, size: tuple[int, int], crop: str, dark_ink: bool
     return crops
 
 
+def made_smaller(images: Images, size: tuple[int, int]) -> Images:
+    """Return uint8 (n, height, width, c) of uint8 (n, H, W, c), by INTER_AREA; images of that size as they are."""
+    height, width = size
+    if images.shape[1:3] == size:
+        return images
+    smaller = np.empty((len(images), height, width, images.shape[3]), np.uint8)
+    for image, out in zip(images, smaller, strict=True):
+        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_AREA)
+    return smaller
+
+
 def _within(size: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Return rows and columns of the largest box of the proportions of `shape` in the middle of (height, width)."""
     scale = min(length / side for length, side in zip(size, shape, strict=True))

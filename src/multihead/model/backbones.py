@@ -5,6 +5,7 @@ efficientnet package builds them, from Keras 3's own layers; small ResNets; the 
 stack of layers that the settings name.
 """
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,18 +40,19 @@ _SCALINGS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def build_backbone(settings: ModelSettings, channels: int = 3) -> Any:
+def build_backbone(settings: ModelSettings, channels: int = 3, *, any_size: bool = False) -> Any:
     """Return an untrained model from float (n, height, width, channels), as scaled leaves it, to features (n, f).
 
-    channels: 3, or any number for a stack.
+    channels: 3, or any number for a stack. any_size: whether it takes images of any size in place of image_size; for a
+    backbone that takes_any_size.
     """
-    name, size = settings.backbone, settings.image_size
+    name, size = settings.backbone, (None, None) if any_size else settings.image_size
     if name == STACK:
         return _stack(settings, channels)
     if name in APPLICATIONS:
         application = getattr(keras.applications, APPLICATIONS[name].builder)
         return application(include_top=False, weights=None, input_shape=(*size, 3), pooling="avg", name=name)
-    return _resnet(name, size) if name in RESNETS else _efficientnet(name, size)
+    return _resnet(name, size) if name in RESNETS else _efficientnet(name, size, max(settings.image_size))
 
 
 def scaled(images: Any, name: str) -> Any:
@@ -62,7 +64,7 @@ def scaled(images: Any, name: str) -> Any:
     return keras.layers.Rescaling(scale, offset, name="input_scaling")(images)
 
 
-def _resnet(name: str, size: tuple[int, int]) -> Any:
+def _resnet(name: str, size: Sequence[int | None]) -> Any:
     """Build a ResNet of basic blocks (K. He et al., Deep Residual Learning for Image Recognition, 2016).
 
     Dense 3 x 3 convolutions are what a CPU does well: the stem halves the image, and so does every later stage.
@@ -83,12 +85,12 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
     return keras.Model(images, layers.GlobalAveragePooling2D()(features), name=name)
 
 
-def _efficientnet(name: str, size: tuple[int, int]) -> Any:
+def _efficientnet(name: str, size: Sequence[int | None], resolution: int) -> Any:
     width, depth = EFFICIENTNETS[name]
     network = efficientnet.EfficientNet(
         width,
         depth,
-        max(size),
+        resolution,
         model_name=name,
         include_top=False,
         weights=None,

@@ -12,17 +12,19 @@ from multihead.model.heads import head_layer
 from multihead.runtime.errors import UserError
 
 
-def build_model(settings: ModelSettings, task: Task) -> Any:
+def build_model(settings: ModelSettings, task: Task, *, any_size: bool = False) -> Any:
     """Return an untrained Keras model from uint8 (n, height, width, c) to logits, {head: float32 (n, outputs)}.
 
     Scaling is its first layer, so it travels with the weights. Gray becomes three equal channels, but for a stack.
-    Heads are float32 in every precision.
+    Heads are float32 in every precision. any_size: whether it takes images of any size; its weights, their names and
+    its answers are the same as those of one that takes image_size only.
     """
-    channels = task.image_shape[2]
-    pixels = images = keras.Input((*settings.image_size, channels), dtype="uint8", name="images")
+    size, channels = (None, None) if any_size else settings.image_size, task.image_shape[2]
+    pixels = images = keras.Input((*size, channels), dtype="uint8", name="images")
     if channels == 1 and settings.backbone != STACK:
         pixels = keras.layers.Concatenate(name="gray_to_colour")([images] * 3)
-    features = build_backbone(settings, pixels.shape[-1])(scaled(pixels, settings.backbone))
+    backbone = build_backbone(settings, pixels.shape[-1], any_size=any_size)
+    features = backbone(scaled(pixels, settings.backbone))
     if settings.dropout:
         features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
     heads = {head: head_layer(task.kind(head), len(classes), head)(features) for head, classes in task.heads.items()}

@@ -27,7 +27,7 @@ def compiled_network(
     run: with "auto" resolved by prepare_devices. units: as set_units takes them. Raises
     UserError where frozen_up_to is no layer of its backbone.
     """
-    built = build_model(model, task)
+    built = build_model(model, task, any_size=bool(run.growing_sizes))
     network = TrainedNetwork(built.input, built.output, name=built.name)
     scales = {head: scale for head, (_, scale, *_) in (units or {}).items()}
     set_units(network, units or {})

@@ -110,6 +110,8 @@ class Trainer:
     def _fit_epoch(self, store: CropStore) -> None:
         """Fit what the epoch has left; OutOfTimeError where the time budget ends before it."""
         state = self.state
+        if self.run.growing_sizes:
+            self._begin_size()
         started, images_before = elapsed(), state.images
         seen = 0
         with Progress(
@@ -129,6 +131,19 @@ class Trainer:
                     state.shards_done += 1
                     self._images_per_second = (state.images - images_before) / (elapsed() - started)
                     self._checkpoint()
+
+    def _begin_size(self) -> None:
+        """Where the epoch's images are of another size than those before, say so, and have the step traced anew.
+
+        TensorFlow would trace it once more by itself, but then for any size, and a training that goes on in this epoch
+        for this one: two programs that need not round alike.
+        """
+        epoch = self.state.epoch
+        before, size = (self.run.train_size(of, self.model.image_size) for of in (max(epoch - 1, 0), epoch))
+        if epoch and size == before:
+            return
+        log.info(f"epoch {epoch + 1}/{self.run.epochs}: images of {size[0]} x {size[1]} from here on")
+        self.network.make_train_function(force=True)
 
     def _fit(self, batches: TrainBatches, which: range, progress: Progress) -> tuple[float, dict[str, float]]:
         """Fit once on those of the batches and return the mean loss, and that of each head where there are several.
