@@ -260,6 +260,16 @@ class RunSettings:
             ),
         ),
     ] = 0.999
+    refreshed_batches: Annotated[
+        int,
+        Field(
+            ge=0,
+            description=(
+                "batches of the last epoch that the weights which it saves go through once more, for the statistics of "
+                "batch normalization; 0 keeps the moving ones"
+            ),
+        ),
+    ] = 0
     gradient_accumulation: Annotated[
         int,
         Field(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
+from multihead.data.crop import Images
 from multihead.data.crop_store import CropStore, crops_ahead, say_blank
 from multihead.data.datasets import images_to_train
 from multihead.data.draws import Draw, random_for
@@ -123,8 +124,19 @@ class TrainingImages:
             yield from ([number] for number in self.fill(store))
             return
         self.fill_if_empty(store)
+        yield from self._shuffled_groups(epoch)
+
+    def _shuffled_groups(self, epoch: int) -> Iterator[list[int]]:
         order = random_for(self._run.seed, Draw.SHARD_ORDER, epoch).permutation(len(self.parts)).tolist()
         yield from (order[start : start + SHARDS_IN_MEMORY] for start in range(0, len(order), SHARDS_IN_MEMORY))
+
+    def batches_of_stored(self, store: CropStore, epoch: int) -> Iterator[Images]:
+        """Yield the images of an epoch's batches one after another, uint8 (b, h, w, c), where all shards are stored."""
+        before = 0
+        for group in self._shuffled_groups(epoch):
+            batches = self.batches(store, group, before, epoch)
+            before += len(group)
+            yield from (batches[number][0] for number in range(len(batches)))
 
     def batches(self, store: CropStore, group: Sequence[int], before: int, epoch: int) -> TrainBatches:
         """Return an epoch's batches of a group's train images, and of as great a share of the further images.

@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from multihead.runtime.errors import OutOfTimeError, UserError
 from multihead.runtime.interrupts import interrupts_kept
 from multihead.runtime.log import elapsed, log, memory_gb
 from multihead.runtime.progress import Progress
+from multihead.training.batch_statistics import refresh_statistics
 from multihead.training.build import compiled_network, moving_average, start_from_pretrained
 from multihead.training.images import TrainingImages
 from multihead.training.keras_io import KerasBatches, Watch, has_finite_weights
@@ -181,6 +183,7 @@ class Trainer:
         """Validate, keep the weights if they are to be saved, and leave a checkpoint."""
         state, rate = self.state, self._images_per_second
         with self._averaged():
+            self._refresh_statistics(store, state.epoch + 1)
             validated = self._validator.validate(self.network, store, state.epoch + 1)
             is_saved = not self._folder.has_weights or state.is_to_save(validated.score, self.run)
             if is_saved:
@@ -211,6 +214,7 @@ class Trainer:
         log.info(f"making the weights anew from the checkpoint after epoch {state.epoch}")
         self.images.fill_if_empty(store)
         with self._averaged():
+            self._refresh_statistics(store, state.epoch)
             validated = self._validator.validate(self.network, store, state.epoch + 1)
             self._save(validated, state.epoch)
         state.best_score = state.saved_score = validated.score.to_maximise
@@ -247,6 +251,13 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         self._folder.save_checkpoint(self.network, self.state, self.average)
+
+    def _refresh_statistics(self, store: CropStore, epoch: int) -> None:
+        """Where an epoch, from 1, is the last one, give the network the statistics of some of its batches."""
+        count = self.run.refreshed_batches
+        if count and epoch == self.run.epochs:
+            log.info(f"epoch {epoch}/{epoch}: batch statistics anew, of at most {count:,} batches")
+            refresh_statistics(self.network, islice(self.images.batches_of_stored(store, epoch - 1), count))
 
     def _averaged(self) -> AbstractContextManager[None]:
         """Return a context in which the network has the weights to validate and to save."""
