@@ -12,7 +12,7 @@ from bundler.kaggle.pretrained import fetch, published
 from bundler.kaggle.staging import stage, stage_study
 from bundler.repository import KERNELS, Repository
 from bundler.study.study import STUDY_FILE
-from multihead.config.files import ENSEMBLE_FILE
+from multihead.config.files import ENSEMBLE_FILE, WEIGHTS_FILE, named
 from multihead.config.known_tasks import task_beside
 from multihead.config.settings_file import read_settings
 
@@ -69,5 +69,6 @@ def stage_weights(repository: Repository, trained: Path, name: str) -> None:
     else:
         print(f"dataset_meta: {stage(trained, repository.dataset, name, own)}")
     if name:
-        print(f"next: put {name} into ensemble of kernel/predict/settings.toml")
+        first = f'pretrained = "{named(WEIGHTS_FILE, name)}" of kernel/train/settings.toml'
+        print(f"next: put {name} into ensemble of kernel/predict/settings.toml, or start a training from it: {first}")
     say_next("stage")
