@@ -105,8 +105,8 @@ def test_weights_that_are_staged_under_a_name_are_to_be_named_next(
     monkeypatch.setattr(weights, "stage", lambda *_: "narrow")
     assert main(["stage", str(tmp_path), "--name", "seed0"]) == 0
     assert capsys.readouterr().out == (
-        "dataset_meta: narrow\nnext: put seed0 into ensemble of kernel/predict/settings.toml, or start a training from it: "
-        'pretrained = "seed0.model.weights.h5" of kernel/train/settings.toml\n'
+        "dataset_meta: narrow\nnext: put seed0 into ensemble of kernel/predict/settings.toml\n"
+        '  or start trainings from it: pretrained = "seed0.model.weights.h5"\n'
         "next: build_kernel.py rehearse DATA; then push weights\n"
     )
 

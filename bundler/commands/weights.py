@@ -69,6 +69,6 @@ def stage_weights(repository: Repository, trained: Path, name: str) -> None:
     else:
         print(f"dataset_meta: {stage(trained, repository.dataset, name, own)}")
     if name:
-        first = f'pretrained = "{named(WEIGHTS_FILE, name)}" of kernel/train/settings.toml'
-        print(f"next: put {name} into ensemble of kernel/predict/settings.toml, or start a training from it: {first}")
+        print(f"next: put {name} into ensemble of kernel/predict/settings.toml")
+        print(f'  or start trainings from it: pretrained = "{named(WEIGHTS_FILE, name)}"')
     say_next("stage")
