@@ -1,16 +1,20 @@
 """Further images of a training: which are found, how often they come, and what a training with them leaves."""
 
 import csv
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundler.kaggle.staging import stage
 from multihead.cli import main
 from multihead.config.files import SOFT_LABELS_FILE
 from multihead.config.further_images import FurtherImages
@@ -24,6 +28,7 @@ from multihead.runtime.errors import UserError
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold, write_out_of_fold
 from multihead.training.further import _draw
 from multihead.training.images import TrainingImages
+from multihead.training.schedule import TrainingState
 from multihead.training.trainer import Trainer
 from tests.training_process import Training, assert_same_end
 
@@ -170,6 +175,41 @@ def test_further_images_that_are_held_out_are_left_out(
     assert {f"image{value}" for value in times}.isdisjoint(held_out(images))
 
 
+PHOTOS = Task(
+    "photos", "image files", (8, 8, 1), {"kind": ("a", "b")}, "train/{kind}/*.png", dataset="some/photos", crop="none"
+)
+
+
+def test_of_photographs_neither_the_held_out_nor_the_fold_left_out_are_trained_on_however_they_are_found(
+    tmp_path: Path,
+) -> None:
+    """The source is the data folder itself, and its subfolder, below which the same files have other ids."""
+    for kind in "ab":
+        (tmp_path / "photos" / "train" / kind).mkdir(parents=True)
+        for number in range(20):
+            path = tmp_path / "photos" / "train" / kind / f"{kind}{number}.png"
+            cv2.imwrite(str(path), np.full((8, 8), number, np.uint8))
+    model = ModelSettings("photos", backbone="stack", image_size=(8, 8), crop="none", stack_layers=("conv 2",))
+    for folder, files in ((tmp_path / "photos", ""), (tmp_path / "photos" / "train", "{kind}/*.png")):
+        source = replace(hard(folder), files=files)
+        run = RunSettings(validation_share=0.2, further_images=(source,))
+        images = TrainingImages(tmp_path / "photos", PHOTOS, model, run, tmp_path)
+        assert images.count == 32  # eight are of the fold
+        assert images.further.counts() == {str(folder): images.train_count}
+
+
+def test_rows_of_another_table_without_ids_are_other_images(places: Path) -> None:
+    for path in (places / "data" / "train.csv", places / "more" / "train.csv"):
+        pd.read_csv(path).drop(columns="id").to_csv(path, index=False)
+    task = replace(TASK, id_column="")
+    run = RunSettings(further_images=(hard(places / "more"),), validation_share=0.2)
+    images = TrainingImages(places / "data", task, MODEL, run, places / "working")
+    assert images.further.counts() == {str(places / "more"): len(FURTHER)}
+    again = replace(run, further_images=(hard(places / "data"),))
+    images = TrainingImages(places / "data", task, MODEL, again, places / "working")
+    assert images.further.counts() == {str(places / "data"): images.train_count}
+
+
 def test_a_folder_is_found_by_its_last_name_among_the_inputs(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAGGLE_ROOT", str(places / "kaggle"))
     write_images(places / "kaggle" / "input" / "datasets" / "somebody" / "drawn" / "train.csv", FURTHER)
@@ -198,8 +238,18 @@ def test_soft_labels_that_do_not_fit_are_refused(places: Path) -> None:
     with pytest.raises(UserError, match="soft: none of its images has a label, or all are held out here"):
         images_of(places, soft(places / "soft"))
     path.unlink()
-    with pytest.raises(UserError, match=rf"no {SOFT_LABELS_FILE} in .*soft or any input; `multihead label` leaves one"):
+    write_out_of_fold(places / "working" / SOFT_LABELS_FILE, others)  # of something else
+    with pytest.raises(UserError, match=rf"no {SOFT_LABELS_FILE} in .*soft; `multihead label` leaves one"):
         images_of(places, soft(places / "soft"))
+
+
+def test_images_without_a_soft_label_are_passed_over(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = [f"image{value}" for value in SOFT[:7]]
+    said = {"shade": np.full((7, CLASSES), 1 / CLASSES, np.float32)}
+    write_out_of_fold(places / "soft" / SOFT_LABELS_FILE, OutOfFold("", ids, {}, said))
+    images = images_of(places, soft(places / "soft"))
+    assert images.further.counts() == {str(places / "soft"): 7}
+    assert "3 of 10 images have no soft label, and are passed over: image207, image208" in capsys.readouterr().out
 
 
 def test_probabilities_of_classes_in_an_order_become_those_of_exceeding_each() -> None:
@@ -220,6 +270,10 @@ def test_probabilities_of_classes_in_an_order_become_those_of_exceeding_each() -
         ('[{folder = "a", origin = "b", licence = "c", wight = 1}]', "wight is not known; did you mean weight?"),
         ('[{folder = "a", origin = "b", licence = "c", weight = -1}]', "weight = -1.0; expected at least 0"),
         ('["a"]', "further_images 1 = 'a'; expected a table with folder, origin and licence"),
+        (
+            '[{folder = "a", origin = "b", licence = "c", files = "../x.csv"}]',
+            "further_images 1: files = '../x.csv'; expected a pattern below the data folder, without .. and **",
+        ),
         ('"a"', "further_images = 'a'; expected a list of tables"),
         (
             '[{folder = "x/a", origin = "b", licence = "c"}, {folder = "y/a", origin = "b", licence = "c"}]',
@@ -241,14 +295,46 @@ def test_a_training_leaves_origin_and_licence_in_the_manifest_and_labels_others(
     Trainer(TASK, MODEL, run, places / "data", places / "working").train()
     source = {"folder": str(places / "more"), "origin": "drawn", "licence": "CC0", "images": len(FURTHER)}
     assert read_manifest(places / "working").further_images == (source,)
-    (places / "labels").mkdir()
-    paths = {"data": places / "data", "weights": places / "working", "working": places / "labels"}
-    options = [f"--set={key}={path}" for key, path in paths.items()]
-    assert main(["label", *options]) == 0
-    labels = read_out_of_fold(places / "labels" / SOFT_LABELS_FILE)
-    assert labels.ids == [f"image{value}" for value in range(90, 94)]
-    assert labels.probabilities["shade"].shape == (4, CLASSES)
+    options = [f"--set=weights={places / 'working'}", "--files=unlabelled.csv"]
+    assert main(["label", str(places / "soft"), *options]) == 0
+    labels = read_out_of_fold(places / "soft" / SOFT_LABELS_FILE)
+    assert labels.ids == [f"image{value}" for value in SOFT]
+    assert labels.probabilities["shade"].shape == (len(SOFT), CLASSES)
     assert np.allclose(labels.probabilities["shade"].sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_learning_rate_falls_over_all_images_of_an_epoch(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    of_batches = TrainingState.learning_rates
+
+    def kept(state: TrainingState, *arguments: Any) -> list[float]:
+        rates.extend(of_batches(state, *arguments))
+        return rates[-arguments[1] :]
+
+    monkeypatch.setattr(TrainingState, "learning_rates", kept)
+    run = RunSettings(epochs=1, batch_size=8, further_images=(hard(places / "more", 2.0),), warmup_epochs=0.0)
+    Trainer(TASK, MODEL, run, places / "data", places / "working").train()
+    assert len(rates) == 13  # of 37 + 60 images
+    cosine = [(1 + math.cos(math.pi * min(8 * batch / 97, 1))) / 2 for batch in range(1, 14)]
+    assert rates == pytest.approx([1e-5 + (1e-3 - 1e-5) * share for share in cosine])
+
+
+@pytest.mark.slow
+def test_sources_of_sessions_before_and_of_the_weights_to_start_from_stay_in_the_manifest(places: Path) -> None:
+    first = RunSettings(epochs=1, batch_size=8, further_images=(hard(places / "more"),), warmup_epochs=0.0)
+    Trainer(TASK, MODEL, first, places / "data", places / "working").train()
+    stage(places / "working", places, "first")
+    goes_on = replace(first, epochs=2, further_images=())
+    Trainer(TASK, MODEL, goes_on, places / "data", places / "working").train()
+    source = {"folder": str(places / "more"), "origin": "drawn", "licence": "CC0", "images": len(FURTHER)}
+    assert read_manifest(places / "working").further_images == (source,)
+    (places / "second").mkdir()
+    run = RunSettings(epochs=1, batch_size=8, pretrained=str(places / "first.model.weights.h5"))
+    Trainer(TASK, MODEL, run, places / "data", places / "second").train()
+    manifest = read_manifest(places / "second")
+    assert manifest.further_images == (source,)
+    assert manifest.started_from == f"first.model.weights.h5, SHA-256 {read_manifest(places, 'first').sha256}"
 
 
 @pytest.mark.slow

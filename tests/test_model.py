@@ -150,7 +150,7 @@ def test_weights_of_an_earlier_training_come_into_the_backbone_and_the_heads_at_
     settings = ModelSettings(backbone="narrow", image_size=(48, 48))
     keras.utils.set_random_seed(2)
     network = build_model(settings, BENGALI)
-    layers = load_pretrained(network, settings, BENGALI, tmp_path / "first.model.weights.h5")
+    layers = load_pretrained(network, settings, BENGALI, tmp_path / "first.model.weights.h5").layers
     assert layers == ["narrow", *BENGALI.heads]
     assert all(same_weights(first, network, layer) for layer in layers)
 
@@ -162,7 +162,7 @@ def test_a_head_with_other_classes_keeps_its_own_weights(tmp_path: Path) -> None
     )
     keras.utils.set_random_seed(2)
     network = build_model(NARROW, BENGALI)
-    layers = load_pretrained(network, NARROW, BENGALI, tmp_path / "first.model.weights.h5")
+    layers = load_pretrained(network, NARROW, BENGALI, tmp_path / "first.model.weights.h5").layers
     assert layers == ["narrow", "grapheme_root", "consonant_diacritic"]
     assert not same_weights(first, network, "vowel_diacritic")
 

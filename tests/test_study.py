@@ -396,9 +396,16 @@ def test_trials_are_given_further_images_and_known_by_them(
     table.write_text(table.read_text().replace("1,1", "1,2", 1))
     with pytest.raises(BundlerError, match="was begun with other further images"):
         run_study(HERE, request, Local)
+    with pytest.raises(BundlerError, match="was begun with other further images"):
+        run_study(HERE, request._replace(is_data_here=False), Local)
     shutil.rmtree(more)
     with pytest.raises(BundlerError, match=f"further_images: {more}: no such folder"):
         run_study(HERE, request, Local)
+    more = more.with_name("report")
+    more.mkdir()
+    taken = f'further_images=[{{folder="{more}", origin="drawn", licence="CC0"}}]'
+    with pytest.raises(BundlerError, match="report: called as a training's report; expected another name"):
+        run_study(HERE, request._replace(sets=[taken]), Local)
 
 
 def test_a_recipe_has_a_name_that_its_weights_can_have_and_no_trials_of_its_own(

@@ -14,7 +14,7 @@ from bundler.errors import BundlerError
 from bundler.repository import Repository
 from bundler.study.trial import Trial, of_files, sha256
 from multihead.config.data_files import matching
-from multihead.config.files import MANIFEST_FILE, glob_of, name_of_weights, named
+from multihead.config.files import MANIFEST_FILE, REPORT_FOLDER, glob_of, name_of_weights, named
 from multihead.config.further_images import KEY, FurtherImages
 from multihead.config.manifest import sha256_of
 from multihead.config.settings import Settings
@@ -77,6 +77,8 @@ def find_further(source: FurtherImages) -> Path:
     folder = Path(source.folder).expanduser()
     if not folder.is_dir():
         raise BundlerError(f"{KEY}: {source.folder}: no such folder")
+    if folder.name == REPORT_FOLDER:
+        raise BundlerError(f"{KEY}: {source.folder}: called as a training's report; expected another name")
     if source.soft_labels and not (folder / source.soft_labels).is_file():
         raise BundlerError(f"{KEY}: no {source.soft_labels} in {source.folder}")
     return folder.resolve()

@@ -98,7 +98,8 @@ def state_of(trial: Trial) -> State:
         return State(trial.recipe, trial.fold, trial.seed, trial.fingerprint, trial.parts)
     state = read_state(path)
     if state.fingerprint != trial.fingerprint:
-        other = [name for name, digest in trial.parts.items() if state.parts.get(name) != digest]
+        every = dict.fromkeys([*trial.parts, *state.parts])
+        other = [name for name in every if state.parts.get(name) != trial.parts.get(name)]
         problem = f"{trial.folder}: was begun with other {' and '.join(other)}{_settings_before(trial)}"
         raise BundlerError(f"{problem}; give it as it was to go on, or name another folder with --out")
     state.is_finished = state.is_finished and all((trial.folder / name).is_file() for name in LEFT_BY_TRIAL)

@@ -99,7 +99,7 @@ def run_command(arguments: argparse.Namespace) -> None:
         case "predict":
             commands.predict(_settings(arguments))
         case "label":
-            commands.label(_settings(arguments))
+            commands.label(_settings(arguments), arguments.folder, arguments.files)
         case "child":
             commands.child()
         case "settings":
@@ -159,12 +159,15 @@ def parser_and_add() -> tuple[argparse.ArgumentParser, Callable[[str, str], argp
             "predict a competition's test files with trained weights; leave submission.csv in the working folder",
         )
     )
-    _add_settings(
-        add(
-            "label",
-            "predict images as predict does; leave the probabilities of each in the working folder, for further_images",
-        )
+    label = add("label", "predict the images in a folder, and leave each one's probabilities there, for further_images")
+    label.add_argument("folder", type=Path, help="the folder of the images")
+    label.add_argument(
+        "--files",
+        default="",
+        metavar="PATTERN",
+        help="glob pattern of the files below it (default: the task's test files, or its train files if it has none)",
     )
+    _add_settings(label)
     description = "What train and predict start for each of several GPUs; of no use to a person."  # so not in the list
     subparsers.add_parser("child", description=description, epilog=EXIT_CODES, formatter_class=form)
     _add_evaluate(add("evaluate", "print the score of a submission whose truth is known, and the worst classes"))

@@ -16,6 +16,7 @@ from multihead.config.files import (
     SOFT_LABELS_FILE,
     TRIAL_LOG_FILE,
     WEIGHTS_FILE,
+    glob_of,
 )
 from multihead.config.manifest import read_manifest
 from multihead.config.schema import DIALECT, settings_schema, task_schema
@@ -182,36 +183,39 @@ def predict(settings: Settings) -> None:
     log.info(f"submission: {path} ({submission.rows} rows)")
 
 
-def label(settings: Settings) -> None:
-    """Predict the images that `predict` does, and leave each one's probabilities in the working folder, to train on.
+def label(settings: Settings, folder: Path, files: str) -> None:
+    """Predict all images in a folder, and leave each one's probabilities there, as SOFT_LABELS_FILE, to train on.
 
-    They are the average of the members' own, with the prior left in: what a training expects of labels.
+    files: their pattern; "" for the task's test files, or its train files where it has none. The probabilities are the
+    average of the members' own, with the prior left in: what a training expects of labels.
     """
     import numpy as np
 
-    from multihead.data.datasets import images_to_predict
+    from multihead.data.datasets import all_to_read, images_to_predict
     from multihead.prediction.members import load_members
     from multihead.prediction.predictor import Predictor
     from multihead.prediction.trained import find_weights
     from multihead.scoring.out_of_fold import OutOfFold, write_out_of_fold
 
-    working, weights = working_folder(settings.run.working), find_weights(settings)
+    weights = find_weights(settings)
     run, task = _prepared(settings.run, weights), weights.task
-    data = find_input("images", task.files_to_predict, run.data, task.slug)
-    images = images_to_predict(data, _read_by_all(weights), weights.trained[0].manifest.model.fold)
-    log.info(f"label: {data} with {weights}")
+    pattern = files or task.test_files or task.train_files
+    images = images_to_predict(
+        find_input("images", [glob_of(pattern)], str(folder)), all_to_read(_read_by_all(weights), pattern)
+    )
+    log.info(f"label: {folder} with {weights}")
     members = [member._replace(adjust=dict) for member in load_members(weights, run)]
     total = sum(len(part.ids()) for part in images.parts)
     predictor = Predictor(members, task, run, total_images=total, on_problem=_warn, finish=_by_head_and_class)
     tables = list(predictor.predict_files(images.parts))
     ids = [name for table in tables for name in table.index]
     if not ids:
-        raise UserError(f"{data}: no image could be labelled")
+        raise UserError(f"{folder}: no image could be labelled")
     probabilities = {
         head: np.concatenate([table[head].to_numpy(np.float32) for table in tables]) for head in task.heads
     }
-    write_out_of_fold(working / SOFT_LABELS_FILE, OutOfFold("", ids, {}, probabilities))
-    log.info(f"soft labels: {working / SOFT_LABELS_FILE} ({len(ids):,} of {total:,} images)")
+    write_out_of_fold(folder / SOFT_LABELS_FILE, OutOfFold("", ids, {}, probabilities))
+    log.info(f"soft labels: {folder / SOFT_LABELS_FILE} ({len(ids):,} of {total:,} images)")
 
 
 def _by_head_and_class(probabilities: "Probabilities") -> dict[Any, Any]:

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from multihead.config.checking import STRICT, Expected, mistake
+from multihead.config.task import File, Pattern
 
 KEY = "further_images"
 
@@ -44,14 +45,14 @@ class FurtherImages:
         float, Field(ge=0, description="epochs in which the weight falls to 0 in a straight line; 0: it stays")
     ] = 0.0
     files: Annotated[
-        str, Field(description="glob pattern of the files below the folder; empty: the task's train_files")
+        Pattern, Field(description="glob pattern of the files below the folder; empty: the task's train_files")
     ] = ""
     soft_labels: Annotated[
-        str,
+        File,
         Field(
             description=(
-                "a file with the probabilities of each image, as `multihead label` leaves it, there or in any input; "
-                "empty: the labels are where the task has them"
+                "a file in the folder with the probabilities of each image, as `multihead label` leaves it; empty: the "
+                "labels are where the task has them"
             )
         ),
     ] = ""

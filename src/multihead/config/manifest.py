@@ -70,8 +70,14 @@ class Manifest:
     further_images: Annotated[
         tuple[Mapping[str, Any], ...],
         FROM_LIST,
-        Field(description="folder, origin, licence and number of images of each source beside the train images"),
+        Field(
+            description="folder, origin, licence and number of images of each source beside the train images, and of "
+            "those of the weights that the training started from"
+        ),
     ] = ()
+    started_from: Annotated[
+        str, Field(description="the file of weights that the training started from, with its SHA-256")
+    ] = ""
     versions: Annotated[
         Mapping[str, str], Field(description="of Python and of the packages that the network was trained with")
     ]

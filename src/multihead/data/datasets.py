@@ -5,6 +5,7 @@ predict are its. What lies beside is counted, and said.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -66,3 +67,8 @@ def labels_to_predict(folder: Path, task: Task, fold: int = 0) -> pd.DataFrame:
     if task.test_files and task.labels_file:
         raise UserError(f"{task.labels_file} is of the train images")
     return reader_of(task, fold).labels_to_predict(folder)
+
+
+def all_to_read(task: Task, pattern: str) -> Task:
+    """Return a task by which all images of a pattern are read, to train on or to predict; no sample or fold chooses."""
+    return replace(task, train_files=pattern, test_files=pattern, sample_submission="", has_hidden_test=False)

@@ -1,12 +1,13 @@
 """Weights that a training starts from: those of an earlier training of ours, or a published file of a backbone."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from multihead.config.files import name_of_weights
-from multihead.config.manifest import Manifest, read_manifest
+from multihead.config.manifest import Manifest, read_manifest, sha256_of
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.model.weights import load_model
@@ -15,8 +16,17 @@ from multihead.runtime.errors import UserError, first_line, listed
 Network = Any  # a Keras model
 
 
-def load_pretrained(network: Network, settings: ModelSettings, task: Task, path: Path) -> list[str]:
-    """Put the weights of a file into a network, and return the names of the layers that have them now.
+class Pretrained(NamedTuple):
+    """A file of weights, the layers that have them now, and the further images that they were trained on."""
+
+    path: Path
+    sha256: str
+    layers: Sequence[str]
+    further_images: Sequence[Mapping[str, Any]] = ()
+
+
+def load_pretrained(network: Network, settings: ModelSettings, task: Task, path: Path) -> Pretrained:
+    """Put the weights of a file into a network.
 
     A file that is called as those of a training with this project are, with its manifest beside it, gives the backbone,
     whatever the image size, and the heads that have the same classes, but those of numbers, whose units are of other
@@ -25,7 +35,7 @@ def load_pretrained(network: Network, settings: ModelSettings, task: Task, path:
     name = name_of_weights(path.name)
     if name is None:
         _load_published(network, settings, path)
-        return [settings.backbone]
+        return Pretrained(path, sha256_of(path), [settings.backbone])
     manifest = read_manifest(path.parent, name)
     if (trained := _architecture(manifest.model)) != (own := _architecture(settings)):
         raise UserError(f"pretrained: {path} is of {trained}; this training is of {own}")
@@ -35,7 +45,8 @@ def load_pretrained(network: Network, settings: ModelSettings, task: Task, path:
         raise UserError(
             f"pretrained: {path} has layers of other sizes; it is of images of {shapes[0]}, not {shapes[1]}"
         )
-    return [settings.backbone, *(head for head in _same_heads(manifest, task) if _copy(other, network, head))]
+    heads = [head for head in _same_heads(manifest, task) if _copy(other, network, head)]
+    return Pretrained(path, manifest.sha256, [settings.backbone, *heads], manifest.further_images)
 
 
 def _load_published(network: Network, settings: ModelSettings, path: Path) -> None:

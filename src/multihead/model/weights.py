@@ -49,6 +49,7 @@ def save_weights(
     images_per_second: float | None = None,
     augmentation: Sequence[Step] = (),
     further_images: Sequence[Mapping[str, Any]] = (),
+    started_from: str = "",
 ) -> str:
     """Write weights and manifest, and return the weights' SHA-256.
 
@@ -72,6 +73,7 @@ def save_weights(
             images_per_second=images_per_second,
             augmentation=tuple(augmentation),
             further_images=tuple(further_images),
+            started_from=started_from,
             versions=_versions(model),
             probe={head: answers.round(PROBE_DECIMALS).tolist() for head, answers in probe.items()},
             sha256=sha256_of(new),

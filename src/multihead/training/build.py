@@ -11,7 +11,7 @@ from multihead.config.task import Task
 from multihead.data.locate import find_file
 from multihead.model.heads import set_units
 from multihead.model.network import build_model, freeze_up_to
-from multihead.model.pretrained import load_pretrained
+from multihead.model.pretrained import Pretrained, load_pretrained
 from multihead.runtime.errors import UserError, listed
 from multihead.runtime.log import log
 from multihead.training.keras_io import TrainedNetwork
@@ -52,13 +52,14 @@ def moving_average(network: Any, run: RunSettings) -> MovingAverage | None:
     return MovingAverage(network, run.ema_decay) if run.ema_decay else None
 
 
-def start_from_pretrained(network: Any, task: Task, model: ModelSettings, setting: str, working: Path) -> None:
+def start_from_pretrained(network: Any, task: Task, model: ModelSettings, setting: str, working: Path) -> Pretrained:
     """Put the weights that a setting names into the network; UserError where they are nowhere, or do not fit."""
     path = find_file(setting, working)
     if not path:
         raise UserError(f"pretrained = {setting!r}: in no input; is its dataset among dataset_sources?")
-    layers = load_pretrained(network, model, task, path)
-    log.info(f"starting from {path}: {listed(layers)}")
+    pretrained = load_pretrained(network, model, task, path)
+    log.info(f"starting from {path}: {listed(pretrained.layers)}")
+    return pretrained
 
 
 def _optimizer(run: RunSettings) -> Any:

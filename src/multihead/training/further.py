@@ -5,7 +5,6 @@ of them, drawn anew in each epoch. So the loss is weighted as it says, and an im
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +17,11 @@ from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.crop import Images
 from multihead.data.crop_store import CropStore, crops_ahead, say_blank
-from multihead.data.datasets import images_to_predict, images_to_train
+from multihead.data.datasets import all_to_read, images_to_predict, images_to_train, reader_of
 from multihead.data.draws import Draw, random_for
-from multihead.data.identity import match
+from multihead.data.identity import NONE, match
 from multihead.data.labels import refuse_repeated
-from multihead.data.locate import find_file, find_folder
+from multihead.data.locate import find_folder
 from multihead.data.shards import Part
 from multihead.data.targets import Targets, soft_targets_of
 from multihead.runtime.errors import UserError, listed
@@ -62,12 +61,14 @@ class Drawn(NamedTuple):
 
 
 class FurtherSources:
-    """All further sources of a training. held_out: ids of the images that it must not be trained on."""
+    """All further sources of a training on `data`. held_out: ids there of images that it must not be trained on."""
 
-    def __init__(self, task: Task, model: ModelSettings, run: RunSettings, held_out: pd.Index, working: Path) -> None:
+    def __init__(
+        self, data: Path, task: Task, model: ModelSettings, run: RunSettings, held_out: Sequence[str], working: Path
+    ) -> None:
         """Find them; UserError where one is not there, damaged, or has no image to train on."""
         self._task, self._model, self._run = task, model, run
-        self._sources = [_find(settings, task, model, held_out, working) for settings in run.further_images]
+        self._sources = [_find(settings, data, task, model, held_out, working) for settings in run.further_images]
         self._places: dict[int, NDArray[np.int64]] = {}  # of a stored source, int64 (n, 3): part, row, row of the label
 
     def counts(self) -> dict[str, int]:
@@ -138,40 +139,44 @@ def _draw(images: int, weight: float, rng: np.random.Generator) -> NDArray[np.in
     return rng.permutation(np.concatenate([np.repeat(np.arange(images), int(weight)), some]))
 
 
-def _find(settings: FurtherImages, task: Task, model: ModelSettings, held_out: pd.Index, working: Path) -> Source:
+def _find(
+    settings: FurtherImages, data: Path, task: Task, model: ModelSettings, held_out: Sequence[str], working: Path
+) -> Source:
     folder, pattern = find_folder(settings.folder, working), settings.files or task.train_files
-    read = replace(
-        model.as_read(task), train_files=pattern, test_files=pattern, sample_submission="", has_hidden_test=False
-    )
+    read = all_to_read(model.as_read(task), pattern)
     if settings.soft_labels:
         parts: Sequence[Part] = images_to_predict(folder, read).parts
-        answers = _soft_labels(settings.soft_labels, folder, task, working)
-        own = [name for part in parts for name in part.ids().tolist()]
-        rows = pd.Series(match(own, list(answers.ids)), pd.Index(own, dtype=str))
-        refuse_repeated(rows.index, f"{folder}: {pattern}")
-        rows = rows[rows >= 0]
-        labels, soft = None, soft_targets_of(answers.probabilities, task.kinds)
+        ids = [part.ids() for part in parts]
+        own = pd.Index([name for of_part in ids for name in of_part], dtype=str, name=ids[0].name)
+        refuse_repeated(own, f"{folder}: {pattern}")
+        answers = _soft_labels(folder / settings.soft_labels, task)
+        rows = pd.Series(match(own.tolist(), list(answers.ids)), own)
+        if (rows < 0).any():
+            without = f"{int((rows < 0).sum()):,} of {len(rows):,} images have no soft label"
+            log.warning(f"{folder}: {without}, and are passed over: {listed(rows.index[rows < 0])}")
+        rows, labels, soft = rows[rows >= 0], None, soft_targets_of(answers.probabilities, task.kinds)
     else:
         found = images_to_train(folder, read)
         for warning in found.warnings():
             log.warning(f"{folder}: {warning}")
         parts, labels, soft = found.parts, found.labels, {}
         rows = pd.Series(np.arange(len(labels)), labels.index)
-    is_held_out = rows.index.isin(held_out)
-    if is_held_out.any():
-        which = f"{int(is_held_out.sum()):,} of {len(rows):,} images are held out here"
-        log.warning(f"{folder}: {which}, and left out: {listed(rows.index[is_held_out])}")
+    is_numbered = reader_of(task).is_table and rows.index.name is None  # row 1 of another table is another image
+    if not is_numbered or folder.resolve() == data.resolve():
+        is_held_out = match(rows.index.tolist(), held_out) != NONE
+        if is_held_out.any():
+            which = f"{int(is_held_out.sum()):,} of {len(rows):,} images are held out here"
+            log.warning(f"{folder}: {which}, and left out: {listed(rows.index[is_held_out])}")
         rows = rows[~is_held_out]
     if rows.empty:
         raise UserError(f"{KEY}: {folder}: none of its images has a label, or all are held out here")
     return Source(settings, parts, rows, labels, soft)
 
 
-def _soft_labels(name: str, folder: Path, task: Task, working: Path) -> OutOfFold:
-    """Return the probabilities in a file; UserError where it is nowhere, or of other heads."""
-    path = find_file(str(folder / name), working)
-    if not path:
-        raise UserError(f"{KEY}: no {name} in {folder} or any input; `multihead label` leaves one")
+def _soft_labels(path: Path, task: Task) -> OutOfFold:
+    """Return the probabilities in a file; UserError where it is not there, or of other heads."""
+    if not path.is_file():
+        raise UserError(f"{KEY}: no {path.name} in {path.parent}; `multihead label` leaves one")
     answers = read_out_of_fold(path)
     widths = {head: task.width(head) for head in task.heads}
     found = {head: rows.shape[1] for head, rows in answers.probabilities.items()}

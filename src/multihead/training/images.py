@@ -18,7 +18,7 @@ from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore, crops_ahead, say_blank
-from multihead.data.datasets import images_to_train
+from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.draws import Draw, random_for
 from multihead.data.groups import groups_of
 from multihead.data.labels import is_without_label
@@ -53,8 +53,11 @@ class TrainingImages:
         self.held_out = choose_validation(strata_of(self.labels, self.task), run, groups)
         self.train_count = int((~self.held_out).sum())
         self._refuse_heads_without_labels()
-        held_out = self.held_out.index[self.held_out]
-        self.further = FurtherSources(self.task, model, run, held_out, working)
+        held_out = self.held_out.index[self.held_out].tolist()
+        if run.further_images and not task.test_files:
+            to_predict = images_to_predict(data, model.as_read(self.task), model.fold)
+            held_out += [name for part in to_predict.parts for name in part.ids()]
+        self.further = FurtherSources(data, self.task, model, run, held_out, working)
         self.first_full = np.zeros((0, 1, 1, 1), np.uint8)
         self._model, self._run = model, run
 

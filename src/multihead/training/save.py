@@ -52,7 +52,9 @@ class WorkingFolder:
                     batches, first, self._images.first_full, self._images.task, self._model, epoch
                 )
 
-    def save_weights(self, network: Any, validated: Validated | None, epoch: int, per_second: float | None) -> str:
+    def save_weights(
+        self, network: Any, state: TrainingState, validated: Validated | None, epoch: int, per_second: float | None
+    ) -> str:
         """Save weights, manifest, record and answers, and return the weights' SHA-256.
 
         per_second: images that the network answers, where it was measured.
@@ -71,7 +73,8 @@ class WorkingFolder:
             device=device_name(),
             images_per_second=per_second and round(per_second, 1),
             augmentation=self._run.augmentation,
-            further_images=self._images.further.origins(),
+            further_images=state.further_images,
+            started_from=state.started_from,
         )
         self.has_weights = True
         if validated:

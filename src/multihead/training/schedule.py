@@ -3,7 +3,7 @@
 import csv
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ class TrainingState:
     through, and the sums of the images' losses, of all heads as they are weighted and of each alone. best_score: the
     highest in validation. saved_*: of the epoch whose weights are kept; the SHA-256 is their file's. epochs_since_best,
     epochs_at_rate: for early stopping, and for the plateau; plateau_factor: what it has made of the learning rate.
-    history: a row per finished epoch.
+    history: a row per finished epoch. started_from: the file of weights that it started from, with its SHA-256.
+    further_images: what the manifest says of each source of images that it was trained on, in any session, or that
+    these weights were.
     """
 
     plateau_factor: float = 1.0
@@ -44,6 +46,13 @@ class TrainingState:
     epochs_since_best: int = 0
     epochs_at_rate: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    started_from: str = ""
+    further_images: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_sources(self, sources: Sequence[Mapping[str, Any]]) -> None:
+        """Take in sources of further images; of one that is known, what is said now counts."""
+        known = {(source["folder"], source["origin"]): dict(source) for source in (*self.further_images, *sources)}
+        self.further_images = list(known.values())
 
     def add_images(self, images: int, mean_loss: float, mean_head_losses: Mapping[str, float]) -> None:
         """Take in what was fitted."""
@@ -67,10 +76,10 @@ class TrainingState:
         done = (epochs - warmup) / (run.epochs - warmup)
         return floor + (highest - floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
-    def learning_rates(self, run: RunSettings, batches: int, train_images: int) -> list[float]:
-        """Return the learning rates of this epoch's next batches; train_images: how many images an epoch has."""
+    def learning_rates(self, run: RunSettings, batches: int, epoch_images: int) -> list[float]:
+        """Return the learning rates of this epoch's next batches; epoch_images: how many images the epoch has."""
         images = self.images + run.batch_size * np.arange(1, batches + 1)
-        epochs = self.epoch + np.minimum(images / train_images, 1.0)
+        epochs = self.epoch + np.minimum(images / epoch_images, 1.0)
         return [self.learning_rate(run, begun) for begun in epochs.tolist()]
 
     def is_to_save(self, score: Score, run: RunSettings) -> bool:

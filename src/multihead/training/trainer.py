@@ -65,8 +65,11 @@ class Trainer:
         for folder, images in self.images.further.counts().items():
             log.info(f"and {images:,} further images in {folder}")
         if not self._resume() and self.run.pretrained:
-            start_from_pretrained(self.network, self.images.task, self.model, self.run.pretrained, self.working)
+            start = start_from_pretrained(self.network, self.images.task, self.model, self.run.pretrained, self.working)
+            self.state.started_from = f"{start.path.name}, SHA-256 {start.sha256}"
+            self.state.add_sources(start.further_images)
             self.average = moving_average(self.network, self.run)
+        self.state.add_sources(self.images.further.origins())
         log.info("the first step compiles the network: some 10 s for narrow, 20 s for efficientnet-b0 on a CPU")
         with interrupts_kept(), tempfile.TemporaryDirectory(prefix="crops-") as scratch:
             store = CropStore(Path(scratch))
@@ -228,7 +231,7 @@ class Trainer:
 
     def _save(self, validated: Validated | None, epoch: int) -> None:
         per_second = self._validator.answers_per_second
-        self.state.saved_sha256 = self._folder.save_weights(self.network, validated, epoch, per_second)
+        self.state.saved_sha256 = self._folder.save_weights(self.network, self.state, validated, epoch, per_second)
 
     def _checkpoint(self) -> None:
         self._folder.save_checkpoint(self.network, self.state, self.average)
