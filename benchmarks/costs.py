@@ -1,4 +1,4 @@
-"""What the parts of a row of the ruler (score.py) cost: CPU-seconds, over all tries that each took."""
+"""What the parts of a row of the ruler (score.py) are made of, and cost: CPU-seconds, over all tries that each took."""
 
 import json
 import os
@@ -6,32 +6,41 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 SECONDS_BETWEEN_LOOKS = 0.2  # not one long wait: where polars was at work, an interrupt does not end that
+UNKNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
 class Cost(NamedTuple):
-    """CPU-seconds of the tries so far. is_measured: whether these are all that there were."""
+    """CPU-seconds of the tries so far.
 
-    cpu_seconds: float
-    is_measured: bool
+    is_measured: whether these are all that there were. is_finished: whether the last try came to its end. made_of: what
+    decides the result, as JSON has it.
+    """
+
+    cpu_seconds: float = 0.0
+    is_measured: bool = True
+    is_finished: bool = False
+    made_of: Mapping[str, Any] = UNKNOWN
 
 
-def run(command: Sequence[str | Path], out: Path) -> None:
+def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = UNKNOWN) -> None:
     """Run a command, and add the CPU-seconds of its processes to the cost of the folder that it fills, however it ends.
 
     An interrupt is passed on to it, and its end awaited. Where this process is killed, what the try costs is lost, and
     the cost is not measured from then on. Raises UserError where the command fails.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    log, cost, before = _beside(out, "log"), cost_of(out), _cpu_seconds()
+    log, before, code = _beside(out, "log"), _cpu_seconds(), None
+    cost = cost_of(out)._replace(is_finished=False, made_of=made_of)
     _write(out, cost._replace(is_measured=False))
     with log.open("ab") as output:
         environment = os.environ | {"PYTHONPATH": str(SOURCE)}
@@ -46,23 +55,40 @@ def run(command: Sequence[str | Path], out: Path) -> None:
         process.wait()
         raise
     finally:
-        _write(out, cost._replace(cpu_seconds=cost.cpu_seconds + _cpu_seconds() - before))
+        seconds = cost.cpu_seconds + _cpu_seconds() - before
+        _write(out, cost._replace(cpu_seconds=seconds, is_finished=code == 0))
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         raise UserError(f"{log}: exit code {code}: {lines[-1] if lines else 'no output'}")
 
 
+def run_once(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any]) -> None:
+    """Run a command unless it came to its end before; UserError where what is there is made of something else."""
+    refuse_other(out, made_of)
+    if not cost_of(out).is_finished:
+        out.mkdir(parents=True, exist_ok=True)
+        run(command, out, made_of)
+
+
+def refuse_other(out: Path, made_of: Mapping[str, Any]) -> None:
+    """Raise UserError where a folder was begun with something else, as far as is known: not of another program's."""
+    known = cost_of(out).made_of
+    if known and known != made_of:
+        other = [key for key in dict.fromkeys([*made_of, *known]) if known.get(key) != made_of.get(key)]
+        raise UserError(f"{out}: made of other {', '.join(other)}; delete it, or name another folder")
+
+
 def cost_of(out: Path) -> Cost:
     """Return what a folder has cost so far; not measured is that of one that another program began."""
-    if not out.is_dir() or not any(out.iterdir()):
-        return Cost(0.0, is_measured=True)
     path = _beside(out, "json")
-    return Cost(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Cost(0.0, is_measured=False)
+    if not out.is_dir() or not any(out.iterdir()):
+        return Cost()
+    return Cost(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Cost(is_measured=False)
 
 
 def _write(out: Path, cost: Cost) -> None:
     with whole_file(_beside(out, "json")) as new:
-        new.write_text(json.dumps(cost._asdict()) + "\n", encoding="utf-8")
+        new.write_text(json.dumps({**cost._asdict(), "made_of": dict(cost.made_of)}) + "\n", encoding="utf-8")
 
 
 def _beside(out: Path, suffix: str) -> Path:

@@ -37,8 +37,7 @@ class KeptRow(NamedTuple):
 
     images: their SHA-256. settings: what decided the weights, in full. cpu_seconds: of the study's trainings, joining
     included; shared_cpu_seconds: of what the trainings start from. is_measured: whether cpu_seconds are; otherwise
-    they are the seconds that the trainings ran, with one thread each. images_seen: by all trainings, an image as often
-    as it was trained on. score: of the answers.
+    they are the seconds that the trainings ran, with one thread each. score: of the answers.
     """
 
     images: str
@@ -46,7 +45,6 @@ class KeptRow(NamedTuple):
     cpu_seconds: float
     shared_cpu_seconds: float
     is_measured: bool
-    images_seen: int
     score: float
     answers: Classes
 

@@ -26,8 +26,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import cost_of, run
-from benchmarks.first_stage import PRETRAINED, first_stage
+from benchmarks.costs import cost_of, refuse_other, run
+from benchmarks.first_stage import PRETRAINED, FirstStage
 from benchmarks.kept_rows import KeptRow, answers_of, changed_settings, read_images, read_row, write_row
 from bundler.study.study import read_study
 from bundler.study.trial import TRIAL_FILE, State, read_state
@@ -43,7 +43,8 @@ from multihead_study.folds import read_folds
 HOUSE = Path(__file__).resolve().parent.parent
 KEPT = HOUSE / "benchmarks" / "rows"
 FOLDS, WORKERS, THREADS = 5, 2, 1
-FIRST_STAGE = "first stage"  # among the settings of a row
+FIRST_STAGE, VERSION = "first stage", "version of the code"  # among the settings of a row
+CODE = 2  # of a training, apart from its settings: another one makes the rows stale. 2: a cutmix box for each image
 SAME_TIME = 0.05  # by how much of it the CPU-seconds of two sides may differ
 
 
@@ -63,12 +64,10 @@ class Row(NamedTuple):
 
 RECIPE = HOUSE / "benchmarks" / "ruler.toml"
 RENDERED = "first stage on rendered graphemes"
-IN_BOXES = "a cutmix box for each image"
 ROWS = {
     "base": Row("", {}),
     "train's combinations": Row("base", {}, decoded=True),
     RENDERED: Row("base", {"epochs": "6"}, first_stage={"epochs": "5"}),
-    IN_BOXES: Row(RENDERED, {}),  # which cutmix does by now; before, it cut one out of all images of a batch
 }
 
 
@@ -109,6 +108,9 @@ class Ruler:
         rows: dict[str, KeptRow] = {}
         notes: dict[str, str] = {}
         for name in names:
+            if self._is_unseen and first_stage_of(name)[0]:
+                notes[name] = "rendered graphemes show the unseen combinations; benchmarks.unseen measures it without"
+                continue
             for needed in filter(None, (ROWS[name].against, name)):
                 if needed not in rows | notes:
                     row, note = self._measured(needed)
@@ -126,14 +128,14 @@ class Ruler:
     def settings(self, name: str) -> dict[str, Any]:
         """Return all that the weights of a row's study depend on, but for the fold."""
         own = read_settings(RECIPE, [*self._overrides(name), f"study_folds={FOLDS}"])
-        return deciding_settings(own, THREADS) | {FIRST_STAGE: first_stage_of(name)[1]}
+        return deciding_settings(own, THREADS) | {FIRST_STAGE: dict(first_stage_of(name)[1]), VERSION: CODE}
 
     def _measured(self, name: str) -> tuple[KeptRow | None, str]:
         """Return a row, and what there is to say where it is none."""
         path, settings, note = KEPT / f"{self._slug(name)}.npz", self.settings(name), "not measured yet"
         if path.is_file():
             kept = read_row(path, self._images)
-            defaults = deciding_settings(read_settings(None), THREADS) | {FIRST_STAGE: {}}  # of keys of later versions
+            defaults = deciding_settings(read_settings(None), THREADS) | {FIRST_STAGE: {}, VERSION: 1}  # of later keys
             if not (changed := changed_settings({**defaults, **kept.settings}, settings)):
                 return kept, ""
             note = f"stale: measured with {changed}"
@@ -147,17 +149,22 @@ class Ruler:
         """Return a row from its study, which is trained where it is not finished."""
         study = studies / self._slug(_trained(name))
         of_first, changes = first_stage_of(name)
-        first = first_stage(slug(of_first), RECIPE, changes, self._data, studies, self._fonts) if of_first else None
+        first = FirstStage(studies, slug(of_first), {FIRST_STAGE: settings[FIRST_STAGE], VERSION: settings[VERSION]})
+        made_of = {key: settings[key] for key in (FIRST_STAGE, VERSION)}
+        refuse_other(study, made_of)
         if {state.fold for state in finished(study).values()} != set(range(FOLDS)):
             command = [sys.executable, "-m", "multihead_study", "cross-validate", str(self._data), "--out", str(study)]
             numbers = {"--folds": FOLDS, "--workers": WORKERS, "--threads": THREADS, "--settings": RECIPE}
             options = [str(part) for option in numbers.items() for part in option]
-            overrides = [*self._overrides(name), *([f"pretrained={first.path}"] if first else [])]
-            run([*command, *options, *(part for override in overrides for part in ("--set", override))], study)
+            overrides = self._overrides(name)
+            if of_first:
+                overrides.append(f"pretrained={first.weights(RECIPE, changes, self._data, self._fonts)}")
+            sets = [part for override in overrides for part in ("--set", override)]
+            run([*command, *options, *sets], study, made_of)
         states = finished(study)
         for trial in states:
             before = deciding_settings(read_settings(trial / SETTINGS_FILE), read_study(study).threads)
-            if changed := changed_settings(before | {FIRST_STAGE: changes}, settings):
+            if changed := changed_settings(before | made_of, settings):
                 raise UserError(f"{trial}: was trained with {changed}; delete the study, or name another folder")
         joined = joined_folds(read_folds(study))
         out_of_fold = joined.answers if ROWS[name].decoded else joined.answers_alone
@@ -167,9 +174,8 @@ class Ruler:
             images=self._images.sha256,
             settings=settings,
             cpu_seconds=cost.cpu_seconds if cost.is_measured else max(cost.cpu_seconds, wall_seconds),
-            shared_cpu_seconds=first.cpu_seconds if first else 0.0,
-            is_measured=cost.is_measured and (not first or first.is_measured),
-            images_seen=settings["epochs"] * sum(sum(next(iter(fold.counts.values()))) for fold in joined.folds),
+            shared_cpu_seconds=first.cpu_seconds if of_first else 0.0,
+            is_measured=cost.is_measured and (not of_first or first.is_measured),
             score=task_score(self._images.truth, answers, self._task).present_total,
             answers=answers,
         )

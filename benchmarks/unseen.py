@@ -1,28 +1,31 @@
-"""What a first stage on rendered graphemes does to images whose label combination no train image has.
+"""What a first stage on rendered graphemes does to images whose label combination nothing has shown the network.
 
     PYTHONPATH=src .venv/bin/python -m benchmarks.unseen DATA OUT FONT [FONT ...]
 
-A training by ruler.toml holds out whole combinations, some fifth of DATA's train images. Graphemes are rendered as
-docs/further-images.md has it, but from tables without these combinations; a few come by chance, where diacritics are
-drawn anew. A first stage on them, and a training from its weights, take about as long as the training without. The
-gain is that of `multihead compare`: paired, on the images held out, by exponents that were chosen on the same ones.
+A training by ruler.toml holds out whole label combinations. Graphemes are rendered from tables without the held-out
+images', then a training begins from the weights of one on these. R is over the classes present, on the images whose
+combination is neither among those trained on nor among those rendered, of which some come by chance where diacritics
+are drawn anew; each side by its own exponents, chosen on all of its held-out images. The first stage costs extra.
 """
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from benchmarks.costs import cost_of, run
-from benchmarks.first_stage import HOUSE, IMAGES, NAME, PRETRAINED
+from benchmarks.costs import cost_of
+from benchmarks.first_stage import NAME, PRETRAINED, TABLES, render, train
 from benchmarks.score import RECIPE
 from bundler.kaggle.staging import stage
 from multihead.config.files import OUT_OF_FOLD_FILE
+from multihead.config.manifest import read_manifest
+from multihead.prediction.trained import own_calibration
 from multihead.scoring.out_of_fold import read_out_of_fold
-from multihead_study.compare import compare
+from multihead.scoring.paired import Answers, paired_gain
 
 HELD_OUT = ("validation=unseen", "validation_share=0.2")
 EPOCHS, FIRST_EPOCHS, EPOCHS_AFTER_FIRST = 10, 5, 6
@@ -32,43 +35,54 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train both ways and print the gain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path, help="a folder; what is there is not trained again")
+    parser.add_argument("out", type=Path, help="a folder; what is there is not made again")
     parser.add_argument("fonts", type=Path, nargs="+", metavar="FONT")
     arguments = parser.parse_args(argv)
-    data, out = arguments.data.resolve(), arguments.out.resolve()
+    data, out = arguments.data, arguments.out
     out.mkdir(exist_ok=True)
-    before = _train(data, out / "before", [*HELD_OUT, f"epochs={EPOCHS}"])
-    rendered, table = out / "rendered", out / "tables"
-    if not (rendered / "train_image_data_3.parquet").is_file():
-        _write_tables(data, read_out_of_fold(before / OUT_OF_FOLD_FILE).ids, table)
-        program = HOUSE / "demo" / "render_graphemes.py"
-        run([sys.executable, program, table, rendered, *arguments.fonts, "--images", str(IMAGES)], rendered)
-    first = _train(rendered, out / "first", [f"epochs={FIRST_EPOCHS}"])
+    before, rendered, first, after = (out / name for name in ("before", "rendered", "first", "after"))
+    made_of = {"data": str(data.resolve()), "epochs": EPOCHS}
+    train(RECIPE, data, before, [*HELD_OUT, f"epochs={EPOCHS}"], made_of)
+    held_out = read_out_of_fold(before / OUT_OF_FOLD_FILE)
+    _write_tables(data, held_out.ids, out / "tables")
+    made_of |= render(out / "tables", rendered, arguments.fonts)
+    train(RECIPE, rendered, first, [f"epochs={FIRST_EPOCHS}"], made_of)
     stage(first, out, NAME)
-    after = _train(data, out / "after", [*HELD_OUT, f"epochs={EPOCHS_AFTER_FIRST}", f"pretrained={out / PRETRAINED}"])
-    print("\n".join(compare(before, after).lines()))
-    print(f"CPU-seconds: {cost_of(before).cpu_seconds:.0f}; ", end="")
-    print(" + ".join(f"{cost_of(part).cpu_seconds:.0f}" for part in (rendered, first, after)))
-
-
-def _train(data: Path, working: Path, changes: Sequence[str]) -> Path:
-    """Train by the ruler's settings where that was not done yet, and return the working folder."""
-    if not (working / OUT_OF_FOLD_FILE).is_file():
-        working.mkdir(exist_ok=True)
-        sets = [part for change in (*changes, f"data={data}", f"working={working}") for part in ("--set", change)]
-        run([sys.executable, "-m", "multihead", "train", "--settings", RECIPE, *sets], working)
-    return working
+    changes = [*HELD_OUT, f"epochs={EPOCHS_AFTER_FIRST}", f"pretrained={(out / PRETRAINED).resolve()}"]
+    train(RECIPE, data, after, changes, made_of)
+    shown = pd.concat([pd.read_csv(folder / "train.csv") for folder in (data, rendered)])
+    is_shown = _combinations(shown[~shown["image_id"].isin(held_out.ids)], list(held_out.truth))
+    is_unseen = ~pd.MultiIndex.from_arrays(list(held_out.truth.values())).isin(is_shown)
+    truth = {head: labels[is_unseen] for head, labels in held_out.truth.items()}
+    of_before, of_after = (_answers(run, held_out.ids, is_unseen) for run in (before, after))
+    gain, _ = paired_gain(truth, of_before, of_after, read_manifest(before).task)
+    print(f"{int(is_unseen.sum()):,} images: {gain.before:.4f} -> {gain.after:.4f}, {gain}")
+    seconds = " + ".join(f"{cost_of(part).cpu_seconds:.0f}" for part in (rendered, first, after))
+    print(f"CPU-seconds: {cost_of(before).cpu_seconds:.0f}; {seconds}")
 
 
 def _write_tables(data: Path, held_out: Sequence[str], folder: Path) -> None:
     """Write the competition's tables without the label combinations of some images."""
     folder.mkdir(exist_ok=True)
-    shutil.copy(data / "class_map.csv", folder)
-    labels = pd.read_csv(data / "train.csv", dtype=str).set_index("image_id")
-    heads = [name for name in labels if name != "grapheme"]
-    combinations = pd.MultiIndex.from_frame(labels[heads])
-    of_held_out = combinations[labels.index.isin(held_out)]
-    labels[~combinations.isin(of_held_out)].to_csv(folder / "train.csv")
+    for name in TABLES:
+        shutil.copy(data / name, folder)
+    labels = pd.read_csv(data / "train.csv", dtype=str)
+    combinations = _combinations(labels, [str(name) for name in labels if name not in ("image_id", "grapheme")])
+    of_held_out = combinations[labels["image_id"].isin(held_out)]
+    labels[~combinations.isin(of_held_out)].to_csv(folder / "train.csv", index=False)
+
+
+def _combinations(labels: pd.DataFrame, heads: Sequence[str]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(labels[list(heads)])
+
+
+def _answers(run: Path, ids: Sequence[str], rows: NDArray[np.bool_]) -> Answers:
+    """Return what a training answers some of its held-out images, by its own exponents."""
+    manifest, said = read_manifest(run), read_out_of_fold(run / OUT_OF_FOLD_FILE)
+    if list(said.ids) != list(ids):
+        raise SystemExit(f"error: {run}: held other images out")
+    alone = own_calibration(manifest).heads_alone(said.probabilities, manifest.train_counts)
+    return {head: probabilities[rows].argmax(axis=1) for head, probabilities in alone.items()}
 
 
 if __name__ == "__main__":

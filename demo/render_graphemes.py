@@ -15,7 +15,7 @@ bends, width of the strokes, ink and paper vary.
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from multiprocessing import get_context
@@ -229,18 +229,42 @@ def render(data: Path, out: Path, fonts: Sequence[Path], count: int, new: float,
             print(f"{path.name}: {len(rows)} images rendered", flush=True)
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {least} or more")
+        return int(text)
+
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number from 0 to 1")
+    return share
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Render images; return 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("fonts", type=Path, nargs="+", metavar="FONT")
-    parser.add_argument("--images", type=int, default=36_000)
-    parser.add_argument("--new", type=float, default=0.1, help="share of the images with diacritics drawn anew")
+    parser.add_argument("--images", type=_at_least(SHARDS), default=36_000, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--new", type=_share, default=0.1, help="share of the images with diacritics drawn anew (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     if not features.check("raqm"):
         raise SystemExit("error: this Pillow has no raqm, without which conjuncts are not joined")
+    missing = [name for name in ("class_map.csv", "train.csv") if not (arguments.data / name).is_file()]
+    if missing:
+        raise SystemExit(f"error: no {' and no '.join(missing)} in {arguments.data}")
     fonts = find_fonts(arguments.fonts)
     print(f"{len(fonts)} fonts: {', '.join(file.stem for file in fonts)}")
     render(arguments.data, arguments.out, fonts, arguments.images, arguments.new, arguments.seed)

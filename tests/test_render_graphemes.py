@@ -147,7 +147,7 @@ def test_the_files_are_as_the_competition_s_and_the_same_each_time(
         assert 0.002 < ink.mean() < 0.5
         assert image[~ink].mean() - image[ink].mean() > 60
     other = tmp_path / "other"
-    main([str(competition), str(other), str(font), "--images", "26", "--seed", "1"])
+    main([str(competition), str(other), str(font), "--images", "26", "--new", "0.2", "--seed", "1"])
     assert not np.array_equal(pd.read_csv(other / "train.csv"), pd.read_csv(tmp_path / "one" / "train.csv"))
 
 
@@ -159,6 +159,27 @@ def test_a_font_without_bengali_is_passed_over_and_none_is_an_error(font: Path, 
     (tmp_path / "page.ttf").write_text("<html>")
     with pytest.raises(SystemExit, match=r"page\.ttf: not a font that can be read"):
         find_fonts([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--images", "3"], "3: expected a whole number, 4 or more"),
+        (["--new", "1.5"], "1.5: expected a number from 0 to 1"),
+        (["--new", "some"], "some: expected a number from 0 to 1"),
+    ],
+)
+def test_an_impossible_option_is_one_line(
+    options: list[str], problem: str, competition: Path, font: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(competition), str(competition / "out"), str(font), *options])
+    assert capsys.readouterr().err.strip().endswith(problem)
+
+
+def test_a_folder_without_the_competition_s_tables_is_refused(tmp_path: Path, font: Path) -> None:
+    with pytest.raises(SystemExit, match=r"error: no class_map\.csv and no train\.csv in"):
+        main([str(tmp_path), str(tmp_path / "out"), str(font)])
 
 
 def test_a_pillow_that_cannot_join_letters_is_refused(

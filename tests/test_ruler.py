@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from benchmarks import first_stage, score
-from benchmarks.costs import cost_of, run
+from benchmarks.costs import cost_of, run, run_once
 from benchmarks.kept_rows import Classes, KeptRow, answers_of, read_images, read_row, write_row
-from benchmarks.score import FIRST_STAGE, Row, Ruler
+from benchmarks.score import FIRST_STAGE, VERSION, Row, Ruler
 from multihead.config.files import SETTINGS_FILE
 from multihead.config.settings import WITHOUT_EFFECT
 from multihead.config.settings_file import read_settings
@@ -74,7 +74,7 @@ def keep(data: Path, name: str, answers: Classes, seconds: float = 100.0, shared
     """Keep these answers as if the row had been measured."""
     images, settings = read_images(data, BENGALI), Ruler(data, None, is_unseen=False).settings(name)
     path = score.KEPT / f"{score.slug(name)}.npz"
-    write_row(path, KeptRow(images.sha256, settings, seconds, shared, True, 1200, 0.5, answers))
+    write_row(path, KeptRow(images.sha256, settings, seconds, shared, True, 0.5, answers))
     return path
 
 
@@ -108,7 +108,7 @@ def leave_trained(folder: Path, data: Path, name: str, ids: range = range(IMAGES
     run = {
         key: value
         for key, value in settings.items()
-        if key not in {*model, "threads", "task", FIRST_STAGE, *WITHOUT_EFFECT}
+        if key not in {*model, "threads", "task", FIRST_STAGE, VERSION, *WITHOUT_EFFECT}
     }
     run = {key: value for key, value in run.items() if key not in ("fold", "dropout", "stack_layers")}
     for fold in range(FOLDS):
@@ -145,7 +145,7 @@ def test_a_row_sets_what_the_rows_set_that_it_builds_on(data: Path) -> None:
 def test_the_answers_to_11200_images_take_at_most_60_kb_and_are_read_as_they_were_written(tmp_path: Path) -> None:
     answers = random_classes(1, images=11_200)
     images = read_images(leave_labels(tmp_path / "data", random_classes(0, images=11_200)), BENGALI)
-    row = KeptRow(images.sha256, {"epochs": 10}, 812.5, 20.0, True, 89_600, 0.82, answers)
+    row = KeptRow(images.sha256, {"epochs": 10}, 812.5, 20.0, True, 0.82, answers)
     write_row(tmp_path / "row.npz", row)
     assert (tmp_path / "row.npz").stat().st_size <= 60_000
     read = read_row(tmp_path / "row.npz", images)
@@ -240,7 +240,6 @@ def test_a_finished_study_is_read_and_not_trained_again(
     assert rows["decoded"][2:] == ["base", "~270", "1.00"]
     assert "~: not measured" in below
     kept = {name: read_row(score.KEPT / f"{name}.npz", read_images(data, BENGALI)) for name in ("base", "decoded")}
-    assert kept["base"].images_seen == 10 * FOLDS * 3 * 168
     joined = joined_folds(read_folds(tmp_path / "studies" / "base"))
     assert joined.score != joined.heads_alone
     for name, out_of_fold in (("base", joined.answers_alone), ("decoded", joined.answers)):
@@ -288,11 +287,43 @@ def test_the_cost_of_a_study_is_not_measured_where_the_ruler_was_killed_or_anoth
     assert cost_of(study).is_measured
     (study / "study.json").touch()
     assert not cost_of(study).is_measured
-    (tmp_path / "base.json").write_text(json.dumps({"cpu_seconds": 5.0, "is_measured": True}))
+    (tmp_path / "base.json").write_text(json.dumps({"cpu_seconds": 5.0}))
     run([sys.executable, "-c", f"print(open({str(tmp_path / 'base.json')!r}).read())"], study)
     while_running = json.loads((tmp_path / "base.log").read_text())
-    assert while_running == {"cpu_seconds": 5.0, "is_measured": False}  # what a kill leaves
+    assert (while_running["cpu_seconds"], while_running["is_measured"]) == (5.0, False)  # what a kill leaves
     assert cost_of(study).is_measured
+
+
+def test_what_is_made_of_something_else_is_refused_and_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
+    out, touch = tmp_path / "out", f"open({str(tmp_path / 'out' / 'file')!r}, 'a').write('x')"
+    command: list[str | Path] = [sys.executable, "-c", touch]
+    for _ in range(2):
+        run_once(command, out, {"images": 5})
+    assert (out / "file").read_text() == "x"
+    with pytest.raises(UserError, match="out: made of other images, fonts; delete it, or name another folder"):
+        run_once(command, out, {"images": 6, "fonts": []})
+    with pytest.raises(UserError, match="exit code 1"):
+        run_once([sys.executable, "-c", f"{touch}; exit(1)"], tmp_path / "broken", {})
+    run_once([sys.executable, "-c", touch], tmp_path / "broken", {})  # begun again
+    assert (out / "file").read_text() == "xxx"
+
+
+def test_rows_by_an_earlier_code_are_stale(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = keep(data, "base", partly_right(data, 10))
+    row = read_row(path, read_images(data, BENGALI))
+    write_row(path, row._replace(settings={key: value for key, value in row.settings.items() if key != VERSION}))
+    score.main([str(data), "--only", "base"])
+    rows, below = table(capsys)
+    assert not rows
+    assert f"base: stale: measured with {VERSION} = 1, here {score.CODE}" in below
+
+
+def test_unseen_combinations_are_not_measured_with_graphemes_that_show_them(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(score.ROWS, "rendered", Row("base", {}, {"epochs": "5"}))
+    score.main([str(data), "--only", "rendered", "--unseen"])
+    assert "rendered: rendered graphemes show the unseen combinations" in table(capsys)[1]
 
 
 @pytest.mark.slow
@@ -308,7 +339,7 @@ def test_the_rows_of_a_small_ruler_are_trained_once(
     rows |= {"rendered": Row("base", {"cutmix_share": "1"}, {"epochs": "2"})}
     for name, value in {"KEPT": tmp_path / "rows", "ROWS": rows, "RECIPE": recipe, "FOLDS": 2}.items():
         monkeypatch.setattr(score, name, value)
-    with pytest.raises(SystemExit, match="rendered: starts from rendered graphemes; name fonts with --fonts"):
+    with pytest.raises(SystemExit, match="rendered: from rendered graphemes; name fonts with --fonts"):
         score.main([str(drawn), str(tmp_path / "none"), "--only", "rendered"])
     capsys.readouterr()
     score.main([str(drawn), str(tmp_path / "studies"), "--fonts", str(font)])
