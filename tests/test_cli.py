@@ -14,7 +14,7 @@ from multihead_study import cli as home
 from multihead_study.cli import parser
 from tests.conftest import HOUSE
 
-COMMANDS = ("train", "predict", "child", "evaluate", "report", "inspect", "settings", "schema")
+COMMANDS = ("train", "predict", "label", "child", "evaluate", "report", "inspect", "settings", "schema")
 AT_HOME = ("cross-validate", "runs", "compare")
 TEXTS = [HOUSE / "README.md", *HOUSE.glob("docs/*.md"), *HOUSE.glob("benchmarks/*.md")]
 IN_TEXTS = [
