@@ -334,7 +334,9 @@ def test_the_rows_of_a_small_ruler_are_trained_once(
     font = draw_font(tmp_path / "boxes.ttf", ["\u0995", "\u0996"])
     monkeypatch.setattr(first_stage, "IMAGES", 80)
     recipe = tmp_path / "small.toml"
-    recipe.write_text('[model]\nbackbone = "narrow"\nimage_size = [32, 32]\n[run]\nepochs = 1\nbatch_size = 32\n')
+    recipe.write_text(
+        '[model]\nbackbone = "narrow"\nimage_size = [32, 32]\n[run]\nepochs = 1\nbatch_size = 32\nmixup_share = 0.0\n'
+    )
     rows = {"base": Row("", {}), "decoded": Row("base", {}, decoded=True)}
     rows |= {"rendered": Row("base", {"cutmix_share": "1"}, {"epochs": "2"})}
     for name, value in {"KEPT": tmp_path / "rows", "ROWS": rows, "RECIPE": recipe, "FOLDS": 2}.items():

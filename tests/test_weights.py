@@ -49,6 +49,15 @@ def test_a_saved_model_comes_back_with_the_same_answers(folder: Path) -> None:
         assert np.array_equal(answers[head], expected)
 
 
+def test_the_same_weights_are_the_same_bytes_however_often_they_are_saved(tmp_path: Path) -> None:
+    network = build_model(NARROW, BENGALI)
+    saved = [
+        save_weights(tmp_path, network, NARROW, BENGALI, train_counts=COUNTS, score=None, epoch=epoch)
+        for epoch in (1, 2)
+    ]
+    assert saved[0] == saved[1]
+
+
 def test_the_optimizer_is_not_shipped(tmp_path: Path) -> None:
     network = build_model(NARROW, BENGALI)
     size = 4 * network.count_params()

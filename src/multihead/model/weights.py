@@ -57,8 +57,8 @@ def save_weights(
     A failure leaves the pair before, a kill just between the two is named by reading.
     """
     with whole_file(folder / WEIGHTS_FILE) as new, whole_file(folder / MANIFEST_FILE) as new_manifest:
-        # as a model of its own, without the optimizer
-        keras.Model(network.input, network.output).save_weights(new)
+        # as a model of its own, without the optimizer; Keras writes its name, and would number those of a process
+        keras.Model(network.input, network.output, name=network.name).save_weights(new)
         probe = answer_probe(network, model, task)
         manifest = Manifest(
             model=model,
