@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from multihead.config.settings import RunSettings
+from multihead.data.augment import augmentation
 from multihead.data.batches import TrainBatches
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import cutmix, cutmix_box, mixup
+from multihead.data.mix import cutmix, cutmix_box, cutmix_each, mixup
 from multihead.data.targets import Targets, targets_of
 
 Images = NDArray[np.uint8]
+Mix = Callable[[Images, Targets, np.random.Generator, float], tuple[Images, Targets]]
 STILL = RunSettings(batch_size=4, augmentation=(), mixup_share=0, cutmix_share=0)
 
 seeds = st.integers(0, 2**32)
@@ -35,7 +38,7 @@ def batches_of(images: Images, settings: RunSettings, epoch: int = 1, shard: int
     return TrainBatches([images], rows, labels, classes, settings, dark_ink=True, epoch=epoch, shard=shard)
 
 
-@given(shapes, seeds, alphas, st.sampled_from([mixup, cutmix]))
+@given(shapes, seeds, alphas, st.sampled_from([mixup, cutmix, cutmix_each]))
 def test_mixed_labels_sum_to_one_and_the_input_is_unchanged(shape, seed, alpha, mix) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch_of(shape, seed)
     before, labels_before = images.copy(), {head: targets.copy() for head, targets in labels.items()}
@@ -50,13 +53,26 @@ def test_mixed_labels_sum_to_one_and_the_input_is_unchanged(shape, seed, alpha, 
     assert np.array_equal(images, before)
 
 
-@given(st.tuples(st.just(2), st.integers(1, 20), st.integers(1, 30), st.just(1)), seeds, alphas)
-def test_cutmix_weighs_labels_by_the_area_that_is_kept(shape, seed, alpha) -> None:  # type: ignore[no-untyped-def]
-    images = np.stack([np.full(shape[1:], 10, np.uint8), np.full(shape[1:], 200, np.uint8)])
-    labels = {"which": np.eye(2, dtype=np.float32)}
-    mixed, mixed_labels = cutmix(images, labels, np.random.default_rng(seed), alpha)
+@given(shapes, seeds, alphas, st.sampled_from([cutmix, cutmix_each]))
+def test_labels_are_weighed_by_the_area_that_comes_from_each_image(shape, seed, alpha, mix) -> None:  # type: ignore[no-untyped-def]
+    count = shape[0]
+    images = np.ones(shape, np.uint8) * np.arange(count, dtype=np.uint8)[:, None, None, None]
+    labels = {"which": np.eye(count, dtype=np.float32)}
+    mixed, mixed_labels = mix(images, labels, np.random.default_rng(seed), alpha)
     for image, label in zip(mixed, mixed_labels["which"], strict=True):
-        assert label[0] == pytest.approx((image == 10).mean(), abs=1e-6)
+        assert label == pytest.approx([(image == number).mean() for number in range(count)], abs=1e-6)
+
+
+@pytest.mark.parametrize(("mix", "has_one_box"), [(cutmix, True), (cutmix_each, False)])
+def test_cutmix_cuts_one_box_out_of_a_batch_or_one_out_of_each_image(mix: Mix, has_one_box: bool) -> None:
+    images = np.arange(16, dtype=np.uint8)[:, None, None, None] * np.ones((16, 32, 32, 1), np.uint8)
+    labels = {"which": np.eye(16, dtype=np.float32)}
+    mixed, mixed_labels = mix(images, labels, np.random.default_rng(0), 1.0)
+    is_mixed = np.flatnonzero((mixed != images).any(axis=(1, 2, 3)))
+    boxes = {(mixed[number] != images[number]).tobytes() for number in is_mixed}
+    shares = {mixed_labels["which"][number, number] for number in is_mixed}
+    assert len(is_mixed) > 8
+    assert (len(boxes) == 1) == (len(shares) == 1) == has_one_box
 
 
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.floats(0, 1), seeds)
@@ -84,6 +100,59 @@ def test_mixup_blends_pixels_and_labels_by_the_same_share(shape, seed, alpha) ->
     mixed, mixed_labels = mixup(images, labels, np.random.default_rng(seed), alpha)
     for image, label in zip(mixed, mixed_labels["is_first"], strict=True):
         assert image == pytest.approx(np.full(shape[1:], 200 * label[0]), abs=0.51)
+
+
+def batch_by_mixup_and_one_box(images: Images, run: RunSettings, epoch: int, batch: int) -> tuple[Images, Targets]:
+    """A batch of batches_of as it was made before there was more than mixup, and cutmix with one box for all."""
+    order = random_for(run.seed, Draw.ROW_ORDER, epoch, 0).permutation(len(images))
+    chosen = order[np.arange(batch * run.batch_size, (batch + 1) * run.batch_size) % len(order)]
+    rng = random_for(run.seed, Draw.BATCH, epoch, 0, batch)
+    plain = augmentation(run.augmentation, dark_ink=True)(images[chosen], rng)
+    labels = np.eye(len(images), dtype=np.float32)[chosen]
+    which = rng.random()
+    if which < run.mixup_share:
+        return mixup(plain, {"row": labels}, rng, run.mixup_alpha)
+    if which >= run.mixup_share + run.cutmix_share:
+        return plain, {"row": labels}
+    partner = rng.permutation(len(plain))
+    side = np.sqrt(1 - rng.beta(run.cutmix_alpha, run.cutmix_alpha))
+    is_cut = np.ones((), np.bool_)
+    for length in plain.shape[1:3]:
+        centre = rng.uniform(0, length)
+        start, stop = round(max(centre - length * side / 2, 0)), round(min(centre + length * side / 2, length))
+        is_cut = is_cut[..., None] & (start <= np.arange(length)) & (np.arange(length) < stop)
+    kept = np.float32(1 - is_cut.sum() / is_cut.size)
+    mixed = np.where(is_cut[None, :, :, None], plain[partner], plain)
+    return mixed, {"row": labels * kept + labels[partner] * (1 - kept)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_by_default_batches_are_those_of_mixup_and_one_box_to_the_bit(seed: int) -> None:
+    images, _ = batch_of((150, 16, 20, 1), seed)
+    run = RunSettings(batch_size=8, seed=seed)
+    batches = batches_of(images, run, epoch=3)
+    for batch in range(len(batches)):
+        mixed, targets = batches[batch]
+        before, targets_before = batch_by_mixup_and_one_box(images, run, 3, batch)
+        assert np.array_equal(mixed, before)
+        assert np.array_equal(targets["row"], targets_before["row"])
+
+
+def test_a_box_for_each_image_changes_the_batches_of_cutmix_alone() -> None:
+    images, _ = batch_of((200, 16, 16, 1), 0)
+    run = RunSettings(batch_size=8)
+    one_box, without_cutmix, boxes = (
+        [batch for batch, _ in map(batches_of(images, changed).__getitem__, range(25))]
+        for changed in (
+            run,
+            dataclasses.replace(run, cutmix_share=0),
+            dataclasses.replace(run, cutmix_box="image"),
+        )
+    )
+    is_cut = [not np.array_equal(one, other) for one, other in zip(one_box, without_cutmix, strict=True)]
+    is_changed = [not np.array_equal(one, other) for one, other in zip(one_box, boxes, strict=True)]
+    assert any(is_cut)
+    assert is_changed == is_cut
 
 
 @pytest.mark.parametrize("count", [10, 3, 1])

@@ -278,6 +278,10 @@ class RunSettings:
         0.25
     )
     cutmix_alpha: Annotated[float, Field(ge=0.01, description="cutmix draws from Beta(alpha, alpha)")] = 0.4
+    cutmix_box: Annotated[
+        Literal["batch", "image"],
+        Field(description='"batch" cuts the same box out of all images of a batch, "image" one of its own out of each'),
+    ] = "batch"
     clean_epochs: Annotated[
         int, Field(ge=0, description="last epochs, at most half of all, in which no batch is mixed")
     ] = 0

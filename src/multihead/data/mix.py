@@ -1,5 +1,7 @@
 """Mixup and cutmix: each image of a batch with another of it, and their labels."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,22 +31,40 @@ def cutmix(images: Images, labels: Targets, rng: np.random.Generator, alpha: flo
     input is left as it is.
     """
     partner = rng.permutation(len(images))
-    rows, columns = cutmix_box(images.shape[1:3], rng.beta(alpha, alpha), rng)
+    shape = images.shape[1:3]
+    rows, columns = cutmix_box(shape, rng.beta(alpha, alpha), rng)
     mixed = images.copy()
     mixed[:, rows, columns] = images[partner, rows, columns]
-    area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    kept = np.float32(1 - area / (images.shape[1] * images.shape[2]))
-    return mixed, _mix_labels(labels, partner, kept)
+    return mixed, _mix_labels(labels, partner, np.float32(_share_outside(rows, columns, shape)))
+
+
+def cutmix_each(images: Images, labels: Targets, rng: np.random.Generator, alpha: float) -> tuple[Images, Targets]:
+    """Do as cutmix does, with a Beta(alpha, alpha) draw and a box of its own for each image."""
+    partner = rng.permutation(len(images))
+    shares = rng.beta(alpha, alpha, len(images))
+    shape = images.shape[1:3]
+    mixed = images.copy()
+    kept = np.empty(len(images), np.float32)
+    for place, (other, share) in enumerate(zip(partner.tolist(), shares.tolist(), strict=True)):
+        rows, columns = cutmix_box(shape, share, rng)
+        mixed[place, rows, columns] = images[other, rows, columns]
+        kept[place] = _share_outside(rows, columns, shape)
+    return mixed, _mix_labels(labels, partner, kept[:, None])
 
 
 def cutmix_box(shape: tuple[int, ...], kept: float, rng: np.random.Generator) -> tuple[slice, slice]:
     """Return rows and columns of a box of share 1 - kept of (height, width), clipped at the borders."""
     box = []
     for length in shape:
-        half = length * np.sqrt(1 - kept) / 2
+        half = length * math.sqrt(1 - kept) / 2
         centre = rng.uniform(0, length)
         box.append(slice(round(max(centre - half, 0)), round(min(centre + half, length))))
     return box[0], box[1]
+
+
+def _share_outside(rows: slice, columns: slice, shape: tuple[int, ...]) -> float:
+    """Return the share of (height, width) that lies outside a box."""
+    return float(1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (shape[0] * shape[1]))
 
 
 def _mix_labels(labels: Targets, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> Targets:
