@@ -12,7 +12,7 @@ from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
 from multihead.data.crop import Images
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import cutmix, cutmix_each, mixup
+from multihead.data.mix import cutmix, cutmix_each, fmix, mixup
 from multihead.data.targets import Targets, targets_of
 
 
@@ -77,4 +77,6 @@ class TrainBatches:
         if which < settings.mixup_share + settings.cutmix_share:
             cut = cutmix_each if settings.cutmix_box == "image" else cutmix
             return cut(images, labels, rng, settings.cutmix_alpha)
+        if which < settings.mixup_share + settings.cutmix_share + settings.fmix_share:
+            return fmix(images, labels, rng, settings.fmix_alpha)
         return images, labels

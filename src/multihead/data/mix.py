@@ -1,4 +1,4 @@
-"""Mixup and cutmix: each image of a batch with another of it, and their labels."""
+"""Mixup, cutmix and FMix: each image of a batch with another of it, and their labels."""
 
 import math
 
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from multihead.data.crop import Images
 from multihead.data.targets import Targets
+
+FMIX_DECAY = 3  # the power with which the amplitudes of FMix's noise fall with the frequency, as in the paper
 
 
 def mixup(images: Images, labels: Targets, rng: np.random.Generator, alpha: float) -> tuple[Images, Targets]:
@@ -65,6 +67,37 @@ def cutmix_box(shape: tuple[int, ...], kept: float, rng: np.random.Generator) ->
 def _share_outside(rows: slice, columns: slice, shape: tuple[int, ...]) -> float:
     """Return the share of (height, width) that lies outside a box."""
     return float(1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (shape[0] * shape[1]))
+
+
+def fmix(images: Images, labels: Targets, rng: np.random.Generator, alpha: float) -> tuple[Images, Targets]:
+    """Replace the same few areas of any shape in every image by those of another image of the batch.
+
+    E. Harris et al., FMix: Enhancing Mixed Sample Data Augmentation, 2020. A Beta(alpha, alpha) draw is the share that
+    is kept. The input is left as it is.
+    """
+    partner = rng.permutation(len(images))
+    is_kept = fmix_mask(images.shape[1:3], rng.beta(alpha, alpha), rng)
+    is_replaced = ~is_kept[:, :, None]
+    mixed = images.copy()
+    for out, other in zip(mixed, partner.tolist(), strict=True):  # faster than np.where, which makes large temporaries
+        np.copyto(out, images[other], where=is_replaced)
+    return mixed, _mix_labels(labels, partner, np.float32(is_kept.mean()))
+
+
+def fmix_mask(shape: tuple[int, ...], kept: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return bool (height, width), True for a share `kept` of the pixels: the highest of low-frequency noise.
+
+    The noise is the inverse Fourier transform of complex normal numbers, each divided by its frequency to the power
+    of FMIX_DECAY.
+    """
+    frequencies = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
+    amplitudes = np.maximum(frequencies, 1 / max(shape)).astype(np.float32) ** -FMIX_DECAY
+    real, imaginary = rng.standard_normal((2, *amplitudes.shape), np.float32)
+    noise = np.fft.irfft2(amplitudes * (real + 1j * imaginary), shape).ravel()
+    lowest = round((1 - kept) * noise.size)
+    is_kept = np.ones(noise.size, np.bool_)
+    is_kept[np.argsort(noise)[:lowest]] = False
+    return is_kept.reshape(shape)
 
 
 def _mix_labels(labels: Targets, partner: NDArray[np.int64], kept: NDArray[np.float32] | np.float32) -> Targets:
