@@ -1,6 +1,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
-from multihead.data.batches import TrainBatches
+from multihead.data.batches import TrainBatches, rows_of_epoch
 from multihead.data.draws import Draw, random_for
 from multihead.data.mix import cutmix, cutmix_box, cutmix_each, fmix, fmix_mask, mixup
 from multihead.data.targets import Targets, targets_of
@@ -185,9 +186,10 @@ def test_an_epoch_is_each_image_once_in_batches_of_one_size(count: int) -> None:
     assert np.array_equal(np.concatenate([b for b, _ in drawn]), images[rows])
 
 
-def test_a_batch_depends_on_its_place_alone() -> None:
+@pytest.mark.parametrize("change", [{}, {"fmix_share": 0.5}, {"cutmix_box": "image"}, {"balanced_share": 0.5}])
+def test_a_batch_depends_on_its_place_alone(change: dict[str, Any]) -> None:
     images, _ = batch_of((32, 16, 16, 1), 0)
-    run = RunSettings(batch_size=8)
+    run = RunSettings(batch_size=8, **change)
     first, again = batches_of(images, run), batches_of(images, run)
     forwards = [first[i] for i in range(4)]
     backwards = [again[i] for i in reversed(range(4))][::-1]
@@ -220,6 +222,29 @@ def test_batches_draw_across_the_shards_in_memory() -> None:
     images, targets = batches[0]
     assert set(images[:, 0, 0, 0].tolist()) == {1, 2}
     assert np.array_equal(images[:, 0, 0, 0] - 1, targets["shard"].argmax(axis=1))
+
+
+def test_without_a_balanced_share_an_epoch_is_the_permutation_of_before() -> None:
+    weights = np.arange(1.0, 101.0)
+    order = rows_of_epoch(100, 0.0, weights, np.random.default_rng(0))
+    assert order.tolist() == np.random.default_rng(0).permutation(100).tolist()
+
+
+@given(st.integers(0, 300), st.floats(0, 1), seeds)
+def test_an_epoch_has_as_many_images_whatever_share_is_balanced(count, share, seed) -> None:  # type: ignore[no-untyped-def]
+    order = rows_of_epoch(count, share, np.linspace(1, 2, count), np.random.default_rng(seed))
+    assert len(order) == count
+    assert set(order.tolist()) <= set(range(count))
+    assert np.bincount(order, minlength=count).clip(max=1).sum() >= count - round(share * count)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_share_of_an_epoch_is_drawn_by_the_weights(share: float) -> None:
+    weights = np.repeat([1.0, 3.0], [15_000, 5_000])  # so that half of what is drawn are of the last quarter
+    order = rows_of_epoch(20_000, share, weights, np.random.default_rng(0))
+    is_rare = order >= 15_000
+    for part in (is_rare[:10_000], is_rare[10_000:]):  # all over the epoch
+        assert part.mean() == pytest.approx(0.25 + 0.25 * share, abs=0.03)
 
 
 def test_every_purpose_has_its_own_stream() -> None:

@@ -12,8 +12,10 @@ from multihead.config.scores import Kind
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
 from multihead.data.labels import read_label_table
+from multihead.data.shards import Shard
 from multihead.data.split import choose_validation, study_folds
 from multihead.data.targets import (
+    balancing_weights,
     counts_of,
     dense,
     is_known,
@@ -25,6 +27,7 @@ from multihead.data.targets import (
 )
 from multihead.runtime.errors import UserError
 from multihead.training.images import TrainingImages
+from tests.built_in import BENGALI
 
 
 @pytest.mark.parametrize("kind", ["softmax", "ordinal"])
@@ -188,3 +191,54 @@ def test_which_images_are_held_out_does_not_depend_on_the_order_of_the_rows() ->
         for rows in (labels, labels.sample(frac=1, random_state=1))
     ]
     assert drawn[0].equals(drawn[1])
+
+
+def test_an_image_is_drawn_by_how_rare_its_rarest_label_is() -> None:
+    columns = {
+        "grapheme_root": [0] * 6 + [1] * 3,
+        "vowel_diacritic": [0, 0, 0, 0, 1, -1, 0, 0, 1],
+        "consonant_diacritic": [0] * 9,
+    }
+    labels = pd.DataFrame(columns, index=[f"i{number}" for number in range(9)])
+    weights = balancing_weights(labels, BENGALI)
+    assert list(weights.index) == list(labels.index)
+    rarest = [6, 6, 6, 6, 2, 6, 3, 3, 2]  # that the vowel of i5 is missing does not make it a rare one
+    assert weights.to_numpy() == pytest.approx(np.array(rarest) ** -0.5)
+
+
+def test_sets_of_classes_and_numbers_are_drawn_by_how_rare_they_are() -> None:
+    sets = pd.Series([(0, 1), None, *[(0,)] * 18], dtype=object)
+    labels = pd.DataFrame({"marks": sets, "size": np.arange(20.0)})
+    weights = balancing_weights(labels, SETS_AND_NUMBERS)
+    assert weights.to_numpy() == pytest.approx(np.array([1, *[2] * 19]) ** -0.5)  # of a tenth of the numbers are two
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1 / 25), (1.0, 1 / (1 + 24**0.5))])
+def test_the_balanced_share_goes_by_the_counts_of_all_train_images(
+    tmp_path: Path, share: float, expected: float
+) -> None:
+    """One in 25 of 400 images is of a second class, and all of these lie in the second of two shards."""
+    classes = np.array([*[0] * 200, *([1] + [0] * 11) * 16, *[0] * 8])
+    (tmp_path / "train").mkdir()
+    for number in range(400):
+        cv2.imwrite(str(tmp_path / "train" / f"i{number}.png"), np.full((8, 8), number % 2, np.uint8))
+    rows = "".join(f"i{number},{'ab'[label]}\n" for number, label in enumerate(classes))
+    (tmp_path / "labels.csv").write_text(f"id,mark\n{rows}")
+    run = RunSettings(
+        batch_size=50,
+        validation_share=0.25,
+        balanced_share=share,
+        augmentation=(),
+        mixup_share=0,
+        cutmix_share=0,
+    )
+    task = replace(TASK, heads={"mark": ("a", "b")}, kinds={}, score="accuracy", answer="label")
+    images = TrainingImages(tmp_path, task, ModelSettings(task="kinds", image_size=(32, 32)), run)
+    shards = [
+        Shard([f"i{number}" for number in part], np.zeros((200, 8, 8, 1), np.uint8), {"mark": classes[part]})
+        for part in (np.arange(200), np.arange(200, 400))
+    ]
+    epochs = [images.batches(shards, 0, epoch) for epoch in range(20)]
+    drawn = [batches[batch][1]["mark"][:, 1] for batches in epochs for batch in range(len(batches))]
+    assert all(batches.images_until(len(batches)) == images.train_count == 300 for batches in epochs)
+    assert np.mean(drawn) == pytest.approx(expected, abs=0.02 if share else 1e-6)

@@ -26,6 +26,9 @@ validation_share = 0.2
 learning_rate = 3e-3
 gradient_accumulation = 2
 deterministic = true
+balanced_share = 0.5
+fmix_share = 0.25
+cutmix_box = "image"
 """
 
 
