@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.known_tasks import TASKS
-from multihead.config.settings import ModelSettings, Precision, RunSettings, Xla
+from multihead.config.setting_types import Precision, Xla
+from multihead.config.settings import ModelSettings, RunSettings
 
 Batch = tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]
 

@@ -329,3 +329,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=r'checkpoint\.npz: not a readable checkpoint .*set resume = "off"'):
         read_checkpoint(path)
+
+
+def test_weights_to_start_from_may_lie_elsewhere_in_the_next_session() -> None:
+    model = ModelSettings(backbone="narrow", image_size=(32, 32))
+    places = ("data/first.model.weights.h5", "first.model.weights.h5", "second.model.weights.h5")
+    at_home, at_kaggle, other = (
+        identity_of(BENGALI, model, RunSettings(pretrained=place), ["a.parquet"], 9) for place in places
+    )
+    assert differing(at_home, at_kaggle) == {}
+    assert list(differing(at_home, other)) == ["pretrained"]

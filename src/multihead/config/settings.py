@@ -1,55 +1,25 @@
 """Settings: what the model is (frozen with its weights), and how one run goes, each with its default and bounds."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from annotated_types import Predicate
-from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from pydantic_core import PydanticCustomError
 
-from multihead.config.backbones import BACKBONES, LEAST_SIZE, check_architecture
+from multihead.config.backbones import check_architecture
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
 from multihead.config.files import WEIGHTS_FILE
 from multihead.config.further_images import Sources
 from multihead.config.known_tasks import task_by_name
+from multihead.config.setting_types import TEXTS, Backbone, PackageRequirement, PlainName, Precision, Side, Xla
 from multihead.config.steps import Steps
 from multihead.config.task import FOLDS, Crop, Task
 
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
-
-
-def _plain_name(name: str) -> str:
-    if name in (".", "..") or re.search(r"[/\\*?[]", name):
-        raise PydanticCustomError("refused", "a plain name, without folders and wildcards")
-    return name
-
-
-def _requirement_by_name(text: str) -> str:
-    try:
-        has_address = bool(Requirement(text).url)
-    except InvalidRequirement as error:
-        raise PydanticCustomError("refused", 'a requirement such as "name==1.0"') from error
-    if has_address:
-        raise PydanticCustomError("refused", "a requirement by name and version, without an address")
-    return text
-
-
-if TYPE_CHECKING:
-    Backbone = str
-else:
-    Backbone = Literal[BACKBONES]  # which a type checker cannot read
-Side = Annotated[int, Field(ge=LEAST_SIZE, le=1024)]
-PlainName = Annotated[str, AfterValidator(_plain_name)]
-PackageRequirement = Annotated[str, AfterValidator(_requirement_by_name)]
-Precision = Literal["auto", "float32", "float16", "bfloat16"]
-Xla = Literal["auto", "on", "off"]
-TEXTS = Expected("a list of texts", of_type=True)
 MAX_STUDY_FOLDS = 20
 MAX_WORKERS = 64
 WITHOUT_EFFECT = {  # settings of a run that decide nothing of what a training becomes

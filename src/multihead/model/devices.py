@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from multihead.config.backbones import EFFICIENTNETS, RESNETS
-from multihead.config.settings import Precision, RunSettings, Xla
+from multihead.config.setting_types import Precision, Xla
+from multihead.config.settings import RunSettings
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from multihead.config.files import CHECKPOINT_FILE
@@ -44,6 +44,7 @@ def identity_of(
     if further:
         own["images of further sources"] = dict(further)
     of_run = {key: value for key, value in settings_dict(run).items() if key not in WITHOUT_EFFECT}
+    of_run["pretrained"] = PurePath(run.pretrained).name  # the place of the file may be another in the next session
     return dict(json.loads(json.dumps(own | of_run)))
 
 
