@@ -68,6 +68,7 @@ ROWS = {
     "base": Row("", {}),
     "train's combinations": Row("base", {}, decoded=True),
     RENDERED: Row("base", {"epochs": "6"}, first_stage={"epochs": "5"}),
+    "FMix in place of cutmix": Row(RENDERED, {"cutmix_share": "0.0", "fmix_share": "0.5"}),
 }
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,6 +86,23 @@ def test_a_cutmix_box_takes_height_from_the_rows() -> None:
     assert max(columns.stop for _, columns in boxes) > 900
 
 
+@given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.floats(0, 1), seeds)
+def test_a_mask_of_fmix_keeps_the_share_that_is_drawn(shape, kept, seed) -> None:  # type: ignore[no-untyped-def]
+    is_kept = fmix_mask(shape, kept, np.random.default_rng(seed))
+    assert is_kept.shape == shape
+    assert is_kept.sum() == pytest.approx(kept * is_kept.size, abs=0.5 + 1e-6)
+
+
+def test_a_mask_of_fmix_is_a_few_areas_of_any_shape() -> None:
+    rng = np.random.default_rng(0)
+    masks = [fmix_mask((64, 64), 0.5, rng) for _ in range(50)]
+    areas = [cv2.connectedComponents(mask.astype(np.uint8))[0] - 1 for mask in masks]
+    is_box = [np.array_equal(mask, np.outer(mask.any(axis=1), mask.any(axis=0))) for mask in masks]
+    assert np.median(areas) <= 3
+    assert not any(is_box)
+    assert len({mask.tobytes() for mask in masks}) == len(masks)
+
+
 @given(shapes, seeds, alphas)
 @settings(max_examples=50)
 def test_mixup_blends_pixels_and_labels_by_the_same_share(shape, seed, alpha) -> None:  # type: ignore[no-untyped-def]
@@ -130,7 +148,7 @@ def test_another_epoch_shard_or_seed_draws_otherwise(change: dict[str, int]) -> 
 
 def test_mixing_happens_in_its_share_of_the_batches() -> None:
     images, _ = batch_of((2000, 4, 4, 1), 0)
-    run = dataclasses.replace(STILL, batch_size=5, mixup_share=0.3, cutmix_share=0.2)
+    run = dataclasses.replace(STILL, batch_size=5, mixup_share=0.15, cutmix_share=0.1, fmix_share=0.25)
     batches = batches_of(images, run)
     mixed = [((labels["row"] > 0).sum(axis=1) > 1).any() for _, labels in (batches[i] for i in range(len(batches)))]
     assert 0.3 < np.mean(mixed) < 0.55

@@ -73,7 +73,8 @@ def stack(layers: list[object]) -> str:
         ("[run]\nlearning_rate = nan", "learning_rate = nan; expected a finite number"),
         ("[run]\nvalidation_share = 0.9", "validation_share = 0.9; expected at most 0.5"),
         ('[run]\noptimizer = "sgd"', "optimizer = 'sgd'; expected one of adamw, rmsprop"),
-        ("[run]\nmixup_share = 0.6\ncutmix_share = 0.6", "mixup_share + cutmix_share is over 1"),
+        ("[run]\nmixup_share = 0.6\ncutmix_share = 0.6", "mixup_share + cutmix_share + fmix_share is over 1"),
+        ("[run]\nfmix_share = 0.6", "mixup_share + cutmix_share + fmix_share is over 1"),
         ("[model]\nimage_size = 64", "image_size = 64; expected 2 whole numbers"),
         ("[model]\nimage_size = [64]", "image_size = [64]; expected 2 whole numbers"),
         ("[model]\nimage_size = [64, 4]", "image_size = 4; expected at least 8"),
@@ -148,6 +149,7 @@ def test_overrides_are_checked_together_where_they_belong_together() -> None:
     assert (run.mixup_share, run.cutmix_share) == (0.9, 0.1)
     with pytest.raises(UserError, match="is over 1"):
         read_settings(None, ["mixup_share=0.9"])
+    read_settings(None, ["mixup_share=0.1", "cutmix_share=0.2", "fmix_share=0.7"])  # 0.1 + 0.2 is above 0.3
 
 
 def test_a_step_built_in_is_given_all_its_arguments_and_another_is_left_as_it_is() -> None:

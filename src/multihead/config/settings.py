@@ -269,6 +269,17 @@ class RunSettings:
         0.25
     )
     cutmix_alpha: Annotated[float, Field(ge=0.01, description="cutmix draws from Beta(alpha, alpha)")] = 0.4
+    fmix_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description=(
+                "share of the batches that are mixed by FMix, which is cutmix with areas of any shape instead of a box"
+            ),
+        ),
+    ] = 0.0
+    fmix_alpha: Annotated[float, Field(ge=0.01, description="FMix draws from Beta(alpha, alpha)")] = 1.0
     clean_epochs: Annotated[
         int, Field(ge=0, description="last epochs, at most half of all, in which no batch is mixed")
     ] = 0
@@ -360,8 +371,8 @@ class RunSettings:
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if self.mixup_share + self.cutmix_share > 1:
-            raise ValueError("mixup_share + cutmix_share is over 1; they are shares of the same batches")
+        if math.fsum((self.mixup_share, self.cutmix_share, self.fmix_share)) > 1:
+            raise ValueError("mixup_share + cutmix_share + fmix_share is over 1; they are shares of the same batches")
         if self.frozen_up_to and not self.pretrained:
             raise ValueError("frozen_up_to without pretrained would freeze weights that know nothing")
         if PurePath(self.pretrained).name == WEIGHTS_FILE:

@@ -12,7 +12,7 @@ from multihead.config.settings import RunSettings
 from multihead.data.augment import augmentation
 from multihead.data.crop import Images
 from multihead.data.draws import Draw, random_for
-from multihead.data.mix import cutmix, mixup
+from multihead.data.mix import cutmix, fmix, mixup
 from multihead.data.targets import Targets, targets_of
 
 
@@ -78,6 +78,8 @@ class TrainBatches:
             return mixup(images, labels, rng, settings.mixup_alpha)
         if which < settings.mixup_share + settings.cutmix_share:
             return cutmix(images, labels, rng, settings.cutmix_alpha)
+        if which < settings.mixup_share + settings.cutmix_share + settings.fmix_share:
+            return fmix(images, labels, rng, settings.fmix_alpha)
         return images, labels
 
     def _targets(self, chosen: NDArray[np.int64]) -> Targets:
