@@ -84,8 +84,6 @@ ROWS = {
     RENDERED: Row("base", {"epochs": "6"}, first_stage={"epochs": "5"}),
     "the notebook's recipe": Row("base", NOTEBOOK),
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
-    "learning rate halved": Row(RENDERED, {"learning_rate": "1.5e-3"}),
-    "weight decay 0.2": Row(RENDERED, {"weight_decay": "0.2"}),
 }
 
 
