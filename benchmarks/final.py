@@ -22,7 +22,7 @@ from benchmarks.first_stage import render
 from bundler.errors import BundlerError
 from bundler.kaggle.staging import stage, stage_study
 from multihead.config.ensemble import read_ensemble
-from multihead.config.files import SUBMISSION_FILE, name_of_weights
+from multihead.config.files import SUBMISSION_FILE, WEIGHTS_FILE, name_of_weights, named
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both
@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def final(data: Path, out: Path, fonts: Sequence[Path], recipes: Sequence[Path]) -> Iterator[str]:
     """Do all of it, and yield what each part has cost, then what the test images' answers reach."""
+    names = [_first_stage_of(recipe) for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise UserError(f"the recipes begin with {', '.join(names)}; expected a first stage for each")
     rendered, study, weights = out / "rendered", out / "study", out / "weights"
     images = render(data, rendered, fonts)
     firsts = {recipe: out / f"first-{recipe.stem}" for recipe in recipes}
@@ -95,19 +98,23 @@ def cross_validate(data: Path, study: Path, recipes: Sequence[Path]) -> None:
     run([*command, *options, *(part for recipe in recipes for part in ("--recipe", recipe))], study, made_of)
 
 
+def _first_stage_of(recipe: Path) -> str:
+    """Return what a recipe calls the weights that it begins with."""
+    pretrained = read_settings(recipe).run.pretrained
+    if not (name := name_of_weights(Path(pretrained).name)):
+        raise UserError(f"{recipe}: pretrained = {pretrained!r}; expected {named(WEIGHTS_FILE, 'NAME')}")
+    return name
+
+
 def _from_first(recipe: Path, first: Path, out: Path) -> Path:
-    """Return a copy of a recipe that begins with the weights of its first stage, by their path."""
-    pretrained = Path(read_settings(recipe).run.pretrained)
-    name = name_of_weights(pretrained.name)
-    if not name:
-        raise UserError(f"{recipe}: pretrained = {str(pretrained)!r}; expected NAME.model.weights.h5")
-    folder = out.resolve() / "first-stages"
+    """Return a copy of a recipe that has the path of its first stage's weights."""
+    folder, name = out.resolve() / "first-stages", _first_stage_of(recipe)
     folder.mkdir(exist_ok=True)
     stage(first / "working", folder, name)
-    text = recipe.read_text(encoding="utf-8")
-    copy = folder / recipe.name
-    copy.write_text(re.sub(r"(?m)^pretrained = .*$", f'pretrained = "{folder / pretrained.name}"', text))
-    return copy
+    pretrained = f'pretrained = "{(folder / named(WEIGHTS_FILE, name)).as_posix()}"'
+    text = re.sub(r"(?m)^pretrained = .*$", lambda _: pretrained, recipe.read_text(encoding="utf-8"))
+    (folder / recipe.name).write_text(text, encoding="utf-8")
+    return folder / recipe.name
 
 
 def _sets(*overrides: str) -> list[str]:
