@@ -13,7 +13,7 @@ with what was broken off; another recipe is added to the study.
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def final(data: Path, out: Path, fonts: Sequence[Path], recipes: Sequence[Path])
     firsts = {recipe: out / f"first-{recipe.stem}" for recipe in recipes}
     for recipe, first in firsts.items():
         settings = {"settings": recipe.read_text(encoding="utf-8"), "sets": list(FIRST_STAGE)}
-        rehearse(rendered, first, ["--kernel", "train", "--settings", recipe, *_sets(*FIRST_STAGE)], images | settings)
+        options = ["--kernel", "train", "--settings", str(recipe), *_options("--set", FIRST_STAGE)]
+        rehearse(rendered, first, options, images | settings)
     cross_validate(data, study, [_from_first(recipe, first, out) for recipe, first in firsts.items()])
     parts = [rendered, *firsts.values(), study]
     for part in parts:
@@ -73,7 +74,7 @@ def final(data: Path, out: Path, fonts: Sequence[Path], recipes: Sequence[Path])
     weights.mkdir(exist_ok=True)
     stage_study(study, weights)
     predicted = out / f"predicted-{'-'.join(recipe.stem for recipe in recipes)}"
-    options = ["--weights", weights, *_sets(f"test_time_copies={COPIES}")]
+    options = ["--weights", str(weights), "--set", f"test_time_copies={COPIES}"]
     rehearse(data, predicted, options, {"members": dict(read_ensemble(study).members)})
     task = read_settings(recipes[0]).task
     graded = read_both(predicted / "working" / SUBMISSION_FILE, data, task)
@@ -81,7 +82,7 @@ def final(data: Path, out: Path, fonts: Sequence[Path], recipes: Sequence[Path])
     yield f"{score}; standard error {score.standard_error:.4f}"
 
 
-def rehearse(data: Path, out: Path, options: Sequence[str | Path], made_of: Mapping[str, Any]) -> None:
+def rehearse(data: Path, out: Path, options: Sequence[str], made_of: Mapping[str, Any]) -> None:
     """Rehearse a kernel where that was not done yet. made_of: what decides the result, as JSON has it."""
     run_once([sys.executable, HOUSE / "build_kernel.py", "rehearse", data, "--out", out, *options], out, made_of)
 
@@ -93,9 +94,8 @@ def cross_validate(data: Path, study: Path, recipes: Sequence[Path]) -> None:
     if cost.is_finished and cost.made_of == made_of:
         return
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
-    numbers = {"--folds": FOLDS, "--workers": WORKERS, "--threads": THREADS}
-    options = [str(part) for option in numbers.items() for part in option]
-    run([*command, *options, *(part for recipe in recipes for part in ("--recipe", recipe))], study, made_of)
+    command += ["--folds", str(FOLDS), "--workers", str(WORKERS), "--threads", str(THREADS)]
+    run([*command, *_options("--recipe", recipes)], study, made_of)
 
 
 def _first_stage_of(recipe: Path) -> str:
@@ -117,8 +117,8 @@ def _from_first(recipe: Path, first: Path, out: Path) -> Path:
     return folder / recipe.name
 
 
-def _sets(*overrides: str) -> list[str]:
-    return [part for override in overrides for part in ("--set", override)]
+def _options(option: str, values: Iterable[str | Path]) -> list[str]:
+    return [part for value in values for part in (option, str(value))]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import final, first_stage
+from benchmarks import costs, final, first_stage
+from multihead.runtime.errors import UserError
 from tests.test_render_graphemes import draw_font
 
 RECIPE = """[model]
@@ -53,13 +54,12 @@ def test_a_study_is_gone_on_with_where_it_was_broken_off_or_has_another_recipe(
 
     def run(command: list[object], out: Path, made_of: dict[str, str]) -> None:
         begun.append([str(part) for part in command])
-        costs_run(["true"] if len(begun) > 1 else ["false"], out, made_of)
+        costs.run(["true"] if len(begun) > 1 else ["false"], out, made_of)
 
-    costs_run = final.run
     monkeypatch.setattr(final, "run", run)
     study.mkdir()
     (study / "trial").touch()
-    with pytest.raises(final.UserError, match="exit code 1"):
+    with pytest.raises(UserError, match="exit code 1"):
         final.cross_validate(tmp_path, study, [one])
     for recipes in ([one], [one], [one, two], [one, two]):
         final.cross_validate(tmp_path, study, recipes)
