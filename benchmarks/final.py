@@ -93,7 +93,7 @@ def cross_validate(data: Path, study: Path, recipes: Sequence[Path]) -> None:
     cost = cost_of(study)
     if cost.is_finished and cost.made_of == made_of:
         return
-    command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
+    command = [sys.executable, "-m", "multihead_study", "cross-validate", str(data), "--out", str(study)]
     command += ["--folds", str(FOLDS), "--workers", str(WORKERS), "--threads", str(THREADS)]
     run([*command, *_options("--recipe", recipes)], study, made_of)
 
