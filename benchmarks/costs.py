@@ -19,6 +19,12 @@ SECONDS_BETWEEN_LOOKS = 0.2  # not one long wait: where polars was at work, an i
 UNKNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
+def interrupt_on_signals() -> None:
+    """End this program as Ctrl-C does where it is terminated, or its terminal closed: no command goes on without it."""
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, signal.default_int_handler)
+
+
 class Cost(NamedTuple):
     """CPU-seconds of the tries so far.
 

@@ -20,13 +20,12 @@ STUDIES/ROW.log has what it printed, STUDIES/ROW.json what it has cost so far; o
 import argparse
 import json
 import re
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import cost_of, refuse_other, run
+from benchmarks.costs import cost_of, interrupt_on_signals, refuse_other, run
 from benchmarks.first_stage import PRETRAINED, FirstStage
 from benchmarks.kept_rows import KeptRow, answers_of, changed_settings, read_images, read_row, write_row
 from bundler.study.study import read_study
@@ -63,14 +62,13 @@ class Row(NamedTuple):
 
 
 RECIPE = HOUSE / "benchmarks" / "ruler.toml"
-NOTEBOOK = {  # its learning rate never fell: the plateaus were of metrics that it did not have
+NOTEBOOK = {  # but for its plateaus: a study's trainings follow no held-out images
     "epochs": "9",
     "batch_size": "32",
     "optimizer": "rmsprop",
     "learning_rate": "2e-5",
     "min_learning_rate": "2e-5",
     "warmup_epochs": "0",
-    "weight_decay": "0",
     "ema_decay": "0",
     "loss_weights": "equal",
     "mixup_share": "0.5",
@@ -259,5 +257,5 @@ def _is_unequal(row: KeptRow, against: KeptRow | None) -> bool:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_on_signals()
     main()
