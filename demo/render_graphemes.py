@@ -15,6 +15,7 @@ bends, width of the strokes, ink and paper vary.
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -30,6 +31,8 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 HEADS = ("grapheme_root", "vowel_diacritic", "consonant_diacritic")
 NO_COMPONENT = "0"
+BENGALI = re.compile(r"[\u0980-\u09ff\u200c\u200d]+")  # and the joiners that its spelling takes
+NAMED = "Rendered_"  # and a number: an image's id
 CANDRABINDU, VIRAMA, REPH = "\u0981", "\u09cd", "\u09b0\u09cd"
 CONSONANTS = {*map(chr, range(0x0995, 0x09BA)), "\u09dc", "\u09dd", "\u09df"}  # letters that take diacritics
 FONT_SUFFIXES = {".ttf", ".otf", ".woff", ".woff2"}
@@ -58,9 +61,21 @@ def spelled(labels: Sequence[int], components: Components) -> str:
 
 
 def read_components(data: Path) -> dict[str, list[str]]:
-    """Return the components of class_map.csv, for each head by label."""
+    """Return the components of class_map.csv, for each head by label; SystemExit where one is not in Bengali."""
     table = pd.read_csv(data / "class_map.csv", dtype={"component": str}).sort_values("label")
+    for component in table["component"]:
+        if component != NO_COMPONENT and not BENGALI.fullmatch(str(component)):
+            raise SystemExit(f"error: {data / 'class_map.csv'}: {component!r} is not in Bengali letters")
     return {head: table["component"][table["component_type"] == head].tolist() for head in HEADS}
+
+
+def refuse_other_files(out: Path) -> None:
+    """End the program where a folder holds what was not rendered, such as a competition's files."""
+    if out.is_dir() and any(out.iterdir()):
+        table = out / "train.csv"
+        first = table.read_text(encoding="utf-8", errors="replace").split("\n", 2)[1:2] if table.is_file() else []
+        if not "".join(first).startswith(NAMED):
+            raise SystemExit(f"error: {out}: has files that were not rendered; name another folder")
 
 
 def draw_labels(
@@ -213,7 +228,7 @@ def render(data: Path, out: Path, fonts: Sequence[Path], count: int, new: float,
     rng = np.random.default_rng(seed)
     labels = draw_labels(pd.read_csv(data / "train.csv"), components, count, new, rng)
     texts = [spelled(of_image, components) for of_image in labels]
-    ids = [f"Rendered_{number}" for number in range(count)]
+    ids = [f"{NAMED}{number}" for number in range(count)]
     out.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(labels, columns=list(HEADS))
     table.insert(0, "image_id", ids)
@@ -265,6 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [name for name in ("class_map.csv", "train.csv") if not (arguments.data / name).is_file()]
     if missing:
         raise SystemExit(f"error: no {' and no '.join(missing)} in {arguments.data}")
+    refuse_other_files(arguments.out)
     fonts = find_fonts(arguments.fonts)
     print(f"{len(fonts)} fonts: {', '.join(file.stem for file in fonts)}")
     render(arguments.data, arguments.out, fonts, arguments.images, arguments.new, arguments.seed)

@@ -11,6 +11,7 @@ files it writes truth.csv (row_id, target), which Kaggle keeps to itself.
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import islice, product
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,18 @@ from stroke_shapes import strokes_of
 
 CLASSES = {"grapheme_root": 168, "vowel_diacritic": 11, "consonant_diacritic": 7}
 PAPER, INK = 250, 40
+LETTERS = [chr(code) for code in range(0x0995, 0x09BA) if code not in (0x09A9, 0x09B1, 0x09B3, 0x09B4, 0x09B5)]
+VIRAMA = "\u09cd"
+VOWELS = ["0", *"\u09be\u09bf\u09c0\u09c1\u09c2\u09c3\u09c7\u09c8\u09cb\u09cc"]
+CONSONANTS = [
+    "0",
+    "\u0981",
+    "\u09b0\u09cd",
+    "\u09b0\u09cd\u09af",
+    "\u09cd\u09af",
+    "\u09cd\u09b0",
+    "\u09cd\u09b0\u09cd\u09af",
+]
 # where each part is drawn: left, top, right, bottom
 ROOT_BOX, VOWEL_BOX, CONSONANT_BOX = (68, 40, 168, 98), (68, 8, 168, 34), (68, 104, 168, 130)
 
@@ -75,10 +88,16 @@ def draw_competition(folder: Path, rows: int, test_rows: int, seed: int) -> None
         else:
             write_test_tables(folder, labels["image_id"].tolist())
             write_truth(folder, labels)
-    classes = [(head, label, f"{head} {label}") for head, count in CLASSES.items() for label in range(count)]
-    pd.DataFrame(classes, columns=["component_type", "label", "component"]).to_csv(
-        folder / "class_map.csv", index=False
-    )
+    write_class_map(folder)
+
+
+def write_class_map(folder: Path) -> None:
+    """Write class_map.csv with components in Bengali letters, as the competition has them; no image shows them."""
+    conjuncts = (first + VIRAMA + second for first, second in product(LETTERS, LETTERS))
+    roots = [*LETTERS, *islice(conjuncts, CLASSES["grapheme_root"] - len(LETTERS))]
+    spelled = zip(CLASSES, (roots, VOWELS, CONSONANTS), strict=True)
+    rows = [(head, label, component) for head, components in spelled for label, component in enumerate(components)]
+    pd.DataFrame(rows, columns=["component_type", "label", "component"]).to_csv(folder / "class_map.csv", index=False)
 
 
 def write_truth(folder: Path, labels: pd.DataFrame) -> None:

@@ -106,7 +106,10 @@ def test_weights_that_are_staged_under_a_name_are_to_be_named_next(
     assert main(["stage", str(tmp_path), "--name", "seed0"]) == 0
     assert capsys.readouterr().out == (
         "dataset_meta: narrow\nnext: put seed0 into ensemble of kernel/predict/settings.toml\n"
-        '  or start trainings from it: pretrained = "seed0.model.weights.h5"\n'
+        "  or start trainings from it:\n"
+        '  kernel/train/settings.toml, [run]: pretrained = "seed0.model.weights.h5"\n'
+        '  kernel/train/kernel-metadata.json: "dataset_sources": ["OWNER/multihead-weights"], '
+        "once that dataset is created\n"
         "next: build_kernel.py rehearse DATA; then push weights\n"
     )
 

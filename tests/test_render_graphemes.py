@@ -182,6 +182,29 @@ def test_a_folder_without_the_competition_s_tables_is_refused(tmp_path: Path, fo
         main([str(tmp_path), str(tmp_path / "out"), str(font)])
 
 
+def test_components_that_are_not_in_bengali_are_named_before_anything_is_written(
+    competition: Path, font: Path, tmp_path: Path
+) -> None:
+    table = pd.read_csv(competition / "class_map.csv", dtype=str)
+    table.loc[2, "component"] = "root 2"
+    table.to_csv(competition / "class_map.csv", index=False)
+    with pytest.raises(SystemExit, match=r"error: .*class_map\.csv: 'root 2' is not in Bengali letters"):
+        main([str(competition), str(tmp_path / "out"), str(font)])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_competition_is_never_written_over_but_what_was_rendered_is(
+    competition: Path, font: Path, tmp_path: Path
+) -> None:
+    before = (competition / "train.csv").read_bytes()
+    with pytest.raises(SystemExit, match="has files that were not rendered; name another folder"):
+        main([str(competition), str(competition), str(font), "--images", "4"])
+    assert (competition / "train.csv").read_bytes() == before
+    for count in ("4", "5"):
+        main([str(competition), str(tmp_path / "out"), str(font), "--images", count])
+    assert len(pd.read_csv(tmp_path / "out" / "train.csv")) == 5
+
+
 def test_a_pillow_that_cannot_join_letters_is_refused(
     competition: Path, font: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,12 @@ def test_they_are_laid_out_as_the_real_ones(drawn: Path, bengali: Path) -> None:
             assert schemas[0] == schemas[1]
 
 
+def test_each_class_has_a_component_of_its_own(drawn: Path) -> None:
+    table = pd.read_csv(drawn / "class_map.csv", dtype={"component": str})
+    assert table.groupby("component_type").size().to_dict() == dict(CLASSES)
+    assert not table.duplicated(["component_type", "component"]).any()
+
+
 def test_every_class_comes_equally_often() -> None:
     labels = draw_labels(168 * 11 * 7, np.random.default_rng(0))
     for head, classes in CLASSES.items():

@@ -21,9 +21,7 @@ def fetch_weights(repository: Repository, kind: str, backbone: str) -> None:
     """Put pretrained weights into the dataset's folder, and say what makes the train kernel start from them."""
     path = fetch(published(kind, backbone), repository.dataset)
     print(f"{path.name}: {path.stat().st_size:,} bytes, in {path.parent.name}/")
-    print(f'  kernel/train/settings.toml, [run]: pretrained = "{path.name}"')
-    sources = f'"dataset_sources": ["{repository.dataset_id}"]'
-    print(f"  kernel/train/kernel-metadata.json: {sources}, once that dataset is created")
+    _say_how_to_start_from(path.name, repository)
 
 
 def fetch_wheels(repository: Repository, recipes: Sequence[Path] = ()) -> None:
@@ -70,5 +68,12 @@ def stage_weights(repository: Repository, trained: Path, name: str) -> None:
         print(f"dataset_meta: {stage(trained, repository.dataset, name, own)}")
     if name:
         print(f"next: put {name} into ensemble of kernel/predict/settings.toml")
-        print(f'  or start trainings from it: pretrained = "{named(WEIGHTS_FILE, name)}"')
+        print("  or start trainings from it:")
+        _say_how_to_start_from(named(WEIGHTS_FILE, name), repository)
     say_next("stage")
+
+
+def _say_how_to_start_from(file: str, repository: Repository) -> None:
+    print(f'  kernel/train/settings.toml, [run]: pretrained = "{file}"')
+    sources = f'"dataset_sources": ["{repository.dataset_id}"]'
+    print(f"  kernel/train/kernel-metadata.json: {sources}, once that dataset is created")
