@@ -26,8 +26,8 @@ CLASSES = {"grapheme_root": 168, "vowel_diacritic": 11, "consonant_diacritic": 7
 PAPER, INK = 250, 40
 LETTERS = [chr(code) for code in range(0x0995, 0x09BA) if code not in (0x09A9, 0x09B1, 0x09B3, 0x09B4, 0x09B5)]
 VIRAMA = "\u09cd"
-VOWELS = ["0", *"\u09be\u09bf\u09c0\u09c1\u09c2\u09c3\u09c7\u09c8\u09cb\u09cc"]
-CONSONANTS = [
+VOWEL_COMPONENTS = ["0", *"\u09be\u09bf\u09c0\u09c1\u09c2\u09c3\u09c7\u09c8\u09cb\u09cc"]
+CONSONANT_COMPONENTS = [
     "0",
     "\u0981",
     "\u09b0\u09cd",
@@ -95,7 +95,7 @@ def write_class_map(folder: Path) -> None:
     """Write class_map.csv with components in Bengali letters, as the competition has them; no image shows them."""
     conjuncts = (first + VIRAMA + second for first, second in product(LETTERS, LETTERS))
     roots = [*LETTERS, *islice(conjuncts, CLASSES["grapheme_root"] - len(LETTERS))]
-    spelled = zip(CLASSES, (roots, VOWELS, CONSONANTS), strict=True)
+    spelled = zip(CLASSES, (roots, VOWEL_COMPONENTS, CONSONANT_COMPONENTS), strict=True)
     rows = [(head, label, component) for head, components in spelled for label, component in enumerate(components)]
     pd.DataFrame(rows, columns=["component_type", "label", "component"]).to_csv(folder / "class_map.csv", index=False)
 

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import features
 from render_graphemes import CONSONANTS, HEADS, draw_labels, find_fonts, main, read_components, spelled, thinned
+from sample_competition import CONSONANT_COMPONENTS
 
 from multihead.data.crop import ink_mask
 from multihead.data.datasets import images_to_train
@@ -23,16 +24,7 @@ from tests.built_in import BENGALI
 
 ROOTS = ["\u0995", "\u0996", "\u0995\u09cd\u09b7", "\u0985"]  # the last is a vowel, which takes no diacritics
 VOWELS = ["0", "\u09be", "\u09bf"]
-MARKS = [
-    "0",
-    "\u0981",
-    "\u09b0\u09cd",
-    "\u09b0\u09cd\u09af",
-    "\u09cd\u09af",
-    "\u09cd\u09b0",
-    "\u09cd\u09b0\u09cd\u09af",
-]
-SPELLING = dict(zip(HEADS, (ROOTS, VOWELS, MARKS), strict=True))
+SPELLING = dict(zip(HEADS, (ROOTS, VOWELS, CONSONANT_COMPONENTS), strict=True))
 
 
 @pytest.fixture(scope="module")
