@@ -31,7 +31,7 @@ SPELLING = dict(zip(HEADS, (ROOTS, VOWELS, CONSONANT_COMPONENTS), strict=True))
 def font(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_font(
         tmp_path_factory.mktemp("fonts") / "boxes.ttf",
-        sorted(CONSONANTS | set("".join(ROOTS[3:] + VOWELS[1:] + MARKS[1:]))),
+        sorted(CONSONANTS | set("".join(ROOTS[3:] + VOWELS[1:] + CONSONANT_COMPONENTS[1:]))),
     )
 
 
