@@ -68,6 +68,7 @@ ROWS = {
     "base": Row("", {}),
     "train's combinations": Row("base", {}, decoded=True),
     RENDERED: Row("base", {"epochs": "6"}, first_stage={"epochs": "5"}),
+    "attention pooling per head": Row(RENDERED, {}),
 }
 
 

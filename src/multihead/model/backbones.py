@@ -80,7 +80,7 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
             place = f"stage{stage}_block{block}"
             change = layers.ReLU()(convolution(features, filters, f"{place}a"))
             features = layers.ReLU()(layers.Add()([features, convolution(change, filters, f"{place}b")]))
-    return keras.Model(images, layers.GlobalAveragePooling2D()(features), name=name)
+    return keras.Model(images, features, name=name)
 
 
 def _efficientnet(name: str, size: tuple[int, int]) -> Any:
