@@ -253,6 +253,18 @@ class RunSettings:
         ),
     ] = "score"
 
+    balanced_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description=(
+                "share of each epoch's images that are drawn by 1 / sqrt(k), where k train images have the image's "
+                "rarest label, so that rare classes come more often; the others come once at most. Prior exponents "
+                "still divide by the counts of the train images, not of what was drawn"
+            ),
+        ),
+    ] = 0.0
     augmentation: Annotated[
         Steps,
         Field(

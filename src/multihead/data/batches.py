@@ -27,6 +27,8 @@ class TrainBatches:
     draw from. labels: for each head, (m,), as a table has them, in the order of `rows`. classes: their number per head.
     kinds: of the heads that are not softmax. soft: of the last k of the rows, targets float32 (k, outputs) in the place
     of labels, which are of the other rows then.
+    kinds: of the heads that are not softmax. row_weights: float64 (m,), by which the balanced_share of the epoch is
+    drawn; None: evenly.
     epoch, shard: where in the training this is, for the random draws.
     """
 
@@ -40,6 +42,7 @@ class TrainBatches:
         *,
         kinds: Mapping[str, Kind] | None = None,
         soft: Targets | None = None,
+        row_weights: NDArray[np.float64] | None = None,
         dark_ink: bool,
         epoch: int,
         shard: int,
@@ -52,7 +55,8 @@ class TrainBatches:
         self._classes, self._kinds, self._settings = classes, kinds or {}, settings
         self._augment = augmentation(settings.augmentation, dark_ink=dark_ink)
         self._epoch, self._shard = epoch, shard
-        self._order = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard).permutation(len(rows))
+        rng = random_for(settings.seed, Draw.ROW_ORDER, epoch, shard)
+        self._order = rows_of_epoch(len(rows), settings.balanced_share, row_weights, rng)
 
     def images_until(self, batch: int) -> int:
         """The number of this epoch's images in all batches before one; what fills up the last does not count."""
@@ -93,3 +97,18 @@ class TrainBatches:
             mixed[head][is_hard] = of_hard
             mixed[head][~is_hard] = self._soft[head][chosen[~is_hard] - self._hard]
         return mixed
+
+
+def rows_of_epoch(
+    count: int, balanced_share: float, weights: NDArray[np.float64] | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the rows of an epoch, int64 (count,), shuffled: each once, but a random share is replaced by drawn rows.
+
+    weights: float64 (count,), of any sum, by which these are drawn, with replacement; None: evenly.
+    """
+    order = rng.permutation(count)
+    drawn = round(balanced_share * count)
+    if drawn:
+        order[:drawn] = rng.choice(count, drawn, p=None if weights is None else weights / weights.sum())
+        rng.shuffle(order)
+    return order

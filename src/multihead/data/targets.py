@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from multihead.config.scores import Kind
 from multihead.config.task import Task
-from multihead.data.labels import MISSING
+from multihead.data.labels import MISSING, is_without_label
 
 BINS = 10  # of numbers, to draw evenly over them
 
@@ -103,6 +103,20 @@ def _strata(labels: "pd.Series[Any]", kind: Kind) -> NDArray[np.int64]:
         numbers = {chosen: number for number, chosen in enumerate(known)}
         return np.array([numbers.get(chosen, len(known)) for chosen in labels], np.int64)
     return np.asarray(labels + int((labels < 0).any()), np.int64)
+
+
+def balancing_weights(labels: pd.DataFrame, task: Task) -> "pd.Series[float]":
+    """Return by image id the weight to draw each image with, 1 / sqrt(k), where k images have its rarest label.
+
+    The rarest is that of any head; sets of classes count as such, numbers by tenths, missing labels not at all. This is
+    the square-root sampling of B. Kang et al., Decoupling Representation and Classifier for Long-Tailed Recognition,
+    2020, for several heads.
+    """
+    images = {}
+    for head, strata in strata_of(labels, task).items():
+        known = strata.mask(is_without_label(labels[str(head)]))
+        images[head] = known.map(known.value_counts())
+    return pd.DataFrame(images).min(axis=1) ** -0.5
 
 
 def counts_of(labels: pd.DataFrame, task: Task) -> dict[str, tuple[int, ...]]:

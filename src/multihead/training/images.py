@@ -22,8 +22,9 @@ from multihead.data.datasets import images_to_predict, images_to_train
 from multihead.data.draws import Draw, random_for
 from multihead.data.groups import groups_of
 from multihead.data.labels import is_without_label
+from multihead.data.shards import Shard
 from multihead.data.split import choose_validation
-from multihead.data.targets import counts_of, priors_of, strata_of, units_of
+from multihead.data.targets import balancing_weights, counts_of, priors_of, strata_of, units_of
 from multihead.runtime.errors import UserError
 from multihead.runtime.log import log
 from multihead.training.further import FurtherSources
@@ -151,7 +152,13 @@ class TrainingImages:
             self._run,
             kinds=self.task.kinds,
             soft=further.soft,
+            row_weights=self._row_weights(shards, kept) if self._run.balanced_share else None,
             dark_ink=self.task.dark_ink,
             epoch=epoch,
             shard=group[0],
         )
+
+    def _row_weights(self, shards: Sequence[Shard], kept: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+        """Return the weights of the shards' kept rows among all images that are trained on, float64 (m,)."""
+        ids = np.concatenate([np.asarray(shard.ids)[k] for shard, k in zip(shards, kept, strict=True)])
+        return np.asarray(balancing_weights(self.train_labels, self.task).loc[ids], np.float64)
