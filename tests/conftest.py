@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,14 @@ def owned_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     set_owner(folder, USER)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def handler_of_python() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=CLIENTS)

@@ -1,22 +1,16 @@
 import signal
 import threading
 import weakref
-from collections.abc import Iterator
 
 import pytest
 
 from multihead.runtime.interrupts import interrupts_kept, raise_interrupt
 
+pytestmark = pytest.mark.usefixtures("handler_of_python")
+
 
 class Thing:
     """What a weak reference can be of."""
-
-
-@pytest.fixture(autouse=True)
-def handler_of_python() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

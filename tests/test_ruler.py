@@ -265,6 +265,7 @@ def test_a_finished_study_with_other_settings_or_of_other_images_is_refused(
 BURN = "import os, signal, sys, time\nwhile time.process_time() < 0.3: pass\n"
 
 
+@pytest.mark.usefixtures("handler_of_python")
 def test_the_cpu_seconds_of_a_study_are_those_of_all_its_tries(tmp_path: Path) -> None:
     study = tmp_path / "studies" / "base"
     begin = f"import pathlib; p = pathlib.Path({str(study)!r}); p.mkdir(); (p / 'study.json').touch()\n"
