@@ -31,8 +31,8 @@ def recipe(folder: Path, name: str, pretrained: str = "first.model.weights.h5") 
     return path
 
 
-def begun(data: Path, out: Path, *recipes: Path) -> list[str]:
-    """Return the command line, after which nothing but OUT may be made."""
+def arguments(data: Path, out: Path, *recipes: Path) -> list[str]:
+    """Return the command line with DATA in place of fonts, which it does not come to."""
     return [str(part) for part in [data, out, "--fonts", data, *final._options("--recipe", recipes)]]
 
 
@@ -45,14 +45,14 @@ def test_recipes_that_could_not_share_a_folder_are_refused_before_anything_is_ma
     }
     for error, other in others.items():
         with pytest.raises(SystemExit, match=error):
-            final.main(begun(tmp_path, out, one, other))
+            final.main(arguments(tmp_path, out, one, other))
     assert not out.exists()
 
 
 def test_test_images_without_truth_are_refused_before_anything_is_made(bengali: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(SystemExit, match=r"error: .*truth"):
-        final.main(begun(bengali, out, recipe(tmp_path, "one")))
+        final.main(arguments(bengali, out, recipe(tmp_path, "one")))
     assert not out.exists()
 
 
@@ -115,7 +115,7 @@ def test_a_study_of_more_recipes_than_were_asked_for_is_refused(tmp_path: Path) 
         '{"task": "bengali", "folds": 2, "study_seed": 0, "group_column": "", "threads": 1, "recipes": ["one", "two"]}'
     )
     with pytest.raises(SystemExit, match="study: has two as well; give each --recipe, or another OUT"):
-        final.main(begun(tmp_path, tmp_path, one))
+        final.main(arguments(tmp_path, tmp_path, one))
 
 
 @pytest.mark.parametrize("page", ["recipe.md", "further-images.md"])
