@@ -14,7 +14,8 @@ from multihead.prediction.combinations import WEIGHTS, combinations_of, mixed, o
 from multihead.prediction.deciding import decided
 from multihead.prediction.logit_adjustment import adjusted, best_exponent, smoothed_best
 from multihead.prediction.tuning import choose_decisions, measure_of_exponents
-from multihead.scoring.metrics import Score, task_score
+from multihead.scoring.metrics import task_score
+from multihead.scoring.paired import paired_gain
 from multihead_study.folds import Fold, Probabilities, Truth, concatenated, truth_of
 
 ROUNDS = 20  # of the greedy selection: a recipe counts in steps of 0.05
@@ -49,9 +50,7 @@ def choose(task: Task, folds: Sequence[Fold]) -> Choice:
     alone = [calibration.heads_alone(rows, fold.counts, task.kinds) for rows, fold in zip(mixtures, folds, strict=True)]
     if has_combinations(task):
         by_fold = [over_combinations(rows, shown_to(fold, folds)) for rows, fold in zip(alone, folds, strict=True)]
-        both = concatenated(alone), concatenated(by_fold)
-        scores = [score_of(task, truth, mixed(*both, weight)).to_maximise for weight in WEIGHTS]
-        weight = WEIGHTS[smoothed_best(scores)]
+        weight = _combinations_weight(task, truth, concatenated(alone), concatenated(by_fold))
         calibration = calibration._replace(combinations_weight=weight)
         alone = [mixed(*rows, weight) for rows in zip(alone, by_fold, strict=True)]
     thresholds, cut_points = choose_decisions(task, concatenated(alone), truth)
@@ -61,6 +60,17 @@ def choose(task: Task, folds: Sequence[Fold]) -> Choice:
 def has_combinations(task: Task) -> bool:
     """Tell whether an image has one combination of classes, which may be one that train shows."""
     return len(task.heads) > 1 and task.is_of_classes
+
+
+def _combinations_weight(task: Task, truth: Truth, alone: Probabilities, together: Probabilities) -> float:
+    """Return the weight that is best, or 0 where its gain over the heads alone may be chance.
+
+    A weight is never free: images of combinations that train lacks lose by it, and folds hardly have such images.
+    """
+    answers = [decided(mixed(alone, together, weight), task) for weight in WEIGHTS]
+    best = smoothed_best([task_score(truth, given, task).to_maximise for given in answers])
+    is_sure = best > 0 and paired_gain(truth, answers[0], answers[best], task)[0].low > 0
+    return WEIGHTS[best] if is_sure else 0.0
 
 
 def _best_exponent(
@@ -135,8 +145,3 @@ def mixture(fold: Fold, recipes: Mapping[str, float]) -> dict[str, NDArray[np.fl
         head: np.asarray(sum(share * fold.recipes[name][head] for name, share in recipes.items()), np.float32)
         for head in fold.truth
     }
-
-
-def score_of(task: Task, truth: Truth, probabilities: Probabilities) -> Score:
-    """Return the score of what the probabilities say with nothing chosen. They are float32 (n, width) of each head."""
-    return task_score(truth, decided(probabilities, task), task)
