@@ -88,6 +88,25 @@ def test_the_own_networks_answer_for_images_of_their_least_size(name: str) -> No
     assert build_backbone(settings)(np.zeros((1, *settings.image_size, 3), np.uint8)).shape[0] == 1
 
 
+def test_gates_that_are_open_change_nothing_and_others_do() -> None:
+    plain, gated = (
+        build_backbone(ModelSettings(backbone=name, image_size=(16, 16))) for name in ("resnet16", "resnet16-se")
+    )
+    names = {layer.name for layer in plain.layers if layer.weights}
+    for layer in gated.layers:
+        if layer.name in names:
+            layer.set_weights(plain.get_layer(layer.name).get_weights())
+        elif layer.name.endswith("excite"):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([0 * kernel, bias + 100])
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(gated(images), plain(images), rtol=1e-6)
+    gates = [layer for layer in gated.layers if layer.name.endswith("excite")]
+    assert len(gates) == 6
+    gates[-1].set_weights([0 * weight for weight in gates[-1].get_weights()])  # half open
+    assert not np.allclose(gated(images), plain(images), rtol=0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "layer"), [("mobilenet", "conv_pw_3_relu"), ("mobilenetv3-small", "expanded_conv_2_add")]
 )

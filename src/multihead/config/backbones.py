@@ -18,6 +18,14 @@ class Application(NamedTuple):
     least_size: int = 32
 
 
+class ResNet(NamedTuple):
+    """Filters and residual blocks of each stage; has_gates: whether each block ends in squeeze and excitation."""
+
+    filters: tuple[int, ...]
+    blocks: tuple[int, ...]
+    has_gates: bool = False
+
+
 # Width and depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
 EFFICIENTNETS = {
     "narrow": (0.3, 0.3),
@@ -30,10 +38,11 @@ EFFICIENTNETS = {
     "efficientnet-b6": (1.8, 2.6),
     "efficientnet-b7": (2.0, 3.1),
 }
-# Filters and residual blocks of each stage, for training on a CPU
+# For training on a CPU
 RESNETS = {
-    "resnet10": ((32, 64, 128, 256), (0, 1, 1, 1)),
-    "resnet16": ((32, 64, 128, 256), (0, 2, 2, 2)),
+    "resnet10": ResNet((32, 64, 128, 256), (0, 1, 1, 1)),
+    "resnet16": ResNet((32, 64, 128, 256), (0, 2, 2, 2)),
+    "resnet16-se": ResNet((32, 64, 128, 256), (0, 2, 2, 2), has_gates=True),
 }
 # All but its EfficientNets of the first kind: those above have weights of noisy students as well
 APPLICATIONS = {

@@ -38,6 +38,8 @@ _SCALINGS: dict[str, tuple[Any, Any]] = {
     "unit": (1 / 255, 0),
 }
 
+SQUEEZED = 8  # how many times fewer the numbers are in the middle of a gate
+
 
 def build_backbone(settings: ModelSettings, channels: int = 3) -> Any:
     """Return an untrained model from float (n, height, width, channels), as scaled leaves it, to features (n, f).
@@ -65,21 +67,30 @@ def scaled(images: Any, name: str) -> Any:
 def _resnet(name: str, size: tuple[int, int]) -> Any:
     """Build a ResNet of basic blocks (K. He et al., Deep Residual Learning for Image Recognition, 2016).
 
-    Dense 3 x 3 convolutions are what a CPU does well: the stem halves the image, and so does every later stage.
+    Dense 3 x 3 convolutions are what a CPU does well: the stem halves the image, and so does every later stage. Gates:
+    J. Hu et al., Squeeze-and-Excitation Networks, 2018.
     """
-    layers = keras.layers
+    layers, resnet = keras.layers, RESNETS[name]
 
     def convolution(features: Any, filters: int, name: str, strides: int = 1) -> Any:
         features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv")(features)
         return BatchNormalization(name=f"{name}_bn")(features)
 
+    def gate(change: Any, filters: int, name: str) -> Any:
+        means = layers.GlobalAveragePooling2D(keepdims=True)(change)
+        squeezed = layers.Dense(filters // SQUEEZED, activation="relu", name=f"{name}_squeeze")(means)
+        return layers.Dense(filters, activation="sigmoid", name=f"{name}_excite")(squeezed)
+
     features = images = keras.Input((*size, 3))
-    for stage, (filters, blocks) in enumerate(zip(*RESNETS[name], strict=True), start=1):
+    for stage, (filters, blocks) in enumerate(zip(resnet.filters, resnet.blocks, strict=True), start=1):
         features = layers.ReLU()(convolution(features, filters, f"stage{stage}", strides=2))
         for block in range(1, blocks + 1):
             place = f"stage{stage}_block{block}"
             change = layers.ReLU()(convolution(features, filters, f"{place}a"))
-            features = layers.ReLU()(layers.Add()([features, convolution(change, filters, f"{place}b")]))
+            change = convolution(change, filters, f"{place}b")
+            if resnet.has_gates:
+                change = layers.Multiply()([change, gate(change, filters, place)])
+            features = layers.ReLU()(layers.Add()([features, change]))
     return keras.Model(images, layers.GlobalAveragePooling2D()(features), name=name)
 
 
