@@ -81,6 +81,7 @@ ROWS = {
     "train's combinations": Row("base", {}, decoded=True),
     RENDERED: Row("base", {"epochs": "6"}, first_stage={"epochs": "5"}),
     "the notebook's recipe": Row("base", NOTEBOOK),
+    "logit adjustment in the loss": Row(RENDERED, {"logit_adjustment": "0.5"}),
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
 }
 

@@ -243,6 +243,17 @@ class RunSettings:
     label_smoothing: Annotated[
         float, Field(ge=0, le=0.5, description="share of each target that is spread over all classes")
     ] = 0.0
+    logit_adjustment: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=2,
+            description=(
+                "power of each class's share of the train images whose logarithm is added to its logit in the loss, "
+                "of heads of one class an image; 0: none"
+            ),
+        ),
+    ] = 0.0
     loss_weights: Annotated[
         Literal["score", "equal"],
         Field(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from multihead.config.settings import ModelSettings, RunSettings
 from multihead.config.task import Task
@@ -20,7 +21,11 @@ from multihead.training.moving_average import MovingAverage
 
 
 def compiled_network(
-    task: Task, model: ModelSettings, run: RunSettings, units: Mapping[str, Sequence[float]] | None = None
+    task: Task,
+    model: ModelSettings,
+    run: RunSettings,
+    units: Mapping[str, Sequence[float]] | None = None,
+    counts: Mapping[str, Sequence[int]] | None = None,
 ) -> Any:
     """Return an untrained network with optimizer and losses, the variables of both created.
 
@@ -34,9 +39,17 @@ def compiled_network(
     if run.frozen_up_to:
         freeze_up_to(network, model, run.frozen_up_to)
     weights = {head: task.weight(head) if run.loss_weights == "score" else 1.0 for head in task.heads}
+    offsets = {
+        head: run.logit_adjustment * np.log(np.maximum(of_head, 1) / np.sum(of_head)).astype(np.float32)
+        for head, of_head in (counts or {}).items()
+        if run.logit_adjustment and task.kind(head) == "softmax"
+    }
     network.compile(
         optimizer=_optimizer(run),
-        loss={head: loss_of(task.kind(head), run.label_smoothing, scales.get(head, 1.0)) for head in task.heads},
+        loss={
+            head: loss_of(task.kind(head), run.label_smoothing, scales.get(head, 1.0), offsets.get(head))
+            for head in task.heads
+        },
         loss_weights={head: weight * len(weights) / sum(weights.values()) for head, weight in weights.items()},
         jit_compile=run.xla == "on",
     )

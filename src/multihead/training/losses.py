@@ -26,7 +26,7 @@ class KnownImages(keras.losses.Loss):  # type: ignore[misc]
         return ops.where(is_known, losses, ops.zeros_like(losses))
 
 
-def loss_of(kind: Kind, label_smoothing: float, scale: float = 1.0) -> KnownImages:
+def loss_of(kind: Kind, label_smoothing: float, scale: float = 1.0, offsets: Any = None) -> KnownImages:
     """Return the loss of a head's logits.
 
     Cross-entropy of one of several classes; binary cross-entropy, the mean over classes or thresholds, of several at
@@ -37,8 +37,13 @@ def loss_of(kind: Kind, label_smoothing: float, scale: float = 1.0) -> KnownImag
         return KnownImages(partial(_huber, scale=scale))
     if kind == "softmax":
         smoothed = partial(keras.losses.categorical_crossentropy, from_logits=True, label_smoothing=label_smoothing)
-        return KnownImages(smoothed)
+        return KnownImages(smoothed if offsets is None else partial(_adjusted, smoothed, offsets))
     return KnownImages(partial(keras.losses.binary_crossentropy, from_logits=True))
+
+
+def _adjusted(loss: PerImage, offsets: Any, targets: Any, logits: Any) -> Any:
+    """Return the loss of logits with the logarithm of a prior added (A. K. Menon et al., 2021, equation 10)."""
+    return loss(targets, logits + offsets)
 
 
 def _huber(targets: Any, numbers: Any, scale: float) -> Any:

@@ -47,7 +47,7 @@ class Trainer:
     ) -> None:
         self.model, self.run, self.working, self._varied = model, run, working, varied
         self.images = TrainingImages(data, task, model, run, working)
-        self.network = compiled_network(task, model, run, self.images.units)
+        self.network = compiled_network(task, model, run, self.images.units, self.images.train_counts)
         self.average = moving_average(self.network, run)
         self.state = TrainingState()
         self._folder = WorkingFolder(working, self.images, model, run)
