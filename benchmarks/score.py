@@ -83,6 +83,7 @@ ROWS = {
     "the notebook's recipe": Row("base", NOTEBOOK),
     "logit adjustment in the loss": Row(RENDERED, {"logit_adjustment": "0.5"}),
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
+    "a first stage of twenty epochs": Row("a first stage of ten epochs", {}, first_stage={"epochs": "20"}),
 }
 
 
