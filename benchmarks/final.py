@@ -33,7 +33,7 @@ from multihead.scoring.metrics import task_score
 HOUSE = Path(__file__).resolve().parent.parent
 RECIPE = HOUSE / "kernel" / "train" / "settings-cpu.toml"
 FIRST_STAGE = ("pretrained=", "epochs=10", "image_size=[64,64]")
-FOLDS, WORKERS, THREADS, COPIES = 8, 2, 1, 8
+FOLDS, WORKERS, THREADS, COPIES = 7, 2, 1, 8
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -107,6 +107,14 @@ def test_gates_that_are_open_change_nothing_and_others_do() -> None:
     assert not np.allclose(gated(images), plain(images), rtol=0.01)
 
 
+def test_a_resnet_may_end_in_more_features() -> None:
+    few, many = (
+        build_backbone(ModelSettings(backbone=name, image_size=(16, 16))) for name in ("resnet16-se", "resnet16-se-1024")
+    )
+    assert (few.output.shape[1], many.output.shape[1]) == (256, 1024)
+    assert many.count_params() - few.count_params() == 256 * 1024 + 4 * 1024
+
+
 @pytest.mark.parametrize(
     ("name", "layer"), [("mobilenet", "conv_pw_3_relu"), ("mobilenetv3-small", "expanded_conv_2_add")]
 )

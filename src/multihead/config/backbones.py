@@ -19,11 +19,16 @@ class Application(NamedTuple):
 
 
 class ResNet(NamedTuple):
-    """Filters and residual blocks of each stage; has_gates: whether each block ends in squeeze and excitation."""
+    """Filters and residual blocks of each stage.
+
+    has_gates: whether each block ends in squeeze and excitation. features: of a 1 x 1 convolution after the last stage;
+    0: none.
+    """
 
     filters: tuple[int, ...]
     blocks: tuple[int, ...]
     has_gates: bool = False
+    features: int = 0
 
 
 # Width and depth; b0 to b7 as in the paper's table, narrow for rehearsals and tests on a CPU
@@ -43,6 +48,7 @@ RESNETS = {
     "resnet10": ResNet((32, 64, 128, 256), (0, 1, 1, 1)),
     "resnet16": ResNet((32, 64, 128, 256), (0, 2, 2, 2)),
     "resnet16-se": ResNet((32, 64, 128, 256), (0, 2, 2, 2), has_gates=True),
+    "resnet16-se-1024": ResNet((32, 64, 128, 256), (0, 2, 2, 2), has_gates=True, features=1024),
 }
 # All but its EfficientNets of the first kind: those above have weights of noisy students as well
 APPLICATIONS = {

@@ -72,8 +72,8 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
     """
     layers, resnet = keras.layers, RESNETS[name]
 
-    def convolution(features: Any, filters: int, name: str, strides: int = 1) -> Any:
-        features = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv")(features)
+    def convolution(features: Any, filters: int, name: str, strides: int = 1, size: int = 3) -> Any:
+        features = layers.Conv2D(filters, size, strides, padding="same", use_bias=False, name=f"{name}_conv")(features)
         return BatchNormalization(name=f"{name}_bn")(features)
 
     def gate(change: Any, filters: int, name: str) -> Any:
@@ -91,6 +91,8 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
             if resnet.has_gates:
                 change = layers.Multiply()([change, gate(change, filters, place)])
             features = layers.ReLU()(layers.Add()([features, change]))
+    if resnet.features:
+        features = layers.ReLU()(convolution(features, resnet.features, "top", size=1))
     return keras.Model(images, layers.GlobalAveragePooling2D()(features), name=name)
 
 
