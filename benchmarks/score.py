@@ -61,6 +61,11 @@ class Row(NamedTuple):
     decoded: bool = False
 
 
+def of_network(backbone: str, against: str) -> Row:
+    """Return a row of another network, which has a first stage of its own."""
+    return Row(against, {"backbone": backbone}, first_stage={"epochs": "5", "backbone": backbone})
+
+
 RECIPE = HOUSE / "benchmarks" / "ruler.toml"
 NOTEBOOK = {  # but for its plateaus: a study's trainings follow no held-out images
     "epochs": "9",
@@ -76,17 +81,15 @@ NOTEBOOK = {  # but for its plateaus: a study's trainings follow no held-out ima
     "augmentation": '[{name="affine",rotation_degrees=16,zoom=0.15,shift=0.15}]',
 }
 RENDERED = "first stage on rendered graphemes"
-DEEPER, GATED = "resnet16", "resnet16-se"
 ROWS = {
     "base": Row("", {}),
     "train's combinations": Row("base", {}, decoded=True),
     RENDERED: Row("base", {"epochs": "6"}, first_stage={"epochs": "5"}),
     "the notebook's recipe": Row("base", NOTEBOOK),
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
-    DEEPER: Row(RENDERED, {"backbone": DEEPER}, first_stage={"epochs": "5", "backbone": DEEPER}),
-    "resnet16 with squeeze and excitation": Row(
-        DEEPER, {"backbone": GATED}, first_stage={"epochs": "5", "backbone": GATED}
-    ),
+    "resnet16": of_network("resnet16", RENDERED),
+    "squeeze and excitation": of_network("resnet16-se", "resnet16"),
+    "1,024 features": of_network("resnet16-se-1024", "squeeze and excitation"),
 }
 
 
