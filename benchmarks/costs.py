@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -23,6 +23,11 @@ def interrupt_on_signals() -> None:
     """End this program as Ctrl-C does where it is terminated, or its terminal closed: no command goes on without it."""
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, signal.default_int_handler)
+
+
+def set_options(overrides: Iterable[str]) -> list[str]:
+    """Return settings, as --set takes them, as the options of a command."""
+    return [part for override in overrides for part in ("--set", override)]
 
 
 class Cost(NamedTuple):

@@ -1,10 +1,12 @@
 """A study through the built kernels: what it reaches on test images whose labels are known, and all that it costs.
 
-    PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT [FONT ...] [--set KEY=VALUE ...]
+    PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--set KEY=VALUE ...]
 
-Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and FOLDS folds
+Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and seven folds
 that start from its weights, by `multihead cross-validate`. The predict kernel answers the test images with all of them
 and 8 test-time copies. The CPU-seconds are those of rendering and of all trainings.
+
+--set changes a setting of the recipe. In the first stage it has no effect on epochs and image_size.
 
 OUT/NAME.log has what each step printed, OUT/NAME.json what it has cost over all tries. The same command skips what is
 done. Of what was interrupted the study goes on and the other steps start again.
@@ -16,14 +18,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.costs import cost_of, interrupt_on_signals, run, run_once
-from benchmarks.first_stage import render
+from benchmarks.costs import cost_of, interrupt_on_signals, run, run_once, set_options
+from benchmarks.first_stage import NAME, PRETRAINED, render
 from benchmarks.score import CODE, VERSION, deciding_settings
 from bundler.errors import BundlerError
-from bundler.kaggle.staging import stage_study
+from bundler.kaggle.staging import stage, stage_study
 from bundler.study.trial import of_files
 from multihead.config.data_files import matching
-from multihead.config.files import SUBMISSION_FILE, WEIGHTS_FILE
+from multihead.config.files import SUBMISSION_FILE
 from multihead.config.manifest import sha256_of
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
@@ -43,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="a folder")
     parser.add_argument("--fonts", type=Path, nargs="+", required=True, help="as docs/further-images.md has them")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="in place of the recipe's")
-    given = parser.parse_args(argv)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
+    arguments = parser.parse_args(argv)
     try:
-        for line in final(given.data, given.out, given.fonts, given.recipe, given.set):
+        for line in final(arguments.data, arguments.out, arguments.fonts, arguments.recipe, arguments.set):
             print(line, flush=True)
     except (UserError, BundlerError) as error:
         raise SystemExit(f"error: {error}") from error
@@ -56,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Path, overrides: Sequence[str]) -> Iterator[str]:
     """Do all of it, and yield what each part has cost, then what the answers to the test images reach."""
-    rendered, first, study, weights, predicted = (
-        out / name for name in ("rendered", "first", "study", "weights", "predicted")
+    rendered, first, staged, study, weights, predicted = (
+        out / name for name in ("rendered", "first", "first-staged", "study", "weights", "predicted")
     )
     task = read_settings(recipe, overrides).task
     read_both(data / task.sample_submission, data, task)  # a truth that is not there is told before the trainings
@@ -65,7 +67,9 @@ def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Path, overrides:
     sets = [*overrides, *FIRST_STAGE]
     of_first = images | {"settings": deciding_settings(read_settings(recipe, sets), 0), VERSION: CODE}
     run_once(_rehearsal(rendered, first, ["--kernel", "train", "--settings", recipe], sets), first, of_first)
-    cross_validate(data, study, recipe, overrides, first / "working" / WEIGHTS_FILE)
+    staged.mkdir(exist_ok=True)
+    stage(first / "working", staged, NAME)
+    cross_validate(data, study, recipe, overrides, staged / PRETRAINED)
     parts = [rendered, first, study]
     for part in parts:
         yield f"{part.name}: {cost_of(part).cpu_seconds:,.0f} CPU-seconds"
@@ -92,20 +96,17 @@ def cross_validate(data: Path, study: Path, recipe: Path, overrides: Sequence[st
         "settings": deciding_settings(settings, THREADS),
         "first stage": sha256_of(weights),
         "folds": FOLDS,
+        VERSION: CODE,
     }
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study, "--settings", recipe]
-    numbers = ["--folds", str(FOLDS), "--workers", str(WORKERS), "--threads", str(THREADS)]
-    sets = _sets([*overrides, f"pretrained={weights.resolve()}"])
-    run_once([*map(str, command), *numbers, *sets], study, made_of)
+    command += ["--folds", str(FOLDS), "--workers", str(WORKERS), "--threads", str(THREADS)]
+    sets = set_options([*overrides, f"pretrained={weights.resolve()}"])
+    run_once([*map(str, command), *sets], study, made_of)
 
 
 def _rehearsal(data: Path, out: Path, options: Sequence[str | Path], overrides: Sequence[str]) -> list[str | Path]:
     program = HOUSE / "build_kernel.py"
-    return [sys.executable, program, "rehearse", data, "--out", out, *options, *_sets(overrides)]
-
-
-def _sets(overrides: Sequence[str]) -> list[str]:
-    return [part for override in overrides for part in ("--set", override)]
+    return [sys.executable, program, "rehearse", data, "--out", out, *options, *set_options(overrides)]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.costs import cost_of, run_once
+from benchmarks.costs import cost_of, run_once, set_options
 from bundler.kaggle.staging import stage
 from multihead.config.files import WEIGHTS_FILE, named
 from multihead.runtime.errors import UserError
@@ -64,9 +64,5 @@ def render(tables: Path, out: Path, fonts: Sequence[Path]) -> dict[str, Any]:
 
 def train(recipe: Path, data: Path, out: Path, overrides: Sequence[str], made_of: Mapping[str, Any]) -> None:
     """Train where that was not done yet. made_of: all that decides the weights, as JSON has it."""
-    sets = [
-        part
-        for override in (*overrides, f"data={data.resolve()}", f"working={out.resolve()}")
-        for part in ("--set", override)
-    ]
+    sets = set_options([*overrides, f"data={data.resolve()}", f"working={out.resolve()}"])
     run_once([sys.executable, "-m", "multihead", "train", "--settings", recipe, *sets], out, made_of)

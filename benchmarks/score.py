@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import cost_of, interrupt_on_signals, refuse_other, run
+from benchmarks.costs import cost_of, interrupt_on_signals, refuse_other, run, set_options
 from benchmarks.first_stage import PRETRAINED, FirstStage
 from benchmarks.kept_rows import KeptRow, answers_of, changed_settings, read_images, read_row, write_row
 from bundler.study.study import read_study
@@ -61,9 +61,9 @@ class Row(NamedTuple):
     decoded: bool = False
 
 
-def of_network(backbone: str, against: str) -> Row:
-    """Return a row of another network, which has a first stage of its own."""
-    return Row(against, {"backbone": backbone}, first_stage={"epochs": "5", "backbone": backbone})
+def row_of_network(backbone: str, over: str) -> Row:
+    """Return a row of another network, with a first stage of its own that is as long as RENDERED's."""
+    return Row(over, {"backbone": backbone}, first_stage=SHORT | {"backbone": backbone})
 
 
 RECIPE = HOUSE / "benchmarks" / "ruler.toml"
@@ -81,15 +81,15 @@ NOTEBOOK = {  # but for its plateaus: a study's trainings follow no held-out ima
     "augmentation": '[{name="affine",rotation_degrees=16,zoom=0.15,shift=0.15}]',
 }
 RENDERED = "first stage on rendered graphemes"
+SHORT = {"epochs": "5"}  # a first stage
 ROWS = {
     "base": Row("", {}),
     "train's combinations": Row("base", {}, decoded=True),
-    RENDERED: Row("base", {"epochs": "6"}, first_stage={"epochs": "5"}),
+    RENDERED: Row("base", {"epochs": "6"}, first_stage=SHORT),
     "the notebook's recipe": Row("base", NOTEBOOK),
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
-    "resnet16": of_network("resnet16", RENDERED),
-    "squeeze and excitation": of_network("resnet16-se", "resnet16"),
-    "1,024 features": of_network("resnet16-se-1024", "squeeze and excitation"),
+    "resnet16": row_of_network("resnet16", over=RENDERED),
+    "gates and more features": row_of_network("resnet16-se-1024", over="resnet16"),
 }
 
 
@@ -181,8 +181,7 @@ class Ruler:
             overrides = self._overrides(name)
             if of_first:
                 overrides.append(f"pretrained={first.weights(RECIPE, changes, self._data, self._fonts)}")
-            sets = [part for override in overrides for part in ("--set", override)]
-            run([*command, *options, *sets], study, made_of)
+            run([*command, *options, *set_options(overrides)], study, made_of)
         states = finished(study)
         for trial in states:
             before = deciding_settings(read_settings(trial / SETTINGS_FILE), read_study(study).threads)

@@ -45,13 +45,14 @@ def torch_steps(backbone: str, batch: Batch, *, is_bfloat16: bool) -> Callable[[
 
 
 class _Network(nn.Module):  # type: ignore[misc]
-    """multihead.model.backbones' ResNet with its scaling and heads."""
+    """multihead.model.backbones' ResNet, without gates and further features, with its scaling and heads."""
 
     def __init__(self, backbone: str, classes: list[int]) -> None:
         super().__init__()
         stages: list[Any] = []
         before = 3
-        for filters, blocks in zip(*RESNETS[backbone], strict=True):
+        resnet = RESNETS[backbone]
+        for filters, blocks in zip(resnet.filters, resnet.blocks, strict=True):
             stages += [_convolution(before, filters, stride=2), nn.ReLU(), *(_Block(filters) for _ in range(blocks))]
             before = filters
         self.body = nn.Sequential(*stages)

@@ -1,12 +1,13 @@
 """The final row of a recipe: through the built kernels, from rendered graphemes to the score of the test images."""
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from benchmarks import costs, final, first_stage, score
-from multihead.config.files import WEIGHTS_FILE
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from multihead_study.cli import main as multihead
@@ -36,11 +37,17 @@ def arguments(data: Path, out: Path, recipe: Path, *more: str | Path) -> list[st
     return [str(part) for part in [data, out, "--fonts", data, "--recipe", recipe, *more]]
 
 
-def test_what_cannot_be_is_refused_before_anything_is_made(bengali: Path, drawn: Path, recipe: Path) -> None:
+def test_test_images_without_truth_are_refused_before_anything_is_made(bengali: Path, recipe: Path) -> None:
     out = recipe.parent / "out"
-    for data, overrides, error in [(bengali, [], "truth"), (drawn, ["--set", "epocs=2"], "epocs")]:
-        with pytest.raises(SystemExit, match=f"error: .*{error}"):
-            final.main(arguments(data, out, recipe, *overrides))
+    with pytest.raises(SystemExit, match=r"error: .*truth"):
+        final.main(arguments(bengali, out, recipe))
+    assert not out.exists()
+
+
+def test_a_setting_that_is_not_known_is_refused_before_anything_is_made(drawn: Path, recipe: Path) -> None:
+    out = recipe.parent / "out"
+    with pytest.raises(SystemExit, match=r"error: .*epocs"):
+        final.main(arguments(drawn, out, recipe, "--set", "epocs=2"))
     assert not out.exists()
 
 
@@ -56,7 +63,7 @@ def test_a_study_is_trained_until_it_is_finished_and_refused_when_what_decides_i
 
     ended = costs.run
     monkeypatch.setattr(costs, "run", run)
-    weights, study = tmp_path / WEIGHTS_FILE, tmp_path / "study"
+    weights, study = tmp_path / first_stage.PRETRAINED, tmp_path / "study"
     weights.write_bytes(b"weights")
     (tmp_path / "FAILS").touch()
     with pytest.raises(UserError, match="exit code 1"):
@@ -68,7 +75,7 @@ def test_a_study_is_trained_until_it_is_finished_and_refused_when_what_decides_i
     final.cross_validate(drawn, study, recipe, ["epochs=2"], weights)
     assert len(begun) == 2
     assert begun[0] == begun[1]
-    assert begun[0][-4:] == ["--set", "epochs=2", "--set", f"pretrained={weights}"]
+    assert begun[0][-4:] == ["--set", "epochs=2", "--set", f"pretrained={weights.resolve()}"]
     with pytest.raises(UserError, match="study: made of other settings; delete it, or name another folder"):
         final.cross_validate(drawn, study, recipe, ["epochs=3"], weights)
     weights.write_bytes(b"others")
@@ -79,16 +86,29 @@ def test_a_study_is_trained_until_it_is_finished_and_refused_when_what_decides_i
 
 @pytest.mark.parametrize("page", ["recipe.md", "further-images.md"])
 def test_the_pages_train_the_first_stage_as_the_final_row_does(page: str) -> None:
-    text = (HOUSE / "docs" / page).read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = re.findall(r"rehearse data/rendered.*--kernel train.*", text)
+    commands = re.findall(r"rehearse data/rendered.*--kernel train.*", commands_of(page))
     assert commands
     assert all(re.findall(r"--set (\S+)", command) == list(final.FIRST_STAGE) for command in commands)
 
 
-def test_the_recipe_of_a_cpu_differs_from_the_ruler_in_size_network_epochs_and_start_alone() -> None:
+@pytest.mark.parametrize("page", ["recipe.md", "studies.md"])
+def test_the_pages_train_the_folds_as_the_final_row_does(page: str) -> None:
+    commands = re.findall(r"cross-validate .*settings-cpu\.toml.*", commands_of(page))
+    options = {"folds": final.FOLDS, "workers": final.WORKERS, "threads": final.THREADS}
+    assert commands
+    for command in commands:
+        assert {name: int(value) for name, value in re.findall(r"--(\w+) (\d+)", command)} == options
+
+
+def commands_of(page: str) -> str:
+    return (HOUSE / "docs" / page).read_text(encoding="utf-8").replace("\\\n", " ")
+
+
+def test_the_recipe_of_a_cpu_differs_from_the_ruler_in_network_size_and_start_alone() -> None:
     ruler, recipe = map(read_settings, [score.RECIPE, final.RECIPE])
-    changed = {key for key, value in vars(recipe.run).items() if value != getattr(ruler.run, key)}
-    assert changed <= {"epochs", "pretrained"}
+    settings = [asdict(one.model) | asdict(one.run) for one in (ruler, recipe)]
+    changed = {key for key, value in settings[1].items() if value != settings[0][key]}
+    assert changed == {"backbone", "image_size", "pretrained"}
 
 
 @pytest.mark.slow
@@ -98,7 +118,7 @@ def test_a_small_study_is_scored_and_trained_once(
     font, out = draw_font(tmp_path / "boxes.ttf", ["\u0995", "\u0996"]), tmp_path / "out"
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "FOLDS", 2), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
-    command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe]]
+    command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "seed=3"]]
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [
@@ -112,8 +132,10 @@ def test_a_small_study_is_scored_and_trained_once(
     assert capsys.readouterr().out.splitlines()[0].split()[2] in printed
     logs = [path.read_text() for path in sorted((out / "study").glob("*/log.txt"))]
     assert len(logs) == 2
-    assert all(re.search(r"starting from .*first/working/model\.weights\.h5", log) for log in logs)
+    assert all(re.search(r"starting from .*rendered\.model\.weights\.h5", log) for log in logs)
     trained = [path for part in ("first", "study") for path in (out / part).rglob("model.weights.h5")]
+    manifests = [json.loads(path.with_name("manifest.json").read_text()) for path in trained]
+    assert {manifest["run"]["seed"] for manifest in manifests} == {3}
     before = [path.stat().st_mtime_ns for path in trained]
     final.main(command)
     assert capsys.readouterr().out == printed

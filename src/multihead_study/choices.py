@@ -15,7 +15,7 @@ from multihead.prediction.deciding import decided
 from multihead.prediction.logit_adjustment import adjusted, best_exponent, smoothed_best
 from multihead.prediction.tuning import choose_decisions, measure_of_exponents
 from multihead.scoring.metrics import task_score
-from multihead.scoring.paired import paired_gain
+from multihead.scoring.paired import Answers, paired_gain
 from multihead_study.folds import Fold, Probabilities, Truth, concatenated, truth_of
 
 ROUNDS = 20  # of the greedy selection: a recipe counts in steps of 0.05
@@ -63,14 +63,18 @@ def has_combinations(task: Task) -> bool:
 
 
 def _combinations_weight(task: Task, truth: Truth, alone: Probabilities, together: Probabilities) -> float:
-    """Return the weight that is best, or 0 where its gain over the heads alone may be chance.
+    """Return the weight that is best, or 0 unless the interval of its gain over the heads alone is above 0.
 
-    A weight is never free: images of combinations that train lacks lose by it, and folds hardly have such images.
+    Any other weight costs images whose combination train lacks, of which stratified folds hold next to none. The
+    interval is a filter, not a test: the weight was chosen on the same images.
     """
-    answers = [decided(mixed(alone, together, weight), task) for weight in WEIGHTS]
-    best = smoothed_best([task_score(truth, given, task).to_maximise for given in answers])
-    is_sure = best > 0 and paired_gain(truth, answers[0], answers[best], task)[0].low > 0
-    return WEIGHTS[best] if is_sure else 0.0
+
+    def answers(weight: float) -> Answers:
+        return decided(mixed(alone, together, weight), task)
+
+    best = WEIGHTS[smoothed_best([task_score(truth, answers(weight), task).to_maximise for weight in WEIGHTS])]
+    gains = best and paired_gain(truth, answers(0), answers(best), task)[0].low > 0
+    return best if gains else 0.0
 
 
 def _best_exponent(

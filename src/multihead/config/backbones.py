@@ -21,8 +21,8 @@ class Application(NamedTuple):
 class ResNet(NamedTuple):
     """Filters and residual blocks of each stage.
 
-    has_gates: whether each block ends in squeeze and excitation. features: of a 1 x 1 convolution after the last stage;
-    0: none.
+    has_gates: whether each block weighs the channels of its residual by squeeze and excitation. features: of a 1 x 1
+    convolution after the last stage; 0: there is none.
     """
 
     filters: tuple[int, ...]
@@ -44,11 +44,11 @@ EFFICIENTNETS = {
     "efficientnet-b7": (2.0, 3.1),
 }
 # For training on a CPU
+_RESNET16 = ResNet((32, 64, 128, 256), (0, 2, 2, 2))
 RESNETS = {
-    "resnet10": ResNet((32, 64, 128, 256), (0, 1, 1, 1)),
-    "resnet16": ResNet((32, 64, 128, 256), (0, 2, 2, 2)),
-    "resnet16-se": ResNet((32, 64, 128, 256), (0, 2, 2, 2), has_gates=True),
-    "resnet16-se-1024": ResNet((32, 64, 128, 256), (0, 2, 2, 2), has_gates=True, features=1024),
+    "resnet10": _RESNET16._replace(blocks=(0, 1, 1, 1)),
+    "resnet16": _RESNET16,
+    "resnet16-se-1024": _RESNET16._replace(has_gates=True, features=1024),
 }
 # All but its EfficientNets of the first kind: those above have weights of noisy students as well
 APPLICATIONS = {

@@ -27,6 +27,8 @@ _BACKEND = SimpleNamespace(
     tf=SimpleNamespace(nn=SimpleNamespace(swish=keras.ops.silu)),
 )
 
+REDUCTION_RATIO = 8  # of squeeze and excitation; the paper's 16 would leave four numbers of 64 channels
+
 # The mean and standard deviation of ImageNet's channels in [0, 1]
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Scale and offset of each channel. Those of caffe are for blue, green and red, in this order
@@ -37,8 +39,6 @@ _SCALINGS: dict[str, tuple[Any, Any]] = {
     "built in": (1, 0),
     "unit": (1 / 255, 0),
 }
-
-SQUEEZED = 8  # how many times fewer the numbers are in the middle of a gate
 
 
 def build_backbone(settings: ModelSettings, channels: int = 3) -> Any:
@@ -68,7 +68,7 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
     """Build a ResNet of basic blocks (K. He et al., Deep Residual Learning for Image Recognition, 2016).
 
     Dense 3 x 3 convolutions are what a CPU does well: the stem halves the image, and so does every later stage. Gates:
-    J. Hu et al., Squeeze-and-Excitation Networks, 2018.
+    as in J. Hu et al., Squeeze-and-Excitation Networks, 2018. The 1 x 1 convolution is that of EfficientNets.
     """
     layers, resnet = keras.layers, RESNETS[name]
 
@@ -78,7 +78,7 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
 
     def gate(change: Any, filters: int, name: str) -> Any:
         means = layers.GlobalAveragePooling2D(keepdims=True)(change)
-        squeezed = layers.Dense(filters // SQUEEZED, activation="relu", name=f"{name}_squeeze")(means)
+        squeezed = layers.Dense(filters // REDUCTION_RATIO, activation="relu", name=f"{name}_squeeze")(means)
         return layers.Dense(filters, activation="sigmoid", name=f"{name}_excite")(squeezed)
 
     features = images = keras.Input((*size, 3))
