@@ -14,6 +14,7 @@ import tables
 from bundler import cli as bundler_cli
 from bundler.kaggle import client
 from bundler.repository import KERNELS, Repository
+from multihead.config.backbones import BACKBONES
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
 from multihead.config.known_tasks import TASKS
 from multihead.config.settings import ModelSettings, RunSettings
@@ -124,6 +125,21 @@ def test_the_tables_of_settings_are_those_of_the_models() -> None:
         assert PAGES[page] == tables.with_tables(PAGES[page]), "PYTHONPATH=src .venv/bin/python docs/tables.py"
     keys = set(re.findall(r"^\| `(\w+)` \|", PAGES["docs/settings.md"], re.MULTILINE))
     assert {field for kind in (ModelSettings, RunSettings) for field in kind.__dataclass_fields__} <= keys
+
+
+def test_every_backbone_is_on_the_page_of_settings() -> None:
+    (table,) = re.findall(r"^## Backbones\n.*?(?=^## )", PAGES["docs/settings.md"], re.MULTILINE | re.DOTALL)
+    cells = re.findall(r"`([\w-]+)`", table)
+    whole = [
+        cell if not cell.startswith("-") else stem_before(cells, place) + cell for place, cell in enumerate(cells)
+    ]
+    assert set(BACKBONES) - {name for name in BACKBONES if re.fullmatch(r"efficientnet-b[1-6]", name)} <= set(whole)
+
+
+def stem_before(cells: list[str], place: int) -> str:
+    """Return the name that an abbreviated one, such as -b1 after efficientnetv2-b0, goes on with."""
+    whole = next(cell for cell in reversed(cells[:place]) if not cell.startswith("-"))
+    return whole.rpartition("-")[0]
 
 
 def test_every_task_and_reader_and_step_has_its_place_in_the_docs() -> None:

@@ -17,7 +17,7 @@ from bundler.study.trial import TRIAL_FILE
 from multihead.config.ensemble import check_heads, read_ensemble, write_ensemble
 from multihead.config.files import ENSEMBLE_FILE, HISTORY_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.manifest import Manifest, manifest_text, sha256_of
-from multihead.config.scores import Kind
+from multihead.config.scores import Kind, score_kind
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.answers import cells_of
@@ -133,7 +133,7 @@ def test_combinations_that_train_shows_help_heads_that_go_together() -> None:
 def test_combinations_have_no_weight_where_the_interval_of_their_gain_holds_0(
     monkeypatch: pytest.MonkeyPatch, score: str
 ) -> None:
-    task = replace(TASK, score=score)
+    task = replace(TASK, score=score, answer=score_kind(score).answers["softmax"])
     folds = [random_fold(number, 100) for number in range(3)]
     for of_gain, is_used in [(paired_gain, True), (lambda *_: (Gain(0.5, 0.6, -0.01, 0.2), {}), False)]:
         monkeypatch.setattr(choices, "paired_gain", of_gain)
