@@ -118,7 +118,7 @@ def test_a_small_study_is_scored_and_trained_once(
     font, out = draw_font(tmp_path / "boxes.ttf", ["\u0995", "\u0996"]), tmp_path / "out"
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "FOLDS", 2), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
-    command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "seed=3"]]
+    command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [
@@ -135,7 +135,7 @@ def test_a_small_study_is_scored_and_trained_once(
     assert all(re.search(r"starting from .*rendered\.model\.weights\.h5", log) for log in logs)
     trained = [path for part in ("first", "study") for path in (out / part).rglob("model.weights.h5")]
     manifests = [json.loads(path.with_name("manifest.json").read_text()) for path in trained]
-    assert {manifest["run"]["seed"] for manifest in manifests} == {3}
+    assert {manifest["model"]["dropout"] for manifest in manifests} == {0.125}
     before = [path.stat().st_mtime_ns for path in trained]
     final.main(command)
     assert capsys.readouterr().out == printed
