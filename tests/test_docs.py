@@ -130,9 +130,7 @@ def test_the_tables_of_settings_are_those_of_the_models() -> None:
 def test_every_backbone_is_on_the_page_of_settings() -> None:
     (table,) = re.findall(r"^## Backbones\n.*?(?=^## )", PAGES["docs/settings.md"], re.MULTILINE | re.DOTALL)
     cells = re.findall(r"`([\w-]+)`", table)
-    whole = [
-        cell if not cell.startswith("-") else stem_before(cells, place) + cell for place, cell in enumerate(cells)
-    ]
+    whole = [cell if not cell.startswith("-") else stem_before(cells, place) + cell for place, cell in enumerate(cells)]
     assert set(BACKBONES) - {name for name in BACKBONES if re.fullmatch(r"efficientnet-b[1-6]", name)} <= set(whole)
 
 

@@ -29,8 +29,8 @@ from multihead.prediction.trained import Trained, Weights, finish_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import task_score
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold, write_out_of_fold
-from multihead.scoring.paired import Gain, paired_gain
-from multihead_study import choices, cli
+from multihead.scoring.paired import Gain
+from multihead_study import answers, cli
 from multihead_study.answers import (
     ANSWERS_FILE,
     CHOICES_FILE,
@@ -90,7 +90,9 @@ def test_what_is_used_on_a_fold_was_chosen_without_it() -> None:
             for name, recipe in folds[1].recipes.items()
         },
     )
-    before, after = joined_of(TASK, folds), joined_of(TASK, [folds[0], other, *folds[2:]])
+    before, after = (
+        answers._joined(Folds(TASK, every), with_combinations=True) for every in (folds, [folds[0], other, *folds[2:]])
+    )
     assert before.choices[1] == after.choices[1]
     assert before.choices[0] != after.choices[0]
     assert before.choices[1].calibration.combinations_weight > 0
@@ -130,14 +132,21 @@ def test_combinations_that_train_shows_help_heads_that_go_together() -> None:
 
 
 @pytest.mark.parametrize("score", ["macro recall", "log loss"])
-def test_combinations_have_no_weight_where_the_interval_of_their_gain_holds_0(
+def test_combinations_are_used_only_where_the_interval_of_their_gain_is_above_0(
     monkeypatch: pytest.MonkeyPatch, score: str
 ) -> None:
     task = replace(TASK, score=score, answer=score_kind(score).answers["softmax"])
     folds = [random_fold(number, 100) for number in range(3)]
-    for of_gain, is_used in [(paired_gain, True), (lambda *_: (Gain(0.5, 0.6, -0.01, 0.2), {}), False)]:
-        monkeypatch.setattr(choices, "paired_gain", of_gain)
-        assert bool(choose(task, folds).calibration.combinations_weight) == is_used
+    used = joined_of(task, folds)
+    assert used.of_combinations
+    assert used.of_combinations.low > 0
+    for gain in (Gain(0.5, 0.6, -0.01, 0.2), Gain(0.5, 0.4, -0.2, -0.05)):
+        monkeypatch.setattr(answers, "paired_gain", lambda *_, gain=gain: (gain, {}))
+        left = joined_of(task, folds)
+        weights = [choice.calibration.combinations_weight for choice in [left.to_predict_with, *left.choices]]
+        assert set(weights) == {0}
+        assert left.score == left.heads_alone == used.heads_alone != used.score
+        assert f"train's combinations gain {gain}" in "\n".join(left.lines())
 
 
 def test_of_one_head_there_are_no_combinations_and_of_accuracy_no_exponents() -> None:

@@ -1,13 +1,15 @@
 """The answers of all trials of a study, joined: every image is answered by networks that were not trained on it.
 
 What is chosen after training is chosen cross-fitted: what is used on a fold was chosen on the other folds, so that no
-image is scored with a choice that it took part in.
+image is scored with a choice that it took part in. But whether combinations are used at all is decided on all images,
+by what they gain so.
 """
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +27,7 @@ from multihead.runtime.whole_files import whole_file
 from multihead.scoring.measures import per_class
 from multihead.scoring.metrics import Score, is_seen, task_score
 from multihead.scoring.out_of_fold import OutOfFold, write_out_of_fold
-from multihead.scoring.paired import paired_gain
+from multihead.scoring.paired import Gain, paired_gain
 from multihead_study.choices import Choice, choose, has_combinations, mixture, shown_to
 from multihead_study.folds import Fold, Folds, Probabilities, concatenated, read_folds, truth_of
 
@@ -39,7 +41,8 @@ class Joined(NamedTuple):
     choices: what each fold is answered with, chosen on the others. to_predict_with: chosen on all. score: of the
     answers; heads_alone: without the combinations, with_prior: nor temperatures and exponents. is_seen: bool (n,),
     whether the network that answers was trained on an image with the same label in all heads. answers: as the score
-    takes them; answers_alone: without the combinations. recipes: the score of each alone, where there are several.
+    takes them; answers_alone: without the combinations. of_combinations: what these gain, whether they are used or not;
+    None where there are none. recipes: the score of each alone, where there are several.
     """
 
     study: Folds
@@ -51,7 +54,8 @@ class Joined(NamedTuple):
     is_seen: NDArray[np.bool_]
     answers_alone: OutOfFold
     answers: OutOfFold
-    recipes: dict[str, Score]
+    of_combinations: Gain | None
+    recipes: Mapping[str, Score]
 
     @property
     def task(self) -> Task:
@@ -75,8 +79,10 @@ class Joined(NamedTuple):
             yield f"  {head} {_with_error(head_score(self.task, head, self.answers))}"
         for name, score in self.recipes.items():
             yield f"  {name} alone {_with_error(score)}"
-        if has_combinations(self.task):
-            yield f"  each head for itself {self.heads_alone.total:.4f}; {self._gain_of_combinations()}"
+        if self.of_combinations:
+            seen = f"{int(self.is_seen.sum()):,} images have one of them"
+            gain = f"train's combinations gain {self.of_combinations}"
+            yield f"  each head for itself {self.heads_alone.total:.4f}; {gain}; {seen}"
         if self.with_prior.total != self.heads_alone.total:
             is_prior = any(self.to_predict_with.calibration.exponents.values())
             yield f"  with {'the prior left in' if is_prior else 'nothing chosen'} {self.with_prior.total:.4f}"
@@ -90,12 +96,6 @@ class Joined(NamedTuple):
         if has_combinations(self.task):
             weight = _with_range([choice.calibration.combinations_weight for choice in every])
             yield f"  weight of train's combinations {weight}"
-
-    def _gain_of_combinations(self) -> str:
-        """Return what the combinations gain over each head for itself, and on how many images they could."""
-        alone, together = (answers.answers for answers in (self.answers_alone, self.answers))
-        gain, _ = paired_gain(self.answers.truth, alone, together, self.task)
-        return f"train's combinations gain {gain}; {int(self.is_seen.sum()):,} images have one of them"
 
 
 def join(folder: Path) -> Joined:
@@ -120,12 +120,25 @@ def join(folder: Path) -> Joined:
 def joined_folds(study: Folds) -> Joined:
     """Return the answers of all folds, each with what was chosen on the others.
 
-    A fold's combinations are those that its trials were trained on: those of the other folds. Its exponents divide by
-    the counts that they were trained on.
+    A fold's combinations are those that its trials were trained on: those of the other folds. They are used only where
+    the interval of what they gain is above 0: images whose combination train lacks lose by them, and stratified folds
+    hold next to none. A fold's exponents divide by the counts that its trials were trained on.
     """
+    joined = _joined(study, with_combinations=True)
+    gain = joined.of_combinations
+    if gain and gain.low <= 0:
+        joined = _joined(study, with_combinations=False)._replace(of_combinations=gain)
+    names = list(study.folds[0].recipes)
+    alone = {name: joined_folds(study.only(name)).score for name in names} if len(names) > 1 else {}
+    return joined._replace(recipes=alone)
+
+
+def _joined(study: Folds, *, with_combinations: bool) -> Joined:
+    """Return the same with the combinations used, or not, and nothing of single recipes."""
     task, folds = study.task, study.folds
     seen = [shown_to(fold, folds) if has_combinations(task) else NO_COMBINATIONS for fold in folds]
-    choices = [choose(task, [other for other in folds if other is not fold]) for fold in folds]
+    choose_on = partial(choose, task, with_combinations=with_combinations)
+    choices = [choose_on([other for other in folds if other is not fold]) for fold in folds]
     plain = [mixture(fold, choice.recipes) for fold, choice in zip(folds, choices, strict=True)]
     known = list(zip(choices, plain, folds, seen, strict=True))
     kinds = task.kinds
@@ -140,15 +153,16 @@ def joined_folds(study: Folds) -> Joined:
     nothing = Choice({}, Calibration({}, {}, 0.0))
     answers = [answers_of(plain, [nothing] * len(folds)), answers_of(alone, choices), answers_of(together, choices)]
     scores = [task_score(truth, part.answers, task) for part in answers]
-    recipes = list(folds[0].recipes) if len(folds[0].recipes) > 1 else []
+    gain = paired_gain(truth, answers[1].answers, answers[2].answers, task)[0] if has_combinations(task) else None
     return Joined(
         study,
         choices,
-        choose(task, folds),
+        choose_on(folds),
         *(scores[2], scores[1], scores[0]),
         np.concatenate([_is_shown(fold, shown) for fold, shown in zip(folds, seen, strict=True)]),
         *(answers[1], answers[2]),
-        {name: joined_folds(study.only(name)).score for name in recipes},
+        gain,
+        {},
     )
 
 

@@ -15,7 +15,6 @@ from multihead.prediction.deciding import decided
 from multihead.prediction.logit_adjustment import adjusted, best_exponent, smoothed_best
 from multihead.prediction.tuning import choose_decisions, measure_of_exponents
 from multihead.scoring.metrics import task_score
-from multihead.scoring.paired import Answers, paired_gain
 from multihead_study.folds import Fold, Probabilities, Truth, concatenated, truth_of
 
 ROUNDS = 20  # of the greedy selection: a recipe counts in steps of 0.05
@@ -28,12 +27,12 @@ class Choice(NamedTuple):
     calibration: Calibration
 
 
-def choose(task: Task, folds: Sequence[Fold]) -> Choice:
+def choose(task: Task, folds: Sequence[Fold], *, with_combinations: bool = True) -> Choice:
     """Return what is best on some folds: what is chosen to answer others knows nothing of these.
 
     Recipes and temperatures have the least log loss, which few images tell better than a recall; the others are best
     for the score (prediction/tuning.py). A fold's combinations are those of the other folds given; they need an image
-    to have just one class of each of several heads.
+    to have just one class of each of several heads. with_combinations: whether they are used where they can be.
     """
     truth = truth_of(folds)
     recipes = choose_recipes(task, folds, truth)
@@ -48,9 +47,11 @@ def choose(task: Task, folds: Sequence[Fold]) -> Choice:
             exponents[head] = _best_exponent(task, head, folds, mixtures, truth[head])
     calibration = Calibration(temperatures, exponents, 0.0)
     alone = [calibration.heads_alone(rows, fold.counts, task.kinds) for rows, fold in zip(mixtures, folds, strict=True)]
-    if has_combinations(task):
+    if with_combinations and has_combinations(task):
         by_fold = [over_combinations(rows, shown_to(fold, folds)) for rows, fold in zip(alone, folds, strict=True)]
-        weight = _combinations_weight(task, truth, concatenated(alone), concatenated(by_fold))
+        both = concatenated(alone), concatenated(by_fold)
+        scores = [task_score(truth, decided(mixed(*both, weight), task), task).to_maximise for weight in WEIGHTS]
+        weight = WEIGHTS[smoothed_best(scores)]
         calibration = calibration._replace(combinations_weight=weight)
         alone = [mixed(*rows, weight) for rows in zip(alone, by_fold, strict=True)]
     thresholds, cut_points = choose_decisions(task, concatenated(alone), truth)
@@ -60,21 +61,6 @@ def choose(task: Task, folds: Sequence[Fold]) -> Choice:
 def has_combinations(task: Task) -> bool:
     """Tell whether an image has one combination of classes, which may be one that train shows."""
     return len(task.heads) > 1 and task.is_of_classes
-
-
-def _combinations_weight(task: Task, truth: Truth, alone: Probabilities, together: Probabilities) -> float:
-    """Return the weight that is best, or 0 unless the interval of its gain over the heads alone is above 0.
-
-    Any other weight costs images whose combination train lacks, of which stratified folds hold next to none. The
-    interval is a filter, not a test: the weight was chosen on the same images.
-    """
-
-    def answers(weight: float) -> Answers:
-        return decided(mixed(alone, together, weight), task)
-
-    best = WEIGHTS[smoothed_best([task_score(truth, answers(weight), task).to_maximise for weight in WEIGHTS])]
-    gains = best and paired_gain(truth, answers(0), answers(best), task)[0].low > 0
-    return best if gains else 0.0
 
 
 def _best_exponent(
