@@ -93,7 +93,7 @@ def _resnet(name: str, size: tuple[int, int]) -> Any:
             features = layers.ReLU()(layers.Add()([features, change]))
     if resnet.features:
         features = layers.ReLU()(convolution(features, resnet.features, "top", size=1))
-    return keras.Model(images, layers.GlobalAveragePooling2D()(features), name=name)
+    return keras.Model(images, features, name=name)
 
 
 def _efficientnet(name: str, size: tuple[int, int]) -> Any:

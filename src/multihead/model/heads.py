@@ -54,6 +54,22 @@ class Number(keras.layers.Layer):  # type: ignore[misc]
         return number if training else keras.ops.clip(number, self.units["least"], self.units["most"])
 
 
+class AttentionPooling(keras.layers.Layer):  # type: ignore[misc]
+    """The mean of a map of features (n, height, width, f) over its places, each with a weight that its features say.
+
+    It starts as the plain mean.
+    """
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.kernel = self.add_weight((shape[-1], 1), initializer="zeros", name="kernel")
+
+    def call(self, features: Any) -> Any:
+        places = keras.ops.reshape(features, (-1, features.shape[1] * features.shape[2], features.shape[3]))
+        places = keras.ops.cast(places, "float32")
+        weights = keras.ops.softmax(keras.ops.matmul(places, self.kernel), axis=1)
+        return keras.ops.sum(weights * places, axis=1)
+
+
 def head_layer(kind: Kind, classes: int, name: str) -> Any:
     """Return a layer from features (n, f) to a head's logits, float32 (n, outputs), in every precision."""
     if kind == "ordinal":

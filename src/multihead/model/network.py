@@ -8,7 +8,7 @@ from multihead.config.backbones import STACK
 from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.model.backbones import build_backbone, scaled
-from multihead.model.heads import head_layer
+from multihead.model.heads import AttentionPooling, head_layer
 from multihead.runtime.errors import UserError
 
 
@@ -25,7 +25,12 @@ def build_model(settings: ModelSettings, task: Task) -> Any:
     features = build_backbone(settings, pixels.shape[-1])(scaled(pixels, settings.backbone))
     if settings.dropout:
         features = keras.layers.Dropout(settings.dropout, name="dropout")(features)
-    heads = {head: head_layer(task.kind(head), len(classes), head)(features) for head, classes in task.heads.items()}
+    heads = {
+        head: head_layer(task.kind(head), len(classes), head)(
+            AttentionPooling(dtype="float32", name=f"{head}_pooling")(features) if len(features.shape) == 4 else features
+        )
+        for head, classes in task.heads.items()
+    }
     return keras.Model(images, heads, name=settings.backbone.replace("-", "_"))
 
 
