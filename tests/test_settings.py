@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multihead import commands
+from multihead.config.backbones import BACKBONES
+from multihead.config.checking import MANY
 from multihead.config.settings import ModelSettings, RunSettings, settings_dict, settings_from
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
@@ -80,7 +82,7 @@ def stack(layers: list[object]) -> str:
         ("[model]\nimage_size = [64, 28]", "image_size = [64, 28]: efficientnet-b0 takes at least [32, 32]"),
         ('[model]\nbackbone = "inceptionv3"', "image_size = [64, 64]: inceptionv3 takes at least [75, 75]"),
         ('[model]\nbackbone = "ResNet50"', "backbone = 'ResNet50'; expected one of resnet50, resnet50v2"),
-        ('[model]\nbackbone = "?"', "or 36 more that docs/settings.md lists"),
+        ('[model]\nbackbone = "?"', f"or {len(BACKBONES) - MANY} more that docs/settings.md lists"),
         ('[model]\nbackbone = "stack"', "stack_layers: none, but backbone = 'stack'"),
         ('[model]\nstack_layers = ["conv 8"]', "stack_layers belong to backbone = 'stack', not to 'efficientnet-b0'"),
         (stack(["conv 8", "max 2"]), "stack_layers: 'max 2' is not known; expected the like of conv 32"),
