@@ -1,15 +1,16 @@
-"""A study through the built kernels: what it reaches on test images whose labels are known, and all that it costs.
+"""A study through the built kernels: what it reaches on test images with known labels, and what its training costs.
 
     PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--set KEY=VALUE ...]
 
 Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and seven folds
 that start from its weights, by `multihead cross-validate`. The predict kernel answers the test images with all of them
-and 8 test-time copies. The CPU-seconds are those of rendering and of all trainings.
+and 8 test-time copies. The CPU-seconds are those of rendering and of all trainings, not of predicting.
 
 --set changes a setting of the recipe. In the first stage it has no effect on epochs and image_size.
 
 OUT/NAME.log has what each step printed, OUT/NAME.json what it has cost over all tries. The same command skips what is
-done. Of what was interrupted the study goes on and the other steps start again.
+done, by whatever code: after a change of it name another OUT. Of what was interrupted the study goes on and the other
+steps start again.
 """
 
 import argparse
