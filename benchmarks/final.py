@@ -1,12 +1,13 @@
 """A study through the built kernels: what it reaches on test images with known labels, and what its training costs.
 
     PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--set KEY=VALUE ...]
+        [--first KEY=VALUE ...]
 
 Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and seven folds
 that start from its weights, by `multihead cross-validate`. The predict kernel answers the test images with all of them
 and 8 test-time copies. The CPU-seconds are those of rendering and of all trainings, not of predicting.
 
---set changes a setting of the recipe. In the first stage it has no effect on epochs and image_size.
+--set changes a setting of the recipe. The first stage has its own epochs and image_size, which --first changes.
 
 OUT/NAME.log has what each step printed, OUT/NAME.json what it has cost over all tries. The same command skips what is
 done, by whatever code: after a change of it name another OUT. Of what was interrupted the study goes on and the other
@@ -17,7 +18,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.costs import cost_of, interrupt_on_signals, run, run_once, set_options
 from benchmarks.first_stage import NAME, PRETRAINED, render
@@ -28,6 +29,7 @@ from bundler.study.trial import of_files
 from multihead.config.data_files import matching
 from multihead.config.files import SUBMISSION_FILE
 from multihead.config.manifest import sha256_of
+from multihead.config.settings import Settings
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both
@@ -39,6 +41,22 @@ FIRST_STAGE = ("pretrained=", "epochs=10", "image_size=[64,64]")
 FOLDS, WORKERS, THREADS, COPIES = 7, 2, 1, 8
 
 
+class Recipe(NamedTuple):
+    """A settings file, and what is set in it for the folds and for the first stage, as --set takes it."""
+
+    file: Path
+    folds: Sequence[str]
+    first_stage: Sequence[str]
+
+    def of_folds(self) -> Settings:
+        """Return the settings of the folds; UserError if they are none."""
+        return read_settings(self.file, self.folds)
+
+    def of_first_stage(self) -> Settings:
+        """Return the settings of the first stage; UserError if they are none."""
+        return read_settings(self.file, self.first_stage)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line asks for; a mistake in it is one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,9 +65,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fonts", type=Path, nargs="+", required=True, help="as docs/further-images.md has them")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
+    parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
     try:
-        for line in final(arguments.data, arguments.out, arguments.fonts, arguments.recipe, arguments.set):
+        recipe = Recipe(arguments.recipe, arguments.set, [*arguments.set, *FIRST_STAGE, *arguments.first])
+        for line in final(arguments.data, arguments.out, arguments.fonts, recipe):
             print(line, flush=True)
     except (UserError, BundlerError) as error:
         raise SystemExit(f"error: {error}") from error
@@ -57,20 +77,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit("interrupted; the same command goes on") from error
 
 
-def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Path, overrides: Sequence[str]) -> Iterator[str]:
+def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe) -> Iterator[str]:
     """Do all of it, and yield what each part has cost, then what the answers to the test images reach."""
     rendered, first, staged, study, weights, predicted = (
         out / name for name in ("rendered", "first", "first-staged", "study", "weights", "predicted")
     )
-    task = read_settings(recipe, overrides).task
-    read_both(data / task.sample_submission, data, task)  # a truth that is not there is told before the trainings
+    task, settings = recipe.of_folds().task, recipe.of_first_stage()  # mistakes are told before the trainings
+    read_both(data / task.sample_submission, data, task)  # and so is a truth that is not there
     images = render(data, rendered, fonts)
-    sets = [*overrides, *FIRST_STAGE]
-    of_first = images | {"settings": deciding_settings(read_settings(recipe, sets), 0), VERSION: CODE}
-    run_once(_rehearsal(rendered, first, ["--kernel", "train", "--settings", recipe], sets), first, of_first)
+    of_first = images | {"settings": deciding_settings(settings, 0), VERSION: CODE}
+    options = ["--kernel", "train", "--settings", recipe.file]
+    run_once(_rehearsal(rendered, first, options, recipe.first_stage), first, of_first)
     staged.mkdir(exist_ok=True)
     stage(first / "working", staged, NAME)
-    cross_validate(data, study, recipe, overrides, staged / PRETRAINED)
+    cross_validate(data, study, recipe, staged / PRETRAINED)
     parts = [rendered, first, study]
     for part in parts:
         yield f"{part.name}: {cost_of(part).cpu_seconds:,.0f} CPU-seconds"
@@ -88,9 +108,9 @@ def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Path, overrides:
     yield f"{score.present_total:.4f} ± {score.standard_error:.4f} over the classes present, one standard error"
 
 
-def cross_validate(data: Path, study: Path, recipe: Path, overrides: Sequence[str], weights: Path) -> None:
+def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> None:
     """Train a study's folds by a recipe, each from the weights of a first stage, where that was not done yet."""
-    settings = read_settings(recipe, overrides)
+    settings = recipe.of_folds()
     names = [name for pattern in settings.task.files_to_train for name in matching(data, pattern)]
     made_of: dict[str, Any] = {
         "images": of_files(data, names, whole=settings.task.labels_file),
@@ -99,9 +119,9 @@ def cross_validate(data: Path, study: Path, recipe: Path, overrides: Sequence[st
         "folds": FOLDS,
         VERSION: CODE,
     }
-    command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study, "--settings", recipe]
-    command += ["--folds", str(FOLDS), "--workers", str(WORKERS), "--threads", str(THREADS)]
-    sets = set_options([*overrides, f"pretrained={weights.resolve()}"])
+    command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
+    command += ["--settings", recipe.file, "--folds", FOLDS, "--workers", WORKERS, "--threads", THREADS]
+    sets = set_options([*recipe.folds, f"pretrained={weights.resolve()}"])
     run_once([*map(str, command), *sets], study, made_of)
 
 

@@ -46,10 +46,11 @@ def test_test_images_without_truth_are_refused_before_anything_is_made(bengali: 
     assert not out.exists()
 
 
-def test_a_setting_that_is_not_known_is_refused_before_anything_is_made(drawn: Path, recipe: Path) -> None:
+@pytest.mark.parametrize("option", ["--set", "--first"])
+def test_a_setting_that_is_not_known_is_refused_before_anything_is_made(drawn: Path, recipe: Path, option: str) -> None:
     out = recipe.parent / "out"
     with pytest.raises(SystemExit, match=r"error: .*epocs"):
-        final.main(arguments(drawn, out, recipe, "--set", "epocs=2"))
+        final.main(arguments(drawn, out, recipe, option, "epocs=2"))
     assert not out.exists()
 
 
@@ -65,24 +66,28 @@ def test_a_study_is_trained_until_it_is_finished_and_refused_when_what_decides_i
 
     ended = costs.run
     monkeypatch.setattr(costs, "run", run)
+
+    def with_epochs(epochs: int) -> final.Recipe:
+        return final.Recipe(recipe, [f"epochs={epochs}"], [])
+
     weights, study = tmp_path / first_stage.PRETRAINED, tmp_path / "study"
     weights.write_bytes(b"weights")
     (tmp_path / "FAILS").touch()
     with pytest.raises(UserError, match="exit code 1"):
-        final.cross_validate(drawn, study, recipe, ["epochs=2"], weights)
+        final.cross_validate(drawn, study, with_epochs(2), weights)
     (tmp_path / "FAILS").unlink()
     for _ in range(2):
-        final.cross_validate(drawn, study, recipe, ["epochs=2"], weights)
+        final.cross_validate(drawn, study, with_epochs(2), weights)
     recipe.write_text(f"# another comment\n{recipe.read_text()}")
-    final.cross_validate(drawn, study, recipe, ["epochs=2"], weights)
+    final.cross_validate(drawn, study, with_epochs(2), weights)
     assert len(begun) == 2
     assert begun[0] == begun[1]
     assert begun[0][-4:] == ["--set", "epochs=2", "--set", f"pretrained={weights.resolve()}"]
     with pytest.raises(UserError, match="study: made of other settings; delete it, or name another folder"):
-        final.cross_validate(drawn, study, recipe, ["epochs=3"], weights)
+        final.cross_validate(drawn, study, with_epochs(3), weights)
     weights.write_bytes(b"others")
     with pytest.raises(UserError, match="study: made of other first stage"):
-        final.cross_validate(drawn, study, recipe, ["epochs=2"], weights)
+        final.cross_validate(drawn, study, with_epochs(2), weights)
     assert len(begun) == 2
 
 
@@ -123,6 +128,7 @@ def test_a_small_study_is_scored_and_trained_once(
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "FOLDS", 2), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
     command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]
+    command += ["--first", "epochs=3"]
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [
@@ -140,6 +146,8 @@ def test_a_small_study_is_scored_and_trained_once(
     trained = [path for part in ("first", "study") for path in (out / part).rglob("model.weights.h5")]
     manifests = [json.loads(path.with_name("manifest.json").read_text()) for path in trained]
     assert {manifest["model"]["dropout"] for manifest in manifests} == {0.125}
+    histories = [path.with_name("history.csv").read_text().splitlines() for path in trained]
+    assert sorted(len(history) - 1 for history in histories) == [1, 1, 3]  # of which each epoch has a line
     before = [path.stat().st_mtime_ns for path in trained]
     final.main(command)
     assert capsys.readouterr().out == printed
