@@ -89,8 +89,8 @@ ROWS = {
     "the notebook's recipe": Row("base", NOTEBOOK),
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
     "resnet16": row_of_network("resnet16", over=RENDERED),
-    "filters times 1.5": row_of_network("resnet16-se-1536", over="gates and more features"),
     "gates and more features": row_of_network("resnet16-se-1024", over="resnet16"),
+    "filters times 1.5": row_of_network("resnet16-se-1536", over="gates and more features"),
 }
 
 

@@ -48,8 +48,8 @@ _RESNET16 = ResNet((32, 64, 128, 256), (0, 2, 2, 2))
 RESNETS = {
     "resnet10": _RESNET16._replace(blocks=(0, 1, 1, 1)),
     "resnet16": _RESNET16,
-    "resnet16-se-1536": ResNet((48, 96, 192, 384), (0, 2, 2, 2), has_gates=True, features=1536),
     "resnet16-se-1024": _RESNET16._replace(has_gates=True, features=1024),
+    "resnet16-se-1536": ResNet((48, 96, 192, 384), (0, 2, 2, 2), has_gates=True, features=1536),
 }
 # All but its EfficientNets of the first kind: those above have weights of noisy students as well
 APPLICATIONS = {

@@ -328,7 +328,7 @@ class RunSettings:
             description=(
                 'of what the network computes; weights, losses and batch statistics are always float32. "auto" '
                 "is float16 on a GPU with compute capability 7.0 or more (a T4), bfloat16 on a CPU that has it in "
-                "hardware for resnet10, resnet16 and resnet16-se-1024, else float32"
+                "hardware for the ResNets made for a CPU, else float32"
             )
         ),
     ] = "auto"
