@@ -11,11 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bundler.errors import BundlerError
+from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 SECONDS_BETWEEN_LOOKS = 0.2  # not one long wait: where polars was at work, an interrupt does not end that
+SECONDS_TO_END = 60  # that an interrupted command has; a study takes half of it for its own trainings
+VERSION, CODE = "version of the code", 2  # raise it where code changes the weights. 2: a cutmix box for each image
 UNKNOWN: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -23,6 +27,24 @@ def interrupt_on_signals() -> None:
     """End this program as Ctrl-C does where it is terminated, or its terminal closed: no command goes on without it."""
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, signal.default_int_handler)
+
+
+def printed(lines: Iterable[str]) -> None:
+    """Print a program's lines as they come; what a user has to mend, or an interrupt, ends it with one line."""
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except (UserError, BundlerError) as error:
+        raise SystemExit(f"error: {error}") from error
+    except KeyboardInterrupt as error:
+        raise SystemExit("interrupted; the same command goes on") from error
+
+
+def deciding_settings(settings: Settings, threads: int = 0) -> dict[str, Any]:
+    """Return what the weights depend on, as JSON has it: the settings, and the threads of a study's training."""
+    every = settings_dict(settings.model) | settings_dict(settings.run) | {"threads": threads}
+    kept = {key: value for key, value in every.items() if key not in WITHOUT_EFFECT | {"study_fold"}}
+    return dict(json.loads(json.dumps(kept)))
 
 
 def set_options(overrides: Iterable[str]) -> list[str]:
@@ -46,8 +68,9 @@ class Cost(NamedTuple):
 def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = UNKNOWN) -> None:
     """Run a command, and add the CPU-seconds of its processes to the cost of the folder that it fills, however it ends.
 
-    An interrupt is passed on to it, and its end awaited. Where this process is killed, what the try costs is lost, and
-    the cost is not measured from then on. Raises UserError where the command fails.
+    An interrupt is passed on to it, and its end awaited; with a second one it is killed, and all that it began. Where
+    this process is killed, what the try costs is lost, and the cost is not measured from then on. Raises UserError
+    where the command fails.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     log, before, code = _beside(out, "log"), _cpu_seconds(), None
@@ -62,8 +85,7 @@ def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = U
         while (code := process.poll()) is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        _end(process)
         raise
     finally:
         seconds = cost.cpu_seconds + _cpu_seconds() - before
@@ -71,6 +93,16 @@ def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = U
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         raise UserError(f"{log}: exit code {code}: {lines[-1] if lines else 'no output'}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Interrupt a command that leads a session; after SECONDS_TO_END, or a second interrupt, kill the session."""
+    try:
+        process.send_signal(signal.SIGINT)
+        process.wait(SECONDS_TO_END)
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def run_once(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any]) -> None:
@@ -82,7 +114,7 @@ def run_once(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any
 
 
 def refuse_other(out: Path, made_of: Mapping[str, Any]) -> None:
-    """Raise UserError where a folder was begun with something else, as far as is known: not of another program's."""
+    """Raise UserError where a folder was begun with something else. What another program began is taken as it is."""
     known = cost_of(out).made_of
     if known and known != made_of:
         other = [key for key in dict.fromkeys([*made_of, *known]) if known.get(key) != made_of.get(key)]

@@ -1,7 +1,7 @@
 """A study through the built kernels: what it reaches on test images with known labels, and what its training costs.
 
-    PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--set KEY=VALUE ...]
-        [--first KEY=VALUE ...]
+    PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--set KEY=VALUE]...
+        [--first KEY=VALUE]...
 
 Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and seven folds
 that start from its weights, by `multihead cross-validate`. The predict kernel answers the test images with all of them
@@ -20,25 +20,36 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import cost_of, interrupt_on_signals, run, run_once, set_options
+from benchmarks.costs import (
+    CODE,
+    VERSION,
+    cost_of,
+    deciding_settings,
+    interrupt_on_signals,
+    printed,
+    run,
+    run_once,
+    set_options,
+)
 from benchmarks.first_stage import NAME, PRETRAINED, render
-from benchmarks.score import CODE, VERSION, deciding_settings
-from bundler.errors import BundlerError
 from bundler.kaggle.staging import stage, stage_study
+from bundler.study.lock import locked
 from bundler.study.trial import of_files
 from multihead.config.data_files import matching
 from multihead.config.files import SUBMISSION_FILE
 from multihead.config.manifest import sha256_of
 from multihead.config.settings import Settings
 from multihead.config.settings_file import read_settings
-from multihead.runtime.errors import UserError
+from multihead.config.task import Task
 from multihead.scoring.evaluation import read_both
 from multihead.scoring.metrics import task_score
+from multihead.scoring.paired import paired_gain
 
 HOUSE = Path(__file__).resolve().parent.parent
 RECIPE = HOUSE / "kernel" / "train" / "settings-cpu.toml"
 FIRST_STAGE = ("pretrained=", "epochs=10", "image_size=[64,64]")
 FOLDS, WORKERS, THREADS, COPIES = 7, 2, 1, 8
+STUDY = "study"
 
 
 class Recipe(NamedTuple):
@@ -67,27 +78,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
     parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
-    try:
-        recipe = Recipe(arguments.recipe, arguments.set, [*arguments.set, *FIRST_STAGE, *arguments.first])
-        for line in final(arguments.data, arguments.out, arguments.fonts, recipe):
-            print(line, flush=True)
-    except (UserError, BundlerError) as error:
-        raise SystemExit(f"error: {error}") from error
-    except KeyboardInterrupt as error:
-        raise SystemExit("interrupted; the same command goes on") from error
+    recipe = Recipe(arguments.recipe, arguments.set, [*arguments.set, *FIRST_STAGE, *arguments.first])
+    printed(final(arguments.data, arguments.out, arguments.fonts, recipe))
 
 
 def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe) -> Iterator[str]:
     """Do all of it, and yield what each part has cost, then what the answers to the test images reach."""
-    rendered, first, staged, study, weights, predicted = (
-        out / name for name in ("rendered", "first", "first-staged", "study", "weights", "predicted")
-    )
-    task, settings = recipe.of_folds().task, recipe.of_first_stage()  # mistakes are told before the trainings
+    task, of_first_stage = recipe.of_folds().task, recipe.of_first_stage()  # mistakes are told before the trainings
     read_both(data / task.sample_submission, data, task)  # and so is a truth that is not there
-    images = render(data, rendered, fonts)
-    of_first = images | {"settings": deciding_settings(settings, 0), VERSION: CODE}
-    options = ["--kernel", "train", "--settings", recipe.file]
-    run_once(_rehearsal(rendered, first, options, recipe.first_stage), first, of_first)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        yield from _trained(data, out, fonts, recipe, of_first_stage)
+        yield from _graded(data, out, task)
+
+
+def _trained(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe, of_first_stage: Settings) -> Iterator[str]:
+    rendered, first, staged, study = (out / name for name in ("rendered", "first", "first-staged", STUDY))
+    made_of = render(data, rendered, fonts) | {"settings": deciding_settings(of_first_stage), VERSION: CODE}
+    options: list[str | Path] = ["--kernel", "train", "--settings", recipe.file]
+    run_once(_rehearsal(rendered, first, options, recipe.first_stage), first, made_of)
     staged.mkdir(exist_ok=True)
     stage(first / "working", staged, NAME)
     cross_validate(data, study, recipe, staged / PRETRAINED)
@@ -98,14 +107,22 @@ def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe) -> Itera
     seconds = sum(cost_of(part).cpu_seconds for part in parts)
     yield f"together: {seconds:,.0f} CPU-seconds{'' if is_measured else ', and what was not measured'}"
 
+
+def _graded(data: Path, out: Path, task: Task) -> Iterator[str]:
+    weights, predicted = out / "weights", out / "predicted"
     weights.mkdir(exist_ok=True)
-    stage_study(study, weights)
+    stage_study(out / STUDY, weights)
     predicted.mkdir(exist_ok=True)
     run(_rehearsal(data, predicted, ["--weights", weights], [f"test_time_copies={COPIES}"]), predicted)
     graded = read_both(predicted / "working" / SUBMISSION_FILE, data, task)
     score = task_score(graded.truth, graded.answers, task)
     yield str(score)
-    yield f"{score.present_total:.4f} ± {score.standard_error:.4f} over the classes present, one standard error"
+    wrong = {head: (classes + 1) % len(task.heads[head]) for head, classes in graded.truth.items()}
+    gain, _ = paired_gain(graded.truth, wrong, graded.answers, task)  # over 0
+    yield (
+        f"over the classes present: {score.present_total:.4f} ± {score.standard_error:.4f}, one standard error; "
+        f"95 % interval by bootstrap {gain.low:.4f} to {gain.high:.4f}"
+    )
 
 
 def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> None:

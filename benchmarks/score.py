@@ -1,7 +1,7 @@
 """The ruler: what a change of the recipe is worth, by answers out of fold to every train image.
 
-    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA STUDIES [--only NAME ...] [--unseen] [--fonts FONT ...]
-    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA [--only NAME ...] [--unseen]
+    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA STUDIES [--only NAME]... [--fonts FONT ...]
+    PYTHONPATH=src .venv/bin/python -m benchmarks.score DATA [--only NAME]...
 
 DATA is a competition's folder, of which only the train files are read. The first form trains the rows that are missing
 or stale, each as a study of five short folds by `multihead cross-validate` (docs/studies.md), and keeps their answers
@@ -9,29 +9,37 @@ in benchmarks/rows/. The second prints the rows that are kept. R is over the cla
 by exponents that were chosen on the other folds, and each head for itself. A row may have a first stage
 (first_stage.py), whose cost counts with the row's; its graphemes are rendered in these fonts.
 
-Both sides of a gain have the same images, folds and seed, and should take the same CPU-seconds. Its 95 % interval is by
-paired bootstrap over the images (scoring/paired.py); it says nothing of another seed. With --unseen the images of a
-grapheme are all in one fold, so that hardly any image has a label combination that its network was trained on.
+Both sides of a gain have the same images, folds and seed; where they did not take the same CPU-seconds, the table says
+so. The 95 % interval is by paired bootstrap over the images (scoring/paired.py); it says nothing of another seed.
 
 STUDIES/ROW/ is the study of a row. One that is finished is read, by whatever version of the code it was trained.
 STUDIES/ROW.log has what it printed, STUDIES/ROW.json what it has cost so far; one that was broken off goes on.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import cost_of, interrupt_on_signals, refuse_other, run, set_options
+from benchmarks.costs import (
+    CODE,
+    VERSION,
+    cost_of,
+    deciding_settings,
+    interrupt_on_signals,
+    printed,
+    refuse_other,
+    run,
+    set_options,
+)
 from benchmarks.first_stage import PRETRAINED, FirstStage
 from benchmarks.kept_rows import KeptRow, answers_of, changed_settings, read_images, read_row, write_row
+from bundler.study.lock import locked
 from bundler.study.study import read_study
 from bundler.study.trial import TRIAL_FILE, State, read_state
 from multihead.config.files import SETTINGS_FILE
-from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import task_score
@@ -42,8 +50,8 @@ from multihead_study.folds import read_folds
 HOUSE = Path(__file__).resolve().parent.parent
 KEPT = HOUSE / "benchmarks" / "rows"
 FOLDS, WORKERS, THREADS = 5, 2, 1
-FIRST_STAGE, VERSION = "first stage", "version of the code"  # among the settings of a row
-CODE = 2  # of a training, apart from its settings: another one makes the rows stale. 2: a cutmix box for each image
+FIRST_STAGE = "first stage"  # among the settings of a row
+COLUMNS = "change", "R out of fold ± standard error", "gain (95 % interval)", "over", "CPU-seconds", "times the other's"
 SAME_TIME = 0.05  # by how much of it the CPU-seconds of two sides may differ
 
 
@@ -100,40 +108,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="a competition's folder")
     parser.add_argument("studies", type=Path, nargs="?", help="where the rows' studies lie; without it none is trained")
     parser.add_argument("--only", choices=ROWS, action="append", help="these rows only")
-    parser.add_argument("--unseen", action="store_true", help="no fold's label combinations in the other folds")
     parser.add_argument("--fonts", type=Path, nargs="+", default=[], help="of first stages (docs/further-images.md)")
-    arguments = parser.parse_args(argv)
-    try:
-        ruler = Ruler(arguments.data, arguments.studies, arguments.fonts, is_unseen=arguments.unseen)
-        for line in ruler.table(arguments.only or list(ROWS)):
-            print(line, flush=True)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from error
-    except KeyboardInterrupt as error:
-        raise SystemExit("interrupted; the same command goes on") from error
+    printed(_lines(parser.parse_args(argv)))
+
+
+def _lines(arguments: argparse.Namespace) -> Iterator[str]:
+    ruler = Ruler(arguments.data, arguments.studies, arguments.fonts)
+    names = arguments.only or list(ROWS)
+    if not arguments.studies:
+        yield from ruler.table(names)
+        return
+    arguments.studies.mkdir(parents=True, exist_ok=True)
+    with locked(arguments.studies):
+        yield from ruler.table(names)
 
 
 class Ruler:
     """Measures rows on the train images of a competition's folder; without a folder of studies, only reads them."""
 
-    def __init__(
-        self, data: Path, studies: Path | None, fonts: Sequence[Path] = (), *, is_unseen: bool = False
-    ) -> None:
-        self._data, self._studies, self._fonts, self._is_unseen = data, studies, fonts, is_unseen
+    def __init__(self, data: Path, studies: Path | None, fonts: Sequence[Path] = ()) -> None:
+        self._data, self._studies, self._fonts = data, studies, fonts
         self._task = read_settings(RECIPE).task
         self._images = read_images(data, self._task)
 
     def table(self, names: Sequence[str]) -> Iterator[str]:
         """Yield the lines of a table with these rows, each once it is measured, and below it what there is to say."""
-        kind = "unseen" if self._is_unseen else "out of fold"
-        yield f"| change | R {kind} ± standard error | gain (95 % interval) | over | CPU-seconds | times the other's |"
-        yield "|---|---|---|---|---|---|"
+        yield f"| {' | '.join(COLUMNS)} |"
+        yield f"|{'---|' * len(COLUMNS)}"
         rows: dict[str, KeptRow] = {}
         notes: dict[str, str] = {}
         for name in names:
-            if self._is_unseen and first_stage_of(name)[0]:
-                notes[name] = "rendered graphemes show the unseen combinations; benchmarks.unseen measures it without"
-                continue
             for needed in filter(None, (ROWS[name].against, name)):
                 if needed not in rows | notes:
                     row, note = self._measured(needed)
@@ -150,12 +154,12 @@ class Ruler:
 
     def settings(self, name: str) -> dict[str, Any]:
         """Return all that the weights of a row's study depend on, but for the fold."""
-        own = read_settings(RECIPE, [*self._overrides(name), f"study_folds={FOLDS}"])
+        own = read_settings(RECIPE, [*overrides_of(name), f"study_folds={FOLDS}"])
         return deciding_settings(own, THREADS) | {FIRST_STAGE: dict(first_stage_of(name)[1]), VERSION: CODE}
 
     def _measured(self, name: str) -> tuple[KeptRow | None, str]:
         """Return a row, and what there is to say where it is none."""
-        path, settings, note = KEPT / f"{self._slug(name)}.npz", self.settings(name), "not measured yet"
+        path, settings, note = KEPT / f"{slug(name)}.npz", self.settings(name), "not measured yet"
         if path.is_file():
             kept = read_row(path, self._images)
             defaults = deciding_settings(read_settings(None), THREADS) | {FIRST_STAGE: {}, VERSION: 1}  # of later keys
@@ -170,18 +174,18 @@ class Ruler:
 
     def _measure(self, name: str, studies: Path, settings: Mapping[str, Any]) -> KeptRow:
         """Return a row from its study, which is trained where it is not finished."""
-        study = studies / self._slug(_trained(name))
+        study = studies / slug(_trained(name))
         of_first, changes = first_stage_of(name)
-        first = FirstStage(studies, slug(of_first), {FIRST_STAGE: settings[FIRST_STAGE], VERSION: settings[VERSION]})
+        first = FirstStage(studies, slug(of_first), RECIPE, changes)
         made_of = {key: settings[key] for key in (FIRST_STAGE, VERSION)}
         refuse_other(study, made_of)
         if {state.fold for state in finished(study).values()} != set(range(FOLDS)):
             command = [sys.executable, "-m", "multihead_study", "cross-validate", str(self._data), "--out", str(study)]
             numbers = {"--folds": FOLDS, "--workers": WORKERS, "--threads": THREADS, "--settings": RECIPE}
             options = [str(part) for option in numbers.items() for part in option]
-            overrides = self._overrides(name)
+            overrides = overrides_of(name)
             if of_first:
-                overrides.append(f"pretrained={first.weights(RECIPE, changes, self._data, self._fonts)}")
+                overrides.append(f"pretrained={first.weights(self._data, self._fonts)}")
             run([*command, *options, *set_options(overrides)], study, made_of)
         states = finished(study)
         for trial in states:
@@ -213,15 +217,6 @@ class Ruler:
         cells = (name, f"{score.present_total:.4f} ± {score.standard_error:.4f}", gain, over, seconds, times)
         return f"| {' | '.join(cells)} |"
 
-    def _slug(self, name: str) -> str:
-        return slug(name) + "-unseen" * self._is_unseen
-
-    def _overrides(self, name: str) -> list[str]:
-        more = {"group_column": "grapheme"} if self._is_unseen else {}
-        if first_stage_of(name)[0]:
-            more["pretrained"] = PRETRAINED
-        return [f"{key}={value}" for key, value in (changes_of(name) | more).items()]
-
 
 def slug(name: str) -> str:
     """Return a row's name as that of a file."""
@@ -234,19 +229,18 @@ def changes_of(name: str) -> dict[str, str]:
     return (changes_of(row.against) if row.against else {}) | dict(row.changes)
 
 
+def overrides_of(name: str) -> list[str]:
+    """Return all that a row's study sets in the recipe, as --set takes it; of its weights the name alone."""
+    start = {"pretrained": PRETRAINED} if first_stage_of(name)[0] else {}
+    return [f"{key}={value}" for key, value in (changes_of(name) | start).items()]
+
+
 def first_stage_of(name: str) -> tuple[str, Mapping[str, str]]:
     """Return the row whose first stage this one has, and what that sets; "" and nothing for none."""
     row = ROWS[name]
     if row.first_stage is not None:
         return name, row.first_stage
     return first_stage_of(row.against) if row.against else ("", {})
-
-
-def deciding_settings(settings: Settings, threads: int) -> dict[str, Any]:
-    """Return what the weights of a study depend on, as JSON has it: its settings, and the threads of a training."""
-    every = settings_dict(settings.model) | settings_dict(settings.run) | {"threads": threads}
-    kept = {key: value for key, value in every.items() if key not in WITHOUT_EFFECT | {"study_fold"}}
-    return dict(json.loads(json.dumps(kept)))
 
 
 def finished(study: Path) -> dict[Path, State]:

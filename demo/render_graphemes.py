@@ -5,7 +5,7 @@
 
 DATA is the competition's folder, of which class_map.csv and train.csv are read. OUT takes train.csv and four
 train_image_data_*.parquet. A FONT is a file, or a folder with font files at any depth; those without Bengali are passed
-over. The same arguments and font files give the same images.
+over, and a font draws only what it has all letters of. The same arguments and font files give the same images.
 
 Half of the images have a root drawn evenly, so that rare roots come more often, and one of the label combinations that
 train.csv has of it; half have any of train.csv's combinations, each as likely. In some (--new) the two diacritics
@@ -34,6 +34,7 @@ NO_COMPONENT = "0"
 BENGALI = re.compile(r"[\u0980-\u09ff\u200c\u200d]+")  # and the joiners that its spelling takes
 NAMED = "Rendered_"  # and a number: an image's id
 CANDRABINDU, VIRAMA, REPH = "\u0981", "\u09cd", "\u09b0\u09cd"
+SOME_LETTERS, NO_LETTER, JOINERS = "\u0995\u0996", "\U0010fffe", "\u200c\u200d"
 CONSONANTS = {*map(chr, range(0x0995, 0x09BA)), "\u09dc", "\u09dd", "\u09df"}  # letters that take diacritics
 FONT_SUFFIXES = {".ttf", ".otf", ".woff", ".woff2"}
 FONT_SIZE = 80  # pixels, of the text before it is bent and scaled
@@ -69,6 +70,19 @@ def read_components(data: Path) -> dict[str, list[str]]:
     return {head: table["component"][table["component_type"] == head].tolist() for head in HEADS}
 
 
+def read_labels(data: Path, components: Components) -> pd.DataFrame:
+    """Return train.csv; SystemExit where a head has no column, or a label that class_map.csv does not have."""
+    path = data / "train.csv"
+    table = pd.read_csv(path)
+    for head in HEADS:
+        if head not in table:
+            raise SystemExit(f"error: {path}: no column {head}")
+        unknown = table[head][~table[head].isin(range(len(components[head])))]
+        if len(unknown):
+            raise SystemExit(f"error: {path}: {head} {unknown.iloc[0]} is not in class_map.csv")
+    return table
+
+
 def refuse_other_files(out: Path) -> None:
     """End the program where a folder holds what was not rendered, such as a competition's files."""
     if out.is_dir() and any(out.iterdir()):
@@ -96,22 +110,37 @@ def draw_labels(
 
 
 def find_fonts(places: Sequence[Path]) -> list[Path]:
-    """Return the files, in order, that have Bengali letters; SystemExit where there are none."""
-    files = [file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
-    fonts = [file for file in files if file.suffix.lower() in FONT_SUFFIXES and _has_bengali(file)]
+    """Return the files, in order, that have Bengali letters.
+
+    What cannot be read is passed over in a folder, with a warning. SystemExit for a file that is named, and where there
+    are no fonts.
+    """
+    fonts = []
+    for place in places:
+        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            try:
+                if file.suffix.lower() in FONT_SUFFIXES and draws(file, SOME_LETTERS):
+                    fonts.append(file)
+            except OSError as error:
+                problem = f"{file}: not a font that can be read ({error})"
+                if file == place:
+                    raise SystemExit(f"error: {problem}") from error
+                print(f"warning: {problem}; passed over")
     if not fonts:
         raise SystemExit(f"error: no font with Bengali letters in {', '.join(map(str, places))}")
     return fonts
 
 
-def _has_bengali(file: Path) -> bool:
-    """Tell whether a font draws two letters otherwise than one that no font has."""
-    try:
-        font = ImageFont.truetype(str(file), FONT_SIZE)
-        missing, *letters = (bytes(font.getmask(letter)) for letter in ("\U0010fffe", "\u0995", "\u0996"))
-    except OSError as error:
-        raise SystemExit(f"error: {file}: not a font that can be read ({error})") from error
-    return len({missing, *letters}) == 3
+def draws(file: Path, text: str) -> bool:
+    """Tell whether a font has something to draw for each letter of a text; OSError where it cannot be read."""
+    return all(_has_glyph(file, letter) for letter in text if letter not in JOINERS)
+
+
+@cache
+def _has_glyph(file: Path, letter: str) -> bool:
+    font = ImageFont.truetype(str(file), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+    mask = font.getmask(letter)
+    return mask.getbbox() is not None and bytes(mask) != bytes(font.getmask(NO_LETTER))
 
 
 @cache
@@ -213,12 +242,16 @@ def _removable() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def draw_many(texts: Sequence[str], first: int, fonts: Sequence[Path], seed: int) -> NDArray[np.uint8]:
-    """Return images of texts, uint8 (n, HEIGHT, WIDTH), each in a font drawn evenly; first: the first one's number."""
+    """Return images of texts, uint8 (n, HEIGHT, WIDTH), each in one of the fonts that have its letters, drawn evenly.
+
+    first: the first one's number.
+    """
     cv2.setNumThreads(1)
     images = np.empty((len(texts), HEIGHT, WIDTH), np.uint8)
     for number, text in enumerate(texts):
         rng = np.random.default_rng([seed, first + number])
-        images[number] = draw(text, fonts[int(rng.integers(len(fonts)))], rng)
+        having = [font for font in fonts if draws(font, text)]
+        images[number] = draw(text, having[int(rng.integers(len(having)))], rng)
     return images
 
 
@@ -226,8 +259,13 @@ def render(data: Path, out: Path, fonts: Sequence[Path], count: int, new: float,
     """Write train.csv and train_image_data_*.parquet into a folder."""
     components = read_components(data)
     rng = np.random.default_rng(seed)
-    labels = draw_labels(pd.read_csv(data / "train.csv"), components, count, new, rng)
+    labels = draw_labels(read_labels(data, components), components, count, new, rng)
     texts = [spelled(of_image, components) for of_image in labels]
+    for text in sorted(set(texts)):
+        if not any(draws(font, text) for font in fonts):
+            raise SystemExit(
+                f"error: no font has all letters of {text} ({' '.join(f'U+{ord(sign):04X}' for sign in text)})"
+            )
     ids = [f"{NAMED}{number}" for number in range(count)]
     out.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(labels, columns=list(HEADS))
@@ -273,7 +311,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--new", type=_share, default=0.1, help="share of the images with diacritics drawn anew (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_at_least(0), default=0)
     arguments = parser.parse_args(argv)
     if not features.check("raqm"):
         raise SystemExit("error: this Pillow has no raqm, without which conjuncts are not joined")

@@ -14,7 +14,7 @@ from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from multihead_study.cli import main as multihead
 from tests.conftest import HOUSE
-from tests.test_render_graphemes import draw_font
+from tests.test_render_graphemes import LETTERS, draw_font
 
 RECIPE = """[model]
 backbone = "narrow"
@@ -124,7 +124,7 @@ def test_the_recipe_of_a_cpu_differs_from_the_ruler_in_network_size_and_start_al
 def test_a_small_study_is_scored_and_trained_once(
     drawn: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    font, out = draw_font(tmp_path / "boxes.ttf", ["\u0995", "\u0996"]), tmp_path / "out"
+    font, out = draw_font(tmp_path / "boxes.ttf", LETTERS), tmp_path / "out"
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "FOLDS", 2), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
     command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]

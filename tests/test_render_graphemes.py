@@ -1,5 +1,6 @@
 """Graphemes rendered in a font that the test draws: a box of its own for each letter."""
 
+import re
 import string
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import features
-from render_graphemes import CONSONANTS, HEADS, draw_labels, find_fonts, main, read_components, spelled, thinned
+from render_graphemes import (
+    CONSONANTS,
+    HEADS,
+    draw_labels,
+    draw_many,
+    find_fonts,
+    main,
+    read_components,
+    spelled,
+    thinned,
+)
 from sample_competition import CONSONANT_COMPONENTS
 
 from multihead.data.crop import ink_mask
@@ -24,6 +35,7 @@ from tests.built_in import BENGALI
 
 ROOTS = ["\u0995", "\u0996", "\u0995\u09cd\u09b7", "\u0985"]  # the last is a vowel, which takes no diacritics
 VOWELS = ["0", "\u09be", "\u09bf"]
+LETTERS = [chr(code) for code in range(0x0981, 0x09E0)]  # all of Bengali's, and what lies between
 SPELLING = dict(zip(HEADS, (ROOTS, VOWELS, CONSONANT_COMPONENTS), strict=True))
 
 
@@ -148,9 +160,43 @@ def test_a_font_without_bengali_is_passed_over_and_none_is_an_error(font: Path, 
     assert find_fonts([tmp_path, font]) == [font]
     with pytest.raises(SystemExit, match="error: no font with Bengali letters in"):
         find_fonts([tmp_path])
-    (tmp_path / "page.ttf").write_text("<html>")
-    with pytest.raises(SystemExit, match=r"page\.ttf: not a font that can be read"):
-        find_fonts([tmp_path])
+
+
+def test_a_file_that_is_no_font_is_an_error_where_it_is_named_and_passed_over_in_a_folder(
+    font: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.ttf"
+    page.write_text("<html>")
+    assert find_fonts([tmp_path, font]) == [font]
+    assert re.search(r"warning: .*page\.ttf: not a font that can be read .*; passed over", capsys.readouterr().out)
+    with pytest.raises(SystemExit, match=r"error: .*page\.ttf: not a font that can be read"):
+        find_fonts([font, page])
+
+
+def test_a_font_draws_only_what_it_has_all_letters_of(competition: Path, font: Path, tmp_path: Path) -> None:
+    few = draw_font(tmp_path / "few.ttf", ROOTS[:2])
+    texts = [ROOTS[0], ROOTS[0] + VOWELS[1]] * 20
+    both, one = (draw_many(texts, 0, fonts, seed=0) for fonts in ([few, font], [font]))
+    is_same = (both == one).all(axis=(1, 2))
+    assert is_same[1::2].all()
+    assert not is_same[::2].all()
+    with pytest.raises(SystemExit, match=r"error: no font has all letters of .*U\+0985"):
+        main([str(competition), str(tmp_path / "out"), str(few)])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "label", "problem"),
+    [("vowel_diacritic", 3, "vowel_diacritic 3 is not in class_map"), ("grapheme_root", None, "no column grapheme")],
+)
+def test_labels_that_class_map_does_not_explain_are_an_error(
+    competition: Path, font: Path, column: str, label: int | None, problem: str
+) -> None:
+    table = pd.read_csv(competition / "train.csv")
+    changed = table.drop(columns=column) if label is None else table.assign(**{column: label})
+    changed.to_csv(competition / "train.csv", index=False)
+    with pytest.raises(SystemExit, match=rf"error: .*train\.csv: {problem}"):
+        main([str(competition), str(competition / "out"), str(font)])
 
 
 @pytest.mark.parametrize(
@@ -159,6 +205,7 @@ def test_a_font_without_bengali_is_passed_over_and_none_is_an_error(font: Path, 
         (["--images", "3"], "3: expected a whole number, 4 or more"),
         (["--new", "1.5"], "1.5: expected a number from 0 to 1"),
         (["--new", "some"], "some: expected a number from 0 to 1"),
+        (["--seed", "-1"], "-1: expected a whole number, 0 or more"),
     ],
 )
 def test_an_impossible_option_is_one_line(

@@ -1,7 +1,9 @@
 """The ruler: rows of the recipe's table, what is kept of them, and what they cost."""
 
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ import polars as pl
 import pytest
 
 from benchmarks import first_stage, score
-from benchmarks.costs import cost_of, run, run_once
+from benchmarks.costs import CODE, VERSION, cost_of, run, run_once
 from benchmarks.kept_rows import Classes, KeptRow, answers_of, read_images, read_row, write_row
-from benchmarks.score import FIRST_STAGE, VERSION, Row, Ruler
+from benchmarks.score import FIRST_STAGE, Row, Ruler
+from bundler.study.lock import locked
 from multihead.config.files import SETTINGS_FILE
 from multihead.config.settings import WITHOUT_EFFECT
 from multihead.config.settings_file import read_settings
@@ -23,7 +26,7 @@ from multihead.scoring.out_of_fold import OutOfFold
 from multihead_study.answers import joined_folds
 from multihead_study.folds import Fold, read_folds
 from tests.built_in import BENGALI
-from tests.test_render_graphemes import draw_font
+from tests.test_render_graphemes import LETTERS, draw_font
 from tests.test_study_answers import leave_study, likely
 
 IMAGES = 120
@@ -72,7 +75,7 @@ def no_training(command: object, study: object) -> None:
 
 def keep(data: Path, name: str, answers: Classes, seconds: float = 100.0, shared: float = 0.0) -> Path:
     """Keep these answers as if the row had been measured."""
-    images, settings = read_images(data, BENGALI), Ruler(data, None, is_unseen=False).settings(name)
+    images, settings = read_images(data, BENGALI), Ruler(data, None).settings(name)
     path = score.KEPT / f"{score.slug(name)}.npz"
     write_row(path, KeptRow(images.sha256, settings, seconds, shared, True, 0.5, answers))
     return path
@@ -95,7 +98,7 @@ def table(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, list[str]], str
 def leave_trained(folder: Path, data: Path, name: str, ids: range = range(IMAGES)) -> Path:
     """Leave the finished study of a row, as another program would."""
     labels = pd.read_csv(data / "train.csv").set_index("image_id")
-    ruler, rng, folds = Ruler(data, None, is_unseen=False), np.random.default_rng(0), []
+    ruler, rng, folds = Ruler(data, None), np.random.default_rng(0), []
     for number in range(FOLDS):
         names = [f"Train_{row}" for row in ids if row % FOLDS == number]
         truth = {head: labels.loc[names, head].to_numpy() for head in BENGALI.heads}
@@ -126,7 +129,6 @@ def test_the_settings_of_every_row_are_known(name: str) -> None:
 def test_no_row_shares_a_file_with_another_or_sets_something_over_decoded_answers() -> None:
     slugs = [score.slug(name).casefold() for name in score.ROWS]
     assert len(set(slugs)) == len(slugs)
-    assert not any(slug.endswith("-unseen") for slug in slugs)
     for row in score.ROWS.values():
         assert row.against in ("", *score.ROWS)
         assert not (row.decoded and row.changes)
@@ -134,12 +136,11 @@ def test_no_row_shares_a_file_with_another_or_sets_something_over_decoded_answer
 
 
 def test_a_row_sets_what_the_rows_set_that_it_builds_on(data: Path) -> None:
-    ruler = Ruler(data, None, is_unseen=False)
+    ruler = Ruler(data, None)
     base, longer, other = (ruler.settings(name) for name in ("base", "longer", "longer, of another seed"))
     assert (base["epochs"], longer["epochs"], other["epochs"]) == (10, 11, 11)
     assert (base["seed"], longer["seed"], other["seed"]) == (0, 0, 1)
     assert base["image_size"] == other["image_size"] == [64, 64]
-    assert Ruler(data, None, is_unseen=True).settings("base") == base | {"group_column": "grapheme"}
 
 
 def test_the_answers_to_11200_images_take_at_most_60_kb_and_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -280,6 +281,21 @@ def test_the_cpu_seconds_of_a_study_are_those_of_all_its_tries(tmp_path: Path) -
     assert cost_of(study).is_measured
 
 
+@pytest.mark.usefixtures("handler_of_python")
+def test_a_second_interrupt_kills_what_does_not_end(tmp_path: Path) -> None:
+    interrupt = "os.kill(os.getppid(), signal.SIGINT)"
+    stubborn = f"signal.signal(signal.SIGINT, signal.SIG_IGN)\n{interrupt}\ntime.sleep(1)\n{interrupt}\ntime.sleep(50)"
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            [sys.executable, "-c", f"import os, signal, time\nprint(os.getpid(), flush=True)\n{stubborn}"],
+            tmp_path / "base",
+        )
+    assert time.monotonic() - begun < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "base.log").read_text()), 0)
+
+
 def test_the_cost_of_a_study_is_not_measured_where_the_ruler_was_killed_or_another_program_began_it(
     tmp_path: Path,
 ) -> None:
@@ -316,15 +332,50 @@ def test_rows_by_an_earlier_code_are_stale(data: Path, capsys: pytest.CaptureFix
     score.main([str(data), "--only", "base"])
     rows, below = table(capsys)
     assert not rows
-    assert f"base: stale: measured with {VERSION} = 1, here {score.CODE}" in below
+    assert f"base: stale: measured with {VERSION} = 1, here {CODE}" in below
 
 
-def test_unseen_combinations_are_not_measured_with_graphemes_that_show_them(
-    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_one_command_at_a_time_works_in_a_folder_of_studies(data: Path, tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(SystemExit, match=f"error: .*process {os.getpid()} on .* is at work in it"):
+        score.main([str(data), str(tmp_path)])
+
+
+def test_what_a_first_stage_is_made_of_follows_all_that_decides_its_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(score.ROWS, "rendered", Row("base", {}, {"epochs": "5"}))
-    score.main([str(data), "--only", "rendered", "--unseen"])
-    assert "rendered: rendered graphemes show the unseen combinations" in table(capsys)[1]
+    made: list[str] = []
+    monkeypatch.setattr(first_stage, "run_once", lambda *parts: made.append(json.dumps(parts[-1])))
+    recipe, fonts, weights = tmp_path / "recipe.toml", tmp_path / "fonts", tmp_path / "first.model.weights.h5"
+    for path, text in (
+        (recipe, "[run]\nepochs = 1\n"),
+        (fonts / "a.ttf", "a"),
+        (weights, "w"),
+        (data / "class_map.csv", ""),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def begin() -> tuple[str, str]:
+        made.clear()
+        images = first_stage.render(data, tmp_path / "rendered", [fonts])
+        first_stage.train(recipe, tmp_path, tmp_path / "out", [f"pretrained={weights}"], images)
+        return made[0], made[1]
+
+    rendered, trained = begin()
+    assert begin() == (rendered, trained)
+    for path, text in ((recipe, "[run]\nepochs = 2\n"), (weights, "v")):
+        path.write_text(text)
+        assert begin()[0] == rendered
+        assert begin()[1] != trained
+        trained = begin()[1]
+    (fonts / "a.ttf").write_text("b")
+    assert begin()[0] != rendered
+    assert begin()[1] != trained
+
+
+def test_a_folder_without_the_tables_to_render_from_is_one_line(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no class_map\.csv in"):
+        first_stage.render(data, tmp_path / "rendered", [data])
 
 
 def test_a_first_stage_needs_fonts(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +389,7 @@ def test_the_rows_of_a_small_ruler_are_trained_once(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One of them begins with a first stage, on graphemes in a font that the test draws."""
-    font = draw_font(tmp_path / "boxes.ttf", ["\u0995", "\u0996"])
+    font = draw_font(tmp_path / "boxes.ttf", LETTERS)
     monkeypatch.setattr(first_stage, "IMAGES", 80)
     recipe = tmp_path / "small.toml"
     recipe.write_text(
