@@ -9,9 +9,9 @@ and 8 test-time copies. The CPU-seconds are those of rendering and of all traini
 
 --set changes a setting of the recipe. The first stage has its own epochs and image_size, which --first changes.
 
-OUT/NAME.log has what each step printed, OUT/NAME.json what it has cost over all tries. The same command skips what is
-done, by whatever code: after a change of it name another OUT. Of what was interrupted the study goes on and the other
-steps start again.
+OUT/NAME.log has what each step printed, OUT/NAME.json what it has cost over all tries. The same command skips the steps
+that are finished, also where another code did them: after a change of the code name another OUT. An interrupted study
+goes on, any other interrupted step starts again.
 """
 
 import argparse

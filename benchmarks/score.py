@@ -12,8 +12,8 @@ by exponents that were chosen on the other folds, and each head for itself. A ro
 Both sides of a gain have the same images, folds and seed; where they did not take the same CPU-seconds, the table says
 so. The 95 % interval is by paired bootstrap over the images (scoring/paired.py); it says nothing of another seed.
 
-STUDIES/ROW/ is the study of a row. One that is finished is read, by whatever version of the code it was trained.
-STUDIES/ROW.log has what it printed, STUDIES/ROW.json what it has cost so far; one that was broken off goes on.
+STUDIES/ROW/ is the study of a row. A finished one is read, also where an earlier code trained it. STUDIES/ROW.log has
+what it printed, STUDIES/ROW.json what it has cost so far; one that was broken off goes on.
 """
 
 import argparse

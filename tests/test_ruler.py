@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from multihead.scoring.out_of_fold import OutOfFold
 from multihead_study.answers import joined_folds
 from multihead_study.folds import Fold, read_folds
 from tests.built_in import BENGALI
+from tests.conftest import HOUSE
 from tests.test_render_graphemes import LETTERS, draw_font
 from tests.test_study_answers import leave_study, likely
 
@@ -382,6 +384,36 @@ def test_a_first_stage_needs_fonts(data: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(score, "ROWS", {"rendered": Row("", {}, {"epochs": "5"})})
     with pytest.raises(SystemExit, match="rendered: from rendered graphemes; name fonts with --fonts"):
         score.main([str(data), str(tmp_path / "studies")])
+
+
+@pytest.mark.parametrize("name", score.ROWS)
+def test_the_page_says_what_is_kept_of_each_row(name: str) -> None:
+    with np.load(HOUSE / "benchmarks" / "rows" / f"{score.slug(name)}.npz") as kept:
+        header = json.loads(str(kept["header"]))
+    page = (HOUSE / "benchmarks" / "SCORES.md").read_text(encoding="utf-8")
+    if cells := re.search(rf"^\| {re.escape(name)}\b[^|]*\|([^|]*)\|.*\|([^|]*)\|[^|]*\|$", page, re.MULTILINE):
+        assert cells[1].split()[0] == f"{header['score']:.4f}"
+        assert cells[2].strip() == f"{header['cpu_seconds'] + header['shared_cpu_seconds']:,.0f}"
+    else:
+        assert f'"{name}", R = {header["score"]:.4f}' in page
+
+
+def test_the_pages_agree_on_what_the_recipe_of_a_cpu_costs_and_reaches() -> None:
+    texts = {
+        name: " ".join((HOUSE / name).read_text(encoding="utf-8").replace("\n#", "\n").split())
+        for name in ("benchmarks/SCORES.md", "docs/recipe.md", "kernel/train/settings-cpu.toml", "README.md")
+    }
+    found = re.search(
+        r"\| seven folds of \[settings-cpu\.toml\][^|]*\| ([\d,]+) \| ([\d.]+ ± [\d.]+) \|",
+        texts["benchmarks/SCORES.md"],
+    )
+    assert found
+    seconds, reached = found.groups()
+    for name in ("docs/recipe.md", "kernel/train/settings-cpu.toml"):
+        assert f"{seconds} CPU-seconds" in texts[name]
+        assert f"R = {reached}" in texts[name]
+    minutes = round(int(seconds.replace(",", "")) / 60)
+    assert re.search(rf"\| Bengali\.AI[^|]*\| R = {re.escape(reached)} \| 11,200 \| {minutes} \|", texts["README.md"])
 
 
 @pytest.mark.slow
