@@ -1,11 +1,12 @@
 """A study through the built kernels: what it reaches on test images with known labels, and what its training costs.
 
-    PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--set KEY=VALUE]...
-        [--first KEY=VALUE]...
+    PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--folds N]
+        [--set KEY=VALUE]... [--first KEY=VALUE]...
 
-Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and seven folds
-that start from its weights, by `multihead cross-validate`. The predict kernel answers the test images with all of them
-and 8 test-time copies. The CPU-seconds are those of rendering and of all trainings, not of predicting.
+Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and folds, seven
+unless --folds says otherwise, that start from its weights, by `multihead cross-validate`. The predict kernel answers
+the test images with all of them and 8 test-time copies. The CPU-seconds are those of rendering and of all trainings,
+not of predicting.
 
 --set changes a setting of the recipe. The first stage has its own epochs and image_size, which --first changes.
 
@@ -38,7 +39,7 @@ from bundler.study.trial import of_files
 from multihead.config.data_files import matching
 from multihead.config.files import SUBMISSION_FILE
 from multihead.config.manifest import sha256_of
-from multihead.config.settings import Settings
+from multihead.config.settings import MAX_STUDY_FOLDS, Settings
 from multihead.config.settings_file import read_settings
 from multihead.config.task import Task
 from multihead.scoring.evaluation import read_both
@@ -53,19 +54,20 @@ STUDY = "study"
 
 
 class Recipe(NamedTuple):
-    """A settings file, and what is set in it for the folds and for the first stage, as --set takes it."""
+    """A settings file, what is set in it for the folds and the first stage, as --set takes it, and how many folds."""
 
     file: Path
-    folds: Sequence[str]
-    first_stage: Sequence[str]
+    sets: Sequence[str]
+    sets_of_first_stage: Sequence[str]
+    folds: int = FOLDS
 
-    def of_folds(self) -> Settings:
+    def settings(self) -> Settings:
         """Return the settings of the folds; UserError if they are none."""
-        return read_settings(self.file, self.folds)
+        return read_settings(self.file, self.sets)
 
-    def of_first_stage(self) -> Settings:
+    def settings_of_first_stage(self) -> Settings:
         """Return the settings of the first stage; UserError if they are none."""
-        return read_settings(self.file, self.first_stage)
+        return read_settings(self.file, self.sets_of_first_stage)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,15 +78,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fonts", type=Path, nargs="+", required=True, help="as docs/further-images.md has them")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
+    parser.add_argument("--folds", type=int, choices=range(2, MAX_STUDY_FOLDS + 1), default=FOLDS, metavar="N")
     parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
-    recipe = Recipe(arguments.recipe, arguments.set, [*arguments.set, *FIRST_STAGE, *arguments.first])
+    sets_of_first_stage = [*arguments.set, *FIRST_STAGE, *arguments.first]
+    recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, arguments.folds)
     printed(final(arguments.data, arguments.out, arguments.fonts, recipe))
 
 
 def final(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe) -> Iterator[str]:
     """Do all of it, and yield what each part has cost, then what the answers to the test images reach."""
-    task, of_first_stage = recipe.of_folds().task, recipe.of_first_stage()  # mistakes are told before the trainings
+    task = recipe.settings().task  # mistakes in them are told before the trainings
+    of_first_stage = recipe.settings_of_first_stage()
     read_both(data / task.sample_submission, data, task)  # and so is a truth that is not there
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
@@ -96,7 +101,7 @@ def _trained(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe, of_fi
     rendered, first, staged, study = (out / name for name in ("rendered", "first", "first-staged", STUDY))
     made_of = render(data, rendered, fonts) | {"settings": deciding_settings(of_first_stage), VERSION: CODE}
     options: list[str | Path] = ["--kernel", "train", "--settings", recipe.file]
-    run_once(_rehearsal(rendered, first, options, recipe.first_stage), first, made_of)
+    run_once(_rehearsal(rendered, first, options, recipe.sets_of_first_stage), first, made_of)
     staged.mkdir(exist_ok=True)
     stage(first / "working", staged, NAME)
     cross_validate(data, study, recipe, staged / PRETRAINED)
@@ -127,18 +132,18 @@ def _graded(data: Path, out: Path, task: Task) -> Iterator[str]:
 
 def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> None:
     """Train a study's folds by a recipe, each from the weights of a first stage, where that was not done yet."""
-    settings = recipe.of_folds()
+    settings = recipe.settings()
     names = [name for pattern in settings.task.files_to_train for name in matching(data, pattern)]
     made_of: dict[str, Any] = {
         "images": of_files(data, names, whole=settings.task.labels_file),
         "settings": deciding_settings(settings, THREADS),
         "first stage": sha256_of(weights),
-        "folds": FOLDS,
+        "folds": recipe.folds,
         VERSION: CODE,
     }
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
-    command += ["--settings", recipe.file, "--folds", FOLDS, "--workers", WORKERS, "--threads", THREADS]
-    sets = set_options([*recipe.folds, f"pretrained={weights.resolve()}"])
+    command += ["--settings", recipe.file, "--folds", recipe.folds, "--workers", WORKERS, "--threads", THREADS]
+    sets = set_options([*recipe.sets, f"pretrained={weights.resolve()}"])
     run_once([*map(str, command), *sets], study, made_of)
 
 

@@ -46,11 +46,16 @@ def test_test_images_without_truth_are_refused_before_anything_is_made(bengali: 
     assert not out.exists()
 
 
-@pytest.mark.parametrize("option", ["--set", "--first"])
-def test_a_setting_that_is_not_known_is_refused_before_anything_is_made(drawn: Path, recipe: Path, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [("--set", "epocs=2", "error: .*epocs"), ("--first", "epocs=2", "error: .*epocs"), ("--folds", "1", "2")],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(
+    drawn: Path, recipe: Path, option: str, value: str, problem: str
+) -> None:
     out = recipe.parent / "out"
-    with pytest.raises(SystemExit, match=r"error: .*epocs"):
-        final.main(arguments(drawn, out, recipe, option, "epocs=2"))
+    with pytest.raises(SystemExit, match=problem):
+        final.main(arguments(drawn, out, recipe, option, value))
     assert not out.exists()
 
 
@@ -125,10 +130,10 @@ def test_a_small_study_is_scored_and_trained_once(
     drawn: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     font, out = draw_font(tmp_path / "boxes.ttf", LETTERS), tmp_path / "out"
-    for module, name, value in [(first_stage, "IMAGES", 80), (final, "FOLDS", 2), (final, "COPIES", 1)]:
+    for module, name, value in [(first_stage, "IMAGES", 80), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
     command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]
-    command += ["--first", "epochs=3"]
+    command += ["--first", "epochs=3", "--folds", "2"]
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [
