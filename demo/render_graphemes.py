@@ -16,7 +16,7 @@ bends, width of the strokes, ink and paper vary.
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from multiprocessing import get_context
@@ -25,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from arguments import at_least
 from competition_files import HEIGHT, SHARDS, WIDTH, write_shard
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, features
@@ -282,15 +283,6 @@ def render(data: Path, out: Path, fonts: Sequence[Path], count: int, new: float,
             print(f"{path.name}: {len(rows)} images rendered", flush=True)
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {least} or more")
-        return int(text)
-
-    return number
-
-
 def _share(text: str) -> float:
     try:
         share = float(text)
@@ -307,11 +299,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("fonts", type=Path, nargs="+", metavar="FONT")
-    parser.add_argument("--images", type=_at_least(SHARDS), default=36_000, help="how many (default: %(default)s)")
+    parser.add_argument("--images", type=at_least(SHARDS), default=36_000, help="how many (default: %(default)s)")
     parser.add_argument(
         "--new", type=_share, default=0.1, help="share of the images with diacritics drawn anew (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=_at_least(0), default=0)
+    parser.add_argument("--seed", type=at_least(0), default=0)
     arguments = parser.parse_args(argv)
     if not features.check("raqm"):
         raise SystemExit("error: this Pillow has no raqm, without which conjuncts are not joined")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from arguments import at_least
 from competition_files import HEIGHT, SHARDS, WIDTH, write_shard, write_test_tables
 from numpy.typing import NDArray
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("competition", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, required=True, help="test images in all")
+    parser.add_argument("--rows", type=at_least(SHARDS), required=True, help="test images in all")
     arguments = parser.parse_args(argv)
     repeat(arguments.competition, arguments.folder, arguments.rows)
     return 0
