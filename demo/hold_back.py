@@ -48,7 +48,7 @@ def choose(labels: pd.DataFrame, test: int, train: int | None, seed: int) -> tup
 
 
 def hold_back(competition: Path, folder: Path, test: int, train: int | None, seed: int) -> None:
-    """Write the files of a new folder, of which each train file keeps the place of its images."""
+    """Write the files of a new folder; its train images are in the files, and in the order, that they were in."""
     files = sorted(competition.glob(TRAIN_FILES))
     ids = [pq.read_table(file, columns=[ID])[ID].to_pylist() for file in files]
     labels = pd.read_csv(competition / "train.csv").set_index(ID)
@@ -82,7 +82,8 @@ def _renamed(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    pq.write_table(table.combine_chunks(), path, row_group_size=max(1, len(table)))
+    table = table.combine_chunks().replace_schema_metadata()  # which says how many rows pandas had
+    pq.write_table(table, path, row_group_size=max(1, len(table)))
 
 
 def _write_tables(competition: Path, folder: Path, of_test: pd.DataFrame, of_train: pd.DataFrame) -> None:
