@@ -98,6 +98,9 @@ ROWS = {
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
     "resnet16": row_of_network("resnet16", over=RENDERED),
     "gates and more features": row_of_network("resnet16-se-1024", over="resnet16"),
+    "twice the epochs": Row(
+        "gates and more features", {"epochs": "12"}, first_stage={"epochs": "10", "backbone": "resnet16-se-1024"}
+    ),
     "filters times 1.5": row_of_network("resnet16-se-1536", over="gates and more features"),
 }
 
