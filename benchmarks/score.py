@@ -97,6 +97,7 @@ ROWS = {
     "the notebook's recipe": Row("base", NOTEBOOK),
     "a first stage of ten epochs": Row(RENDERED, {}, first_stage={"epochs": "10"}),
     "resnet16": row_of_network("resnet16", over=RENDERED),
+    "without the moving average": Row(RENDERED, {"ema_decay": "0"}),
     "gates and more features": row_of_network("resnet16-se-1024", over="resnet16"),
     "twice the epochs": Row(
         "gates and more features", {"epochs": "12"}, first_stage={"epochs": "10", "backbone": "resnet16-se-1024"}
