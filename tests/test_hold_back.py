@@ -43,8 +43,9 @@ def test_every_image_is_one_of_the_train_images_with_its_own_labels(held_back: P
     assert all(before[image] == name for image, name in train.items())
     pd.testing.assert_frame_equal(read_labels(held_back, BENGALI)[HEADS], labels.loc[list(train.values()), HEADS])
     truth = pd.read_csv(held_back / "truth.csv").set_index("row_id")["target"]
+    known = labels[HEADS].to_dict("index")
     for image, name in test.items():
-        assert [truth[f"{name}_{head}"] for head in HEADS] == labels.loc[before[image], HEADS].tolist()
+        assert {head: truth[f"{name}_{head}"] for head in HEADS} == known[before[image]]
 
 
 def test_the_test_files_are_as_the_competition_s_and_its_grader_takes_them(
