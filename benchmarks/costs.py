@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from bundler.errors import BundlerError
 from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
@@ -21,23 +20,6 @@ SECONDS_BETWEEN_LOOKS = 0.2  # not one long wait: where polars was at work, an i
 SECONDS_TO_END = 60  # that an interrupted command has; a study takes half of it for its own trainings
 VERSION, CODE = "version of the code", 2  # raise it where code changes the weights. 2: a cutmix box for each image
 UNKNOWN: Mapping[str, Any] = MappingProxyType({})
-
-
-def interrupt_on_signals() -> None:
-    """End this program as Ctrl-C does where it is terminated, or its terminal closed: no command goes on without it."""
-    for signal_number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signal_number, signal.default_int_handler)
-
-
-def printed(lines: Iterable[str]) -> None:
-    """Print a program's lines as they come; what a user has to mend, or an interrupt, ends it with one line."""
-    try:
-        for line in lines:
-            print(line, flush=True)
-    except (UserError, BundlerError) as error:
-        raise SystemExit(f"error: {error}") from error
-    except KeyboardInterrupt as error:
-        raise SystemExit("interrupted; the same command goes on") from error
 
 
 def deciding_settings(settings: Settings, threads: int = 0) -> dict[str, Any]:

@@ -21,18 +21,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import (
-    CODE,
-    VERSION,
-    cost_of,
-    deciding_settings,
-    interrupt_on_signals,
-    printed,
-    run,
-    run_once,
-    set_options,
-)
+from benchmarks.costs import CODE, VERSION, cost_of, deciding_settings, run, run_once, set_options
 from benchmarks.first_stage import NAME, PRETRAINED, render
+from benchmarks.programs import interrupt_on_signals, printed
 from bundler.kaggle.staging import stage, stage_study
 from bundler.study.lock import locked
 from bundler.study.trial import of_files
@@ -123,7 +114,7 @@ def _graded(data: Path, out: Path, task: Task) -> Iterator[str]:
     score = task_score(graded.truth, graded.answers, task)
     yield str(score)
     wrong = {head: (classes + 1) % len(task.heads[head]) for head, classes in graded.truth.items()}
-    gain, _ = paired_gain(graded.truth, wrong, graded.answers, task)  # over 0
+    gain, _ = paired_gain(graded.truth, wrong, graded.answers, task)  # over R = 0, so that its interval is R's
     yield (
         f"over the classes present: {score.present_total:.4f} ± {score.standard_error:.4f}, one standard error; "
         f"95 % interval by bootstrap {gain.low:.4f} to {gain.high:.4f}"

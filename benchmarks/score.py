@@ -23,19 +23,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.costs import (
-    CODE,
-    VERSION,
-    cost_of,
-    deciding_settings,
-    interrupt_on_signals,
-    printed,
-    refuse_other,
-    run,
-    set_options,
-)
+from benchmarks.costs import CODE, VERSION, cost_of, deciding_settings, refuse_other, run, set_options
 from benchmarks.first_stage import PRETRAINED, FirstStage
 from benchmarks.kept_rows import KeptRow, answers_of, changed_settings, read_images, read_row, write_row
+from benchmarks.programs import interrupt_on_signals, printed
 from bundler.study.lock import locked
 from bundler.study.study import read_study
 from bundler.study.trial import TRIAL_FILE, State, read_state

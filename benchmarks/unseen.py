@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.costs import cost_of, interrupt_on_signals, printed
+from benchmarks.costs import cost_of
 from benchmarks.first_stage import NAME, PRETRAINED, TABLES, render, train
+from benchmarks.programs import interrupt_on_signals, printed
 from benchmarks.score import RECIPE
 from bundler.kaggle.staging import stage
 from bundler.study.lock import locked

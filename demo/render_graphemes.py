@@ -116,20 +116,25 @@ def find_fonts(places: Sequence[Path]) -> list[Path]:
     What cannot be read is passed over in a folder, with a warning. SystemExit for a file that is named, and where there
     are no fonts.
     """
-    fonts = []
-    for place in places:
-        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            try:
-                if file.suffix.lower() in FONT_SUFFIXES and draws(file, SOME_LETTERS):
-                    fonts.append(file)
-            except OSError as error:
-                problem = f"{file}: not a font that can be read ({error})"
-                if file == place:
-                    raise SystemExit(f"error: {problem}") from error
-                print(f"warning: {problem}; passed over")
+    files = [file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    fonts = [
+        file for file in files if file.suffix.lower() in FONT_SUFFIXES and _has_bengali(file, is_named=file in places)
+    ]
     if not fonts:
         raise SystemExit(f"error: no font with Bengali letters in {', '.join(map(str, places))}")
     return fonts
+
+
+def _has_bengali(file: Path, *, is_named: bool) -> bool:
+    """Tell whether a font has Bengali letters; one that cannot be read and is named is SystemExit, else a warning."""
+    try:
+        return draws(file, SOME_LETTERS)
+    except OSError as error:
+        problem = f"{file}: not a font that can be read ({error})"
+        if is_named:
+            raise SystemExit(f"error: {problem}") from error
+        print(f"warning: {problem}; passed over")
+        return False
 
 
 def draws(file: Path, text: str) -> bool:
