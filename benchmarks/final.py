@@ -1,10 +1,11 @@
 """A study through the built kernels: what it reaches on test images with known labels, and what its training costs.
 
     PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--folds N]
-        [--set KEY=VALUE]... [--first KEY=VALUE]...
+        [--train N] [--set KEY=VALUE]... [--first KEY=VALUE]...
 
 Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and folds, seven
-unless --folds says otherwise, that start from its weights, by `multihead cross-validate`. The predict kernel answers
+unless --folds says otherwise, that start from its weights, by `multihead cross-validate`; with --train only the first N
+of them are trained. The predict kernel answers
 the test images with all of them and 8 test-time copies. The CPU-seconds are those of rendering and of all trainings,
 not of predicting.
 
@@ -45,12 +46,16 @@ STUDY = "study"
 
 
 class Recipe(NamedTuple):
-    """A settings file, what is set in it for the folds and the first stage, as --set takes it, and how many folds."""
+    """A settings file, what is set in it for the folds and the first stage, as --set takes it, and how many folds.
+
+    trained: how many of the folds, the first ones.
+    """
 
     file: Path
     sets: Sequence[str]
     sets_of_first_stage: Sequence[str]
     folds: int = FOLDS
+    trained: int = FOLDS
 
     def settings(self) -> Settings:
         """Return the settings of the folds; UserError if they are none."""
@@ -70,10 +75,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
     parser.add_argument("--folds", type=int, choices=range(2, MAX_STUDY_FOLDS + 1), default=FOLDS, metavar="N")
+    parser.add_argument("--train", type=int, metavar="N", help="how many of the folds to train (default: all)")
     parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
     sets_of_first_stage = [*arguments.set, *FIRST_STAGE, *arguments.first]
-    recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, arguments.folds)
+    folds, trained = arguments.folds, arguments.train or arguments.folds
+    if not 2 <= trained <= folds:
+        parser.error(f"--train {trained}: expected 2 to {folds}")
+    recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, folds, trained)
     printed(final(arguments.data, arguments.out, arguments.fonts, recipe))
 
 
@@ -129,11 +138,22 @@ def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> No
         "images": of_files(data, names, whole=settings.task.labels_file),
         "settings": deciding_settings(settings, THREADS),
         "first stage": sha256_of(weights),
-        "folds": recipe.folds,
+        "folds": [recipe.folds, recipe.trained],
         VERSION: CODE,
     }
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
-    command += ["--settings", recipe.file, "--folds", recipe.folds, "--workers", WORKERS, "--threads", THREADS]
+    command += [
+        "--settings",
+        recipe.file,
+        "--folds",
+        recipe.folds,
+        "--train",
+        recipe.trained,
+        "--workers",
+        WORKERS,
+        "--threads",
+        THREADS,
+    ]
     sets = set_options([*recipe.sets, f"pretrained={weights.resolve()}"])
     run_once([*map(str, command), *sets], study, made_of)
 

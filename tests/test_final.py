@@ -48,7 +48,12 @@ def test_test_images_without_truth_are_refused_before_anything_is_made(bengali: 
 
 @pytest.mark.parametrize(
     ("option", "value", "problem"),
-    [("--set", "epocs=2", "error: .*epocs"), ("--first", "epocs=2", "error: .*epocs"), ("--folds", "1", "2")],
+    [
+        ("--set", "epocs=2", "error: .*epocs"),
+        ("--first", "epocs=2", "error: .*epocs"),
+        ("--folds", "1", "2"),
+        ("--train", "8", "2"),
+    ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(
     drawn: Path, recipe: Path, option: str, value: str, problem: str
@@ -133,7 +138,7 @@ def test_a_small_study_is_scored_and_trained_once(
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
     command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]
-    command += ["--first", "epochs=3", "--folds", "2"]
+    command += ["--first", "epochs=3", "--folds", "3", "--train", "2"]
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [

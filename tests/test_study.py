@@ -28,7 +28,7 @@ from bundler.study.engines.local import Local
 from bundler.study.inputs import find_pretrained, link_inputs
 from bundler.study.lock import LOCK_FILE, locked
 from bundler.study.run import Ended, start, what_is_missing
-from bundler.study.study import Request, claim, run_study, run_trials
+from bundler.study.study import Request, claim, read_study, run_study, run_trials
 from bundler.study.trial import LEFT_BY_TRIAL, TRIAL_FILE, State, Trial, read_state, state_of, write_state
 from multihead.config import visible_gpus
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
@@ -314,6 +314,44 @@ def test_the_trials_are_all_folds_of_each_seed_and_their_settings_say_so(
         run_study(HERE, request._replace(sets=["seed=4", "epochs=3"]), Local)
     run_study(HERE, request._replace(seeds=3, threads=0), Local)  # the threads are those of the study
     assert len(planned) == 9
+
+
+def test_the_first_folds_alone_are_trained_and_more_of_them_later(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    out = tmp_path / "out"
+    request = Request(drawn, out, 4, 2, [recipe], threads=1, trained=2)
+    run_study(HERE, request, Local)
+    assert [trial.name for trial in planned] == [f"small-fold{k}-seed{s}" for s in (0, 1) for k in range(2)]
+    assert {read_settings(trial.folder / "settings.toml").run.study_folds for trial in planned} == {4}
+    run_study(HERE, request._replace(trained=3), Local)
+    assert len(planned) == 6
+    run_study(HERE, request, Local)  # what was begun belongs to the study
+    assert list(read_study(out).numbers) == [0, 1, 2]
+    run_study(HERE, request._replace(trained=0), Local)
+    assert list(read_study(out).numbers) == [0, 1, 2, 3]
+
+
+def test_more_folds_than_there_are_cannot_be_trained(
+    tmp_path: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["cross-validate", str(drawn), "--folds", "3", "--train", "4", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == "error: --train 4: of 3 folds; expected 2 to 3\n"
+    assert not out.exists()
+
+
+def test_a_study_of_before_there_was_a_choice_has_all_folds(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    request = Request(drawn, tmp_path / "out", 3, recipes=[recipe], threads=1)
+    run_study(HERE, request, Local)
+    file = tmp_path / "out" / study.STUDY_FILE
+    values = json.loads(file.read_text())
+    del values["trained"]
+    file.write_text(json.dumps(values))
+    run_study(HERE, request._replace(trained=2), Local)
+    assert list(read_study(tmp_path / "out").numbers) == [0, 1, 2]
 
 
 def linked(folder: Path, new: Path) -> Path:

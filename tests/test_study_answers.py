@@ -316,11 +316,12 @@ def leave_trial(study: Path, fold: int, seed: int, answers: Fold, task: Task = T
     return folder
 
 
-def leave_study(folder: Path, folds: Sequence[Fold], task: Task = TASK) -> Path:
+def leave_study(folder: Path, folds: Sequence[Fold], task: Task = TASK, of: int = 0, trained: int = 0) -> Path:
+    """Leave a study of these folds, or of more of which these have trials."""
     for number, fold in enumerate(folds):
         for recipe in fold.recipes:
             leave_trial(folder, number, 0, fold, task, recipe)
-    study = Study(task.name, len(folds), 0, "", 1, tuple(folds[0].recipes))
+    study = Study(task.name, of or len(folds), 0, "", 1, tuple(folds[0].recipes), trained or len(folds))
     (folder / STUDY_FILE).write_text(json.dumps(asdict(study)))
     return folder
 
@@ -361,6 +362,22 @@ def test_joining_leaves_answers_choices_and_classes_in_the_folder(tmp_path: Path
     lines = (study / CLASSES_FILE).read_text().splitlines()
     assert lines[0] == "head,class,images,recall,standard_error"
     assert len(lines) == 1 + 4 + 3
+
+
+def test_a_study_of_some_folds_is_scored_on_their_images_and_trusts_no_combinations(tmp_path: Path) -> None:
+    folds = [random_fold(number, 400) for number in range(4)]
+    whole, some = leave_study(tmp_path / "whole", folds), leave_study(tmp_path / "some", folds, of=7)
+    assert join(whole).to_predict_with.calibration.combinations_weight > 0
+    joined = join(some)
+    assert len(joined.answers.ids) == 1600
+    assert joined.score == joined.heads_alone
+    lines = list(joined.lines())
+    assert lines[0] == "pairs: 4 of 7 folds, 4 trials, 1,600 images out of fold"
+    assert not any("combinations" in line for line in lines)
+    assert not read_ensemble(some).combinations.labels
+    leave_study(tmp_path / "lacks", folds[:3], of=7, trained=4)
+    with pytest.raises(UserError, match="no finished trial of small for fold 3"):
+        read_folds(tmp_path / "lacks")
 
 
 def test_a_study_that_lacks_a_fold_or_has_answers_of_others_is_refused(tmp_path: Path) -> None:

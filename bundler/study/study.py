@@ -39,7 +39,8 @@ class Request(NamedTuple):
     data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. recipes:
     settings files in place of the train kernel's; sets: settings of all of them, as KEY=VALUE. threads: of each trial,
     0 for those of the study as it was begun, or else the engine's. is_data_here: whether the trials read the files in
-    data; if others elsewhere, some or all may be missing.
+    data; if others elsewhere, some or all may be missing. trained: how many of the folds, the first ones, have trials;
+    0 for all.
     """
 
     data: Path
@@ -50,13 +51,20 @@ class Request(NamedTuple):
     sets: Sequence[str] = ()
     threads: int = 0
     is_data_here: bool = True
+    trained: int = 0
+
+    @property
+    def numbers(self) -> range:
+        """Those of the folds that have trials."""
+        return range(self.trained or self.folds)
 
 
 @dataclass(frozen=True)
 class Study:
     """What all trials of a study share, and the names of its recipes: what STUDY_FILE holds.
 
-    study_seed, group_column: by which the folds are drawn.
+    study_seed, group_column: by which the folds are drawn. trained: how many of them, the first ones, have trials; 0
+    for all, as in a file of before there was a choice.
     """
 
     task: str
@@ -65,6 +73,12 @@ class Study:
     group_column: str
     threads: int
     recipes: tuple[str, ...]
+    trained: int = 0
+
+    @property
+    def numbers(self) -> range:
+        """Those of the folds that have trials."""
+        return range(self.trained or self.folds)
 
     @property
     def in_words(self) -> str:
@@ -192,7 +206,7 @@ def _check_group_column(settings: Settings, data: Path) -> None:
 
 
 def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: int) -> Study:
-    """Return the study, with the recipes that it had before; BundlerError where the folder has another one."""
+    """Return the study, with the recipes and folds that it had before; BundlerError where the folder has another."""
     settings = recipes[0][1]
     before = read_study(request.out) if (request.out / STUDY_FILE).is_file() else None
     names = [*(before.recipes if before else ()), *(path.stem for path, _ in recipes)]
@@ -203,8 +217,9 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
         settings.run.group_column,
         request.threads or (before.threads if before else threads),
         tuple(dict.fromkeys(names)),
+        max(len(request.numbers), len(before.numbers) if before else 0),
     )
-    if before and replace(before, recipes=()) != replace(study, recipes=()):
+    if before and replace(before, recipes=(), trained=0) != replace(study, recipes=(), trained=0):
         raise BundlerError(f"--out {request.out}: has {before.in_words}; not {study.in_words}; name another folder")
     return study
 
@@ -212,7 +227,7 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
 def _trials(
     request: Request, settings: Settings, path: Path, inputs: dict[str, str], of_code: str, threads: int
 ) -> list[Trial]:
-    """Return the trials of a recipe, all folds of the first seed first.
+    """Return the trials of a recipe, its folds with the first seed first.
 
     inputs: what else decides what becomes of them, each with its SHA-256.
     """
@@ -226,7 +241,7 @@ def _trials(
     decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
     trials = []
     for seed in range(settings.run.seed, settings.run.seed + request.seeds):
-        for fold in range(request.folds):
+        for fold in request.numbers:
             own = {"seed": seed, "study_fold": fold}
             text = settings_text({"model": model, "run": run | own})
             deciding = settings_text({"model": model, "run": decisive | own})

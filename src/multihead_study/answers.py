@@ -70,7 +70,8 @@ class Joined(NamedTuple):
         has_many_heads = len(self.task.heads) > 1
         trials = sum(len(names) for fold in self.folds for names in fold.trials.values())
         images = f"{len(self.answers.ids):,} images out of fold"
-        yield f"{self.task.name}: {len(self.folds)} folds, {trials} trials, {images}"
+        folds = f"{len(self.folds)} of {number}" if (number := self.study.number) else f"{len(self.folds)}"
+        yield f"{self.task.name}: {folds} folds, {trials} trials, {images}"
         yield from (f"left out: {problem}" for problem in self.study.without)
         yield f"{self.score.name} {_with_error(self.score)}"
         if column := self.study.group_column:
@@ -86,14 +87,15 @@ class Joined(NamedTuple):
         if self.with_prior.total != self.heads_alone.total:
             is_prior = any(self.to_predict_with.calibration.exponents.values())
             yield f"  with {'the prior left in' if is_prior else 'nothing chosen'} {self.with_prior.total:.4f}"
-        yield "chosen on all folds, to predict with (in brackets: for each fold on the others, as it is scored)"
+        of_them = "of them" if number else "folds"
+        yield f"chosen on all {of_them}, to predict with (in brackets: for each fold on the others, as it is scored)"
         every = [self.to_predict_with, *self.choices]
         for name in self.recipes:
             yield f"  share of {name} {_with_range([choice.recipes.get(name, 0.0) for choice in every])}"
         for head in self.task.heads:
             chosen = ", ".join(_in_words(head, [choice.calibration for choice in every]))
             yield f"  {head}: {chosen or 'nothing'}"
-        if has_combinations(self.task):
+        if _knows_combinations(self.study):
             weight = _with_range([choice.calibration.combinations_weight for choice in every])
             yield f"  weight of train's combinations {weight}"
 
@@ -122,9 +124,10 @@ def joined_folds(study: Folds) -> Joined:
 
     A fold's combinations are those that its trials were trained on: those of the other folds. They are used only where
     the interval of what they gain is above 0: images whose combination train lacks lose by them, and stratified folds
-    hold next to none. A fold's exponents divide by the counts that its trials were trained on.
+    hold next to none. Where some folds have no trials they are not used, since a study does not know the labels of
+    those. A fold's exponents divide by the counts that its trials were trained on.
     """
-    joined = _joined(study, with_combinations=True)
+    joined = _joined(study, with_combinations=_knows_combinations(study))
     gain = joined.of_combinations
     if gain and gain.low <= 0:
         joined = _joined(study, with_combinations=False)._replace(of_combinations=gain)
@@ -136,7 +139,8 @@ def joined_folds(study: Folds) -> Joined:
 def _joined(study: Folds, *, with_combinations: bool) -> Joined:
     """Return the same with the combinations used, or not, and nothing of single recipes."""
     task, folds = study.task, study.folds
-    seen = [shown_to(fold, folds) if has_combinations(task) else NO_COMBINATIONS for fold in folds]
+    knows_all = _knows_combinations(study)
+    seen = [shown_to(fold, folds) if knows_all else NO_COMBINATIONS for fold in folds]
     choose_on = partial(choose, task, with_combinations=with_combinations)
     choices = [choose_on([other for other in folds if other is not fold]) for fold in folds]
     plain = [mixture(fold, choice.recipes) for fold, choice in zip(folds, choices, strict=True)]
@@ -153,7 +157,7 @@ def _joined(study: Folds, *, with_combinations: bool) -> Joined:
     nothing = Choice({}, Calibration({}, {}, 0.0))
     answers = [answers_of(plain, [nothing] * len(folds)), answers_of(alone, choices), answers_of(together, choices)]
     scores = [task_score(truth, part.answers, task) for part in answers]
-    gain = paired_gain(truth, answers[1].answers, answers[2].answers, task)[0] if has_combinations(task) else None
+    gain = paired_gain(truth, answers[1].answers, answers[2].answers, task)[0] if knows_all else None
     return Joined(
         study,
         choices,
@@ -192,6 +196,11 @@ def head_score(task: Task, head: str, answers: OutOfFold) -> Score:
     """Return the score of one head alone."""
     alone = replace(task, heads={head: task.heads[head]}, score_weights={}, columns={})
     return task_score(answers.truth, answers.answers, alone)
+
+
+def _knows_combinations(study: Folds) -> bool:
+    """Tell whether the study has all label combinations that its trials were trained on."""
+    return has_combinations(study.task) and not study.number
 
 
 def _is_shown(fold: Fold, combinations: NDArray[np.int64]) -> NDArray[np.bool_]:

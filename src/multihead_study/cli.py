@@ -57,6 +57,8 @@ def run_command(arguments: argparse.Namespace) -> None:
 
 
 def _cross_validate(arguments: argparse.Namespace) -> None:
+    if arguments.train > arguments.folds:
+        raise UserError(f"--train {arguments.train}: of {arguments.folds} folds; expected 2 to {arguments.folds}")
     if arguments.address and arguments.engine != "ray":
         raise UserError(f"--address {arguments.address}: of a Ray cluster; expected --engine ray with it")
     request = Request(
@@ -68,6 +70,7 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
         arguments.set,
         arguments.threads,
         is_data_here=arguments.engine != "kaggle",
+        trained=arguments.train,
     )
     try:
         run_study(HERE, request, lambda: ENGINES[arguments.engine](arguments))
@@ -129,6 +132,13 @@ def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> N
     command.add_argument("data", type=Path, help="the folder of the competition's files")
     command.add_argument(
         "--folds", type=_from(2, MAX_STUDY_FOLDS), required=True, metavar="N", help=f"how many, 2 to {MAX_STUDY_FOLDS}"
+    )
+    command.add_argument(
+        "--train",
+        type=_from(2),
+        default=0,
+        metavar="N",
+        help="how many of them to train, the first ones; a larger number later adds trainings (default: all)",
     )
     command.add_argument(
         "--out", type=Path, required=True, metavar="STUDY", help="the study's folder; the same command goes on there"
