@@ -404,7 +404,7 @@ def test_the_pages_agree_on_what_the_recipe_of_a_cpu_costs_and_reaches() -> None
         for name in ("benchmarks/SCORES.md", "docs/recipe.md", "kernel/train/settings-cpu.toml", "README.md")
     }
     found = re.search(
-        r"\| seven folds of \[settings-cpu\.toml\][^|]*\| ([\d,]+) \| ([\d.]+ ± [\d.]+) \|",
+        r"\| four of twelve folds of \[settings-cpu\.toml\][^|]*\| ([\d,]+) \| ([\d.]+ ± [\d.]+) \|",
         texts["benchmarks/SCORES.md"],
     )
     assert found
