@@ -74,12 +74,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fonts", type=Path, nargs="+", required=True, help="as docs/further-images.md has them")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
-    parser.add_argument("--folds", type=int, choices=range(2, MAX_STUDY_FOLDS + 1), default=FOLDS, metavar="N")
-    parser.add_argument("--train", type=int, default=TRAINED, metavar="N", help="how many of the folds to train")
+    parser.add_argument("--folds", type=int, choices=range(2, MAX_STUDY_FOLDS + 1), metavar="N")
+    parser.add_argument("--train", type=int, metavar="N", help="how many of these (default: all; of the twelve four)")
     parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
     sets_of_first_stage = [*arguments.set, *FIRST_STAGE, *arguments.first]
-    folds, trained = arguments.folds, arguments.train
+    folds = arguments.folds or FOLDS
+    trained = (folds if arguments.folds else TRAINED) if arguments.train is None else arguments.train
     if not 2 <= trained <= folds:
         parser.error(f"--train {trained}: expected 2 to {folds}")
     recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, folds, trained)

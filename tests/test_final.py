@@ -52,7 +52,6 @@ def test_test_images_without_truth_are_refused_before_anything_is_made(bengali: 
         ("--set", "epocs=2", "error: .*epocs"),
         ("--first", "epocs=2", "error: .*epocs"),
         ("--folds", "1", "2"),
-        ("--train", "13", "2"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(
@@ -127,6 +126,14 @@ def test_the_recipe_of_a_cpu_differs_from_the_ruler_in_network_size_length_and_s
     settings = [asdict(one.model) | asdict(one.run) for one in (ruler, recipe)]
     changed = {key for key, value in settings[1].items() if value != settings[0][key]}
     assert changed == {"backbone", "epochs", "image_size", "pretrained"}
+
+
+def test_more_folds_than_there_are_cannot_be_trained(
+    drawn: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        final.main(arguments(drawn, recipe.parent / "out", recipe, "--folds", "3", "--train", "4"))
+    assert "--train 4: expected 2 to 3" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -326,10 +326,12 @@ def test_the_first_folds_alone_are_trained_and_more_of_them_later(
     assert {read_settings(trial.folder / "settings.toml").run.study_folds for trial in planned} == {4}
     run_study(HERE, request._replace(trained=3), Local)
     assert len(planned) == 6
-    run_study(HERE, request, Local)  # what was begun belongs to the study
+    run_study(HERE, request._replace(trained=0), Local)  # as many as it has
+    assert len(planned) == 6
     assert list(read_study(out).numbers) == [0, 1, 2]
-    run_study(HERE, request._replace(trained=0), Local)
-    assert list(read_study(out).numbers) == [0, 1, 2, 3]
+    run_study(HERE, request, Local)  # joined without the third, which stays where it is
+    assert list(read_study(out).numbers) == [0, 1]
+    assert (out / "small-fold2-seed0").is_dir()
 
 
 def test_more_folds_than_there_are_cannot_be_trained(
@@ -350,7 +352,7 @@ def test_a_study_of_before_there_was_a_choice_has_all_folds(
     values = json.loads(file.read_text())
     del values["trained"]
     file.write_text(json.dumps(values))
-    run_study(HERE, request._replace(trained=2), Local)
+    run_study(HERE, request, Local)
     assert list(read_study(tmp_path / "out").numbers) == [0, 1, 2]
 
 

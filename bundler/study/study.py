@@ -39,8 +39,8 @@ class Request(NamedTuple):
     data: folder of the task's files. out: the study's folder. seeds: how many, from the settings' seed on. recipes:
     settings files in place of the train kernel's; sets: settings of all of them, as KEY=VALUE. threads: of each trial,
     0 for those of the study as it was begun, or else the engine's. is_data_here: whether the trials read the files in
-    data; if others elsewhere, some or all may be missing. trained: how many of the folds, the first ones, have trials;
-    0 for all.
+    data; if others elsewhere, some or all may be missing. trained: how many of the folds, the first ones, are trained;
+    0 for as many as the study has, in a new one for all.
     """
 
     data: Path
@@ -109,7 +109,7 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
             path: build_script(repository.package, path, "train", dataset=repository.dataset) for path in recipes
         }
         trials = {
-            path: _trials(request, settings, path, inputs[path].sha256, of_code, study.threads)
+            path: _trials(request, settings, path, inputs[path].sha256, of_code, study)
             for path, settings in recipes.items()
         }
         every = sorted((trial for of_recipe in trials.values() for trial in of_recipe), key=lambda trial: trial.seed)
@@ -217,7 +217,7 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
         settings.run.group_column,
         request.threads or (before.threads if before else threads),
         tuple(dict.fromkeys(names)),
-        max(len(request.numbers), len(before.numbers) if before else 0),
+        request.trained or len((before or request).numbers),
     )
     if before and replace(before, recipes=(), trained=0) != replace(study, recipes=(), trained=0):
         raise BundlerError(f"--out {request.out}: has {before.in_words}; not {study.in_words}; name another folder")
@@ -225,7 +225,7 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
 
 
 def _trials(
-    request: Request, settings: Settings, path: Path, inputs: dict[str, str], of_code: str, threads: int
+    request: Request, settings: Settings, path: Path, inputs: dict[str, str], of_code: str, study: Study
 ) -> list[Trial]:
     """Return the trials of a recipe, its folds with the first seed first.
 
@@ -241,15 +241,26 @@ def _trials(
     decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
     trials = []
     for seed in range(settings.run.seed, settings.run.seed + request.seeds):
-        for fold in request.numbers:
+        for fold in study.numbers:
             own = {"seed": seed, "study_fold": fold}
             text = settings_text({"model": model, "run": run | own})
             deciding = settings_text({"model": model, "run": decisive | own})
-            of_settings = sha256(f"{deciding}\n{task}\nthreads = {threads}\n".encode())
+            of_settings = sha256(f"{deciding}\n{task}\nthreads = {study.threads}\n".encode())
             parts = {"code": of_code, "settings": of_settings, "data": of_data} | inputs
             script = request.out.resolve() / f"{path.stem}.py"
             trials.append(
-                Trial(path.stem, fold, seed, script.parent, script, text, task, request.data.resolve(), threads, parts)
+                Trial(
+                    path.stem,
+                    fold,
+                    seed,
+                    script.parent,
+                    script,
+                    text,
+                    task,
+                    request.data.resolve(),
+                    study.threads,
+                    parts,
+                )
             )
     return trials
 

@@ -84,11 +84,13 @@ class Joined(NamedTuple):
             seen = f"{int(self.is_seen.sum()):,} images have one of them"
             gain = f"train's combinations gain {self.of_combinations}"
             yield f"  each head for itself {self.heads_alone.total:.4f}; {gain}; {seen}"
+        if number and has_combinations(self.task):
+            yield "  train's combinations are not used: those of folds without trials are not known"
         if self.with_prior.total != self.heads_alone.total:
             is_prior = any(self.to_predict_with.calibration.exponents.values())
             yield f"  with {'the prior left in' if is_prior else 'nothing chosen'} {self.with_prior.total:.4f}"
-        of_them = "of them" if number else "folds"
-        yield f"chosen on all {of_them}, to predict with (in brackets: for each fold on the others, as it is scored)"
+        of_them = "these folds" if number else "all folds"
+        yield f"chosen on {of_them}, to predict with (in brackets: for each fold on the others, as it is scored)"
         every = [self.to_predict_with, *self.choices]
         for name in self.recipes:
             yield f"  share of {name} {_with_range([choice.recipes.get(name, 0.0) for choice in every])}"

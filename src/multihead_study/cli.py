@@ -138,7 +138,8 @@ def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> N
         type=_from(2),
         default=0,
         metavar="N",
-        help="how many of them to train, the first ones; a larger number later adds trainings (default: all)",
+        help="how many of them to train, the first ones; a larger number later adds trainings (default: as many as the "
+        "study has, in a new one all)",
     )
     command.add_argument(
         "--out", type=Path, required=True, metavar="STUDY", help="the study's folder; the same command goes on there"

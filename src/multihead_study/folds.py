@@ -67,7 +67,7 @@ def read_folds(folder: Path) -> Folds:
     parts: dict[str, Mapping[str, str]] = {}
     for path in sorted(folder.glob(f"*/{TRIAL_FILE}")):
         state = read_state(path)
-        if not state.is_finished or state.recipe not in trials:
+        if not state.is_finished or state.fold not in trials.get(state.recipe, {}):
             continue
         trials[state.recipe][state.fold].append(path.parent)
         first = parts.setdefault(state.recipe, state.parts)
