@@ -143,18 +143,8 @@ def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> No
         VERSION: CODE,
     }
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
-    command += [
-        "--settings",
-        recipe.file,
-        "--folds",
-        recipe.folds,
-        "--train",
-        recipe.trained,
-        "--workers",
-        WORKERS,
-        "--threads",
-        THREADS,
-    ]
+    command += ["--settings", recipe.file, "--folds", recipe.folds, "--train", recipe.trained]
+    command += ["--workers", WORKERS, "--threads", THREADS]
     sets = set_options([*recipe.sets, f"pretrained={weights.resolve()}"])
     run_once([*map(str, command), *sets], study, made_of)
 

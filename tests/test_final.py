@@ -48,11 +48,7 @@ def test_test_images_without_truth_are_refused_before_anything_is_made(bengali: 
 
 @pytest.mark.parametrize(
     ("option", "value", "problem"),
-    [
-        ("--set", "epocs=2", "error: .*epocs"),
-        ("--first", "epocs=2", "error: .*epocs"),
-        ("--folds", "1", "2"),
-    ],
+    [("--set", "epocs=2", "error: .*epocs"), ("--first", "epocs=2", "error: .*epocs")],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(
     drawn: Path, recipe: Path, option: str, value: str, problem: str
@@ -128,12 +124,18 @@ def test_the_recipe_of_a_cpu_differs_from_the_ruler_in_network_size_length_and_s
     assert changed == {"backbone", "epochs", "image_size", "pretrained"}
 
 
-def test_more_folds_than_there_are_cannot_be_trained(
-    drawn: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [(["--folds", "3", "--train", "4"], "--train 4: expected 2 to 3"), (["--folds", "1"], "invalid choice: 1")],
+)
+def test_folds_that_cannot_be_are_refused_before_anything_is_made(
+    drawn: Path, recipe: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
 ) -> None:
+    out = recipe.parent / "out"
     with pytest.raises(SystemExit):
-        final.main(arguments(drawn, recipe.parent / "out", recipe, "--folds", "3", "--train", "4"))
-    assert "--train 4: expected 2 to 3" in capsys.readouterr().err
+        final.main(arguments(drawn, out, recipe, *options))
+    assert problem in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.slow

@@ -53,11 +53,6 @@ class Request(NamedTuple):
     is_data_here: bool = True
     trained: int = 0
 
-    @property
-    def numbers(self) -> range:
-        """Those of the folds that have trials."""
-        return range(self.trained or self.folds)
-
 
 @dataclass(frozen=True)
 class Study:
@@ -217,7 +212,7 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
         settings.run.group_column,
         request.threads or (before.threads if before else threads),
         tuple(dict.fromkeys(names)),
-        request.trained or len((before or request).numbers),
+        request.trained or (len(before.numbers) if before else request.folds),
     )
     if before and replace(before, recipes=(), trained=0) != replace(study, recipes=(), trained=0):
         raise BundlerError(f"--out {request.out}: has {before.in_words}; not {study.in_words}; name another folder")
@@ -239,6 +234,7 @@ def _trials(
     run["pretrained"] = Path(run["pretrained"]).name
     run[FURTHER_IMAGES] = [source | {"folder": Path(source["folder"]).name} for source in run[FURTHER_IMAGES]]
     decisive = {key: value for key, value in run.items() if key not in WITHOUT_EFFECT}
+    data = request.data.resolve()
     trials = []
     for seed in range(settings.run.seed, settings.run.seed + request.seeds):
         for fold in study.numbers:
@@ -248,20 +244,7 @@ def _trials(
             of_settings = sha256(f"{deciding}\n{task}\nthreads = {study.threads}\n".encode())
             parts = {"code": of_code, "settings": of_settings, "data": of_data} | inputs
             script = request.out.resolve() / f"{path.stem}.py"
-            trials.append(
-                Trial(
-                    path.stem,
-                    fold,
-                    seed,
-                    script.parent,
-                    script,
-                    text,
-                    task,
-                    request.data.resolve(),
-                    study.threads,
-                    parts,
-                )
-            )
+            trials.append(Trial(path.stem, fold, seed, script.parent, script, text, task, data, study.threads, parts))
     return trials
 
 

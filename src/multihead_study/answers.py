@@ -1,4 +1,4 @@
-"""The answers of all trials of a study, joined: every image is answered by networks that were not trained on it.
+"""The answers of a study's trials, joined: an image of a fold is answered by networks that were not trained on it.
 
 What is chosen after training is chosen cross-fitted: what is used on a fold was chosen on the other folds, so that no
 image is scored with a choice that it took part in. Only whether label combinations are used at all is decided on all

@@ -128,7 +128,7 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
 
 
 def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
-    command = add("cross-validate", "train a recipe on every fold of its images, and score it on all of them")
+    command = add("cross-validate", "train a recipe on folds of its images, and score it on those that each held out")
     command.add_argument("data", type=Path, help="the folder of the competition's files")
     command.add_argument(
         "--folds", type=_from(2, MAX_STUDY_FOLDS), required=True, metavar="N", help=f"how many, 2 to {MAX_STUDY_FOLDS}"
