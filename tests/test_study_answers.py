@@ -24,7 +24,7 @@ from multihead.data.answers import cells_of
 from multihead.prediction import combinations
 from multihead.prediction.calibration import TEMPERATURES, Calibration, choose_temperature, log_loss, tempered
 from multihead.prediction.combinations import combinations_of, mixed, over_combinations
-from multihead.prediction.logit_adjustment import choose_exponents
+from multihead.prediction.exponents import choose_exponent
 from multihead.prediction.trained import Trained, Weights, finish_of
 from multihead.runtime.errors import UserError
 from multihead.scoring.metrics import task_score
@@ -76,6 +76,16 @@ def likely(truth: NDArray[np.int64], classes: int, rng: np.random.Generator, noi
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
+def with_prior(fold: Fold) -> Fold:
+    """Return a fold whose answers are multiplied by the counts of the classes."""
+    rows = {
+        head: of_head * np.asarray(fold.counts[head], np.float32) for head, of_head in fold.recipes["small"].items()
+    }
+    return fold._replace(
+        recipes={"small": {head: of_head / of_head.sum(axis=1, keepdims=True) for head, of_head in rows.items()}}
+    )
+
+
 def joined_of(task: Task, folds: Sequence[Fold]) -> Joined:
     return joined_folds(Folds(task, folds))
 
@@ -101,16 +111,19 @@ def test_what_is_used_on_a_fold_was_chosen_without_it() -> None:
     temperatures = {head: choose_temperature(found[head], truth[head]) for head in TASK.heads}
     calibration = before.choices[1].calibration
     assert calibration.temperatures == temperatures
-    assert calibration.exponents == choose_exponents(found, truth, folds[1].counts)
+    assert calibration.exponents == {
+        head: choose_exponent(found[head], truth[head], folds[1].counts[head], TASK.score) for head in TASK.heads
+    }
 
 
 def test_exponents_divide_by_what_each_fold_was_trained_on() -> None:
-    folds = [random_fold(number, 400) for number in range(2)]
+    folds = [with_prior(random_fold(number, 400)) for number in range(2)]
+    task = replace(TASK, score="F1 macro")  # of which an exponent may be 0
     uneven = {head: [10 * count for count in counts] for head, counts in folds[0].counts.items()}
-    chosen = choose(TASK, folds)
-    assert choose(TASK, [folds[0]._replace(counts=uneven), folds[1]]) == chosen  # as large in proportion
+    chosen = choose(task, folds)
+    assert choose(task, [folds[0]._replace(counts=uneven), folds[1]]) == chosen  # as large in proportion
     turned = {head: counts[::-1] for head, counts in folds[0].counts.items()}
-    assert choose(TASK, [folds[0]._replace(counts=turned), folds[1]]) != chosen
+    assert choose(task, [folds[0]._replace(counts=turned), folds[1]]) != chosen
 
 
 def test_the_score_is_that_of_all_images_with_what_was_chosen() -> None:

@@ -13,7 +13,7 @@ from multihead.config.scores import Kind
 from multihead.config.task import Task
 from multihead.prediction.calibration import Calibration, choose_temperature, tempered_logits
 from multihead.prediction.deciding import decided, expected_class, labels, ranking, sets
-from multihead.prediction.logit_adjustment import adjusted, adjusted_heads, choose_exponents, smoothed_best
+from multihead.prediction.logit_adjustment import adjusted, adjusted_heads
 from multihead.prediction.tuning import (
     choose,
     choose_cut_points,
@@ -67,12 +67,6 @@ def test_exponents_gain_on_other_images(name: str) -> None:
     assert chosen == IDENTITY._replace(exponents=chosen.exponents)
     assert chosen.exponents["head"] > 0
     assert score(chosen, task, *others) > score(IDENTITY, task, *others) + 0.01
-
-
-def test_a_macro_recall_s_exponents_are_those_that_a_training_chooses() -> None:
-    rows, truth = one_of(0, 500)
-    chosen = choose(task_of("macro recall", "softmax", 5), {"head": rows}, {"head": truth}, COUNTS)
-    assert chosen.exponents == choose_exponents({"head": rows}, {"head": truth}, COUNTS)
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
@@ -244,9 +238,3 @@ def test_a_class_begins_at_its_cut_point() -> None:
     assert labels(rows, (0.6, 2)).tolist() == [0, 1, 2]
     assert labels(rows, (0.6, 2.1)).tolist() == [0, 1, 1]
     assert ranking(rows, 1).ravel().tolist() == labels(rows).tolist()
-
-
-def test_of_equal_scores_the_first_or_the_nearest_is_the_best() -> None:
-    assert smoothed_best([0, 1, 1, 1, 1, 1, 0]) == 2
-    assert smoothed_best([1, 1, 1, 1, 1], 3) == 3
-    assert smoothed_best([0, 0, 5, 0, 3, 3, 3], 0) == 5

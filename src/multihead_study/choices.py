@@ -12,8 +12,9 @@ from multihead.data.targets import is_known
 from multihead.prediction.calibration import Calibration, choose_temperature
 from multihead.prediction.combinations import WEIGHTS, combinations_of, mixed, over_combinations
 from multihead.prediction.deciding import decided
-from multihead.prediction.logit_adjustment import adjusted, best_exponent, smoothed_best
-from multihead.prediction.tuning import choose_decisions, measure_of_exponents
+from multihead.prediction.exponents import best_exponent, smoothed_best
+from multihead.prediction.logit_adjustment import adjusted
+from multihead.prediction.tuning import choose_decisions
 from multihead.scoring.metrics import task_score
 from multihead_study.folds import Fold, Probabilities, Truth, concatenated, truth_of
 
@@ -44,7 +45,7 @@ def choose(task: Task, folds: Sequence[Fold], *, with_combinations: bool = True)
         if rule == "temperature" or has_combinations(task):
             temperatures[head] = choose_temperature(rows, truth[head])
         if rule == "prior exponents":
-            exponents[head] = _best_exponent(task, head, folds, mixtures, truth[head])
+            exponents[head] = _best_exponent(task, head, folds, mixtures, rows, truth[head])
     calibration = Calibration(temperatures, exponents, 0.0)
     alone = [calibration.heads_alone(rows, fold.counts, task.kinds) for rows, fold in zip(mixtures, folds, strict=True)]
     if with_combinations and has_combinations(task):
@@ -64,16 +65,23 @@ def has_combinations(task: Task) -> bool:
 
 
 def _best_exponent(
-    task: Task, head: str, folds: Sequence[Fold], mixtures: Sequence[Probabilities], truth: NDArray[np.int64]
+    task: Task,
+    head: str,
+    folds: Sequence[Fold],
+    mixtures: Sequence[Probabilities],
+    rows: NDArray[np.float32],
+    truth: NDArray[np.int64],
 ) -> float:
-    """Return the exponent of a head that is best on the folds, each divided by what its trials were trained on."""
-    known = is_known(truth)
+    """Return the exponent of a head that is best on the folds, each divided by what its trials were trained on.
+
+    rows: those of all mixtures.
+    """
 
     def answers(exponent: float) -> NDArray[np.int64]:
         parts = [adjusted(rows[head], fold.counts[head], exponent) for rows, fold in zip(mixtures, folds, strict=True)]
-        return np.concatenate([part.argmax(axis=1) for part in parts])[known]
+        return np.concatenate([part.argmax(axis=1) for part in parts])
 
-    return best_exponent(answers, truth[known], mixtures[0][head].shape[1], measure_of_exponents(task))
+    return best_exponent(answers, rows, truth, task.score)
 
 
 def shown_to(fold: Fold, folds: Sequence[Fold]) -> NDArray[np.int64]:

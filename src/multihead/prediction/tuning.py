@@ -16,13 +16,8 @@ from multihead.config.task import Task
 from multihead.data.targets import is_known
 from multihead.prediction.calibration import Calibration, choose_temperature
 from multihead.prediction.deciding import expected_class, sets
-from multihead.prediction.logit_adjustment import (
-    Measure,
-    Probabilities,
-    choose_exponent,
-    smoothed_best,
-)
-from multihead.scoring.measures import present_f1, present_macro_recall
+from multihead.prediction.exponents import choose_exponent, smoothed_best
+from multihead.prediction.logit_adjustment import Probabilities
 
 THRESHOLDS = tuple(round(1 / (1 + math.exp(-step / 5)), 4) for step in range(-25, 16))  # 0.0067 to 0.9526, 0.5 amidst
 DEFAULT = THRESHOLDS.index(0.5)
@@ -47,15 +42,10 @@ def choose(task: Task, probabilities: Probabilities, truth: Truth, counts: Mappi
         if rule == "temperature":
             temperatures[head] = choose_temperature(rows, truth[head])
         elif rule == "prior exponents":
-            exponents[head] = choose_exponent(rows, truth[head], counts[head], measure_of_exponents(task))
+            exponents[head] = choose_exponent(rows, truth[head], counts[head], task.score)
     calibration = Calibration(temperatures, exponents, 0.0)
     thresholds, cut_points = choose_decisions(task, calibration.heads_alone(probabilities, counts, task.kinds), truth)
     return calibration._replace(thresholds=thresholds, cut_points=cut_points)
-
-
-def measure_of_exponents(task: Task) -> Measure:
-    """Return the measure by which a task's exponents are chosen (logit_adjustment.py)."""
-    return present_f1 if task.score == "F1 macro" else present_macro_recall
 
 
 def choose_decisions(

@@ -1,0 +1,85 @@
+"""How well prior exponents are chosen on few images (prediction/exponents.py), on the answers of studies.
+
+    PYTHONPATH=src .venv/bin/python -m benchmarks.exponents STUDY...
+
+Of a study's answers out of fold, before a prior is divided out, a random share chooses the exponents of all heads, and
+the rest is scored with them: 25 times for each share. The mean of R is printed, over the classes present, and what it
+gains over a plainer choice, in brackets the middle half of the 25. That takes the exponent of 0 to 1.2 with the best
+recall, each averaged with one neighbour on each side.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.programs import printed
+from multihead.prediction.exponents import EXPONENTS, best_exponent, smoothed_best
+from multihead.prediction.logit_adjustment import adjusted
+from multihead.runtime.errors import UserError
+from multihead.scoring.measures import present_macro_recall
+from multihead.scoring.metrics import task_score
+from multihead_study.choices import choose_recipes, mixture
+from multihead_study.folds import concatenated, read_folds, truth_of
+
+SHARES, DRAWS = (0.08, 1 / 3, 3 / 4), 25
+SCORES = ("macro recall", "balanced accuracy")
+
+Answers = Callable[[float], NDArray[np.int64]]
+Choose = Callable[[Answers, NDArray[np.float32], NDArray[np.int64], str], float]
+
+
+def main() -> None:
+    """Print a line for each study and share."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY")
+    printed(line for study in parser.parse_args().studies for line in compared(study))
+
+
+def compared(study: Path) -> Iterator[str]:
+    """Yield what is reached on a study's answers, for each share; UserError where its score is no macro recall."""
+    task, folds, *_ = read_folds(study)
+    if task.score not in SCORES:
+        raise UserError(f"{study}: its score is {task.score}; expected {' or '.join(SCORES)}")
+    truth = truth_of(folds)
+    mixtures = [mixture(fold, choose_recipes(task, folds, truth)) for fold in folds]
+    rows, images = concatenated(mixtures), sum(len(fold.ids) for fold in folds)
+
+    def answers_to(of: NDArray[np.int64], head: str, exponent: float) -> NDArray[np.int64]:
+        parts = zip(mixtures, folds, strict=True)
+        without_prior = [adjusted(part[head], fold.counts[head], exponent) for part, fold in parts]
+        return np.concatenate([part.argmax(axis=1) for part in without_prior])[of]
+
+    def chosen(choose: Choose, on: NDArray[np.int64]) -> Mapping[str, float]:
+        return {
+            head: choose(partial(answers_to, on, head), rows[head][on], truth[head][on], task.score)
+            for head in task.heads
+        }
+
+    def score(exponents: Mapping[str, float], on: NDArray[np.int64]) -> float:
+        answers = {head: answers_to(on, head, exponents[head]) for head in task.heads}
+        return task_score({head: truth[head][on] for head in task.heads}, answers, task).present_total
+
+    yield f"{study}: {images:,} images"
+    for share in SHARES:
+        orders = [np.random.default_rng(draw).permutation(images) for draw in range(DRAWS)]
+        halves = [np.split(order, [round(share * images)]) for order in orders]
+        scores = [
+            [score(chosen(choose, shown), others) for shown, others in halves] for choose in (plainly, best_exponent)
+        ]
+        gains = np.subtract(scores[1], scores[0])
+        low, high = np.quantile(gains, [0.25, 0.75])
+        yield f"  {share:.0%} choose: {np.mean(scores[1]):.4f}, {gains.mean():+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def plainly(answers: Answers, rows: NDArray[np.float32], truth: NDArray[np.int64], _: str) -> float:
+    """Return the exponent with the best recall, each averaged with one neighbour on each side."""
+    recalls = [present_macro_recall(truth, answers(exponent), rows.shape[1]) for exponent in EXPONENTS]
+    return EXPONENTS[smoothed_best(recalls)]
+
+
+if __name__ == "__main__":
+    main()
