@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("study", type=Path)
     study = read_folds(parser.parse_args().study)
-    if study.number:
+    if study.others:
         raise SystemExit("error: of a study with folds without trials; expected trials of all folds")
     task, folds, joined = study.task, study.folds, joined_folds(study)
     alone, together = [], []

@@ -1,10 +1,10 @@
 """A study through the built kernels: what it reaches on test images with known labels, and what its training costs.
 
     PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--folds N]
-        [--train N] [--set KEY=VALUE]... [--first KEY=VALUE]...
+        [--train-folds N] [--set KEY=VALUE]... [--first KEY=VALUE]...
 
 Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and the first
-four of twelve folds, unless --train and --folds say otherwise, that start from its weights, by `multihead
+four of twelve folds, unless --train-folds and --folds say otherwise, that start from its weights, by `multihead
 cross-validate`. The predict kernel answers the test images with all of them and 8 test-time copies. The CPU-seconds are
 those of rendering and of all trainings, not of predicting.
 
@@ -26,6 +26,7 @@ from benchmarks.first_stage import NAME, PRETRAINED, render
 from benchmarks.programs import interrupt_on_signals, printed
 from bundler.kaggle.staging import stage, stage_study
 from bundler.study.lock import locked
+from bundler.study.study import is_share
 from bundler.study.trial import of_files
 from multihead.config.data_files import matching
 from multihead.config.files import SUBMISSION_FILE
@@ -75,14 +76,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
     parser.add_argument("--folds", type=int, choices=range(2, MAX_STUDY_FOLDS + 1), metavar="N")
-    parser.add_argument("--train", type=int, metavar="N", help="how many of these (default: all; of the twelve four)")
+    parser.add_argument("--train-folds", type=int, metavar="N", help="how many of them (default: all; of twelve four)")
     parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
     sets_of_first_stage = [*arguments.set, *FIRST_STAGE, *arguments.first]
     folds = arguments.folds or FOLDS
-    trained = (folds if arguments.folds else TRAINED) if arguments.train is None else arguments.train
-    if not 2 <= trained <= folds:
-        parser.error(f"--train {trained}: expected 2 to {folds}")
+    trained = (folds if arguments.folds else TRAINED) if arguments.train_folds is None else arguments.train_folds
+    if not is_share(trained, folds):
+        parser.error(f"--train-folds {trained}: expected 2 to {folds}")
     recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, folds, trained)
     printed(final(arguments.data, arguments.out, arguments.fonts, recipe))
 
@@ -139,11 +140,13 @@ def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> No
         "images": of_files(data, names, whole=settings.task.labels_file),
         "settings": deciding_settings(settings, THREADS),
         "first stage": sha256_of(weights),
-        "folds": [recipe.folds, recipe.trained],
+        "folds": recipe.folds,
         VERSION: CODE,
     }
+    if recipe.trained < recipe.folds:
+        made_of["trained folds"] = recipe.trained
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
-    command += ["--settings", recipe.file, "--folds", recipe.folds, "--train", recipe.trained]
+    command += ["--settings", recipe.file, "--folds", recipe.folds, "--train-folds", recipe.trained]
     command += ["--workers", WORKERS, "--threads", THREADS]
     sets = set_options([*recipe.sets, f"pretrained={weights.resolve()}"])
     run_once([*map(str, command), *sets], study, made_of)

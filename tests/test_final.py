@@ -126,7 +126,10 @@ def test_the_recipe_of_a_cpu_differs_from_the_ruler_in_network_size_length_and_s
 
 @pytest.mark.parametrize(
     ("options", "problem"),
-    [(["--folds", "3", "--train", "4"], "--train 4: expected 2 to 3"), (["--folds", "1"], "invalid choice: 1")],
+    [
+        (["--folds", "3", "--train-folds", "4"], "--train-folds 4: expected 2 to 3"),
+        (["--folds", "1"], "invalid choice: 1"),
+    ],
 )
 def test_folds_that_cannot_be_are_refused_before_anything_is_made(
     drawn: Path, recipe: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
@@ -146,7 +149,7 @@ def test_a_small_study_is_scored_and_trained_once(
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
     command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]
-    command += ["--first", "epochs=3", "--folds", "3", "--train", "2"]
+    command += ["--first", "epochs=3", "--folds", "3", "--train-folds", "2"]
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [

@@ -160,6 +160,20 @@ def test_what_is_damaged_says_so_and_the_others_are_listed(
     assert "Traceback" not in capsys.readouterr().out
 
 
+def test_a_study_of_some_folds_says_of_how_many_and_leaves_out_trials_of_others(tmp_path: Path) -> None:
+    folds = [random_fold(number) for number in range(5)]
+    study = leave_study(tmp_path / "study", folds[:3], of=12)
+    join(study)
+    assert named(find_runs(tmp_path))["study"].note == "3 of 12 folds; 3 trials"
+    values = json.loads((study / STUDY_FILE).read_text())
+    (study / STUDY_FILE).write_text(json.dumps(values | {"trained": 2}))
+    trial = study / "small-fold2-seed0" / TRIAL_FILE
+    trial.write_text(json.dumps(json.loads(trial.read_text()) | {"is_finished": False}))
+    joined = join(study)
+    run = named(find_runs(tmp_path))["study"]
+    assert (run.note, run.is_finished, run.images) == ("2 of 12 folds; 2 trials", True, len(joined.answers.ids))
+
+
 def test_a_damaged_study_and_a_score_that_is_no_number_say_so(tmp_path: Path) -> None:
     study = leave_study(tmp_path / "study", [random_fold(0), random_fold(1)])
     (study / CHOICES_FILE).write_text("{")
@@ -174,7 +188,7 @@ def test_a_damaged_study_and_a_score_that_is_no_number_say_so(tmp_path: Path) ->
         None,
     )
     (study / STUDY_FILE).write_text("{}")
-    assert "damaged" in named(find_runs(tmp_path))["study"].note
+    assert named(find_runs(tmp_path))["study"].note.startswith("study.json: not what a study leaves")
 
 
 def test_a_folder_that_cannot_be_entered_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

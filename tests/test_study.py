@@ -328,9 +328,9 @@ def test_the_first_folds_alone_are_trained_and_more_of_them_later(
     assert len(planned) == 6
     run_study(HERE, request._replace(trained=0), Local)  # as many as it has
     assert len(planned) == 6
-    assert list(read_study(out).numbers) == [0, 1, 2]
+    assert read_study(out).trained == 3
     run_study(HERE, request, Local)  # joined without the third, which stays where it is
-    assert list(read_study(out).numbers) == [0, 1]
+    assert read_study(out).trained == 2
     assert (out / "small-fold2-seed0").is_dir()
 
 
@@ -338,9 +338,37 @@ def test_more_folds_than_there_are_cannot_be_trained(
     tmp_path: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert cli.main(["cross-validate", str(drawn), "--folds", "3", "--train", "4", "--out", str(out)]) == 2
-    assert capsys.readouterr().err == "error: --train 4: of 3 folds; expected 2 to 3\n"
+    assert cli.main(["cross-validate", str(drawn), "--folds", "3", "--train-folds", "4", "--out", str(out)]) == 2
+    assert capsys.readouterr().err == "error: --train-folds 4: of 3; expected 2 to 3\n"
+    with pytest.raises(BundlerError, match="--train-folds 1: of 3; expected 2 to 3"):
+        run_study(HERE, Request(drawn, out, 3, trained=1), Local)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("trained", [1, 4, -2, "2", None])
+def test_a_study_of_folds_that_there_are_not_is_damaged(tmp_path: Path, trained: object) -> None:
+    values = {"task": "bengali", "folds": 3, "study_seed": 0, "group_column": "", "threads": 1, "recipes": ["a"]}
+    (tmp_path / study.STUDY_FILE).write_text(json.dumps(values | {"trained": 2}))
+    assert read_study(tmp_path).trained == 2
+    (tmp_path / study.STUDY_FILE).write_text(json.dumps(values | {"trained": trained}))
+    with pytest.raises(BundlerError, match=r"study\.json: not what a study leaves"):
+        read_study(tmp_path)
+
+
+def test_a_recipe_that_is_added_has_the_folds_of_the_study_and_one_with_more_makes_it_larger(
+    tmp_path: Path, drawn: Path, recipe: Path, planned: list[Trial]
+) -> None:
+    other = recipe.with_name("other.toml")
+    other.write_text(recipe.read_text())
+    first = Request(drawn, tmp_path / "out", 4, recipes=[recipe], threads=1)
+    second = first._replace(recipes=[other])
+    run_study(HERE, first._replace(trained=2), Local)
+    run_study(HERE, second, Local)
+    assert [trial.name for trial in planned] == ["other-fold0-seed0", "other-fold1-seed0"]
+    run_study(HERE, second._replace(trained=3), Local)
+    assert read_study(first.out).trained == 3  # joining leaves the first out, which has no trial of the third fold
+    run_study(HERE, first, Local)
+    assert [trial.name for trial in planned] == ["small-fold0-seed0", "small-fold1-seed0", "small-fold2-seed0"]
 
 
 def test_a_study_of_before_there_was_a_choice_has_all_folds(
@@ -353,7 +381,7 @@ def test_a_study_of_before_there_was_a_choice_has_all_folds(
     del values["trained"]
     file.write_text(json.dumps(values))
     run_study(HERE, request, Local)
-    assert list(read_study(tmp_path / "out").numbers) == [0, 1, 2]
+    assert read_study(tmp_path / "out").trained == 3
 
 
 def linked(folder: Path, new: Path) -> Path:

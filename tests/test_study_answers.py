@@ -395,6 +395,16 @@ def test_a_study_of_some_folds_is_scored_on_their_images_and_trusts_no_combinati
         read_folds(tmp_path / "lacks")
 
 
+def test_comparing_says_which_study_has_some_folds_only(tmp_path: Path) -> None:
+    folds = [random_fold(number, 400) for number in range(4)]
+    whole, some = leave_study(tmp_path / "whole", folds), leave_study(tmp_path / "some", folds[:3], of=4)
+    for study in (whole, some):
+        join(study)
+    notes = compare(whole, some).notes
+    assert [note.startswith(f"{some}: 3 of 4 folds; all was chosen on the images of these") for note in notes] == [True]
+    assert not compare(whole, whole).notes
+
+
 def test_a_study_that_lacks_a_fold_or_has_answers_of_others_is_refused(tmp_path: Path) -> None:
     study = leave_study(tmp_path / "study", [random_fold(0), random_fold(1)])
     trial = study / "small-fold1-seed0"

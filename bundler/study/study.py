@@ -58,8 +58,7 @@ class Request(NamedTuple):
 class Study:
     """What all trials of a study share, and the names of its recipes: what STUDY_FILE holds.
 
-    study_seed, group_column: by which the folds are drawn. trained: how many of them, the first ones, have trials; 0
-    for all, as in a file of before there was a choice.
+    study_seed, group_column: by which the folds are drawn. trained: how many of them, the first ones, have trials.
     """
 
     task: str
@@ -68,12 +67,11 @@ class Study:
     group_column: str
     threads: int
     recipes: tuple[str, ...]
-    trained: int = 0
+    trained: int
 
     @property
-    def numbers(self) -> range:
-        """Those of the folds that have trials."""
-        return range(self.trained or self.folds)
+    def is_partial(self) -> bool:
+        return self.trained < self.folds
 
     @property
     def in_words(self) -> str:
@@ -88,6 +86,8 @@ def run_study(repository: Repository, request: Request, begin: Callable[[], Engi
     folder at which another command works or that is no study, a trial begun with something else, and after all others
     have ended for trials that failed.
     """
+    if request.trained and not is_share(request.trained, request.folds):
+        raise BundlerError(f"--train-folds {request.trained}: of {request.folds}; expected 2 to {request.folds}")
     recipes = _read_recipes(repository, request)
     for settings in recipes.values():
         check_data(settings.task, request.data, "train", is_whole=request.is_data_here)
@@ -154,13 +154,24 @@ def claim(out: Path) -> None:
 
 
 def read_study(folder: Path) -> Study:
-    """Return what a study's folder tells of it; BundlerError where it is none."""
+    """Return what a study's folder tells of it; BundlerError where it is none.
+
+    A file of before there was a choice of folds is one of all.
+    """
     path = folder / STUDY_FILE
     try:
         values = json.loads(path.read_bytes())
-        return Study(**values | {"recipes": tuple(values["recipes"])})
+        study = Study(**{"trained": values["folds"]} | values | {"recipes": tuple(values["recipes"])})
+        if not is_share(study.trained, study.folds):
+            raise ValueError(f"trained: {study.trained} of {study.folds} folds")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BundlerError(f"{path}: not what a study leaves ({error})") from error
+    return study
+
+
+def is_share(trained: int, folds: int) -> bool:
+    """Tell whether some folds of so many can be joined: each is answered with what is chosen on the others."""
+    return 2 <= trained <= folds
 
 
 def _read_recipes(repository: Repository, request: Request) -> dict[Path, Settings]:
@@ -212,7 +223,7 @@ def _study(request: Request, recipes: Sequence[tuple[Path, Settings]], threads: 
         settings.run.group_column,
         request.threads or (before.threads if before else threads),
         tuple(dict.fromkeys(names)),
-        request.trained or (len(before.numbers) if before else request.folds),
+        request.trained or (before.trained if before else request.folds),
     )
     if before and replace(before, recipes=(), trained=0) != replace(study, recipes=(), trained=0):
         raise BundlerError(f"--out {request.out}: has {before.in_words}; not {study.in_words}; name another folder")
@@ -237,7 +248,7 @@ def _trials(
     data = request.data.resolve()
     trials = []
     for seed in range(settings.run.seed, settings.run.seed + request.seeds):
-        for fold in study.numbers:
+        for fold in range(study.trained):
             own = {"seed": seed, "study_fold": fold}
             text = settings_text({"model": model, "run": run | own})
             deciding = settings_text({"model": model, "run": decisive | own})

@@ -70,7 +70,8 @@ class Joined(NamedTuple):
         has_many_heads = len(self.task.heads) > 1
         trials = sum(len(names) for fold in self.folds for names in fold.trials.values())
         images = f"{len(self.answers.ids):,} images out of fold"
-        folds = f"{len(self.folds)} of {number}" if (number := self.study.number) else f"{len(self.folds)}"
+        others = self.study.others
+        folds = f"{len(self.folds)} of {len(self.folds) + others}" if others else f"{len(self.folds)}"
         yield f"{self.task.name}: {folds} folds, {trials} trials, {images}"
         yield from (f"left out: {problem}" for problem in self.study.without)
         yield f"{self.score.name} {_with_error(self.score)}"
@@ -84,12 +85,12 @@ class Joined(NamedTuple):
             seen = f"{int(self.is_seen.sum()):,} images have one of them"
             gain = f"train's combinations gain {self.of_combinations}"
             yield f"  each head for itself {self.heads_alone.total:.4f}; {gain}; {seen}"
-        if number and has_combinations(self.task):
+        if others and has_combinations(self.task):
             yield "  train's combinations are not used: those of folds without trials are not known"
         if self.with_prior.total != self.heads_alone.total:
             is_prior = any(self.to_predict_with.calibration.exponents.values())
             yield f"  with {'the prior left in' if is_prior else 'nothing chosen'} {self.with_prior.total:.4f}"
-        of_them = "these folds" if number else "all folds"
+        of_them = "these folds" if others else "all folds"
         yield f"chosen on {of_them}, to predict with (in brackets: for each fold on the others, as it is scored)"
         every = [self.to_predict_with, *self.choices]
         for name in self.recipes:
@@ -202,7 +203,7 @@ def head_score(task: Task, head: str, answers: OutOfFold) -> Score:
 
 def _knows_combinations(study: Folds) -> bool:
     """Tell whether the study has all label combinations that its trials were trained on."""
-    return has_combinations(study.task) and not study.number
+    return has_combinations(study.task) and not study.others
 
 
 def _is_shown(fold: Fold, combinations: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -57,8 +57,6 @@ def run_command(arguments: argparse.Namespace) -> None:
 
 
 def _cross_validate(arguments: argparse.Namespace) -> None:
-    if arguments.train > arguments.folds:
-        raise UserError(f"--train {arguments.train}: of {arguments.folds} folds; expected 2 to {arguments.folds}")
     if arguments.address and arguments.engine != "ray":
         raise UserError(f"--address {arguments.address}: of a Ray cluster; expected --engine ray with it")
     request = Request(
@@ -70,7 +68,7 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
         arguments.set,
         arguments.threads,
         is_data_here=arguments.engine != "kaggle",
-        trained=arguments.train,
+        trained=arguments.train_folds,
     )
     try:
         run_study(HERE, request, lambda: ENGINES[arguments.engine](arguments))
@@ -134,7 +132,7 @@ def _add_cross_validate(add: Callable[[str, str], argparse.ArgumentParser]) -> N
         "--folds", type=_from(2, MAX_STUDY_FOLDS), required=True, metavar="N", help=f"how many, 2 to {MAX_STUDY_FOLDS}"
     )
     command.add_argument(
-        "--train",
+        "--train-folds",
         type=_from(2),
         default=0,
         metavar="N",

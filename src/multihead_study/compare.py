@@ -186,7 +186,12 @@ def _notes(both: Mapping[Path, Answered]) -> Iterator[str]:
     for path, answered in both.items():
         if answered.chosen:
             yield f"{path}: its {answered.chosen} were chosen on the images that it held out, which flatters it"
-    columns = [read_study(path).group_column or "none" for path in both if (path / ANSWERS_FILE).is_file()]
+    studies = {path: read_study(path) for path in both if (path / ANSWERS_FILE).is_file()}
+    for path, study in studies.items():
+        if study.is_partial:
+            fewer = "all was chosen on the images of these, and train's combinations are not used"
+            yield f"{path}: {study.trained} of {study.folds} folds; {fewer}"
+    columns = [study.group_column or "none" for study in studies.values()]
     if len(set(columns)) > 1:
         yield f"folds drawn differently (group_column {', '.join(columns)}): the scores answer different questions"
 

@@ -42,15 +42,15 @@ class Fold(NamedTuple):
 class Folds(NamedTuple):
     """Those of a study's folds that have trials, in order.
 
-    group_column: by which they were drawn. without: why some recipes are left out. number: of all folds, where others
-    have no trials, and so their images no answers; 0 where there are no others.
+    group_column: by which they were drawn. without: why some recipes are left out. others: how many folds have no
+    trials, and so their images no answers.
     """
 
     task: Task
     folds: Sequence[Fold]
     group_column: str = ""
     without: Sequence[str] = ()
-    number: int = 0
+    others: int = 0
 
     def only(self, recipe: str) -> "Folds":
         """Return the study as if there were no other recipe."""
@@ -63,7 +63,9 @@ def read_folds(folder: Path) -> Folds:
     Raises UserError where there is no such recipe, or trials contradict each other.
     """
     study = read_study(folder)
-    trials: dict[str, dict[int, list[Path]]] = {name: {fold: [] for fold in study.numbers} for name in study.recipes}
+    trials: dict[str, dict[int, list[Path]]] = {
+        name: {fold: [] for fold in range(study.trained)} for name in study.recipes
+    }
     parts: dict[str, Mapping[str, str]] = {}
     for path in sorted(folder.glob(f"*/{TRIAL_FILE}")):
         state = read_state(path)
@@ -80,12 +82,12 @@ def read_folds(folder: Path) -> Folds:
     if not complete:
         raise UserError(f"{folder}: {'; '.join(without)}")
     task = read_manifest(trials[complete[0]][0][0]).task
-    folds = [_read_fold(task, {name: trials[name][number] for name in complete}) for number in study.numbers]
+    folds = [_read_fold(task, {name: trials[name][number] for name in complete}) for number in range(study.trained)]
     ids = pd.Index([name for fold in folds for name in fold.ids])
     if ids.has_duplicates:
         image = ids[ids.duplicated()][0]
         raise UserError(f"{folder}: image {image} is in two folds; its trials are of different studies")
-    return Folds(task, folds, study.group_column, without, study.folds if len(folds) < study.folds else 0)
+    return Folds(task, folds, study.group_column, without, study.folds - study.trained)
 
 
 def _read_fold(task: Task, trials: Mapping[str, Sequence[Path]]) -> Fold:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bundler.kaggle.submissions import Submission
-from bundler.study.study import STUDY_FILE
+from bundler.study.study import STUDY_FILE, read_study
 from bundler.study.trial import LOG_FILE, TRIAL_FILE, State, read_state
 from multihead.config.files import (
     CHECKPOINT_FILE,
@@ -44,8 +44,8 @@ class Run:
     """A training or a study.
 
     name: its folder, below the one that was searched. study: of a trial, the name of its study. is_study: whether the
-    score is out of fold, of all images. note: what a person has to know first, such as what could not be read.
-    settings: those that differ from their default; None where they are not known. saved: when its newest file was
+    score is out of fold, of all images of its folds. note: what a person has to know first, such as what could not be
+    read. settings: those that differ from their default; None where they are not known. saved: when its newest file was
     written, in seconds of the epoch. score, error: over the classes present, and its standard error. images: that it is
     of, None where unknown. minutes: that the processes ran, of a training that is no trial those that fitting took.
     images_per_second: that were trained, the median of the epochs. weights: the SHA-256 of each training's. public,
@@ -92,7 +92,7 @@ def find_runs(folder: Path, submissions: Sequence[Submission] = ()) -> list[Run]
     runs = []
     for path in studies:
         of_study = {place: run for place, run in trainings.items() if place.parent == path}
-        runs.append(_readable(_study, path, folder, list(of_study.values())))
+        runs.append(_readable(_study, path, folder, of_study))
         for place, run in of_study.items():
             trainings[place] = replace(run, study=runs[-1].name)
     runs += [*trainings.values(), *(_closed(error, folder) for error in closed)]
@@ -191,11 +191,16 @@ def _training(folder: Path, top: Path) -> Run:
     )  # fmt: skip
 
 
-def _study(folder: Path, top: Path, trials: Sequence[Run]) -> Run:
-    """Return a study's run: the score of its joined answers, and of its trials what they share and take together."""
-    study = _json(folder / STUDY_FILE)
+def _study(folder: Path, top: Path, of_study: Mapping[Path, Run]) -> Run:
+    """Return a study's run: the score of its joined answers, and of its trials what they share and take together.
+
+    Trials of folds that it no longer trains are none of it.
+    """
+    study = read_study(folder)
+    trials = [run for place, run in of_study.items() if _fold(place) < study.trained]
     finished = sum(trial.is_finished for trial in trials)
-    notes = [f"{finished} of {len(trials)} trials finished" if finished < len(trials) else f"{finished} trials"]
+    notes = [f"{study.trained} of {study.folds} folds"] if study.is_partial else []
+    notes.append(f"{finished} of {len(trials)} trials finished" if finished < len(trials) else f"{finished} trials")
     joined: Mapping[str, Any] = {}
     try:
         joined = _json(folder / CHOICES_FILE)
@@ -210,7 +215,7 @@ def _study(folder: Path, top: Path, trials: Sequence[Run]) -> Run:
         _name(folder, top),
         is_study=True,
         note="; ".join(notes),
-        task=study["task"],
+        task=study.task,
         settings=_common(known) if known else None,
         saved=max([_saved(folder) or 0, *(trial.saved or 0 for trial in trials)]),
         score=score.get("present_total"),
@@ -224,6 +229,13 @@ def _study(folder: Path, top: Path, trials: Sequence[Run]) -> Run:
         is_finished=finished == len(trials),
         is_loss=score.get("is_loss", False),
     )
+
+
+def _fold(trial: Path) -> int:
+    """Return the fold that a trial holds out; 0 where it cannot be read, so that it counts."""
+    with suppress(UserError):
+        return read_state(trial / TRIAL_FILE).fold
+    return 0
 
 
 def _common(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
