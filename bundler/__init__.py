@@ -4,7 +4,7 @@ A room imports only from those below it, and of the package multihead.config alo
 
     cli                 the command line
     commands            what each command does
-    check, study        what Kaggle would refuse; a recipe on every fold
+    check, study        what Kaggle would refuse; a recipe on folds
     kaggle, rehearse    the client, staging, published weights; a stand-in of Kaggle's machine
     build               the script or notebook
     kernel_task         which task a kernel works on

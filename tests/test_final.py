@@ -107,10 +107,9 @@ def test_the_pages_train_the_first_stage_as_the_final_row_does(page: str) -> Non
 
 def test_the_page_trains_the_folds_as_the_final_row_does() -> None:
     commands = re.findall(r"cross-validate .*settings-cpu\.toml.*", commands_of("recipe.md"))
-    options = {"folds": final.FOLDS, "train": final.TRAINED, "workers": final.WORKERS, "threads": final.THREADS}
-    assert commands
-    for command in commands:
-        assert {name: int(value) for name, value in re.findall(r"--(\w+) (\d+)", command)} == options
+    options = {"folds": final.FOLDS, "train-folds": final.TRAINED, "workers": final.WORKERS, "threads": final.THREADS}
+    found = [{name: int(value) for name, value in re.findall(r"--([\w-]+) (\d+)", command)} for command in commands]
+    assert found == [options | {"train-folds": final.TRAINED + 1}, options]  # one fold more, and the row's
 
 
 def commands_of(page: str) -> str:

@@ -36,7 +36,7 @@ ANSWERS_FILE, CHOICES_FILE, CLASSES_FILE = "answers.npz", "answers.json", "class
 
 
 class Joined(NamedTuple):
-    """A study's answers to all n images.
+    """A study's answers to the n images of its folds.
 
     choices: what each fold is answered with, chosen on the others. to_predict_with: chosen on all. score: of the
     answers; heads_alone: without the combinations, with_prior: nor temperatures and exponents. is_seen: bool (n,),
@@ -123,7 +123,7 @@ def join(folder: Path) -> Joined:
 
 
 def joined_folds(study: Folds) -> Joined:
-    """Return the answers of all folds, each with what was chosen on the others.
+    """Return the answers of the folds, each with what was chosen on the others.
 
     A fold's combinations are those that its trials were trained on: those of the other folds. They are used only where
     the interval of what they gain is above 0: images whose combination train lacks lose by them, and stratified folds
