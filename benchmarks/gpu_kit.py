@@ -22,7 +22,7 @@ from benchmarks.gpu.data import CROP_SIZE, write_part
 from benchmarks.material import TOOL
 from multihead.config.files import TRUTH_FILE
 from multihead.config.known_tasks import TASKS
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.data.answers import read_answers
 from multihead.data.crop_store import crops_ahead
 from multihead.data.datasets import images_to_predict, images_to_train

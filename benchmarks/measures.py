@@ -23,7 +23,7 @@ PASSES, FIT_PASSES = 10, 15  # of what is over in a moment
 def shard_ours(folder: Path) -> Callable[[], Any]:
     """One full shard, file to crops."""
     from multihead.config.known_tasks import TASKS
-    from multihead.config.settings import ModelSettings
+    from multihead.config.model_settings import ModelSettings
     from multihead.data.crop_store import read_crops
     from multihead.data.datasets import images_to_train
 
@@ -256,7 +256,7 @@ def fit_paced_constant(folder: Path) -> Callable[[], Any]:
 def _network(kind: str) -> Any:
     from benchmarks.baseline import one_convolution
     from multihead.config.known_tasks import TASKS
-    from multihead.config.settings import ModelSettings
+    from multihead.config.model_settings import ModelSettings
     from multihead.model.network import build_model
 
     if kind == "b0":
@@ -273,7 +273,8 @@ def _network(kind: str) -> Any:
 def _predict_ours(folder: Path, kind: str) -> Callable[[], Any]:
     """Files to submission, as the command does it."""
     from multihead import commands
-    from multihead.config.settings import ModelSettings, RunSettings, Settings
+    from multihead.config.model_settings import ModelSettings
+    from multihead.config.settings import RunSettings, Settings
     from multihead.model import weights
 
     network = _network(kind)

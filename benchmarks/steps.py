@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.known_tasks import TASKS
+from multihead.config.model_settings import ModelSettings
 from multihead.config.setting_types import Precision, Xla
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.settings import RunSettings
 
 Batch = tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]
 

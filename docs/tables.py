@@ -12,8 +12,9 @@ from typing import Any
 from multihead.config.checking import Expected
 from multihead.config.further_images import KEY as FURTHER_IMAGES
 from multihead.config.further_images import FurtherImages
+from multihead.config.model_settings import ModelSettings
 from multihead.config.schema import settings_schema, task_schema
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 
 DOCS = Path(__file__).resolve().parent

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.model.devices import prepare_devices
 from multihead.training.build import compiled_network
 from multihead.training.keras_io import KerasBatches

@@ -15,7 +15,8 @@ from sample_competition import draw_competition
 
 from multihead.config.backbones import APPLICATIONS, STACK, least_size, scaling_mode
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.model.backbones import build_backbone, scaled
 from multihead.model.network import build_model, freeze_up_to
 from multihead.model.pretrained import load_pretrained

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from multihead.config.known_tasks import TASKS
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.data import shards as module
 from multihead.data.crop import crop_resize
 from multihead.data.crop_store import CropStore, crops_ahead

@@ -17,7 +17,8 @@ from bundler.repository import KERNELS, Repository
 from multihead.config.backbones import BACKBONES
 from multihead.config.files import CHECKPOINT_FILE, HISTORY_FILE
 from multihead.config.known_tasks import TASKS
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import FILE_FORMS
 from multihead.data.augment import BUILT_IN
 from multihead_study import cli as home

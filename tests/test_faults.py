@@ -31,7 +31,7 @@ from multihead.config import EVENTS_VARIABLE
 from multihead.config import known_tasks as tasks
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.data import shards
 from multihead.data.locate import is_rerun
 from multihead.data.shards import Part

@@ -19,7 +19,8 @@ from multihead.cli import main
 from multihead.config.files import SOFT_LABELS_FILE
 from multihead.config.further_images import FurtherImages
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.settings_file import read_settings
 from multihead.config.task import Task
 from multihead.data.crop_store import CropStore

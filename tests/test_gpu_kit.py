@@ -15,7 +15,7 @@ from benchmarks.gpu import run
 from benchmarks.gpu.data import crops_task, lay_out_train_images, read_part
 from benchmarks.gpu.figures import Figures, read_figures, table
 from benchmarks.gpu.rows import RECIPE, RECIPE_SECONDS, ROWS, TINY_ROWS
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.data.crop_store import read_crops
 from multihead.data.datasets import images_to_train
 from multihead.data.shards import read_shard

@@ -11,7 +11,8 @@ import pytest
 
 from multihead.config.files import CHECKPOINT_FILE, SUBMISSION_FILE
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.data.answers import read_answers
 from multihead.data.crop_store import read_crops
 from multihead.model.network import build_model

@@ -5,7 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.runtime.log import elapsed
 from multihead.runtime.progress import Progress
 from multihead.training import keras_io

@@ -8,7 +8,7 @@ import pytest
 
 from multihead.config.backbones import EFFICIENTNETS
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.config.task import Task
 from multihead.model.backbones import build_backbone, scaled
 from multihead.model.network import build_model, freeze_up_to

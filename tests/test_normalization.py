@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.model.backbones import build_backbone
 from multihead.model.normalization import BatchNormalization
 

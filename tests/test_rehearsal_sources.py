@@ -15,7 +15,7 @@ from bundler.rehearse.inputs import MOUNTS
 from bundler.repository import Repository
 from multihead.config.files import MANIFEST_FILE, TRUTH_FILE, WEIGHTS_FILE
 from multihead.config.manifest import Manifest, manifest_text, sha256_of
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from tests.built_in import BENGALI
 from tests.conftest import clone
 from tests.rehearsing import log_of

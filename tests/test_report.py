@@ -17,7 +17,8 @@ import pytest
 
 from multihead.cli import main
 from multihead.config.files import MANIFEST_FILE, OUT_OF_FOLD_FILE, PAGE_FILE, RECORD_FILE, REPORT_FOLDER
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings, settings_dict
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.shards import Shard

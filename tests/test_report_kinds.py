@@ -13,8 +13,9 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from multihead.config.files import MANIFEST_FILE, REPORT_FOLDER
 from multihead.config.known_tasks import task_from
+from multihead.config.model_settings import ModelSettings
 from multihead.config.scores import score_of_answer
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.settings import RunSettings, settings_dict
 from multihead.config.task import Task, task_dict
 from multihead.data.batches import TrainBatches
 from multihead.data.shards import Shard

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from multihead.config.files import CHECKPOINT_FILE, PAGE_FILE, REPORT_FOLDER, WEIGHTS_FILE
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.runtime.errors import UserError
 from multihead.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from multihead.training.resume import checkpoints_to_go_on_from, differing, identity_of

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from multihead import commands
 from multihead.config.backbones import BACKBONES
 from multihead.config.checking import MANY
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict, settings_from
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings, settings_dict, settings_from
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from tests.conftest import HOUSE

@@ -17,8 +17,8 @@ from bundler.study.trial import TRIAL_FILE
 from multihead.config.ensemble import check_heads, read_ensemble, write_ensemble
 from multihead.config.files import ENSEMBLE_FILE, HISTORY_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.manifest import Manifest, manifest_text, sha256_of
+from multihead.config.model_settings import ModelSettings
 from multihead.config.scores import Kind, score_kind
-from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.answers import cells_of
 from multihead.prediction import combinations

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from multihead.config.known_tasks import task_from
+from multihead.config.model_settings import ModelSettings
 from multihead.config.scores import Kind
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 from multihead.data.labels import read_label_table
 from multihead.data.split import choose_validation, study_folds

@@ -19,7 +19,8 @@ from multihead import cli
 from multihead.config.files import IMAGE_SUFFIXES
 from multihead.config.known_tasks import TASKS, read_task, task_from
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.settings_file import read_settings
 from multihead.config.task import FOLDS, Task, task_dict, what_answers_depend_on
 from multihead.data.labels import read_label_table

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from multihead.config.files import MANIFEST_FILE, OUT_OF_FOLD_FILE, REPORT_FOLDER, WEIGHTS_FILE
 from multihead.config.manifest import read_manifest
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 from multihead.data.split import choose_validation
 from multihead.model.backbones import build_backbone

@@ -10,7 +10,7 @@ import pytest
 
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE
 from multihead.config.manifest import PROBE_IMAGES, read_manifest
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.config.task import task_dict
 from multihead.model.network import build_model
 from multihead.model.weights import answer_probe, load_model, probe_images, save_weights

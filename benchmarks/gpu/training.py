@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from benchmarks.gpu.data import crops_task
 from benchmarks.gpu.rows import Network
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.settings_file import read_settings
 from multihead.config.task import Task
 from multihead.model.devices import prepare_devices

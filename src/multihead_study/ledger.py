@@ -28,7 +28,8 @@ from multihead.config.files import (
     is_left_by_system,
 )
 from multihead.config.manifest import FORMAT
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings, settings_dict
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text, read_toml
 from multihead.training.record import read_run_settings

@@ -14,7 +14,8 @@ from multihead.config.checking import FROM_LIST, plain, validated
 from multihead.config.ensemble import check_numbers
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.known_tasks import TASKS, task_from
-from multihead.config.settings import ModelSettings, settings_from
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import settings_from
 from multihead.config.steps import Steps
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.runtime.errors import UserError

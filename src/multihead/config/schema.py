@@ -7,8 +7,9 @@ from pydantic import TypeAdapter
 from multihead.config.files import SETTINGS_FILE, TASK_FILE
 from multihead.config.further_images import KEY as FURTHER_IMAGES
 from multihead.config.further_images import FurtherImages
+from multihead.config.model_settings import ModelSettings
 from multihead.config.scores import KINDS
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.settings import RunSettings
 from multihead.config.steps import BUILT_IN_STEPS
 from multihead.config.task import Task
 

@@ -1,8 +1,7 @@
-"""Settings: what the model is (frozen with its weights), and how one run goes, each with its default and bounds."""
+"""How one run goes, each setting with its default and bounds; and both halves of the settings together."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -10,14 +9,14 @@ from annotated_types import Predicate
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from multihead.config.backbones import check_architecture
 from multihead.config.checking import FROM_LIST, STRICT, Expected, plain, validated
 from multihead.config.files import WEIGHTS_FILE
 from multihead.config.further_images import Sources
 from multihead.config.known_tasks import task_by_name
-from multihead.config.setting_types import TEXTS, Backbone, PackageRequirement, PlainName, Precision, Side, Xla
+from multihead.config.model_settings import ModelSettings
+from multihead.config.setting_types import TEXTS, PackageRequirement, PlainName, Precision, Xla
 from multihead.config.steps import Steps
-from multihead.config.task import FOLDS, Crop, Task
+from multihead.config.task import Task
 
 CLOSING_SECONDS = 120.0  # kept of a time budget for validating and saving, or for writing the submission
 MAX_STUDY_FOLDS = 20
@@ -26,82 +25,6 @@ WITHOUT_EFFECT = {  # settings of a run that decide nothing of what a training b
     *("data", "weights", "working", "resume", "require_gpu"),
     *("time_budget_minutes", "ensemble", "test_time_copies", "workers", "trials", "wheels"),
 }
-
-
-@dataclass(frozen=True, config=STRICT)
-class ModelSettings:
-    """What the weights belong to; predicting takes these from the manifest."""
-
-    task: Annotated[
-        str,
-        Field(
-            description=(
-                "name of a built-in task or of the task.toml beside the settings file; default: that of the "
-                "task.toml if there is one"
-            )
-        ),
-    ] = "bengali"
-    fold: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=FOLDS - 1,
-            description=(
-                "for a task without test files: which fifth of the images is left out of the training and predicted"
-            ),
-        ),
-    ] = 0
-    backbone: Annotated[Backbone, Field(description="the network below the heads")] = "efficientnet-b0"
-    image_size: Annotated[
-        tuple[Side, Side],
-        FROM_LIST,
-        Expected("2 whole numbers", of_type=True),
-        Field(description="height and width, in pixels, of the images that the network sees"),
-    ] = (64, 64)
-    crop: Annotated[
-        Literal["task", Crop],
-        Field(
-            description=(
-                '"ink" cuts out the box of the ink and stretches it to image_size; "padded" does the same but'
-                ' keeps the proportions and pads with paper; "none" stretches the whole image; "task" does '
-                "what the task says"
-            )
-        ),
-    ] = "task"
-    dropout: Annotated[
-        float, Field(ge=0, le=0.9, description="share of the features that is dropped before the heads")
-    ] = 0.0
-    stack_layers: Annotated[
-        tuple[str, ...],
-        FROM_LIST,
-        TEXTS,
-        Field(
-            description=(
-                'the layers of backbone "stack", in order: "conv 32" (32 filters of 3 x 3 with ReLU, padded; '
-                '"conv 32 valid" is not padded), "pool 2" (maximum of 2 x 2; "pool 2 same" pads the edge), '
-                '"norm" (batch normalisation), "dropout 0.25", "dense 128" (with ReLU; features are flattened'
-                " before the first one)"
-            )
-        ),
-    ] = ()
-
-    @model_validator(mode="after")
-    def _can_be_built(self) -> Self:
-        check_architecture(self.backbone, self.image_size, self.stack_layers)
-        return self
-
-    def crop_of(self, task: Task) -> Crop:
-        """Return how the images of a task are cropped, one of CROPS."""
-        return task.crop if self.crop == "task" else self.crop
-
-    def crops_of(self, task: Task) -> tuple[tuple[int, int], str]:
-        """Return what models that see the same crops have in common."""
-        return self.image_size, self.crop_of(task)
-
-    def as_read(self, task: Task) -> Task:
-        """Return the task with photographs of the size that the network sees, where they are taken whole."""
-        is_taken_whole = task.reader == "image files" and self.crop_of(task) == "none"
-        return replace(task, image_shape=(*self.image_size, task.image_shape[2])) if is_taken_whole else task
 
 
 @dataclass(frozen=True, config=STRICT)

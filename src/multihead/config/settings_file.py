@@ -14,7 +14,8 @@ from typing import Any
 from multihead.config.checking import check_keys, plain, suggestion
 from multihead.config.files import SETTINGS_FILE
 from multihead.config.known_tasks import TASKS, task_beside, task_by_name
-from multihead.config.settings import ModelSettings, RunSettings, Settings, settings_from
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings, Settings, settings_from
 from multihead.config.task import Task
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_toml

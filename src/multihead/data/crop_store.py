@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.crop import Images, crop_resize
 from multihead.data.shards import Part, PixelMemory, Shard, read_shard

@@ -12,7 +12,7 @@ import keras
 from efficientnet import model as efficientnet
 
 from multihead.config.backbones import APPLICATIONS, EFFICIENTNETS, RESNETS, STACK, scaling_mode, stack_layer
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.model.normalization import BatchNormalization
 
 # The package's builders take their layers from a module

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from multihead.config.backbones import STACK
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.config.task import Task
 from multihead.model.backbones import build_backbone, scaled
 from multihead.model.heads import head_layer

@@ -8,7 +8,7 @@ import numpy as np
 
 from multihead.config.files import name_of_weights
 from multihead.config.manifest import Manifest, read_manifest, sha256_of
-from multihead.config.settings import ModelSettings
+from multihead.config.model_settings import ModelSettings
 from multihead.config.task import Task
 from multihead.model.weights import load_model
 from multihead.runtime.errors import UserError, first_line, listed

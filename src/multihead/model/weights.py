@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from multihead.config.backbones import EFFICIENTNETS
 from multihead.config.files import MANIFEST_FILE, WEIGHTS_FILE, named
 from multihead.config.manifest import PROBE_IMAGES, Manifest, manifest_text, sha256_of
+from multihead.config.model_settings import ModelSettings
 from multihead.config.setting_types import Xla
-from multihead.config.settings import ModelSettings
 from multihead.config.steps import Step
 from multihead.config.task import Task
 from multihead.model.devices import device_name

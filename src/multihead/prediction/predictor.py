@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from multihead.config.model_settings import ModelSettings
 from multihead.config.scores import Kind
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 from multihead.data.augment import Augment
 from multihead.data.crop_store import crops_ahead

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from multihead.config.files import HISTORY_FILE, MANIFEST_FILE, PAGE_FILE, REPORT_FOLDER
+from multihead.config.model_settings import ModelSettings
 from multihead.config.scores import LABEL, ONE_OF
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.settings import RunSettings, settings_dict
 from multihead.report.curves import learning_curves, speed_curves
 from multihead.report.heads import what_is_shown_of
 from multihead.report.html import picture, render

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 from multihead.data.locate import find_file
 from multihead.model.heads import set_units

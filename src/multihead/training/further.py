@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from multihead.config.further_images import KEY, FurtherImages
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 from multihead.data.crop import Images
 from multihead.data.crop_store import CropStore, crops_ahead, say_blank

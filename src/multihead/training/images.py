@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore, crops_ahead, say_blank

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multihead.config.files import RECORD_FILE, REPORT_FOLDER
+from multihead.config.model_settings import ModelSettings
 from multihead.config.scores import LABEL, LABELS, Kind
-from multihead.config.settings import ModelSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.crop import ink_box

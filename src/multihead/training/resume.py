@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from multihead.config.files import CHECKPOINT_FILE
-from multihead.config.settings import WITHOUT_EFFECT, ModelSettings, RunSettings, settings_dict
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import WITHOUT_EFFECT, RunSettings, settings_dict
 from multihead.config.settings_file import FORMER_PRECISION, precision_of_before
 from multihead.config.task import Task, what_answers_depend_on
 from multihead.data.locate import find_everywhere

@@ -10,7 +10,8 @@ from typing import Any
 
 from multihead.config.files import CHECKPOINT_FILE, MANIFEST_FILE, OUT_OF_FOLD_FILE, WEIGHTS_FILE
 from multihead.config.manifest import Manifest, read_manifest
-from multihead.config.settings import ModelSettings, RunSettings, settings_dict
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings, settings_dict
 from multihead.config.task import what_answers_depend_on
 from multihead.data.batches import TrainBatches
 from multihead.data.shards import Shard

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from multihead.config.files import CHECKPOINT_FILE
-from multihead.config.settings import ModelSettings, RunSettings
+from multihead.config.model_settings import ModelSettings
+from multihead.config.settings import RunSettings
 from multihead.config.task import Task
 from multihead.data.batches import TrainBatches
 from multihead.data.crop_store import CropStore
