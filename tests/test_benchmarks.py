@@ -1,14 +1,17 @@
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import accuracy
+from benchmarks import accuracy, combinations, exponents
 from multihead.config.settings_file import read_settings
 from multihead.data.augment import try_steps
 from tests.conftest import HOUSE
+from tests.test_study_answers import TASK, leave_study, random_fold
 
 
 @pytest.mark.slow
@@ -31,3 +34,34 @@ def test_the_settings_of_every_training_of_a_row_are_known(task: str) -> None:
             settings = read_settings(HOUSE / "kernel" / "train" / f"settings-{task}.toml", [repeat, *training])
             assert settings.task.name == task
             try_steps(settings.run.augmentation, (*settings.model.image_size, settings.task.image_shape[2]))
+
+
+def test_the_choice_of_exponents_is_held_against_a_plainer_one_for_each_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(exponents, "DRAWS", 3)
+    study = leave_study(tmp_path / "study", [random_fold(number, 200) for number in range(2)])
+    monkeypatch.setattr(sys, "argv", ["exponents", str(study)])
+    exponents.main()
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"{study}: 400 images"
+    for share, line in zip((8, 33, 75), lines, strict=True):
+        assert re.fullmatch(rf"  {share}% choose: 0\.\d{{4}}, [+-]0\.\d{{4}} \(.* to .*\)", line)
+    monkeypatch.setattr(exponents, "plainly", exponents.best_exponent)
+    exponents.main()
+    assert capsys.readouterr().out.count(", +0.0000 (+0.0000 to +0.0000)") == 3
+
+
+def test_a_score_without_exponents_has_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = replace(TASK, score="accuracy")
+    study = leave_study(tmp_path / "study", [random_fold(number, task=task) for number in range(2)], task)
+    monkeypatch.setattr(sys, "argv", ["exponents", str(study)])
+    with pytest.raises(SystemExit, match="its score is accuracy; expected macro recall or balanced accuracy"):
+        exponents.main()
+
+
+def test_combinations_of_some_folds_only_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = leave_study(tmp_path / "study", [random_fold(number) for number in range(2)], of=5)
+    monkeypatch.setattr(sys, "argv", ["combinations", str(study)])
+    with pytest.raises(SystemExit, match="error: of a study with folds without trials; expected trials of all folds"):
+        combinations.main()
