@@ -10,6 +10,7 @@ import pytest
 from benchmarks import accuracy, combinations, exponents
 from multihead.config.settings_file import read_settings
 from multihead.data.augment import try_steps
+from multihead.prediction.exponents import best_exponent
 from tests.conftest import HOUSE
 from tests.test_study_answers import TASK, leave_study, random_fold
 
@@ -47,7 +48,7 @@ def test_the_choice_of_exponents_is_held_against_a_plainer_one_for_each_share(
     assert first == f"{study}: 400 images"
     for share, line in zip((8, 33, 75), lines, strict=True):
         assert re.fullmatch(rf"  {share}% choose: 0\.\d{{4}}, [+-]0\.\d{{4}} \(.* to .*\)", line)
-    monkeypatch.setattr(exponents, "plainly", exponents.best_exponent)
+    monkeypatch.setattr(exponents, "plainly", best_exponent)
     exponents.main()
     assert capsys.readouterr().out.count(", +0.0000 (+0.0000 to +0.0000)") == 3
 
