@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.programs import printed
+from multihead.data.targets import is_known
+from multihead.prediction.calibration import choose_temperature
 from multihead.prediction.exponents import EXPONENTS, best_exponent, smoothed_best
 from multihead.prediction.logit_adjustment import adjusted
 from multihead.runtime.errors import UserError
@@ -29,7 +31,7 @@ SHARES, DRAWS = (0.08, 1 / 3, 3 / 4), 25
 SCORES = ("macro recall", "balanced accuracy")
 
 Answers = Callable[[float], NDArray[np.int64]]
-Choose = Callable[[Answers, NDArray[np.float32], NDArray[np.int64], str], float]
+Choose = Callable[[Answers, NDArray[np.int64], int, str, float], float]
 
 
 def main() -> None:
@@ -45,7 +47,8 @@ def compared(study: Path) -> Iterator[str]:
     if task.score not in SCORES:
         raise UserError(f"{study}: its score is {task.score}; expected {' or '.join(SCORES)}")
     truth = truth_of(folds)
-    mixtures = [mixture(fold, choose_recipes(task, folds, truth)) for fold in folds]
+    recipes = choose_recipes(task, folds, truth)
+    mixtures = [mixture(fold, recipes) for fold in folds]
     rows, images = concatenated(mixtures), sum(len(fold.ids) for fold in folds)
 
     def answers_to(of: NDArray[np.int64], head: str, exponent: float) -> NDArray[np.int64]:
@@ -55,8 +58,14 @@ def compared(study: Path) -> Iterator[str]:
 
     def chosen(choose: Choose, on: NDArray[np.int64]) -> Mapping[str, float]:
         return {
-            head: choose(partial(answers_to, on, head), rows[head][on], truth[head][on], task.score)
-            for head in task.heads
+            head: choose(
+                partial(answers_to, on, head),
+                truth[head][on],
+                len(classes),
+                task.score,
+                choose_temperature(rows[head][on], truth[head][on]),
+            )
+            for head, classes in task.heads.items()
         }
 
     def score(exponents: Mapping[str, float], on: NDArray[np.int64]) -> float:
@@ -75,9 +84,10 @@ def compared(study: Path) -> Iterator[str]:
         yield f"  {share:.0%} choose: {np.mean(scores[1]):.4f}, {gains.mean():+.4f} ({low:+.4f} to {high:+.4f})"
 
 
-def plainly(answers: Answers, rows: NDArray[np.float32], truth: NDArray[np.int64], _: str) -> float:
+def plainly(answers: Answers, truth: NDArray[np.int64], classes: int, _score: str, _temperature: float) -> float:
     """Return the exponent with the best recall, each averaged with one neighbour on each side."""
-    recalls = [present_macro_recall(truth, answers(exponent), rows.shape[1]) for exponent in EXPONENTS]
+    known = is_known(truth)
+    recalls = [present_macro_recall(truth[known], answers(exponent)[known], classes) for exponent in EXPONENTS]
     return EXPONENTS[smoothed_best(recalls)]
 
 

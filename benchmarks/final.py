@@ -26,7 +26,7 @@ from benchmarks.first_stage import NAME, PRETRAINED, render
 from benchmarks.programs import interrupt_on_signals, printed
 from bundler.kaggle.staging import stage, stage_study
 from bundler.study.lock import locked
-from bundler.study.study import is_share
+from bundler.study.study import is_share, read_study
 from bundler.study.trial import of_files
 from multihead.config.data_files import matching
 from multihead.config.files import SUBMISSION_FILE
@@ -34,6 +34,7 @@ from multihead.config.manifest import sha256_of
 from multihead.config.settings import MAX_STUDY_FOLDS, Settings
 from multihead.config.settings_file import read_settings
 from multihead.config.task import Task
+from multihead.runtime.errors import UserError
 from multihead.scoring.evaluation import read_both
 from multihead.scoring.metrics import task_score
 from multihead.scoring.paired import paired_gain
@@ -150,6 +151,8 @@ def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> No
     command += ["--workers", WORKERS, "--threads", THREADS]
     sets = set_options([*recipe.sets, f"pretrained={weights.resolve()}"])
     run_once([*map(str, command), *sets], study, made_of)
+    if (trained := read_study(study).trained) != recipe.trained:
+        raise UserError(f"{study}: has {trained} folds trained by another command; expected {recipe.trained}")
 
 
 def _rehearsal(data: Path, out: Path, options: Sequence[str | Path], overrides: Sequence[str]) -> list[str | Path]:

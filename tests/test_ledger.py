@@ -167,6 +167,9 @@ def test_a_study_of_some_folds_says_of_how_many_and_leaves_out_trials_of_others(
     assert named(find_runs(tmp_path))["study"].note == "3 of 12 folds; 3 trials"
     values = json.loads((study / STUDY_FILE).read_text())
     (study / STUDY_FILE).write_text(json.dumps(values | {"trained": 2}))
+    assert named(find_runs(tmp_path))["study"].note == (
+        "2 of 12 folds; 2 trials; the score is of 3 folds; the same cross-validate joins it anew"
+    )
     trial = study / "small-fold2-seed0" / TRIAL_FILE
     trial.write_text(json.dumps(json.loads(trial.read_text()) | {"is_finished": False}))
     joined = join(study)

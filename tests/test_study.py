@@ -345,7 +345,7 @@ def test_more_folds_than_there_are_cannot_be_trained(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("trained", [1, 4, -2, "2", None])
+@pytest.mark.parametrize("trained", [1, 4, -2, 2.5, "2", None])
 def test_a_study_of_folds_that_there_are_not_is_damaged(tmp_path: Path, trained: object) -> None:
     values = {"task": "bengali", "folds": 3, "study_seed": 0, "group_column": "", "threads": 1, "recipes": ["a"]}
     (tmp_path / study.STUDY_FILE).write_text(json.dumps(values | {"trained": 2}))

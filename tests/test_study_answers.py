@@ -118,12 +118,15 @@ def test_what_is_used_on_a_fold_was_chosen_without_it() -> None:
 
 def test_exponents_divide_by_what_each_fold_was_trained_on() -> None:
     folds = [with_prior(random_fold(number, 400)) for number in range(2)]
-    task = replace(TASK, score="F1 macro")  # of which an exponent may be 0
     uneven = {head: [10 * count for count in counts] for head, counts in folds[0].counts.items()}
-    chosen = choose(task, folds)
-    assert choose(task, [folds[0]._replace(counts=uneven), folds[1]]) == chosen  # as large in proportion
     turned = {head: counts[::-1] for head, counts in folds[0].counts.items()}
-    assert choose(task, [folds[0]._replace(counts=turned), folds[1]]) != chosen
+    for score in ("macro recall", "F1 macro"):
+        task = replace(TASK, score=score)
+        chosen, larger, other = (
+            choose(task, [folds[0]._replace(counts=counts), folds[1]], with_combinations=False)
+            for counts in (folds[0].counts, uneven, turned)
+        )
+        assert larger == chosen != other  # only proportions count
 
 
 def test_the_score_is_that_of_all_images_with_what_was_chosen() -> None:

@@ -162,7 +162,7 @@ def read_study(folder: Path) -> Study:
     try:
         values = json.loads(path.read_bytes())
         study = Study(**{"trained": values["folds"]} | values | {"recipes": tuple(values["recipes"])})
-        if not is_share(study.trained, study.folds):
+        if type(study.trained) is not int or not is_share(study.trained, study.folds):
             raise ValueError(f"trained: {study.trained} of {study.folds} folds")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BundlerError(f"{path}: not what a study leaves ({error})") from error

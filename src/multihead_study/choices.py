@@ -42,10 +42,12 @@ def choose(task: Task, folds: Sequence[Fold], *, with_combinations: bool = True)
     temperatures, exponents = dict.fromkeys(task.heads, 1.0), dict.fromkeys(task.heads, 0.0)
     for head, rows in together.items():
         rule = rule_of(task.score, task.kind(head))
-        if rule == "temperature" or has_combinations(task):
-            temperatures[head] = choose_temperature(rows, truth[head])
+        needs_temperature = rule == "temperature" or has_combinations(task)
+        if needs_temperature or rule == "prior exponents":
+            temperature = choose_temperature(rows, truth[head])
+            temperatures[head] = temperature if needs_temperature else 1.0
         if rule == "prior exponents":
-            exponents[head] = _best_exponent(task, head, folds, mixtures, rows, truth[head])
+            exponents[head] = _best_exponent(task, head, folds, mixtures, truth[head], temperature)
     calibration = Calibration(temperatures, exponents, 0.0)
     alone = [calibration.heads_alone(rows, fold.counts, task.kinds) for rows, fold in zip(mixtures, folds, strict=True)]
     if with_combinations and has_combinations(task):
@@ -69,19 +71,16 @@ def _best_exponent(
     head: str,
     folds: Sequence[Fold],
     mixtures: Sequence[Probabilities],
-    rows: NDArray[np.float32],
     truth: NDArray[np.int64],
+    temperature: float,
 ) -> float:
-    """Return the exponent of a head that is best on the folds, each divided by what its trials were trained on.
-
-    rows: those of all mixtures.
-    """
+    """Return the exponent of a head that is best on the folds, each divided by what its trials were trained on."""
 
     def answers(exponent: float) -> NDArray[np.int64]:
         parts = [adjusted(rows[head], fold.counts[head], exponent) for rows, fold in zip(mixtures, folds, strict=True)]
         return np.concatenate([part.argmax(axis=1) for part in parts])
 
-    return best_exponent(answers, rows, truth, task.score)
+    return best_exponent(answers, truth, len(task.heads[head]), task.score, temperature)
 
 
 def shown_to(fold: Fold, folds: Sequence[Fold]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ is known.
 """
 
 import csv
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,11 +25,12 @@ from multihead.data.targets import is_known
 from multihead.prediction.deciding import decided
 from multihead.prediction.trained import own_calibration
 from multihead.runtime.errors import UserError
+from multihead.runtime.text_files import read_text
 from multihead.runtime.whole_files import whole_file
 from multihead.scoring.evaluation import read_both, refuse_unlabelled
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold
 from multihead.scoring.paired import Gain, paired_gain
-from multihead_study.answers import ANSWERS_FILE
+from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, folds_joined
 
 SHOWN = 8
 
@@ -186,12 +188,13 @@ def _notes(both: Mapping[Path, Answered]) -> Iterator[str]:
     for path, answered in both.items():
         if answered.chosen:
             yield f"{path}: its {answered.chosen} were chosen on the images that it held out, which flatters it"
-    studies = {path: read_study(path) for path in both if (path / ANSWERS_FILE).is_file()}
-    for path, study in studies.items():
-        if study.is_partial:
+    studies = [path for path in both if (path / ANSWERS_FILE).is_file()]
+    for path in studies:
+        joined, drawn = folds_joined(json.loads(read_text(path / CHOICES_FILE)))
+        if joined < drawn:
             fewer = "all was chosen on the images of these, and train's combinations are not used"
-            yield f"{path}: {study.trained} of {study.folds} folds; {fewer}"
-    columns = [study.group_column or "none" for study in studies.values()]
+            yield f"{path}: {joined} of {drawn} folds; {fewer}"
+    columns = [read_study(path).group_column or "none" for path in studies]
     if len(set(columns)) > 1:
         yield f"folds drawn differently (group_column {', '.join(columns)}): the scores answer different questions"
 

@@ -2,9 +2,11 @@
 
 For macro recall theory has an answer. p ** (1 / T) is calibrated for a temperature T, and divided by the prior it is
 the posterior of classes that are equally frequent: it has the same likeliest class as p divided by the prior to the
-power of T. Networks say too little of a class with few images, so somewhat more is better, and how much is looked for
-in a recall. A log loss tells T from few images; a recall tells little from few images of a rare class, so that each
-exponent counts with its neighbours.
+power of T. That holds where a network is too unsure, of the prior as of all else, as mixed images leave it. One that is
+too sure is so of what it has seen, and 1 is taken for its T. A log loss tells T from few images, a recall tells an
+exponent from many only: what is looked for is 1 to 1.6 times T, and each counts with its neighbours.
+
+The mean of several networks is less sure than one of them, and is divided by the exponent of one.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,30 +28,40 @@ Measure = Callable[[NDArray[np.int64], NDArray[np.int64], int], float]  # of tru
 
 
 def choose_exponent(rows: NDArray[np.float32], truth: NDArray[np.int64], counts: Sequence[int], score: str) -> float:
-    """Return what best_exponent does of one network, for which counts are the train images of each class."""
-    return best_exponent(lambda exponent: adjusted(rows, counts, exponent).argmax(axis=1), rows, truth, score)
+    """Return what best_exponent does of one network.
+
+    rows: float32 (n, classes) with the prior in it. counts: the train images of each class.
+    """
+
+    def answers(exponent: float) -> NDArray[np.int64]:
+        return np.asarray(adjusted(rows, counts, exponent).argmax(axis=1))
+
+    return best_exponent(answers, truth, rows.shape[1], score, choose_temperature(rows, truth))
 
 
 def best_exponent(
-    answers: Callable[[float], NDArray[np.int64]], rows: NDArray[np.float32], truth: NDArray[np.int64], score: str
+    answers: Callable[[float], NDArray[np.int64]],
+    truth: NDArray[np.int64],
+    classes: int,
+    score: str,
+    temperature: float,
 ) -> float:
     """Return the exponent that is best for a score, over the classes that some images show; 0 where no label is known.
 
-    answers: returns int64 (n,), the classes that are answered with an exponent. rows: float32 (n, classes) with the
-    prior in it, of images that the network was not trained on. truth: int64 (n,) class indices, -1 where the label is
-    missing. Of equal exponents the smallest is taken.
+    answers: returns int64 (n,), the classes that are answered with an exponent, of images that the network was not
+    trained on. truth: int64 (n,) class indices, -1 where the label is missing. temperature: of what has the prior in
+    it. Of equal exponents the smallest is taken.
     """
     known = is_known(truth)
-    if not known.any():
+    if classes < 2 or not known.any():
         return 0.0
 
     def reached(measure: Measure, exponents: Sequence[float]) -> list[float]:
-        return [measure(truth[known], answers(exponent)[known], rows.shape[1]) for exponent in exponents]
+        return [measure(truth[known], answers(exponent)[known], classes) for exponent in exponents]
 
     if score == "F1 macro":
         return EXPONENTS[smoothed_best(reached(present_f1, EXPONENTS))]
-    temperature = choose_temperature(rows, truth)
-    exponents = [round(times * temperature, 3) for times in TIMES]
+    exponents = [round(times * min(temperature, 1.0), 3) for times in TIMES]
     means = np.convolve(reached(present_macro_recall, exponents), WINDOW, "valid").round(9)
     return exponents[NEIGHBOURS + int(means.argmax())]
 

@@ -1,7 +1,7 @@
 """What is chosen for the score on answers of a network that was not trained on the images: config/scores.py's rules.
 
-Few images decide little: what is chosen is best together with its neighbours on a grid, and of equal ones the nearest
-to what is done without.
+Few images decide little: what is chosen is best together with its neighbours on a grid. Of equal thresholds and cut
+points it is the nearest to what is done without.
 """
 
 import math
