@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bundler.rehearse.process_memory import children_of
 from multihead.config.settings import WITHOUT_EFFECT, Settings, settings_dict
 from multihead.runtime.errors import UserError
 from multihead.runtime.whole_files import whole_file
@@ -56,7 +57,7 @@ def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = U
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     log, before, code = _beside(out, "log"), _cpu_seconds(), None
-    cost = cost_of(out)._replace(is_finished=False, made_of=made_of)
+    at_least, cost = 0.0, cost_of(out)._replace(is_finished=False, made_of=made_of)
     _write(out, cost._replace(is_measured=False))
     with log.open("ab") as output:
         environment = os.environ | {"PYTHONPATH": str(SOURCE)}
@@ -67,10 +68,11 @@ def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = U
         while (code := process.poll()) is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
+        at_least = _of_tree(process.pid)  # what an interrupted command kills tells nobody of its time
         _end(process)
         raise
     finally:
-        seconds = cost.cpu_seconds + _cpu_seconds() - before
+        seconds = cost.cpu_seconds + max(_cpu_seconds() - before, at_least)
         _write(out, cost._replace(cpu_seconds=seconds, is_finished=code == 0))
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -114,6 +116,16 @@ def cost_of(out: Path) -> Cost:
 def _write(out: Path, cost: Cost) -> None:
     with whole_file(_beside(out, "json")) as new:
         new.write_text(json.dumps({**cost._asdict(), "made_of": dict(cost.made_of)}) + "\n", encoding="utf-8")
+
+
+def _of_tree(pid: int) -> float:
+    """Return the CPU-seconds of a process, of its descendants, and of what these awaited; 0 where there is no /proc."""
+    try:
+        values = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    own = sum(map(int, values[11:15])) / os.sysconf("SC_CLK_TCK")  # utime, stime, cutime, cstime: proc(5)
+    return own + sum(map(_of_tree, children_of(pid)))
 
 
 def _beside(out: Path, suffix: str) -> Path:

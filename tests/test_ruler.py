@@ -283,6 +283,26 @@ def test_the_cpu_seconds_of_a_study_are_those_of_all_its_tries(tmp_path: Path) -
     assert cost_of(study).is_measured
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="by /proc")
+@pytest.mark.usefixtures("handler_of_python")
+def test_what_an_interrupted_command_kills_counts_as_well(tmp_path: Path) -> None:
+    child = f"{BURN}os.kill(int(sys.argv[1]), signal.SIGINT)\ntime.sleep(60)"
+    command = f"""
+import os, signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {child!r}, str(os.getppid())])
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    child.kill()
+    os._exit(1)
+"""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "left").touch()
+    with pytest.raises(KeyboardInterrupt):
+        run([sys.executable, "-c", command], tmp_path / "base")
+    assert cost_of(tmp_path / "base").cpu_seconds >= 0.28  # in hundredths
+
+
 @pytest.mark.usefixtures("handler_of_python")
 def test_a_second_interrupt_kills_what_does_not_end(tmp_path: Path) -> None:
     interrupt = "os.kill(os.getppid(), signal.SIGINT)"
