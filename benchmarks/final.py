@@ -1,12 +1,12 @@
 """A study through the built kernels: what it reaches on test images with known labels, and what its training costs.
 
     PYTHONPATH=src .venv/bin/python -m benchmarks.final DATA OUT --fonts FONT ... [--recipe FILE] [--folds N]
-        [--train-folds N] [--set KEY=VALUE]... [--first KEY=VALUE]...
+        [--train-folds N] [--seeds N] [--set KEY=VALUE]... [--first KEY=VALUE]...
 
-Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and the first
-four of twelve folds, unless --train-folds and --folds say otherwise, that start from its weights, by `multihead
-cross-validate`. The predict kernel answers the test images with all of them and 8 test-time copies. The CPU-seconds are
-those of rendering and of all trainings, not of predicting.
+Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and folds that
+start from its weights, by `multihead cross-validate`: the first two of twelve with two seeds each, or as --folds,
+--train-folds and --seeds say. The predict kernel answers the test images with all of them and 8 test-time copies. The
+CPU-seconds are those of rendering and of all trainings, not of predicting.
 
 --set changes a setting of the recipe. The first stage has its own epochs and image_size, which --first changes.
 
@@ -42,7 +42,7 @@ from multihead.scoring.paired import paired_gain
 HOUSE = Path(__file__).resolve().parent.parent
 RECIPE = HOUSE / "kernel" / "train" / "settings-cpu.toml"
 FIRST_STAGE = ("pretrained=", "epochs=10", "image_size=[64,64]")
-FOLDS, TRAINED = 12, 4
+FOLDS, TRAINED, SEEDS = 12, 2, 2
 WORKERS, THREADS, COPIES = 2, 1, 8
 STUDY = "study"
 
@@ -50,7 +50,7 @@ STUDY = "study"
 class Recipe(NamedTuple):
     """A settings file, what is set in it for the folds and the first stage, as --set takes it, and how many folds.
 
-    trained: how many of the folds, the first ones.
+    trained: how many of the folds, the first ones. seeds: how often each.
     """
 
     file: Path
@@ -58,6 +58,7 @@ class Recipe(NamedTuple):
     sets_of_first_stage: Sequence[str]
     folds: int = FOLDS
     trained: int = TRAINED
+    seeds: int = SEEDS
 
     def settings(self) -> Settings:
         """Return the settings of the folds; UserError if they are none."""
@@ -77,15 +78,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
     parser.add_argument("--folds", type=int, choices=range(2, MAX_STUDY_FOLDS + 1), metavar="N")
-    parser.add_argument("--train-folds", type=int, metavar="N", help="how many of them (default: all; of twelve four)")
+    parser.add_argument("--train-folds", type=int, metavar="N", help="how many of them (with --folds: all)")
+    parser.add_argument("--seeds", type=int, choices=range(1, 11), metavar="N", help="of each (with --folds: 1)")
     parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
     sets_of_first_stage = [*arguments.set, *FIRST_STAGE, *arguments.first]
     folds = arguments.folds or FOLDS
-    trained = (folds if arguments.folds else TRAINED) if arguments.train_folds is None else arguments.train_folds
+    trained, seeds = (folds, 1) if arguments.folds else (TRAINED, SEEDS)
+    trained = trained if arguments.train_folds is None else arguments.train_folds
     if not is_share(trained, folds):
         parser.error(f"--train-folds {trained}: expected 2 to {folds}")
-    recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, folds, trained)
+    recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, folds, trained, arguments.seeds or seeds)
     printed(final(arguments.data, arguments.out, arguments.fonts, recipe))
 
 
@@ -108,6 +111,8 @@ def _trained(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe, of_fi
     staged.mkdir(exist_ok=True)
     stage(first / "working", staged, NAME)
     cross_validate(data, study, recipe, staged / PRETRAINED)
+    if (trained := read_study(study).trained) != recipe.trained:
+        raise UserError(f"{study}: has {trained} folds trained by another command; expected {recipe.trained}")
     parts = [rendered, first, study]
     for part in parts:
         yield f"{part.name}: {cost_of(part).cpu_seconds:,.0f} CPU-seconds"
@@ -141,18 +146,23 @@ def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> No
         "images": of_files(data, names, whole=settings.task.labels_file),
         "settings": deciding_settings(settings, THREADS),
         "first stage": sha256_of(weights),
-        "folds": recipe.folds,
+        "folds": [recipe.folds, recipe.trained, recipe.seeds],
         VERSION: CODE,
     }
-    if recipe.trained < recipe.folds:
-        made_of["trained folds"] = recipe.trained
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]
-    command += ["--settings", recipe.file, "--folds", recipe.folds, "--train-folds", recipe.trained]
+    command += [
+        "--settings",
+        recipe.file,
+        "--folds",
+        recipe.folds,
+        "--train-folds",
+        recipe.trained,
+        "--seeds",
+        recipe.seeds,
+    ]
     command += ["--workers", WORKERS, "--threads", THREADS]
     sets = set_options([*recipe.sets, f"pretrained={weights.resolve()}"])
     run_once([*map(str, command), *sets], study, made_of)
-    if (trained := read_study(study).trained) != recipe.trained:
-        raise UserError(f"{study}: has {trained} folds trained by another command; expected {recipe.trained}")
 
 
 def _rehearsal(data: Path, out: Path, options: Sequence[str | Path], overrides: Sequence[str]) -> list[str | Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import costs, final, first_stage, score
+from bundler.study.study import STUDY_FILE
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from multihead_study.cli import main as multihead
@@ -107,7 +108,13 @@ def test_the_pages_train_the_first_stage_as_the_final_row_does(page: str) -> Non
 
 def test_the_page_trains_the_folds_as_the_final_row_does() -> None:
     commands = re.findall(r"cross-validate .*settings-cpu\.toml.*", commands_of("recipe.md"))
-    options = {"folds": final.FOLDS, "train-folds": final.TRAINED, "workers": final.WORKERS, "threads": final.THREADS}
+    options = {
+        "folds": final.FOLDS,
+        "train-folds": final.TRAINED,
+        "seeds": final.SEEDS,
+        "workers": final.WORKERS,
+        "threads": final.THREADS,
+    }
     found = [{name: int(value) for name, value in re.findall(r"--([\w-]+) (\d+)", command)} for command in commands]
     assert found == [options | {"train-folds": final.TRAINED + 1}, options]  # one fold more, and the row's
 
@@ -148,7 +155,7 @@ def test_a_small_study_is_scored_and_trained_once(
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
     command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]
-    command += ["--first", "epochs=3", "--folds", "3", "--train-folds", "2"]
+    command += ["--first", "epochs=3", "--folds", "3", "--train-folds", "2"]  # of one seed
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [
@@ -173,3 +180,7 @@ def test_a_small_study_is_scored_and_trained_once(
     assert capsys.readouterr().out == printed
     assert len(before) == 3
     assert [path.stat().st_mtime_ns for path in trained] == before
+    study = out / "study" / STUDY_FILE
+    study.write_text(json.dumps(json.loads(study.read_text()) | {"trained": 3}))
+    with pytest.raises(SystemExit, match="study: has 3 folds trained by another command; expected 2"):
+        final.main(command)
