@@ -6,6 +6,10 @@ Of a study's answers out of fold, before a prior is divided out, a random share 
 the rest is scored with them: 25 times for each share. The mean of R is printed, over the classes present, and what it
 gains over a plainer choice, in brackets the middle half of the 25. That takes the exponent of 0 to 1.2 with the best
 recall, each averaged with one neighbour on each side.
+
+Of a study with several seeds, whose answers are means of networks, it also prints what these gain where exponents are
+chosen on means, as they are used, over such of single networks, with its 95 % interval; each fold's are chosen on the
+other folds.
 """
 
 import argparse
@@ -14,9 +18,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.programs import printed
+from multihead.config.files import OUT_OF_FOLD_FILE
 from multihead.data.targets import is_known
 from multihead.prediction.calibration import choose_temperature
 from multihead.prediction.exponents import EXPONENTS, best_exponent, smoothed_best
@@ -24,8 +30,10 @@ from multihead.prediction.logit_adjustment import adjusted
 from multihead.runtime.errors import UserError
 from multihead.scoring.measures import present_macro_recall
 from multihead.scoring.metrics import task_score
-from multihead_study.choices import choose_recipes, mixture
-from multihead_study.folds import concatenated, read_folds, truth_of
+from multihead.scoring.out_of_fold import read_out_of_fold
+from multihead.scoring.paired import paired_gain
+from multihead_study.choices import choose, choose_recipes, mixture
+from multihead_study.folds import Fold, concatenated, read_folds, truth_of
 
 SHARES, DRAWS = (0.08, 1 / 3, 3 / 4), 25
 SCORES = ("macro recall", "balanced accuracy")
@@ -38,7 +46,7 @@ def main() -> None:
     """Print a line for each study and share."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", type=Path, nargs="+", metavar="STUDY")
-    printed(line for study in parser.parse_args().studies for line in compared(study))
+    printed(line for study in parser.parse_args().studies for line in (*compared(study), *of_means(study)))
 
 
 def compared(study: Path) -> Iterator[str]:
@@ -56,9 +64,9 @@ def compared(study: Path) -> Iterator[str]:
         without_prior = [adjusted(part[head], fold.counts[head], exponent) for part, fold in parts]
         return np.concatenate([part.argmax(axis=1) for part in without_prior])[of]
 
-    def chosen(choose: Choose, on: NDArray[np.int64]) -> Mapping[str, float]:
+    def chosen(choice: Choose, on: NDArray[np.int64]) -> Mapping[str, float]:
         return {
-            head: choose(
+            head: choice(
                 partial(answers_to, on, head),
                 truth[head][on],
                 len(classes),
@@ -77,11 +85,42 @@ def compared(study: Path) -> Iterator[str]:
         orders = [np.random.default_rng(draw).permutation(images) for draw in range(DRAWS)]
         halves = [np.split(order, [round(share * images)]) for order in orders]
         scores = [
-            [score(chosen(choose, shown), others) for shown, others in halves] for choose in (plainly, best_exponent)
+            [score(chosen(choice, shown), others) for shown, others in halves] for choice in (plainly, best_exponent)
         ]
         gains = np.subtract(scores[1], scores[0])
         low, high = np.quantile(gains, [0.25, 0.75])
         yield f"  {share:.0%} choose: {np.mean(scores[1]):.4f}, {gains.mean():+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def of_means(study: Path) -> Iterator[str]:
+    """Yield what it gains to choose on means of a study's networks; nothing where it has one network for each fold."""
+    task, folds, *_ = read_folds(study)
+    seeds = min(len(names) for fold in folds for names in fold.trials.values())
+    if seeds < 2:
+        return
+
+    def answers(*, single: bool) -> dict[str, NDArray[np.int64]]:
+        parts = []
+        for fold in folds:
+            others = [other for other in folds if other is not fold]
+            others = [of_seed(study, other, seed) for other in others for seed in range(seeds)] if single else others
+            recipes, calibration = choose(task, others, with_combinations=False)
+            rows = calibration.heads_alone(mixture(fold, recipes), fold.counts, task.kinds)
+            parts.append({head: of_head.argmax(axis=1) for head, of_head in rows.items()})
+        return concatenated(parts)
+
+    gain, _ = paired_gain(truth_of(folds), answers(single=True), answers(single=False), task)
+    yield f"  chosen on means of {seeds} networks, over single ones: {gain.before:.4f} -> {gain.after:.4f}, {gain}"
+
+
+def of_seed(study: Path, fold: Fold, seed: int) -> Fold:
+    """Return a fold as if it had no trials but those of one seed, counted from 0."""
+    rows = {}
+    for recipe, names in fold.trials.items():
+        found = read_out_of_fold(study / names[seed] / OUT_OF_FOLD_FILE)
+        places = pd.Index(found.ids).get_indexer(pd.Index(fold.ids))
+        rows[recipe] = {head: found.probabilities[head][places] for head in fold.truth}
+    return fold._replace(recipes=rows)
 
 
 def plainly(answers: Answers, truth: NDArray[np.int64], classes: int, _score: str, _temperature: float) -> float:

@@ -1,18 +1,21 @@
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import accuracy, combinations, exponents
 from multihead.config.settings_file import read_settings
 from multihead.data.augment import try_steps
 from multihead.prediction.exponents import best_exponent
+from multihead_study.folds import read_folds
 from tests.conftest import HOUSE
-from tests.test_study_answers import TASK, leave_study, random_fold
+from tests.test_study_answers import TASK, leave_study, leave_trial, random_fold
 
 
 @pytest.mark.slow
@@ -51,6 +54,25 @@ def test_the_choice_of_exponents_is_held_against_a_plainer_one_for_each_share(
     monkeypatch.setattr(exponents, "plainly", best_exponent)
     exponents.main()
     assert capsys.readouterr().out.count(", +0.0000 (+0.0000 to +0.0000)") == 3
+
+
+def test_exponents_chosen_on_means_are_held_against_those_of_single_networks(tmp_path: Path) -> None:
+    folds = [random_fold(number, 400) for number in range(2)]
+    study = leave_study(tmp_path / "study", folds)
+    assert not list(exponents.of_means(study))
+    for number, fold in enumerate(folds):
+        leave_trial(study, number, 1, fold)
+    (same,) = exponents.of_means(study)
+    assert same.startswith("  chosen on means of 2 networks, over single ones: ")
+    assert same.endswith(", +0.0000 (+0.0000 to +0.0000)")
+    for number, fold in enumerate(folds):
+        other = random_fold(number, 400, noise=2)
+        leave_trial(study, number, 2, other._replace(truth=fold.truth))
+        shutil.rmtree(study / f"small-fold{number}-seed1")
+        read = exponents.of_seed(study, read_folds(study).folds[number], 1)
+        assert np.array_equal(read.recipes["small"]["root"][0], other.recipes["small"]["root"][0])
+    (unlike,) = exponents.of_means(study)
+    assert unlike != same
 
 
 def test_a_score_without_exponents_has_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
