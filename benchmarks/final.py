@@ -4,9 +4,9 @@
         [--train-folds N] [--seeds N] [--set KEY=VALUE]... [--first KEY=VALUE]...
 
 Graphemes are rendered from DATA's tables. The recipe has a first stage on them, by the train kernel, and folds that
-start from its weights, by `multihead cross-validate`: the first two of twelve with two seeds each, or as --folds,
---train-folds and --seeds say. The predict kernel answers the test images with all of them and 8 test-time copies. The
-CPU-seconds are those of rendering and of all trainings, not of predicting.
+start from its weights, by `multihead cross-validate`: the first four of twelve, or as --folds, --train-folds and
+--seeds say. The predict kernel answers the test images with all of them and 8 test-time copies. The CPU-seconds are
+those of rendering and of all trainings, not of predicting.
 
 --set changes a setting of the recipe. The first stage has its own epochs and image_size, which --first changes.
 
@@ -42,7 +42,7 @@ from multihead.scoring.paired import paired_gain
 HOUSE = Path(__file__).resolve().parent.parent
 RECIPE = HOUSE / "kernel" / "train" / "settings-cpu.toml"
 FIRST_STAGE = ("pretrained=", "epochs=10", "image_size=[64,64]")
-FOLDS, TRAINED, SEEDS = 12, 2, 2
+FOLDS, TRAINED = 12, 4
 WORKERS, THREADS, COPIES = 2, 1, 8
 STUDY = "study"
 
@@ -58,7 +58,7 @@ class Recipe(NamedTuple):
     sets_of_first_stage: Sequence[str]
     folds: int = FOLDS
     trained: int = TRAINED
-    seeds: int = SEEDS
+    seeds: int = 1
 
     def settings(self) -> Settings:
         """Return the settings of the folds; UserError if they are none."""
@@ -78,17 +78,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE, help=f"a settings file (default: {RECIPE.name})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as above")
     parser.add_argument("--folds", type=int, choices=range(2, MAX_STUDY_FOLDS + 1), metavar="N")
-    parser.add_argument("--train-folds", type=int, metavar="N", help="how many of them (with --folds: all)")
-    parser.add_argument("--seeds", type=int, choices=range(1, 11), metavar="N", help="of each (with --folds: 1)")
+    parser.add_argument(
+        "--train-folds", type=int, metavar="N", help="how many of them (default: four, with --folds all)"
+    )
+    parser.add_argument("--seeds", type=int, choices=range(1, 11), default=1, metavar="N", help="of each (default: 1)")
     parser.add_argument("--first", action="append", default=[], metavar="KEY=VALUE", help="one of the first stage")
     arguments = parser.parse_args(argv)
     sets_of_first_stage = [*arguments.set, *FIRST_STAGE, *arguments.first]
     folds = arguments.folds or FOLDS
-    trained, seeds = (folds, 1) if arguments.folds else (TRAINED, SEEDS)
-    trained = trained if arguments.train_folds is None else arguments.train_folds
+    trained = (folds if arguments.folds else TRAINED) if arguments.train_folds is None else arguments.train_folds
     if not is_share(trained, folds):
         parser.error(f"--train-folds {trained}: expected 2 to {folds}")
-    recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, folds, trained, arguments.seeds or seeds)
+    recipe = Recipe(arguments.recipe, arguments.set, sets_of_first_stage, folds, trained, arguments.seeds)
     printed(final(arguments.data, arguments.out, arguments.fonts, recipe))
 
 

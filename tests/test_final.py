@@ -111,7 +111,6 @@ def test_the_page_trains_the_folds_as_the_final_row_does() -> None:
     options = {
         "folds": final.FOLDS,
         "train-folds": final.TRAINED,
-        "seeds": final.SEEDS,
         "workers": final.WORKERS,
         "threads": final.THREADS,
     }
@@ -155,7 +154,7 @@ def test_a_small_study_is_scored_and_trained_once(
     for module, name, value in [(first_stage, "IMAGES", 80), (final, "COPIES", 1)]:
         monkeypatch.setattr(module, name, value)
     command = [str(part) for part in [drawn, out, "--fonts", font, "--recipe", recipe, "--set", "dropout=0.125"]]
-    command += ["--first", "epochs=3", "--folds", "3", "--train-folds", "2"]  # of one seed
+    command += ["--first", "epochs=3", "--folds", "3", "--train-folds", "2"]
     final.main(command)
     printed = capsys.readouterr().out
     assert [line.partition(":")[0] for line in printed.splitlines()[:4]] == [

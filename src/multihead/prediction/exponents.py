@@ -6,7 +6,7 @@ power of T. That holds where a network is too unsure, of the prior as of all els
 too sure is so of what it has seen, and 1 is taken for its T. A log loss tells T from few images, a recall tells an
 exponent from many only: what is looked for is 1 to 1.6 times T, and each counts with its neighbours.
 
-The mean of several networks is less sure than one of them, and is divided by the exponent of one.
+A study finds it on answers of single networks, or of the mean over its seeds, and divides the mean of all by it.
 """
 
 from collections.abc import Callable, Sequence
