@@ -83,6 +83,7 @@ RENDERED = "first stage on rendered graphemes"
 SHORT = {"epochs": "5"}  # a first stage
 ROWS = {
     "base": Row("", {}),
+    "another seed": Row("base", {"seed": "1"}),
     "train's combinations": Row("base", {}, decoded=True),
     RENDERED: Row("base", {"epochs": "6"}, first_stage=SHORT),
     "the notebook's recipe": Row("base", NOTEBOOK),

@@ -436,6 +436,17 @@ def test_the_pages_agree_on_what_the_recipe_of_a_cpu_costs_and_reaches() -> None
     assert re.search(rf"\| Bengali\.AI[^|]*\| R = {re.escape(reached)} \| 11,200 \| {minutes} \|", texts["README.md"])
 
 
+def test_the_study_that_the_page_shows_is_a_row_of_the_ruler() -> None:
+    page, scores = ((HOUSE / name).read_text(encoding="utf-8") for name in ("docs/studies.md", "benchmarks/SCORES.md"))
+    command = re.search(r"cross-validate DIR --folds (\d) .*benchmarks/ruler\.toml --set (\w+)=(\w+) ", page)
+    shown = re.search(r"each head for itself ([\d.]+); train's", page)
+    assert command
+    assert shown
+    assert int(command[1]) == score.FOLDS
+    assert score.ROWS["another seed"].changes == {command[2]: command[3]}
+    assert re.search(rf'"another seed" has R = [\d.]+ by the plainer choice, {re.escape(shown[1])} by this one', scores)
+
+
 @pytest.mark.slow
 def test_the_rows_of_a_small_ruler_are_trained_once(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
