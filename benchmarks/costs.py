@@ -51,9 +51,9 @@ class Cost(NamedTuple):
 def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = UNKNOWN) -> None:
     """Run a command, and add the CPU-seconds of its processes to the cost of the folder that it fills, however it ends.
 
-    An interrupt is passed on to it, and its end awaited; with a second one it is killed, and all that it began. Where
-    this process is killed, what the try costs is lost, and the cost is not measured from then on. Raises UserError
-    where the command fails.
+    An interrupt is passed on to it, and its end awaited; with a second one it is killed, and all that it began. What a
+    command kills at an interrupt counts as it was when that came. Where this process is killed, what the try costs is
+    lost, and the cost is not measured from then on. Raises UserError where the command fails.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     log, before, code = _beside(out, "log"), _cpu_seconds(), None
@@ -68,8 +68,10 @@ def run(command: Sequence[str | Path], out: Path, made_of: Mapping[str, Any] = U
         while (code := process.poll()) is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
     except KeyboardInterrupt:
-        at_least = _of_tree(process.pid)  # what an interrupted command kills tells nobody of its time
-        _end(process)
+        try:
+            at_least = _of_tree(process.pid)  # what an interrupted command kills tells nobody of its time
+        finally:
+            _end(process)
         raise
     finally:
         seconds = cost.cpu_seconds + max(_cpu_seconds() - before, at_least)

@@ -26,9 +26,10 @@ from benchmarks.first_stage import NAME, PRETRAINED, render
 from benchmarks.programs import interrupt_on_signals, printed
 from bundler.kaggle.staging import stage, stage_study
 from bundler.study.lock import locked
-from bundler.study.study import is_share, read_study
+from bundler.study.study import is_share
 from bundler.study.trial import of_files
 from multihead.config.data_files import matching
+from multihead.config.ensemble import read_ensemble
 from multihead.config.files import SUBMISSION_FILE
 from multihead.config.manifest import sha256_of
 from multihead.config.settings import MAX_STUDY_FOLDS, Settings
@@ -112,8 +113,9 @@ def _trained(data: Path, out: Path, fonts: Sequence[Path], recipe: Recipe, of_fi
     staged.mkdir(exist_ok=True)
     stage(first / "working", staged, NAME)
     cross_validate(data, study, recipe, staged / PRETRAINED)
-    if (trained := read_study(study).trained) != recipe.trained:
-        raise UserError(f"{study}: has {trained} folds trained by another command; expected {recipe.trained}")
+    expected, found = recipe.trained * recipe.seeds, len(read_ensemble(study).members)
+    if found != expected:
+        raise UserError(f"{study}: has {found} trainings, of another command as well; expected {expected}")
     parts = [rendered, first, study]
     for part in parts:
         yield f"{part.name}: {cost_of(part).cpu_seconds:,.0f} CPU-seconds"
@@ -147,7 +149,7 @@ def cross_validate(data: Path, study: Path, recipe: Recipe, weights: Path) -> No
         "images": of_files(data, names, whole=settings.task.labels_file),
         "settings": deciding_settings(settings, THREADS),
         "first stage": sha256_of(weights),
-        "folds": [recipe.folds, recipe.trained, recipe.seeds],
+        "folds": [recipe.folds, recipe.trained, *([recipe.seeds] if recipe.seeds > 1 else [])],
         VERSION: CODE,
     }
     command = [sys.executable, "-m", "multihead_study", "cross-validate", data, "--out", study]

@@ -9,8 +9,9 @@ in benchmarks/rows/. The second prints the rows that are kept. R is over the cla
 by exponents that were chosen on the other folds, and each head for itself. A row may have a first stage
 (first_stage.py), whose cost counts with the row's; its graphemes are rendered in these fonts.
 
-Both sides of a gain have the same images, folds and seed; where they did not take the same CPU-seconds, the table says
-so. The 95 % interval is by paired bootstrap over the images (scoring/paired.py); it says nothing of another seed.
+Both sides of a gain have the same images, folds and seed, but for the row "another seed"; where they did not take the
+same CPU-seconds, the table says so. The 95 % interval is by paired bootstrap over the images (scoring/paired.py); it
+says nothing of another seed.
 
 STUDIES/ROW/ is the study of a row. A finished one is read, also where an earlier code trained it. STUDIES/ROW.log has
 what it printed, STUDIES/ROW.json what it has cost so far; one that was broken off goes on.

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from benchmarks import accuracy, combinations, exponents
 from multihead.config.settings_file import read_settings
+from multihead.config.task import Task
 from multihead.data.augment import try_steps
 from multihead.prediction.exponents import best_exponent
-from multihead_study.folds import read_folds
+from multihead_study.choices import Choice, choose
+from multihead_study.folds import Fold, read_folds
 from tests.conftest import HOUSE
 from tests.test_study_answers import TASK, leave_study, leave_trial, random_fold
 
@@ -56,7 +59,9 @@ def test_the_choice_of_exponents_is_held_against_a_plainer_one_for_each_share(
     assert capsys.readouterr().out.count(", +0.0000 (+0.0000 to +0.0000)") == 3
 
 
-def test_exponents_chosen_on_means_are_held_against_those_of_single_networks(tmp_path: Path) -> None:
+def test_exponents_chosen_on_means_are_held_against_those_of_single_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folds = [random_fold(number, 400) for number in range(2)]
     study = leave_study(tmp_path / "study", folds)
     assert not list(exponents.of_means(study))
@@ -71,7 +76,15 @@ def test_exponents_chosen_on_means_are_held_against_those_of_single_networks(tmp
         shutil.rmtree(study / f"small-fold{number}-seed1")
         read = exponents.of_seed(study, read_folds(study).folds[number], 1)
         assert np.array_equal(read.recipes["small"]["root"][0], other.recipes["small"]["root"][0])
+    given: list[int] = []
+
+    def noted(task: Task, some: Sequence[Fold], *, with_combinations: bool) -> Choice:
+        given.append(len(some))
+        return choose(task, some, with_combinations=with_combinations)
+
+    monkeypatch.setattr(exponents, "choose", noted)
     (unlike,) = exponents.of_means(study)
+    assert given == [2, 2, 1, 1]  # both networks of the other fold, or their mean
     assert unlike != same
 
 

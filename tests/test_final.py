@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import costs, final, first_stage, score
-from bundler.study.study import STUDY_FILE
+from multihead.config.files import ENSEMBLE_FILE
 from multihead.config.settings_file import read_settings
 from multihead.runtime.errors import UserError
 from multihead_study.cli import main as multihead
@@ -179,7 +179,7 @@ def test_a_small_study_is_scored_and_trained_once(
     assert capsys.readouterr().out == printed
     assert len(before) == 3
     assert [path.stat().st_mtime_ns for path in trained] == before
-    study = out / "study" / STUDY_FILE
-    study.write_text(json.dumps(json.loads(study.read_text()) | {"trained": 3}))
-    with pytest.raises(SystemExit, match="study: has 3 folds trained by another command; expected 2"):
+    ensemble = out / "study" / ENSEMBLE_FILE
+    ensemble.write_text(ensemble.read_text().replace("[members]\n", "[members]\nanother = 0.1\n"))
+    with pytest.raises(SystemExit, match="study: has 3 trainings, of another command as well; expected 2"):
         final.main(command)

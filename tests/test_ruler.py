@@ -441,7 +441,7 @@ def test_the_study_that_the_page_shows_is_a_row_of_the_ruler() -> None:
         " ".join((HOUSE / name).read_text(encoding="utf-8").split())
         for name in ("docs/studies.md", "benchmarks/SCORES.md")
     )
-    command = re.search(r"cross-validate DIR --folds (\d) .*benchmarks/ruler\.toml --set (\w+)=(\w+) ", page)
+    command = re.search(r"--folds (\d) --out studies/five --settings benchmarks/ruler\.toml --set (\w+)=(\w+) ", page)
     shown = re.search(r"each head for itself ([\d.]+); train's", page)
     assert command
     assert shown

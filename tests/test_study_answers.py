@@ -118,13 +118,13 @@ def test_what_is_used_on_a_fold_was_chosen_without_it() -> None:
 
 def test_exponents_divide_by_what_each_fold_was_trained_on() -> None:
     folds = [with_prior(random_fold(number, 400)) for number in range(2)]
-    uneven = {head: [10 * count for count in counts] for head, counts in folds[0].counts.items()}
-    turned = {head: counts[::-1] for head, counts in folds[0].counts.items()}
+    larger_ones = {head: [10 * count for count in counts] for head, counts in folds[0].counts.items()}
+    flatter = {head: [round(count**0.5) for count in counts] for head, counts in folds[0].counts.items()}
     for score in ("macro recall", "F1 macro"):
         task = replace(TASK, score=score)
         chosen, larger, other = (
             choose(task, [folds[0]._replace(counts=counts), folds[1]], with_combinations=False)
-            for counts in (folds[0].counts, uneven, turned)
+            for counts in (folds[0].counts, larger_ones, flatter)
         )
         assert larger == chosen != other  # only proportions count
 
@@ -406,6 +406,9 @@ def test_comparing_says_which_study_has_some_folds_only(tmp_path: Path) -> None:
     notes = compare(whole, some).notes
     assert [note.startswith(f"{some}: 3 of 4 folds; all was chosen on the images of these") for note in notes] == [True]
     assert not compare(whole, whole).notes
+    (some / CHOICES_FILE).write_text("{}")
+    with pytest.raises(UserError, match=r"answers\.json: missing or damaged .*; the same cross-validate joins it anew"):
+        compare(whole, some)
 
 
 def test_a_study_that_lacks_a_fold_or_has_answers_of_others_is_refused(tmp_path: Path) -> None:

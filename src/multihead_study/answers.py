@@ -224,15 +224,8 @@ def _summary(joined: Joined) -> dict[str, Any]:
         "head_errors": {head: score.standard_error for head, score in heads.items()},
         "recipes": {name: score.as_dict() for name, score in joined.recipes.items()},
         "folds": [_plain(choice) for choice in joined.choices],
-        "folds_without_trials": joined.study.others,
         "to_predict_with": _plain(joined.to_predict_with),
     }
-
-
-def folds_joined(summary: Mapping[str, Any]) -> tuple[int, int]:
-    """Return of how many folds the answers are that a CHOICES_FILE sums up, and how many were drawn."""
-    joined = len(summary["folds"])
-    return joined, joined + summary.get("folds_without_trials", 0)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from multihead.runtime.whole_files import whole_file
 from multihead.scoring.evaluation import read_both, refuse_unlabelled
 from multihead.scoring.out_of_fold import OutOfFold, read_out_of_fold
 from multihead.scoring.paired import Gain, paired_gain
-from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE, folds_joined
+from multihead_study.answers import ANSWERS_FILE, CHOICES_FILE
 
 SHOWN = 8
 
@@ -188,15 +188,23 @@ def _notes(both: Mapping[Path, Answered]) -> Iterator[str]:
     for path, answered in both.items():
         if answered.chosen:
             yield f"{path}: its {answered.chosen} were chosen on the images that it held out, which flatters it"
-    studies = [path for path in both if (path / ANSWERS_FILE).is_file()]
-    for path in studies:
-        joined, drawn = folds_joined(json.loads(read_text(path / CHOICES_FILE)))
-        if joined < drawn:
+    studies = {path: read_study(path) for path in both if (path / ANSWERS_FILE).is_file()}
+    for path, study in studies.items():
+        if (joined := _folds_joined(path)) < study.folds:
             fewer = "all was chosen on the images of these, and train's combinations are not used"
-            yield f"{path}: {joined} of {drawn} folds; {fewer}"
-    columns = [read_study(path).group_column or "none" for path in studies]
+            yield f"{path}: {joined} of {study.folds} folds; {fewer}"
+    columns = [study.group_column or "none" for study in studies.values()]
     if len(set(columns)) > 1:
         yield f"folds drawn differently (group_column {', '.join(columns)}): the scores answer different questions"
+
+
+def _folds_joined(study: Path) -> int:
+    """Return of how many folds a study's answers are; UserError where it does not tell."""
+    try:
+        return len(json.loads(read_text(study / CHOICES_FILE))["folds"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        rule = "the same cross-validate joins it anew"
+        raise UserError(f"{study / CHOICES_FILE}: missing or damaged ({error!r}); {rule}") from error
 
 
 def _of_images(answered: Answered, ids: pd.Index) -> Answered:

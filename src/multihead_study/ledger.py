@@ -33,7 +33,7 @@ from multihead.config.settings import RunSettings, settings_dict
 from multihead.runtime.errors import UserError
 from multihead.runtime.text_files import read_text, read_toml
 from multihead.training.record import read_run_settings
-from multihead_study.answers import CHOICES_FILE, folds_joined
+from multihead_study.answers import CHOICES_FILE
 
 OF_A_TRAINING = (WEIGHTS_FILE, CHECKPOINT_FILE, TRIAL_FILE)  # a manifest or a history alone may be any program's
 SAY_NOTHING = {"data", "weights", "working", "study_fold", "task"}  # settings that differ without being a choice
@@ -209,7 +209,7 @@ def _study(folder: Path, top: Path, of_study: Mapping[Path, Run]) -> Run:
         notes += [] if finished < len(trials) else ["not joined: the same cross-validate does it"]
     except UserError as error:
         notes.append(str(error))
-    if joined and (number := folds_joined(joined)[0]) != study.trained:
+    if joined and (number := len(joined["folds"])) != study.trained:
         notes.append(f"the score is of {number} folds; the same cross-validate joins it anew")
     score = joined.get("score", {})
     known = [trial.settings for trial in trials if trial.settings is not None]
