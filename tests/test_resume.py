@@ -47,6 +47,7 @@ def test_killed_ten_times_a_training_ends_with_the_same_bits(unbroken: Path, dra
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("handler_of_python")
 def test_after_ctrl_c_the_same_command_goes_on_to_the_same_bits(unbroken: Path, drawn: Path, tmp_path: Path) -> None:
     training = Training(tmp_path / "kaggle", drawn)
     process, is_time = training.start(), training.is_fitting(0.2)
