@@ -22,7 +22,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.programs import printed
-from multihead.config.files import OUT_OF_FOLD_FILE
+from multihead.config.manifest import read_manifest
+from multihead.config.task import Task
 from multihead.data.targets import is_known
 from multihead.prediction.calibration import choose_temperature
 from multihead.prediction.exponents import EXPONENTS, best_exponent, smoothed_best
@@ -30,10 +31,9 @@ from multihead.prediction.logit_adjustment import adjusted
 from multihead.runtime.errors import UserError
 from multihead.scoring.measures import present_macro_recall
 from multihead.scoring.metrics import task_score
-from multihead.scoring.out_of_fold import read_out_of_fold
 from multihead.scoring.paired import paired_gain
 from multihead_study.choices import choose, choose_recipes, mixture
-from multihead_study.folds import Fold, concatenated, read_folds, truth_of
+from multihead_study.folds import Fold, concatenated, read_folds, read_trial, truth_of
 
 SHARES, DRAWS = (0.08, 1 / 3, 3 / 4), 25
 SCORES = ("macro recall", "balanced accuracy")
@@ -103,7 +103,8 @@ def of_means(study: Path) -> Iterator[str]:
         parts = []
         for fold in folds:
             others = [other for other in folds if other is not fold]
-            others = [of_seed(study, other, seed) for other in others for seed in range(seeds)] if single else others
+            if single:
+                others = [of_seed(study, task, other, seed) for other in others for seed in range(seeds)]
             recipes, calibration = choose(task, others, with_combinations=False)
             rows = calibration.heads_alone(mixture(fold, recipes), fold.counts, task.kinds)
             parts.append({head: of_head.argmax(axis=1) for head, of_head in rows.items()})
@@ -113,14 +114,13 @@ def of_means(study: Path) -> Iterator[str]:
     yield f"  chosen on means of {seeds} networks, over single ones: {gain.before:.4f} -> {gain.after:.4f}, {gain}"
 
 
-def of_seed(study: Path, fold: Fold, seed: int) -> Fold:
+def of_seed(study: Path, task: Task, fold: Fold, seed: int) -> Fold:
     """Return a fold as if it had no trials but those of one seed, counted from 0."""
-    rows = {}
-    for recipe, names in fold.trials.items():
-        found = read_out_of_fold(study / names[seed] / OUT_OF_FOLD_FILE)
-        places = pd.Index(found.ids).get_indexer(pd.Index(fold.ids))
-        rows[recipe] = {head: found.probabilities[head][places] for head in fold.truth}
-    return fold._replace(recipes=rows)
+    trials = {recipe: study / names[seed] for recipe, names in fold.trials.items()}
+    ids = pd.Index(fold.ids)
+    return fold._replace(
+        recipes={recipe: read_trial(trial, read_manifest(trial), task, ids) for recipe, trial in trials.items()}
+    )
 
 
 def plainly(answers: Answers, truth: NDArray[np.int64], classes: int, _score: str, _temperature: float) -> float:

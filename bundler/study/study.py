@@ -70,10 +70,6 @@ class Study:
     trained: int
 
     @property
-    def is_partial(self) -> bool:
-        return self.trained < self.folds
-
-    @property
     def in_words(self) -> str:
         drawn = f"study_seed {self.study_seed}" + (f" and group_column {self.group_column}" * bool(self.group_column))
         return f"{self.folds} folds of {self.task}, drawn with {drawn}, {self.threads} threads a trial"

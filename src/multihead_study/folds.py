@@ -96,7 +96,7 @@ def _read_fold(task: Task, trials: Mapping[str, Sequence[Path]]) -> Fold:
     answers = read_out_of_fold(first / OUT_OF_FOLD_FILE)
     ids = pd.Index(sorted(answers.ids))
     manifests = {trial: read_manifest(trial) for of_recipe in trials.values() for trial in of_recipe}
-    read = {trial: _read_trial(trial, manifest, task, ids) for trial, manifest in manifests.items()}
+    read = {trial: read_trial(trial, manifest, task, ids) for trial, manifest in manifests.items()}
     for trial, manifest in manifests.items():
         if (manifest.train_counts, manifest.priors) != (manifests[first].train_counts, manifests[first].priors):
             raise UserError(f"{trial}: was trained on other images than {first}")
@@ -113,7 +113,7 @@ def _read_fold(task: Task, trials: Mapping[str, Sequence[Path]]) -> Fold:
     )
 
 
-def _read_trial(trial: Path, manifest: Manifest, task: Task, ids: pd.Index) -> Probabilities:
+def read_trial(trial: Path, manifest: Manifest, task: Task, ids: pd.Index) -> Probabilities:
     """Return a trial's probabilities of these images, in their order; UserError where they are not those it has."""
     path = trial / OUT_OF_FOLD_FILE
     answers = read_out_of_fold(path)

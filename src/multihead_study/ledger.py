@@ -200,7 +200,7 @@ def _study(folder: Path, top: Path, of_study: Mapping[Path, Run]) -> Run:
     study = read_study(folder)
     trials = [run for place, run in of_study.items() if _fold(place) < study.trained]
     finished = sum(trial.is_finished for trial in trials)
-    notes = [f"{study.trained} of {study.folds} folds"] if study.is_partial else []
+    notes = [f"{study.trained} of {study.folds} folds"] if study.trained < study.folds else []
     notes.append(f"{finished} of {len(trials)} trials finished" if finished < len(trials) else f"{finished} trials")
     joined: Mapping[str, Any] = {}
     try:
