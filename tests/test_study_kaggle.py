@@ -125,6 +125,7 @@ def test_five_kernels_two_at_a_time_one_of_them_refused_for_quota_are_pulled_and
         f"Kaggle: {QUOTA} (0.0 of 30.0 GPU hours left, new ones at 2026-12-05 00:00 UTC); trials that wait for room: 2"
     ]
     assert "small-fold4-seed0: finished after 1.5 minutes" in printed
+    assert printed.endswith(f"\nnext: build_kernel.py stage {tmp_path / 'study'}\n")
 
     assert [len(versions) for versions in kaggle.kernels.values()] == [1] * 5
     for fold, (kernel, (saved,)) in enumerate(kaggle.kernels.items()):

@@ -78,6 +78,7 @@ def _cross_validate(arguments: argparse.Namespace) -> None:
     from multihead_study.answers import join
 
     _print(join(arguments.out).lines())
+    print(f"next: build_kernel.py stage {arguments.out}", flush=True)
 
 
 def _kaggle(workers: int) -> Engine:
