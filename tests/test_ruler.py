@@ -425,7 +425,7 @@ def test_the_pages_agree_on_what_the_recipes_of_a_cpu_cost_and_reach() -> None:
     )
     for row, texts, in_readme, machine in (
         (r"four of twelve folds of \[settings-cpu\.toml\]", (recipe, settings), "four networks averaged", ""),
-        ("four of eight folds", (recipe,), "four larger networks", " (on a slower machine)"),
+        ("four of eight folds", (recipe,), "four larger networks", " (on a slower machine than the row above)"),
     ):
         found = re.search(rf"\| {row}[^|]*\| ([\d,]+) \| ([\d.]+ ± [\d.]+) \|", scores)
         assert found
